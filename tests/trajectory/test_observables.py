@@ -1,0 +1,103 @@
+"""Distances against a float64 twin."""
+
+import pytest
+import torch
+from torch import nn
+
+from trajectory import RecordingError
+from trajectory.observables import Displacement, plain_name, trainable
+
+
+def twin(parameters, origin):
+    return torch.stack([(p.detach().double() - w.double()).norm() for p, w in zip(parameters, origin, strict=True)])
+
+
+def moved(displacement, parameters, scale=0.1):
+    origin = [p.detach().clone() for p in parameters]
+    with torch.no_grad():
+        for p in parameters:
+            p.add_(torch.randn_like(p) * scale)
+    out = torch.full((len(parameters),), torch.nan, dtype=torch.float64)
+    displacement.write(out)
+    return out, twin(parameters, origin)
+
+
+SHAPES = {
+    "scalar": torch.tensor(1.5),
+    "empty": torch.zeros(0),
+    "larger than a tile": torch.zeros(300_001),
+    "exactly a tile": torch.ones(1 << 17),
+    "channels last": torch.zeros(8, 3, 5, 5).to(memory_format=torch.channels_last),
+    "transposed": torch.zeros(6, 9).t(),
+    "bfloat16": torch.ones(70, 3, dtype=torch.bfloat16),
+    "float16": torch.ones(33, dtype=torch.float16),
+    "float64": torch.zeros(17, dtype=torch.float64),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_one_tensor_equals_its_float64_twin(name):
+    torch.manual_seed(0)
+    parameters = [SHAPES[name].clone()]
+    out, expected = moved(Displacement(parameters), parameters)
+    # float32 sums over 1e5 elements: a relative error of a few 1e-7
+    torch.testing.assert_close(out, expected, rtol=2e-6, atol=0)
+
+
+def test_a_mixed_list_equals_its_float64_twin():
+    torch.manual_seed(1)
+    parameters = [tensor.clone() for tensor in SHAPES.values()]
+    out, expected = moved(Displacement(parameters), parameters)
+    torch.testing.assert_close(out, expected, rtol=2e-6, atol=0)
+
+
+def test_a_tensor_with_gaps_in_memory_is_measured_too():
+    torch.manual_seed(2)
+    parameters = [torch.zeros(10, 10)[:, ::2], torch.zeros(4)]
+    out, expected = moved(Displacement(parameters), parameters)
+    torch.testing.assert_close(out, expected, rtol=2e-6, atol=0)
+
+
+def test_a_tiny_move_of_large_weights_is_not_rounded_away():
+    """In bfloat16 arithmetic the differences of these weights would keep 8 bits; in float32 they are exact."""
+    parameters = [torch.full((1000,), 256.0, dtype=torch.bfloat16)]
+    displacement = Displacement(parameters)
+    parameters[0][::2] = 258.0
+    out = torch.zeros(1, dtype=torch.float64)
+    displacement.write(out)
+    assert out.item() == pytest.approx(2 * 500**0.5, rel=1e-6)
+
+
+def test_replaced_storage_is_noticed():
+    weight = nn.Parameter(torch.zeros(5))
+    displacement = Displacement([weight])
+    out = torch.zeros(1, dtype=torch.float64)
+    displacement.write(out)
+    weight.data = torch.full((5,), 2.0)
+    displacement.write(out)
+    assert out.item() == pytest.approx(2 * 5**0.5)
+
+
+def test_what_is_trainable():
+    body = nn.Linear(3, 3, bias=False)
+    tied = nn.Linear(3, 3, bias=False)
+    tied.weight = body.weight
+    frozen = nn.Linear(3, 3)
+    frozen.requires_grad_(False)
+    model = nn.Sequential(body, nn.BatchNorm1d(3), tied, frozen)
+    assert list(trainable(model)) == ["0.weight", "1.weight", "1.bias"]
+
+
+def test_wrappers_leave_no_trace_in_names():
+    assert plain_name("module._orig_mod.0.weight") == "0.weight"
+    assert plain_name("encoder._orig_mod.0.weight") == "encoder.0.weight"
+    assert list(trainable(nn.DataParallel(nn.Linear(2, 2)))) == ["weight", "bias"]
+
+
+def test_a_model_that_cannot_move_is_refused():
+    with pytest.raises(RecordingError, match="no trainable parameters"):
+        trainable(nn.Flatten())
+    complex_weights = nn.Module()
+    complex_weights.w = nn.Parameter(torch.zeros(2, dtype=torch.complex64))
+    with pytest.raises(RecordingError, match="real floating-point"):
+        trainable(complex_weights)

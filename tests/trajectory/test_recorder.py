@@ -1,0 +1,350 @@
+"""What a recorded run is, and that recording does not change it."""
+
+import math
+import random
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+import xarray
+from torch import nn
+
+from trajectory import At, Every, LogSpaced, Recorder, RecordingError, Run, StoreError
+
+
+def network(seed=0):
+    torch.manual_seed(seed)
+    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.2), nn.Linear(8, 3))
+
+
+def train(model, optimizer, updates, recorder=None):
+    for _ in range(updates):
+        loss = model(torch.randn(5, 6)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        if recorder:
+            recorder.log(loss=loss)
+
+
+@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.AdamW])
+def test_a_recorded_run_is_bit_identical_to_an_unrecorded_one(tmp_path, make):
+    plain = network()
+    train(plain, make(plain.parameters(), lr=0.1), 150)
+    state = torch.get_rng_state()
+
+    recorded = network()
+    optimizer = make(recorded.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run.zarr", recorded, optimizer, snapshots=Every(20)) as recorder:
+        train(recorded, optimizer, 150, recorder)
+
+    assert all(
+        torch.equal(a, b) for a, b in zip(plain.state_dict().values(), recorded.state_dict().values(), strict=True)
+    )
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_distances_equal_a_float64_twin_at_every_step(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    origin = [p.detach().double().clone() for p in model.parameters()]
+    twin = []
+    with Recorder(tmp_path / "run.zarr", model, optimizer) as recorder:
+        for _ in range(200):
+            train(model, optimizer, 1, recorder)
+            moves = [(p.detach().double() - w).norm().item() for p, w in zip(model.parameters(), origin, strict=True)]
+            twin.append(moves)
+    run = Run(tmp_path / "run.zarr")
+    assert list(run.distance.index) == list(range(1, 201))
+    np.testing.assert_allclose(run.layers("distance").to_numpy(), twin, rtol=1e-6)
+    np.testing.assert_allclose(run.distance, np.linalg.norm(twin, axis=1), rtol=1e-6)
+    assert list(run.layers().columns) == [name for name, _ in model.named_parameters()]
+    assert run.origin_norm == pytest.approx(math.sqrt(sum(float(w.square().sum()) for w in origin)))
+
+
+def test_schedules_choose_rows_and_snapshots(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "a.zarr", model, optimizer, schedule=7, snapshots=LogSpaced(2)) as recorder:
+        train(model, optimizer, 40, recorder)
+    run = Run(tmp_path / "a.zarr")
+    assert list(run.distance.index) == [7, 14, 21, 28, 35]
+    assert run.snapshots == [0, 1, 3, 10, 32]
+    assert len(run.metrics["loss"].dropna()) == 40  # scalars are filed at any step
+
+
+def test_snapshots_restore_the_network_as_it_was(tmp_path):
+    model = network()
+    model[0].double()
+    model[4].bfloat16()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    kept = {}
+    with Recorder(tmp_path / "run.zarr", model, optimizer, snapshots=At([0, 2, 5])) as recorder:
+        for step in range(6):
+            kept[step] = {name: value.clone() for name, value in model.state_dict().items()}
+            for p in model.parameters():
+                p.grad = torch.randn_like(p)
+            model[1].running_mean.add_(1)
+            model[1].num_batches_tracked.add_(1)
+            optimizer.step()
+            recorder.drain()
+    run = Run(tmp_path / "run.zarr")
+    for step in run.snapshots:
+        state = run.state_dict(step)
+        assert state.keys() == kept[step].keys()
+        for name, value in kept[step].items():
+            assert state[name].dtype == value.dtype
+            assert torch.equal(state[name], value), (step, name)
+    other = network(seed=1)
+    other[0].double()
+    other[4].bfloat16()
+    run.load_into(other, 5)
+    assert all(torch.equal(value, kept[5][name]) for name, value in other.state_dict().items())
+
+
+def test_the_next_update_cannot_change_a_snapshot(tmp_path):
+    """The copy is taken in the step, however late it is written."""
+    model = nn.Linear(200, 200)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    with Recorder(tmp_path / "run.zarr", model, optimizer, snapshots=1) as recorder:
+        write = recorder._snapshot_thread._write
+        recorder._snapshot_thread._write = lambda *snapshot: (time.sleep(0.02), write(*snapshot))[1]
+        for _ in range(10):
+            for p in model.parameters():
+                p.grad = -torch.ones_like(p)
+            optimizer.step()
+    run = Run(tmp_path / "run.zarr")
+    start = run.state_dict(0)["weight"]
+    for step in run.snapshots:
+        torch.testing.assert_close(run.state_dict(step)["weight"], start + step)
+
+
+def test_tied_weights_are_counted_once_and_restored_under_both_names(tmp_path):
+    model = nn.Sequential(nn.Linear(4, 4, bias=False), nn.Linear(4, 4, bias=False))
+    model[1].weight = model[0].weight
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    with Recorder(tmp_path / "run.zarr", model, optimizer, snapshots=1):
+        model[0].weight.grad = torch.ones(4, 4)
+        optimizer.step()
+    run = Run(tmp_path / "run.zarr")
+    assert run.distance[1] == pytest.approx(4.0)
+    assert run.state_dict(1).keys() == {"0.weight", "1.weight"}
+    assert torch.equal(run.state_dict(1)["1.weight"], model[1].weight)
+
+
+def test_scalars_and_events_are_filed_under_the_step(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run.zarr", model, optimizer, config={"batch_size": 5}, seed=3) as recorder:
+        recorder.log(validation_error=0.9)
+        train(model, optimizer, 3, recorder)
+        recorder.log(**{"validation/error": torch.tensor(0.25)})
+        recorder.flush()
+        recorder.log(late=1)
+        recorder.event("lr_drop", lr_from=0.1, lr_to=0.01, at=np.float32(0.5), note=float("nan"))
+    run = Run(tmp_path / "run.zarr")
+    assert run.metrics.loc[0, "validation_error"] == 0.9
+    assert run.metrics.loc[3, ["validation/error", "late"]].tolist() == [0.25, 1]
+    assert run.metrics["learning_rate"].tolist()[1:] == [0.1] * 3
+    assert [(e.step, e.name, e.details) for e in run.drops] == [
+        (3, "lr_drop", {"lr_from": 0.1, "lr_to": 0.01, "at": 0.5, "note": "nan"})
+    ]
+    assert (run.config, run.seed, run.status) == ({"batch_size": 5}, 3, "complete")
+
+
+def test_a_drop_nobody_filed_is_seen_in_the_optimizer(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.MultiStepLR(optimizer, [4], gamma=0.1)
+    with Recorder(tmp_path / "run.zarr", model, optimizer):
+        for _ in range(8):
+            train(model, optimizer, 1)
+            schedule.step()
+    (drop,) = Run(tmp_path / "run.zarr").drops
+    assert drop.step == 4
+    assert drop.details["lr_from"] == pytest.approx(0.1)
+    assert drop.details["lr_to"] == pytest.approx(0.01)
+
+
+def test_a_filed_drop_is_not_filed_twice_and_smooth_schedules_have_none(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    cosine = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 100)
+    with Recorder(tmp_path / "run.zarr", model, optimizer) as recorder:
+        for _ in range(30):
+            train(model, optimizer, 1)
+            cosine.step()
+        recorder.event("lr_drop", lr_from=optimizer.param_groups[0]["lr"], lr_to=1e-4)
+        optimizer.param_groups[0]["lr"] = 1e-4
+        train(model, optimizer, 2)
+    assert [event.step for event in Run(tmp_path / "run.zarr").drops] == [30]
+
+
+def test_subscribers_get_every_row_once_and_in_order(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    seen = []
+    with Recorder(tmp_path / "run.zarr", model, optimizer) as recorder:
+        recorder.subscribe(lambda rows: seen.extend(zip(rows.step, rows.distance, strict=True)))
+        for _ in range(150):
+            train(model, optimizer, 1)
+            if random.random() < 0.1:
+                recorder.drain()
+                assert seen[-1][0] == recorder.step  # on a CPU nothing is left on its way
+    run = Run(tmp_path / "run.zarr")
+    assert seen == list(zip(run.distance.index, run.distance, strict=True))
+
+
+def test_nan_weights_are_recorded_and_flagged(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run.zarr", model, optimizer) as recorder:
+        train(model, optimizer, 3)
+        with torch.no_grad():
+            model[0].weight[0, 0] = torch.nan
+        train(model, optimizer, 3)
+        recorder.log(loss=float("nan"))
+    run = Run(tmp_path / "run.zarr")
+    assert run.distance.isna().tolist() == [False] * 3 + [True] * 3
+    assert [(e.step, e.name) for e in run.events] == [(4, "non_finite_weights")]
+
+
+def test_the_recorder_refuses_what_it_cannot_file(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run.zarr", model, optimizer) as recorder:
+        with pytest.raises(StoreError, match="'step'"):
+            recorder.log(step=3)
+        with pytest.raises(RecordingError, match="expected a single number"):
+            recorder.log(loss=torch.zeros(2))
+    with pytest.raises(RecordingError, match="closed"):
+        recorder.log(loss=1)
+
+
+def test_a_taken_path_is_kept_unless_it_is_a_run_to_overwrite(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    path = tmp_path / "run.zarr"
+    Recorder(path, model, optimizer, seed=1).close()
+    with pytest.raises(StoreError, match="already exists"):
+        Recorder(path, model, optimizer)
+    Recorder(path, model, optimizer, seed=2, overwrite=True).close()
+    assert Run(path).seed == 2
+    foreign = tmp_path / "thesis"
+    foreign.mkdir()
+    (foreign / "chapter1.txt").write_text("precious")
+    with pytest.raises(StoreError, match="not a run"):
+        Recorder(foreign, model, optimizer, overwrite=True)
+    assert (foreign / "chapter1.txt").read_text() == "precious"
+
+
+def test_an_unwritable_place_is_one_line(tmp_path):
+    model = network()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot write a run there") as caught:
+        Recorder(tmp_path / "file" / "run.zarr", model, torch.optim.SGD(model.parameters(), lr=0.1))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_failing_disk_stops_the_run_at_the_next_step_and_keeps_what_was_written(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    path = tmp_path / "run.zarr"
+    recorder = Recorder(path, model, optimizer)
+    train(model, optimizer, 64)
+    recorder.flush()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    recorder._store._journal.append = full
+    train(model, optimizer, 63)
+    with pytest.raises(RecordingError, match="No space left on device"):
+        train(model, optimizer, 100)
+    assert list(Run(path).distance.index) == list(range(1, 65))
+
+
+def test_an_interrupted_run_says_so(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def interrupted():
+        with Recorder(tmp_path / "run.zarr", model, optimizer):
+            train(model, optimizer, 10)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    run = Run(tmp_path / "run.zarr")
+    assert run.status == "interrupted (KeyboardInterrupt)"
+    assert len(run.distance) == 10
+
+
+KILL_WRITERS = """
+import os, random, signal, sys, time
+import torch
+from trajectory import Every, Recorder
+
+folder, kills = sys.argv[1], int(sys.argv[2])
+torch.set_num_threads(1)
+random.seed(0)
+model = torch.nn.Linear(1, 1, bias=False)
+optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+model.weight.grad = -torch.ones(1, 1)
+optimizer.step()  # imports what torch imports late, before the clock runs
+for k in range(kills):
+    child = os.fork()
+    if child == 0:
+        model.weight.data.zero_()
+        recorder = Recorder(f"{folder}/{k}.zarr", model, optimizer, snapshots=Every(200))
+        while True:
+            optimizer.step()
+            recorder.log(weight=model.weight)
+            if recorder.step % 500 == 0:
+                recorder.event("five hundred")
+                recorder.flush()
+                os.write(1, f"{k} {recorder.step}\\n".encode())
+    time.sleep(random.uniform(0.1, 2.0))
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+"""
+
+
+def test_a_process_killed_at_any_moment_leaves_whole_rows(tmp_path):
+    """The weight after t updates is t, so each row says itself whether it is right."""
+    kills = 15
+    done = subprocess.run(
+        [sys.executable, "-c", KILL_WRITERS, str(tmp_path), str(kills)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    flushed = dict.fromkeys(range(kills), 0)
+    flushed |= {int(k): int(step) for k, step in (line.split() for line in done.stdout.splitlines())}
+    assert max(flushed.values()) >= 1500  # some got past a commit
+    opened = 0
+    for k, kept in flushed.items():
+        path = tmp_path / f"{k}.zarr"
+        if not (path / "zarr.json").exists():  # killed before the store was made
+            assert kept == 0
+            continue
+        opened += 1
+        run = Run(path)
+        steps = np.arange(1, len(run.distance) + 1)
+        assert run.status == "recording"
+        assert len(steps) >= kept
+        np.testing.assert_array_equal(run.distance.index, steps)
+        np.testing.assert_allclose(run.distance, steps, rtol=1e-7)  # squares are summed in float32
+        weight = run.metrics["weight"]  # logged after the step: the last row may have been cut off from it
+        assert not weight[:-1].isna().any()
+        np.testing.assert_array_equal(weight.dropna(), weight.dropna().index)
+        assert [event.step for event in run.events][: kept // 500] == list(range(500, kept + 1, 500))
+        for step in run.snapshots:
+            assert run.state_dict(step)["weight"].item() == step
+        seen = xarray.open_zarr(path)
+        np.testing.assert_allclose(seen["distance"], seen["step"], rtol=1e-7)
+        assert seen.sizes["step"] % 1024 == 0
+    assert opened >= kills - 3

@@ -1,0 +1,141 @@
+"""Record → read as a property, and the store seen by other readers."""
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray
+import zarr
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from trajectory import Event, Run, StoreError
+from trajectory.layout import ROWS_PER_CHUNK, TensorSpec
+from trajectory.store import Store
+
+number = st.floats(allow_nan=True, allow_infinity=True, width=64)
+metric = st.text(min_size=1, max_size=8).filter(lambda name: name != "step" and not name.startswith((".", "__")))
+metrics = st.lists(st.dictionaries(metric, number, min_size=1, max_size=3), max_size=5)
+block = st.tuples(st.integers(0, 700), metrics, st.lists(st.text(max_size=5), max_size=2))
+
+
+def make_store(path, names=("a", "b"), **kwargs):
+    parameters = [TensorSpec(name, (2,), "float32", 2 * k) for k, name in enumerate(names)]
+    arguments = {"config": {}, "seed": None, "versions": {}, "origin_norm": 1.0, "tied": {}}
+    settings = {"weight_dtype": "float32", "buffer_bytes": 0, "attributes": arguments, "overwrite": False}
+    return Store(path, parameters, [], **(settings | kwargs))
+
+
+@settings(max_examples=40)
+@given(blocks=st.lists(block, max_size=8), close=st.booleans())
+def test_what_was_appended_is_read_whatever_the_blocks(blocks, close):
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.zarr"
+        store = make_store(path)
+        rows, logged, events, step = [np.empty((0, 4))], {}, [], 0
+        for length, scalars, names in blocks:
+            table = np.column_stack([np.arange(step + 1, step + 1 + length), rng.normal(size=(length, 3))])
+            entries = list(enumerate(scalars, start=step + 1))
+            store.append_rows(table)
+            store.append_metrics(entries)
+            for name in names:
+                store.append_event(Event(step, name, {"block": length}))
+                events.append(Event(step, name, {"block": length}))
+            rows.append(table)
+            for at, values in entries:
+                logged.setdefault(at, {}).update(values)
+            step += max(length, len(scalars))
+        if close:
+            store.close("complete")
+        run, expected = Run(path), np.concatenate(rows)
+        np.testing.assert_array_equal(run.distance.index, expected[:, 0])
+        np.testing.assert_array_equal(run.distance, expected[:, 1])
+        np.testing.assert_array_equal(run.layers(), expected[:, 2:])
+        frame = pd.DataFrame.from_dict(logged, orient="index", dtype="float64").sort_index(axis=1)
+        np.testing.assert_array_equal(run.metrics.index, frame.index)
+        assert list(run.metrics.columns) == list(frame.columns)
+        np.testing.assert_array_equal(run.metrics, frame)
+        assert run.events == events
+
+
+def test_other_readers_see_committed_rows_only(tmp_path):
+    path = tmp_path / "run.zarr"
+    store = make_store(path)
+    table = np.column_stack([np.arange(1, 2501), np.ones((2500, 3))])
+    for chunk in np.array_split(table, 40):
+        store.append_rows(chunk)
+    assert xarray.open_zarr(path).sizes == {"step": 2 * ROWS_PER_CHUNK, "parameter": 2}
+    assert len(Run(path).distance) == 2500
+    store.append_metrics([(2500, {"loss": 0.5})])
+    store.append_snapshot(2500, np.arange(4, dtype="float32"), np.empty(0, dtype="uint8"))
+    store.close("complete")
+    seen = xarray.open_zarr(path)
+    assert seen.sizes == {"step": 2500, "parameter": 2}
+    assert list(seen["parameter"].to_numpy()) == ["a", "b"]
+    assert float(xarray.open_zarr(path, group="metrics")["loss"][0]) == 0.5
+    assert xarray.open_zarr(path, group="snapshots")["weights"].shape == (1, 4)
+    merged = Run(path).to_xarray()
+    assert float(merged["loss"].sel(step=2500)) == 0.5
+    assert merged["layer_distance"].shape == (2500, 2)
+
+
+def test_an_array_lengthened_but_not_committed_is_not_seen(tmp_path):
+    """What a process leaves that was killed between writing the data and the commit."""
+    path = tmp_path / "run.zarr"
+    store = make_store(path)
+    store.append_rows(np.column_stack([np.arange(1, 1025), np.ones((1024, 3))]))
+    zarr.open_group(path, use_consolidated=False)["distance"].resize((5000,))
+    (path / "distance" / "c" / "4.partial").write_bytes(b"torn")
+    assert xarray.open_zarr(path).sizes["step"] == 1024
+    assert len(Run(path).distance) == 1024
+
+
+@pytest.mark.parametrize("keep", range(0, 200, 13))
+def test_a_torn_journal_gives_its_whole_records(tmp_path, keep):
+    path = tmp_path / "run.zarr"
+    store = make_store(path)
+    record = 9 + 8 * 4
+    for step in range(1, 5):
+        store.append_rows(np.array([[step, 1.0, 1.0, 1.0]]))
+    (journal,) = path.glob("journal.*")
+    journal.write_bytes(journal.read_bytes()[:keep])
+    assert list(Run(path).distance.index) == list(range(1, 1 + min(keep // record, 4)))
+
+
+def test_a_flipped_bit_in_the_journal_ends_it_there(tmp_path):
+    path = tmp_path / "run.zarr"
+    store = make_store(path)
+    for step in range(1, 5):
+        store.append_rows(np.array([[step, 1.0, 1.0, 1.0]]))
+    (journal,) = path.glob("journal.*")
+    damaged = bytearray(journal.read_bytes())
+    damaged[2 * 41 + 20] ^= 1
+    journal.write_bytes(damaged)
+    assert list(Run(path).distance.index) == [1, 2]
+
+
+@pytest.mark.parametrize("name", ["", "step", ".hidden", "__x"])
+def test_a_metric_no_array_can_hold_is_refused(name):
+    from trajectory.layout import metric_array
+
+    with pytest.raises(StoreError, match="rename it"):
+        metric_array(name)
+
+
+def test_a_store_that_fills_the_disk_keeps_whole_records(tmp_path, monkeypatch):
+    """A full disk takes the first bytes of a record; the journal takes them back and says so."""
+    import os
+
+    path = tmp_path / "run.zarr"
+    store = make_store(path)
+    store.append_rows(np.array([[1, 1.0, 1.0, 1.0]]))
+    whole = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: whole(fd, data[:10]))
+    with pytest.raises(OSError, match="No space left"):
+        store.append_rows(np.array([[2, 1.0, 1.0, 1.0]]))
+    monkeypatch.undo()
+    store.append_rows(np.array([[3, 1.0, 1.0, 1.0]]))
+    assert list(Run(path).distance.index) == [1, 3]

@@ -1,0 +1,33 @@
+"""What a training run leaves behind: `Recorder` writes it, `Run` reads it.
+
+`Run` needs no torch until weights are asked for, so `Recorder` is imported when it is first named.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from trajectory.errors import RecordingError, StoreError, UltraslowError
+from trajectory.run import Event, Run
+from trajectory.schedule import At, Every, LogSpaced
+
+if TYPE_CHECKING:
+    from trajectory.recorder import Recorder
+
+__all__ = [
+    "At",
+    "Event",
+    "Every",
+    "LogSpaced",
+    "Recorder",
+    "RecordingError",
+    "Run",
+    "StoreError",
+    "UltraslowError",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "Recorder":
+        from trajectory.recorder import Recorder
+
+        return Recorder
+    raise AttributeError(f"module 'trajectory' has no attribute {name!r}")

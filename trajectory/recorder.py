@@ -1,0 +1,289 @@
+"""`Recorder`: the hook in a training loop that streams ‖w_t − w_0‖ and weights to a Zarr store."""
+
+import platform
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
+from dataclasses import asdict, is_dataclass
+from importlib.metadata import PackageNotFoundError, version
+from math import isfinite
+from pathlib import Path
+from types import TracebackType
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trajectory.errors import RecordingError
+from trajectory.layout import Event, metric_array
+from trajectory.observables import Displacement, accumulator, trainable
+from trajectory.schedule import Schedule, as_schedule
+from trajectory.snapshots import SnapshotWriter, buffer_specs, buffers, tied_names, weight_specs
+from trajectory.store import Store
+from trajectory.transfer import HostCopy
+
+_BLOCK = 64  # recorded steps between two drains: what a killed process can lose
+_SHARP_DROP = 1.5  # a rate that falls by this factor between two updates is a drop, not a smooth decay
+
+
+class Rows(NamedTuple):
+    """Recorded steps in order, as handed to subscribers."""
+
+    step: np.ndarray  # int64 (n,)
+    distance: np.ndarray  # float64 (n,): ‖w_t − w_0‖
+    layers: np.ndarray  # float64 (n, parameters)
+
+
+class _Block(NamedTuple):
+    """Recorded steps and scalars on their way from the device."""
+
+    steps: list[int]
+    metrics: dict[int, dict[str, float]]  # logged from the host
+    scalars: list[tuple[int, str]]  # logged from the device
+    values: HostCopy  # distances by parameter, row by row, then the device's scalars
+
+
+class Recorder:
+    """Records every optimizer step of `model` into a new store at `path`, by a hook on `optimizer`.
+
+    w_0 is the model at construction; t counts the optimizer's steps since. Distances are computed on
+    the parameters' device, kept there in a ring, and drained in blocks of 64 recorded steps; nothing in
+    a step waits for the device, and neither weights nor random state are touched. A killed process
+    loses at most the block that was not drained.
+
+    path: the store's folder (`runs/sb.zarr`); it is created, parents included.
+    schedule: steps whose distances are recorded: an int n for every n, or a schedule; default every step.
+    snapshots: steps whose weights and buffers are kept, likewise; default none. Frozen parameters are
+        not stored.
+    config: JSON-able facts about the run, or a dataclass; seed: the run's seed. Both only for the record.
+    overwrite: replace a run that is there.
+
+    Raises StoreError if the path is taken or cannot be written, RecordingError if the model has no
+    trainable real parameters, and, at the next step, RecordingError for a failure in the background.
+    """
+
+    def __init__(
+        self,
+        path: str | Path,
+        model: nn.Module,
+        optimizer: Optimizer,
+        *,
+        schedule: Schedule | int = 1,
+        snapshots: Schedule | int | None = None,
+        config: Any = None,
+        seed: int | None = None,
+        overwrite: bool = False,
+    ):
+        self.path = Path(path)
+        self.step = 0
+        self._schedule = as_schedule(schedule)
+        self._snapshots = () if snapshots is None else as_schedule(snapshots)
+        parameters, state = trainable(model), buffers(model)
+        weights = list(parameters.values())
+        weight_dtype = torch.float32 if all(accumulator(p.dtype) == torch.float32 for p in weights) else torch.float64
+        self.signature = {"parameters": [[s.name, list(s.shape), s.dtype] for s in weight_specs(parameters)]}
+        self._displacement = Displacement(weights)
+        self._store = Store(
+            self.path,
+            weight_specs(parameters),
+            buffer_specs(state),
+            weight_dtype=str(weight_dtype).removeprefix("torch."),
+            buffer_bytes=sum(b.numel() * b.element_size() for b in state.values()),
+            attributes={
+                "config": _plain(config or {}),
+                "seed": seed,
+                "versions": _versions(),
+                "origin_norm": self._displacement.origin_norm(),
+                "tied": tied_names(model),
+            },
+            overwrite=overwrite,
+        )
+        self._ring = torch.zeros(_BLOCK, len(weights), dtype=_ring_dtype(weights[0]), device=weights[0].device)
+        self._steps: list[int] = []
+        self._scalars: list[tuple[int, str, Tensor]] = []
+        self._metrics: dict[int, dict[str, float]] = {}
+        self._blocks: list[_Block] = []
+        self._subscribers: list[Callable[[Rows], None]] = []
+        self._names: set[str] = set()
+        self._rate: float | None = None
+        self._drop_filed_at = -1
+        self._finite = True
+        self._closed = False
+        self._pending: list[Future[None]] = []
+        self._row_thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
+        self._snapshot_thread = SnapshotWriter(model, weights, weight_dtype, self._store.append_snapshot)
+        self._hook = optimizer.register_step_post_hook(self._after_step)
+        if 0 in self._snapshots:
+            self._pending.append(self._snapshot_thread.take(0))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+            return
+        with suppress(RecordingError):  # the error in flight is the one to report
+            self.close(f"interrupted ({kind.__name__})")
+
+    def log(self, **scalars: float | Tensor) -> None:
+        """Files scalars under the current step t. A tensor (one element) stays on its device: no sync."""
+        self._refuse_if_closed()
+        for name, value in scalars.items():
+            if name not in self._names:
+                metric_array(name)  # refuses a name no array can have
+                self._names.add(name)
+            if not isinstance(value, Tensor):
+                self._metrics.setdefault(self.step, {})[name] = float(value)
+            elif value.numel() != 1:
+                raise RecordingError(f"log({name}=...): got shape {tuple(value.shape)}, expected a single number")
+            elif value.device.type == "cpu":
+                self._metrics.setdefault(self.step, {})[name] = value.item()
+            else:
+                self._scalars.append((self.step, name, value.detach().to(self._ring, copy=True).reshape(())))
+
+    def event(self, name: str, **details: Any) -> None:
+        """Files something that happened after the current number of updates.
+
+        A learning-rate drop is `event("lr_drop", lr_from=..., lr_to=...)`, before the first update at the
+        new rate.
+        """
+        self._refuse_if_closed()
+        if name == "lr_drop":
+            self._drop_filed_at = self.step
+        self._in_background(self._store.append_event, Event(self.step, name, _plain(details)))
+
+    def subscribe(self, receive: Callable[[Rows], None]) -> None:
+        """Hands every drained block of rows to `receive`, in order, in the training thread."""
+        self._subscribers.append(receive)
+
+    def drain(self) -> None:
+        """Hands on the rows that have arrived from the device, without waiting for it."""
+        self._send()
+        self._receive(wait=False)
+
+    def flush(self) -> None:
+        """Waits until everything recorded so far would outlive this process."""
+        self._send()
+        self._receive(wait=True)
+        wait(self._pending)
+        self._raise_failures()
+
+    def close(self, status: str = "complete") -> None:
+        """Flushes, marks how the run ended, and removes the hook. Further calls do nothing."""
+        if self._closed:
+            return
+        self._closed = True
+        self._hook.remove()
+        self._send()
+        self._receive(wait=True)
+        self._snapshot_thread.close()
+        self._in_background(self._store.close, status)
+        self._row_thread.shutdown(wait=True)
+        self._raise_failures()
+
+    @torch.no_grad()
+    def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._raise_failures()
+        rate = optimizer.param_groups[0]["lr"]
+        self._watch_rate(rate)
+        self.step += 1
+        if self.step in self._schedule:
+            self._displacement.write(self._ring[len(self._steps)])
+            self._steps.append(self.step)
+            self.log(learning_rate=rate)
+            if len(self._steps) == _BLOCK:
+                self.drain()
+        if self.step in self._snapshots:
+            self._pending.append(self._snapshot_thread.take(self.step))
+
+    def _watch_rate(self, rate: float | Tensor) -> None:
+        """Files a drop that nobody filed: the update just made used a much lower rate than the one before."""
+        if isinstance(rate, Tensor):
+            return  # reading it would wait for the device
+        if self._rate is not None and rate * _SHARP_DROP <= self._rate and self._drop_filed_at != self.step:
+            self.event("lr_drop", lr_from=self._rate, lr_to=rate, reason="seen in the optimizer")
+        self._rate = rate
+
+    def _send(self) -> None:
+        """Starts what was recorded since the last call on its way to the host."""
+        if not (self._steps or self._metrics or self._scalars):
+            return
+        rows = self._ring[: len(self._steps)].flatten()
+        values = HostCopy(torch.cat([rows, *(value.reshape(1) for _, _, value in self._scalars)]))
+        scalars = [(step, name) for step, name, _ in self._scalars]
+        self._blocks.append(_Block(self._steps, self._metrics, scalars, values))
+        self._steps, self._metrics, self._scalars = [], {}, []
+
+    def _receive(self, *, wait: bool) -> None:
+        """Stores and hands on the blocks that have arrived, oldest first."""
+        while self._blocks and (wait or self._blocks[0].values.ready()):
+            block = self._blocks.pop(0)
+            values = block.values.wait().double().numpy()
+            by_parameter, scalars = np.split(values, [len(values) - len(block.scalars)])
+            for (step, name), value in zip(block.scalars, scalars, strict=True):
+                block.metrics.setdefault(step, {})[name] = float(value)
+            if block.metrics:
+                self._in_background(self._store.append_metrics, list(block.metrics.items()))
+            if block.steps:
+                layers = by_parameter.reshape(len(block.steps), -1)
+                total = np.sqrt(np.square(layers).sum(axis=1))
+                self._hand_on(Rows(np.array(block.steps, dtype="int64"), total, layers))
+
+    def _hand_on(self, rows: Rows) -> None:
+        table = np.column_stack([rows.step, rows.distance, rows.layers])
+        self._in_background(self._store.append_rows, table)
+        bad = rows.step[~np.isfinite(rows.distance)]
+        if self._finite and len(bad):
+            self._finite = False
+            self._in_background(self._store.append_event, Event(int(bad[0]), "non_finite_weights", {}))
+        for receive in self._subscribers:
+            receive(rows)
+
+    def _in_background(self, call: Callable[..., None], *args: Any) -> None:
+        self._pending.append(self._row_thread.submit(call, *args))
+
+    def _raise_failures(self) -> None:
+        """Raises what went wrong in the background since the last call."""
+        done = [future for future in self._pending if future.done()]
+        self._pending = [future for future in self._pending if not future.done()]
+        for error in filter(None, (future.exception() for future in done)):
+            cause = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            raise RecordingError(
+                f"{self.path}: recording failed ({cause}); what was written before stays readable"
+            ) from error
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise RecordingError(f"{self.path}: the recorder is closed; log and file events before close()")
+
+
+def _ring_dtype(weight: Tensor) -> torch.dtype:
+    return torch.float32 if weight.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in ("ultraslow", "torch", "numpy", "zarr"):
+        with suppress(PackageNotFoundError):
+            found[package] = version(package)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    """`value` as JSON can hold it: numbers that JSON lacks become text, other objects their `str`."""
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(item) for item in value]
+    if isinstance(value, (Tensor, np.generic)):
+        value = value.item()
+    if isinstance(value, float) and not isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -1,0 +1,229 @@
+"""The read side of a run: what `Recorder` wrote, as pandas, xarray and state dicts."""
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import numpy as np
+import pandas as pd
+import zarr
+
+from trajectory import journal
+from trajectory.errors import StoreError
+from trajectory.layout import Event, TensorSpec, journal_path, metric_name, read_root
+
+if TYPE_CHECKING:
+    import torch
+    import xarray
+
+__all__ = ["Event", "Run"]
+
+
+class Run:
+    """One recorded run, read from its store; works while it is still written and after it was killed.
+
+    path: the store's folder. What is returned is as of the moment of opening.
+    Raises StoreError if the path is missing, is no run, or has a newer format.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self._facts, self._tail = _open(self.path)
+        self._group = zarr.open_group(self.path, mode="r")
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}): {self.status}, {len(self._rows)} recorded steps"
+
+    @property
+    def name(self) -> str:
+        """The folder's name without `.zarr`."""
+        return self.path.name.removesuffix(".zarr")
+
+    @property
+    def status(self) -> str:
+        """How the run ended: `complete`, `interrupted (...)`, or `recording`, also after a kill."""
+        return self._facts["status"]
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What the recorder was told about the run."""
+        return dict(self._facts["config"])
+
+    @property
+    def seed(self) -> int | None:
+        """The run's seed, if the recorder was told."""
+        return self._facts["seed"]
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of Python and of the packages that made the run."""
+        return dict(self._facts["versions"])
+
+    @property
+    def origin_norm(self) -> float:
+        """‖w_0‖, Euclidean over all trainable parameters."""
+        return self._facts["origin_norm"]
+
+    @property
+    def signature(self) -> dict[str, Any]:
+        """Names, shapes and types of the trainable parameters: equal for equal networks."""
+        return {"parameters": [[spec.name, list(spec.shape), spec.dtype] for spec in self._parameters]}
+
+    @cached_property
+    def distance(self) -> pd.Series:
+        """‖w_t − w_0‖ over all trainable parameters; index `step` = t, the number of weight updates."""
+        return pd.Series(self._rows[:, 1], index=self._steps, name="distance")
+
+    def layers(self, quantity: str = "distance") -> pd.DataFrame:
+        """A recorded quantity by parameter: step × parameter name. Raises StoreError for an unknown one."""
+        if quantity != "distance":
+            raise StoreError(f"{self.path}: no quantity {quantity!r} by parameter; this run holds: distance")
+        names = pd.Index([spec.name for spec in self._parameters], name="parameter")
+        return pd.DataFrame(self._rows[:, 2:], index=self._steps, columns=names)
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """Everything logged: step × name, NaN where a scalar was not logged at a step."""
+        count = self._facts["committed"]["metrics"]
+        arrays = [key for key in cast(zarr.Group, self._group["metrics"]).array_keys() if key != "step"]
+        columns = {metric_name(key): self._read(f"metrics/{key}", count) for key in arrays}
+        committed = pd.DataFrame(columns, index=self._read("metrics/step", count))
+        tail = pd.DataFrame.from_dict(self._tail.metrics, orient="index", dtype="float64")
+        frame = committed if tail.empty else pd.concat([committed, tail]) if len(committed) else tail
+        return frame.rename_axis(index="step", columns=None).sort_index(axis="columns")
+
+    @property
+    def events(self) -> list[Event]:
+        """What happened, in order."""
+        return [Event(*entry) for entry in self._facts["events"]] + self._tail.events
+
+    @property
+    def drops(self) -> list[Event]:
+        """The learning-rate drops; an event's step is the number of updates made before the new rate."""
+        return [event for event in self.events if event.name == "lr_drop"]
+
+    @property
+    def snapshots(self) -> list[int]:
+        """The steps that hold weights."""
+        return self._read("snapshots/step", self._facts["committed"]["snapshots"]).tolist()
+
+    def state_dict(self, step: int) -> "dict[str, torch.Tensor]":
+        """Weights and buffers after `step` updates, in their own types, on the CPU.
+
+        Raises StoreError if no snapshot was taken at that step or its stored bytes are damaged.
+        """
+        import torch
+
+        if step not in self.snapshots:
+            raise StoreError(f"{self.path}: no snapshot at step {step}; snapshots are at {self.snapshots}")
+        k = self.snapshots.index(step)
+        try:
+            weights = self._read("snapshots/weights", k + 1, k)[0]
+            raw = self._read("snapshots/buffers", k + 1, k)[0]
+        except (ValueError, RuntimeError) as error:
+            raise StoreError(f"{self.path}: the snapshot at step {step} is damaged ({error}); use another") from error
+        tensors = {}
+        for spec in self._parameters:
+            flat = torch.from_numpy(weights[spec.offset : spec.offset + spec.size])
+            tensors[spec.name] = flat.to(getattr(torch, spec.dtype)).reshape(spec.shape)
+        for spec in self._buffers:
+            dtype = getattr(torch, spec.dtype)
+            flat = torch.from_numpy(raw[spec.offset : spec.offset + spec.size * dtype.itemsize])
+            tensors[spec.name] = flat.clone().view(dtype).reshape(spec.shape)
+        tied = {name: tensors[source] for name, source in self._facts["tied"].items()}
+        return tensors | tied
+
+    def load_into(self, model: "torch.nn.Module", step: int) -> None:
+        """Puts the weights and buffers after `step` updates into `model`, in place.
+
+        Names are compared without the prefixes that wrappers add (`module.`, `_orig_mod.`).
+        Raises StoreError if the model's names or shapes differ from the run's.
+        """
+        from trajectory.observables import plain_name
+
+        state = self.state_dict(step)
+        own = {plain_name(name): tensor for name, tensor in model.state_dict(keep_vars=True).items()}
+        wrong = sorted(name for name, tensor in state.items() if name not in own or own[name].shape != tensor.shape)
+        if wrong:
+            raise StoreError(
+                f"{self.path}: does not fit this model: {wrong[0]} is missing or has another shape"
+                f" ({len(wrong)} such tensors); build the network the run was recorded with"
+            )
+        for name, tensor in state.items():
+            own[name].detach().copy_(tensor)
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """Distances and metrics in one Dataset over `step`, NaN where one of the two is absent."""
+        import xarray
+
+        layers = self.layers("distance")
+        distances = xarray.Dataset(
+            {
+                "distance": ("step", self.distance.to_numpy()),
+                "layer_distance": (("step", "parameter"), layers.to_numpy()),
+            },
+            coords={"step": self._steps.to_numpy(), "parameter": list(layers.columns)},
+            attrs={"run": self.name, "status": self.status},
+        )
+        metrics = xarray.Dataset(
+            {name: ("step", column.to_numpy()) for name, column in self.metrics.items()},
+            coords={"step": self.metrics.index.to_numpy()},
+        )
+        return xarray.merge([distances, metrics], join="outer", combine_attrs="override")
+
+    @cached_property
+    def _rows(self) -> np.ndarray:
+        """(n, 2 + parameters): step, distance, distance by parameter; committed rows, then the journal's."""
+        count = self._facts["committed"]["step"]
+        columns = [self._read(name, count) for name in ("step", "distance", "layer_distance")]
+        return np.concatenate([np.column_stack(columns), *self._tail.rows])
+
+    def _read(self, name: str, stop: int, start: int = 0) -> np.ndarray:
+        return np.asarray(cast(zarr.Array, self._group[name])[start:stop])
+
+    @property
+    def _steps(self) -> pd.Index:
+        return pd.Index(self._rows[:, 0].astype("int64"), name="step")
+
+    @property
+    def _parameters(self) -> list[TensorSpec]:
+        return [TensorSpec.from_json(entry) for entry in self._facts["parameters"]]
+
+    @property
+    def _buffers(self) -> list[TensorSpec]:
+        return [TensorSpec.from_json(entry) for entry in self._facts["buffers"]]
+
+
+class _Tail:
+    """What the journal holds beyond the arrays."""
+
+    def __init__(self, records: Sequence[tuple[bytes, bytes]], width: int):
+        self.rows: list[np.ndarray] = []
+        self.metrics: dict[int, dict[str, float]] = {}
+        self.events: list[Event] = []
+        for kind, payload in records:
+            if kind == journal.ROWS:
+                self.rows.append(np.frombuffer(payload, dtype="<f8").reshape(-1, width))
+            elif kind == journal.METRICS:
+                for step, scalars in journal.decode(payload):
+                    self.metrics.setdefault(step, {}).update(scalars)
+            else:
+                self.events.append(Event(*journal.decode(payload)))
+
+
+def _open(path: Path) -> tuple[Mapping[str, Any], _Tail]:
+    """The root's facts and the journal they name.
+
+    A running recorder may commit between the two reads and remove the journal: then both are read again.
+    """
+    for _ in range(10):
+        facts = read_root(path)["attributes"]["ultraslow"]
+        width = 2 + len(facts["parameters"])
+        if facts["journal"] is None:
+            return facts, _Tail([], width)
+        try:
+            return facts, _Tail(list(journal.read(journal_path(path, facts["journal"]))), width)
+        except FileNotFoundError:
+            continue
+    raise StoreError(f"{path}: its journal.{facts['journal']} is missing; restore the whole folder of the run")

@@ -1,0 +1,100 @@
+"""Weights and buffers on their way to the store: device → pinned memory → file, off the training thread."""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trajectory.layout import TensorSpec
+from trajectory.observables import plain_name, trainable
+from trajectory.transfer import HostCopy
+
+_IN_FLIGHT = 2  # snapshots waiting for the disk; one more makes the training thread wait
+
+
+def weight_specs(parameters: Mapping[str, Tensor]) -> list[TensorSpec]:
+    """Where each parameter lies in the flat array of a snapshot, counted in elements."""
+    specs, offset = [], 0
+    for name, tensor in parameters.items():
+        specs.append(TensorSpec(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), offset))
+        offset += tensor.numel()
+    return specs
+
+
+def buffer_specs(buffers: Mapping[str, Tensor]) -> list[TensorSpec]:
+    """Where each buffer lies among the bytes of a snapshot."""
+    specs, offset = [], 0
+    for name, tensor in buffers.items():
+        specs.append(TensorSpec(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), offset))
+        offset += tensor.numel() * tensor.element_size()
+    return specs
+
+
+def buffers(model: nn.Module) -> dict[str, Tensor]:
+    """The buffers of the model's state dict, such as batch-norm statistics, by plain name."""
+    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
+    state = model.state_dict(keep_vars=True)
+    return {
+        plain_name(name): value
+        for name, value in state.items()
+        if name not in parameters and isinstance(value, Tensor)
+    }
+
+
+def tied_names(model: nn.Module) -> dict[str, str]:
+    """Further names of tied trainable parameters, and the name each is recorded under."""
+    names = {id(parameter): name for name, parameter in trainable(model).items()}
+    return {
+        plain_name(name): names[id(parameter)]
+        for name, parameter in model.named_parameters(remove_duplicate=False)
+        if id(parameter) in names and names[id(parameter)] != plain_name(name)
+    }
+
+
+class SnapshotWriter:
+    """Takes snapshots of `parameters` and `model`'s buffers and hands them to `write` on a thread of its own.
+
+    write: called with (step, flat weights, bytes of the buffers), one snapshot at a time, in order.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        parameters: Sequence[Tensor],
+        dtype: torch.dtype,
+        write: Callable[[int, np.ndarray, np.ndarray], None],
+    ):
+        self._model, self._parameters, self._dtype = model, parameters, dtype
+        self._write = write
+        self._slots = threading.BoundedSemaphore(_IN_FLIGHT)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="snapshots")
+
+    @torch.no_grad()
+    def take(self, step: int) -> Future[None]:
+        """Copies the weights as they are now; the next update cannot change the copy.
+
+        Waits only if earlier snapshots still wait for the disk.
+        """
+        self._slots.acquire()
+        try:
+            weights = torch.cat([p.detach().reshape(-1).to(self._dtype) for p in self._parameters])
+            raw = [b.detach().contiguous().reshape(-1).view(torch.uint8) for b in buffers(self._model).values()]
+            nothing = torch.empty(0, dtype=torch.uint8, device=weights.device)
+            state = torch.cat([nothing, *(piece.to(weights.device) for piece in raw)])
+            return self._thread.submit(self._deliver, step, HostCopy(weights), HostCopy(state))
+        except BaseException:
+            self._slots.release()
+            raise
+
+    def close(self) -> None:
+        """Waits until everything taken is written."""
+        self._thread.shutdown(wait=True)
+
+    def _deliver(self, step: int, weights: HostCopy, state: HostCopy) -> None:
+        try:
+            self._write(step, weights.wait().numpy(), state.wait().numpy())
+        finally:
+            self._slots.release()

@@ -1,0 +1,40 @@
+"""Copies from the device to the host that nobody waits for until they are read."""
+
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+
+class HostCopy:
+    """A copy of `source` on its way to the host. `source` must not be written to again.
+
+    On CUDA the bytes travel to pinned memory on a side stream, behind the work queued so far, and an
+    event marks their arrival; elsewhere the copy is made at once.
+    """
+
+    _streams: ClassVar[dict[torch.device, torch.cuda.Stream]] = {}
+
+    def __init__(self, source: Tensor):
+        self._arrived = None
+        if source.device.type != "cuda":
+            self._host = source.cpu()
+            return
+        stream = self._streams.setdefault(source.device, torch.cuda.Stream(source.device))
+        stream.wait_stream(torch.cuda.current_stream(source.device))
+        self._host = torch.empty(source.shape, dtype=source.dtype, pin_memory=True)
+        with torch.cuda.stream(stream):
+            self._host.copy_(source, non_blocking=True)
+            self._arrived = torch.cuda.Event()
+            self._arrived.record(stream)
+        source.record_stream(stream)
+
+    def ready(self) -> bool:
+        """Whether `wait` would return at once."""
+        return self._arrived is None or self._arrived.query()
+
+    def wait(self) -> Tensor:
+        """The tensor on the host, once it is there."""
+        if self._arrived is not None:
+            self._arrived.synchronize()
+        return self._host
