@@ -9,11 +9,20 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
+import numpy as np
+
 from trajectory.errors import StoreError
 
 FORMAT = 1
 ROWS_PER_CHUNK = 1024  # one chunk a write costs 1.2 µs a row, row by row 3.4 ms
 ROOT = "zarr.json"
+DIMENSIONS = {
+    "step": ("step",),
+    "distance": ("step",),
+    "layer_distance": ("step", "parameter"),
+    "displacement": ("step", "origin"),
+    "layer_displacement": ("step", "origin", "parameter"),
+}
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,31 @@ class TensorSpec:
         """The inverse of `to_json`."""
         name, shape, dtype, offset = entry
         return TensorSpec(name, tuple(shape), dtype, offset)
+
+
+@dataclass(frozen=True)
+class RowColumns:
+    """A recorded step as one row of float64: step, distance from each origin, then those by parameter.
+
+    The first origin is w_0; `origins` counts the others.
+    """
+
+    parameters: int
+    origins: int
+
+    @property
+    def width(self) -> int:
+        """Columns in a row."""
+        return 1 + (1 + self.origins) * (1 + self.parameters)
+
+    def split(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Rows (n, width) as the store's arrays."""
+        total, layers = np.split(rows[:, 1:], [1 + self.origins], axis=1)
+        layers = layers.reshape(len(rows), 1 + self.origins, self.parameters)
+        arrays = {"step": rows[:, 0].astype("int64"), "distance": total[:, 0], "layer_distance": layers[:, 0]}
+        if self.origins:
+            arrays |= {"displacement": total[:, 1:], "layer_displacement": layers[:, 1:]}
+        return arrays
 
 
 @dataclass(frozen=True)

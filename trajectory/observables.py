@@ -66,6 +66,7 @@ class Displacement:
         self._origin = [p.detach().to(accumulator(p.dtype), copy=True) for p in self._parameters]
         self._tiled = all(p.device.type == "cpu" and _is_dense(p) for p in self._parameters)
         self._pointers: list[int] = []
+        self._scratch = {w.dtype: torch.empty(_TILE, dtype=w.dtype) for w in self._origin if self._tiled}
 
     def origin_norm(self) -> float:
         """‖w(0)‖ (waits for the device)."""
@@ -89,7 +90,7 @@ class Displacement:
             self._pointers = pointers
         squares = np.zeros(len(self._parameters))
         for tile in self._tiles:
-            scratch = torch.empty_like(tile.origin)
+            scratch = self._scratch[tile.origin.dtype][: len(tile.origin)]
             if len(tile.pieces) == 1:
                 difference = torch.sub(tile.pieces[0], tile.origin, out=scratch)
                 squares[tile.owners[0]] += torch.dot(difference, difference).item()

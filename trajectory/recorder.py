@@ -1,7 +1,7 @@
 """`Recorder`: the hook in a training loop that streams ‖w_t − w_0‖ and weights to a Zarr store."""
 
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
@@ -57,6 +57,8 @@ class Recorder:
     schedule: steps whose distances are recorded: an int n for every n, or a schedule; default every step.
     snapshots: steps whose weights and buffers are kept, likewise; default none. Frozen parameters are
         not stored.
+    origins: further steps t_w to measure from: ‖w_t − w_{t_w}‖ for t > t_w at every recorded step. Each
+        keeps one copy of the weights (in float32 or wider) and costs as much time as the distance from w_0.
     config: JSON-able facts about the run, or a dataclass; seed: the run's seed. Both only for the record.
     overwrite: replace a run that is there.
 
@@ -72,6 +74,7 @@ class Recorder:
         *,
         schedule: Schedule | int = 1,
         snapshots: Schedule | int | None = None,
+        origins: Iterable[int] = (),
         config: Any = None,
         seed: int | None = None,
         overwrite: bool = False,
@@ -84,23 +87,29 @@ class Recorder:
         weights = list(parameters.values())
         weight_dtype = torch.float32 if all(accumulator(p.dtype) == torch.float32 for p in weights) else torch.float64
         self.signature = {"parameters": [[s.name, list(s.shape), s.dtype] for s in weight_specs(parameters)]}
-        self._displacement = Displacement(weights)
+        self._weights = weights
+        self._origins = _origins(origins)
+        from_start = Displacement(weights)
+        self.origin_norm = from_start.origin_norm()
+        self._displacements: list[Displacement | None] = [from_start] + [None] * len(self._origins)
         self._store = Store(
             self.path,
             weight_specs(parameters),
             buffer_specs(state),
+            origins=self._origins,
             weight_dtype=str(weight_dtype).removeprefix("torch."),
             buffer_bytes=sum(b.numel() * b.element_size() for b in state.values()),
             attributes={
                 "config": _plain(config or {}),
                 "seed": seed,
                 "versions": _versions(),
-                "origin_norm": self._displacement.origin_norm(),
+                "origin_norm": self.origin_norm,
                 "tied": tied_names(model),
             },
             overwrite=overwrite,
         )
-        self._ring = torch.zeros(_BLOCK, len(weights), dtype=_ring_dtype(weights[0]), device=weights[0].device)
+        shape = (_BLOCK, len(self._displacements), len(weights))
+        self._ring = torch.zeros(shape, dtype=_ring_dtype(weights[0]), device=weights[0].device)
         self._steps: list[int] = []
         self._scalars: list[tuple[int, str, Tensor]] = []
         self._metrics: dict[int, dict[str, float]] = {}
@@ -193,11 +202,14 @@ class Recorder:
         self._watch_rate(rate)
         self.step += 1
         if self.step in self._schedule:
-            self._displacement.write(self._ring[len(self._steps)])
+            for displacement, out in zip(self._displacements, self._ring[len(self._steps)], strict=True):
+                out.fill_(torch.nan) if displacement is None else displacement.write(out)
             self._steps.append(self.step)
             self.log(learning_rate=rate)
             if len(self._steps) == _BLOCK:
                 self.drain()
+        if self.step in self._origins:
+            self._displacements[1 + self._origins.index(self.step)] = Displacement(self._weights)
         if self.step in self._snapshots:
             self._pending.append(self._snapshot_thread.take(self.step))
 
@@ -224,19 +236,19 @@ class Recorder:
         while self._blocks and (wait or self._blocks[0].values.ready()):
             block = self._blocks.pop(0)
             values = block.values.wait().double().numpy()
-            by_parameter, scalars = np.split(values, [len(values) - len(block.scalars)])
+            distances, scalars = np.split(values, [len(values) - len(block.scalars)])
             for (step, name), value in zip(block.scalars, scalars, strict=True):
                 block.metrics.setdefault(step, {})[name] = float(value)
             if block.metrics:
                 self._in_background(self._store.append_metrics, list(block.metrics.items()))
             if block.steps:
-                layers = by_parameter.reshape(len(block.steps), -1)
-                total = np.sqrt(np.square(layers).sum(axis=1))
-                self._hand_on(Rows(np.array(block.steps, dtype="int64"), total, layers))
+                self._hand_on(block.steps, distances.reshape(len(block.steps), *self._ring.shape[1:]))
 
-    def _hand_on(self, rows: Rows) -> None:
-        table = np.column_stack([rows.step, rows.distance, rows.layers])
-        self._in_background(self._store.append_rows, table)
+    def _hand_on(self, steps: list[int], layers: np.ndarray) -> None:
+        """Stores and passes on rows; layers: (row, origin, parameter)."""
+        total = np.sqrt(np.square(layers).sum(axis=2))
+        self._in_background(self._store.append_rows, np.column_stack([steps, total, layers.reshape(len(steps), -1)]))
+        rows = Rows(np.array(steps, dtype="int64"), total[:, 0], layers[:, 0])
         bad = rows.step[~np.isfinite(rows.distance)]
         if self._finite and len(bad):
             self._finite = False
@@ -249,8 +261,8 @@ class Recorder:
 
     def _raise_failures(self) -> None:
         """Raises what went wrong in the background since the last call."""
-        done = [future for future in self._pending if future.done()]
-        self._pending = [future for future in self._pending if not future.done()]
+        done = {future for future in self._pending if future.done()}
+        self._pending = [future for future in self._pending if future not in done]
         for error in filter(None, (future.exception() for future in done)):
             cause = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
             raise RecordingError(
@@ -260,6 +272,13 @@ class Recorder:
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise RecordingError(f"{self.path}: the recorder is closed; log and file events before close()")
+
+
+def _origins(steps: Iterable[int]) -> list[int]:
+    origins = sorted({int(step) for step in steps})
+    if origins and origins[0] < 1:
+        raise RecordingError(f"origins={origins}: expected steps from 1 on; w_0 is always measured from")
+    return origins
 
 
 def _ring_dtype(weight: Tensor) -> torch.dtype:

@@ -11,7 +11,7 @@ import zarr
 
 from trajectory import journal
 from trajectory.errors import StoreError
-from trajectory.layout import Event, TensorSpec, journal_path, metric_name, read_root
+from trajectory.layout import DIMENSIONS, Event, RowColumns, TensorSpec, journal_path, metric_name, read_root
 
 if TYPE_CHECKING:
     import torch
@@ -33,7 +33,7 @@ class Run:
         self._group = zarr.open_group(self.path, mode="r")
 
     def __repr__(self) -> str:
-        return f"Run({str(self.path)!r}): {self.status}, {len(self._rows)} recorded steps"
+        return f"Run({str(self.path)!r}): {self.status}, {len(self._steps)} recorded steps"
 
     @property
     def name(self) -> str:
@@ -70,17 +70,39 @@ class Run:
         """Names, shapes and types of the trainable parameters: equal for equal networks."""
         return {"parameters": [[spec.name, list(spec.shape), spec.dtype] for spec in self._parameters]}
 
-    @cached_property
+    @property
+    def weight_count(self) -> int:
+        """The number of weights the distance is taken over."""
+        return sum(spec.size for spec in self._parameters)
+
+    @property
+    def origins(self) -> list[int]:
+        """The steps t_w that distances were measured from, 0 first."""
+        return [0, *self._facts["origins"]]
+
+    @property
     def distance(self) -> pd.Series:
         """‖w_t − w_0‖ over all trainable parameters; index `step` = t, the number of weight updates."""
-        return pd.Series(self._rows[:, 1], index=self._steps, name="distance")
+        return self.displacement(0)
 
-    def layers(self, quantity: str = "distance") -> pd.DataFrame:
-        """A recorded quantity by parameter: step × parameter name. Raises StoreError for an unknown one."""
+    def displacement(self, origin: int) -> pd.Series:
+        """‖w_t − w_{origin}‖ for t > origin; index `step` = t, counted from w_0.
+
+        Raises StoreError if the recorder was not told of that origin.
+        """
+        values = self._measured_from(origin, "distance", "displacement")
+        return pd.Series(values, index=self._steps, name="distance").loc[origin + 1 :]
+
+    def layers(self, quantity: str = "distance", *, origin: int = 0) -> pd.DataFrame:
+        """A recorded quantity by parameter: step × parameter name, for steps after `origin`.
+
+        Raises StoreError for an unknown quantity or origin.
+        """
         if quantity != "distance":
             raise StoreError(f"{self.path}: no quantity {quantity!r} by parameter; this run holds: distance")
+        values = self._measured_from(origin, "layer_distance", "layer_displacement")
         names = pd.Index([spec.name for spec in self._parameters], name="parameter")
-        return pd.DataFrame(self._rows[:, 2:], index=self._steps, columns=names)
+        return pd.DataFrame(values, index=self._steps, columns=names).loc[origin + 1 :]
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -157,13 +179,13 @@ class Run:
         """Distances and metrics in one Dataset over `step`, NaN where one of the two is absent."""
         import xarray
 
-        layers = self.layers("distance")
         distances = xarray.Dataset(
-            {
-                "distance": ("step", self.distance.to_numpy()),
-                "layer_distance": (("step", "parameter"), layers.to_numpy()),
+            {name: (DIMENSIONS[name], values) for name, values in self._rows.items() if name != "step"},
+            coords={
+                "step": self._steps.to_numpy(),
+                "parameter": [spec.name for spec in self._parameters],
+                "origin": self.origins[1:],
             },
-            coords={"step": self._steps.to_numpy(), "parameter": list(layers.columns)},
             attrs={"run": self.name, "status": self.status},
         )
         metrics = xarray.Dataset(
@@ -173,18 +195,25 @@ class Run:
         return xarray.merge([distances, metrics], join="outer", combine_attrs="override")
 
     @cached_property
-    def _rows(self) -> np.ndarray:
-        """(n, 2 + parameters): step, distance, distance by parameter; committed rows, then the journal's."""
+    def _rows(self) -> dict[str, np.ndarray]:
+        """The store's arrays over `step`: committed rows, then the journal's."""
+        columns = RowColumns(len(self._parameters), len(self.origins) - 1)
+        tail = columns.split(np.concatenate([np.empty((0, columns.width)), *self._tail.rows]))
         count = self._facts["committed"]["step"]
-        columns = [self._read(name, count) for name in ("step", "distance", "layer_distance")]
-        return np.concatenate([np.column_stack(columns), *self._tail.rows])
+        return {name: np.concatenate([self._read(name, count), rest]) for name, rest in tail.items()}
+
+    def _measured_from(self, origin: int, start: str, further: str) -> np.ndarray:
+        """The array `start` for w_0, the origin's slice of `further` otherwise."""
+        if origin not in self.origins:
+            raise StoreError(f"{self.path}: no distances from step {origin}; this run holds origins {self.origins}")
+        return self._rows[further][:, self.origins.index(origin) - 1] if origin else self._rows[start]
 
     def _read(self, name: str, stop: int, start: int = 0) -> np.ndarray:
         return np.asarray(cast(zarr.Array, self._group[name])[start:stop])
 
     @property
     def _steps(self) -> pd.Index:
-        return pd.Index(self._rows[:, 0].astype("int64"), name="step")
+        return pd.Index(self._rows["step"], name="step")
 
     @property
     def _parameters(self) -> list[TensorSpec]:
@@ -219,7 +248,7 @@ def _open(path: Path) -> tuple[Mapping[str, Any], _Tail]:
     """
     for _ in range(10):
         facts = read_root(path)["attributes"]["ultraslow"]
-        width = 2 + len(facts["parameters"])
+        width = RowColumns(len(facts["parameters"]), len(facts["origins"])).width
         if facts["journal"] is None:
             return facts, _Tail([], width)
         try:

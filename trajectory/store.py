@@ -20,9 +20,11 @@ from trajectory import journal
 from trajectory.errors import StoreError
 from trajectory.journal import Journal
 from trajectory.layout import (
+    DIMENSIONS,
     FORMAT,
     ROWS_PER_CHUNK,
     Event,
+    RowColumns,
     TensorSpec,
     journal_path,
     metric_array,
@@ -39,6 +41,7 @@ class Store:
     """A new store at `path`, open for writing by one process. Its methods may be called from several threads.
 
     parameters, buffers: the tensors a snapshot holds, in order; weight_dtype: how snapshots keep weights.
+    origins: steps other than 0 that distances are also measured from.
     attributes: JSON-able facts about the run, kept in the root's `ultraslow` attribute.
     Raises StoreError if a store is there and `overwrite` is False, or if the path cannot be written.
     """
@@ -49,6 +52,7 @@ class Store:
         parameters: Sequence[TensorSpec],
         buffers: Sequence[TensorSpec],
         *,
+        origins: Sequence[int] = (),
         weight_dtype: str,
         buffer_bytes: int,
         attributes: Mapping[str, Any],
@@ -56,8 +60,8 @@ class Store:
     ):
         self.path = path
         self._lock = threading.Lock()
-        self._width = len(parameters)
-        self._rows: list[np.ndarray] = []  # each (n, 2 + parameters): step, distance, distance by parameter
+        self._columns = RowColumns(len(parameters), len(origins))
+        self._rows: list[np.ndarray] = []
         self._metrics: dict[int, dict[str, float]] = {}
         self._metric_names: list[str] = []
         self._events: list[Event] = []
@@ -69,13 +73,14 @@ class Store:
         self._attributes = {
             "format": FORMAT,
             **attributes,
+            "origins": list(origins),
             "parameters": [spec.to_json() for spec in parameters],
             "buffers": [spec.to_json() for spec in buffers],
         }
         n_weights = sum(spec.size for spec in parameters)
         try:
             _make_way(path, overwrite)
-            self._create_arrays([spec.name for spec in parameters], n_weights, weight_dtype, buffer_bytes)
+            self._create_arrays([spec.name for spec in parameters], origins, n_weights, weight_dtype, buffer_bytes)
             self._journal = Journal(journal_path(path, 0))
             self._write_root()
         except OSError as error:
@@ -84,7 +89,7 @@ class Store:
             ) from error
 
     def append_rows(self, rows: np.ndarray) -> None:
-        """Adds recorded steps: float64 (n, 2 + parameters), columns step, distance, distance by parameter."""
+        """Adds recorded steps: float64 (n, width), columns as in `RowColumns`."""
         with self._lock:
             self._journal.append_rows(rows)
             self._rows.append(rows)
@@ -129,16 +134,23 @@ class Store:
             self._journal.close()
             self._journal.path.unlink()
 
-    def _create_arrays(self, names: Sequence[str], n_weights: int, weight_dtype: str, n_bytes: int) -> None:
+    def _create_arrays(
+        self, names: Sequence[str], origins: Sequence[int], n_weights: int, weight_dtype: str, n_bytes: int
+    ) -> None:
         self._group = root = zarr.open_group(self.path, mode="w-", zarr_format=3)
         parameter = root.create_array("parameter", shape=(len(names),), dtype=str, dimension_names=["parameter"])
         parameter[:] = np.array(names, dtype=object)
         root.create_group("metrics")
         root.create_group("snapshots")
         self._publish(["parameter", "metrics", "snapshots"])
-        self._create_column("step", "int64", ["step"])
-        self._create_column("distance", "float64", ["step"])
-        self._create_column("layer_distance", "float64", ["step", "parameter"], width=len(names))
+        if origins:
+            origin = root.create_array("origin", shape=(len(origins),), dtype="int64", dimension_names=["origin"])
+            origin[:] = np.array(origins)
+            self._publish(["origin"])
+        sizes = {"origin": len(origins), "parameter": len(names)}
+        for name, values in self._columns.split(np.empty((0, self._columns.width))).items():
+            across = tuple(sizes[dimension] for dimension in DIMENSIONS[name][1:])
+            self._create_column(name, str(values.dtype), DIMENSIONS[name], across=across)
         self._create_column("metrics/step", "int64", ["step"])
         self._create_column("snapshots/step", "int64", ["snapshot"])
         for name, dtype, width in (("weights", weight_dtype, n_weights), ("buffers", "uint8", n_bytes)):
@@ -153,10 +165,9 @@ class Store:
             self._publish([f"snapshots/{name}"])
 
     def _create_column(
-        self, name: str, dtype: str, dimensions: Sequence[str], *, length: int = 0, width: int | None = None
+        self, name: str, dtype: str, dimensions: Sequence[str], *, length: int = 0, across: tuple[int, ...] = ()
     ) -> None:
         """An array of `length` rows, -1 (integers) or NaN where nothing is written."""
-        across = () if width is None else (width,)
         self._group.create_array(
             name,
             shape=(length, *across),
@@ -175,7 +186,7 @@ class Store:
 
     def _commit(self, whole_chunks: bool = True) -> None:
         """Moves rows from the journal to the arrays: all of them, or as many as fill whole chunks."""
-        rows = np.concatenate(self._rows) if self._rows else np.empty((0, 2 + self._width))
+        rows = np.concatenate(self._rows) if self._rows else np.empty((0, self._columns.width))
         metrics = list(self._metrics.items())
         if whole_chunks:
             n_rows = len(rows) - len(rows) % ROWS_PER_CHUNK
@@ -201,7 +212,7 @@ class Store:
     def _write_rows(self, rows: np.ndarray) -> None:
         if len(rows) == 0:
             return
-        columns = {"step": rows[:, 0].astype("int64"), "distance": rows[:, 1], "layer_distance": rows[:, 2:]}
+        columns = self._columns.split(rows)
         for name, values in columns.items():
             self._extend(name, self._counts["step"], values)
         self._publish(columns)

@@ -65,6 +65,34 @@ def test_distances_equal_a_float64_twin_at_every_step(tmp_path):
     assert run.origin_norm == pytest.approx(math.sqrt(sum(float(w.square().sum()) for w in origin)))
 
 
+def test_distances_from_further_origins_equal_a_float64_twin(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    origins, twin = {0: None, 3: None, 70: None}, {0: [], 3: [], 70: []}
+    with Recorder(tmp_path / "run.zarr", model, optimizer, origins=[70, 3]) as recorder:
+        for t in range(100):
+            if t in origins:
+                origins[t] = [p.detach().double().clone() for p in model.parameters()]
+            train(model, optimizer, 1, recorder)
+            for at in twin:
+                if origins[at]:
+                    pairs = zip(model.parameters(), origins[at], strict=True)
+                    twin[at].append([(p.detach() - w).norm().item() for p, w in pairs])
+    run = Run(tmp_path / "run.zarr")
+    assert run.origins == [0, 3, 70]
+    for at, moves in twin.items():
+        assert list(run.displacement(at).index) == list(range(at + 1, 101))
+        np.testing.assert_allclose(run.displacement(at), np.linalg.norm(moves, axis=1), rtol=1e-6)
+        np.testing.assert_allclose(run.layers("distance", origin=at), moves, rtol=1e-6)
+    seen = xarray.open_zarr(tmp_path / "run.zarr")
+    assert float(seen["displacement"].sel(step=90, origin=70)) == run.displacement(70)[90]
+    assert run.to_xarray()["layer_displacement"].dims == ("step", "origin", "parameter")
+    with pytest.raises(StoreError, match="no distances from step 4"):
+        run.displacement(4)
+    with pytest.raises(RecordingError, match="from 1 on"):
+        Recorder(tmp_path / "other.zarr", model, optimizer, origins=[0])
+
+
 def test_schedules_choose_rows_and_snapshots(tmp_path):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
