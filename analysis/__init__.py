@@ -1,0 +1,26 @@
+"""What the numbers of a run mean: the diffusion law, its rivals, and matching two runs by distance."""
+
+from analysis.compare import Comparison, compare
+from analysis.curve import Curve, curves
+from analysis.errors import AnalysisError
+from analysis.fit import Fit, fit
+from analysis.match import DistanceMatcher, Status
+from analysis.reference import Reference
+from analysis.replay import Matching, match
+from analysis.window import scan
+
+__all__ = [
+    "AnalysisError",
+    "Comparison",
+    "Curve",
+    "DistanceMatcher",
+    "Fit",
+    "Matching",
+    "Reference",
+    "Status",
+    "compare",
+    "curves",
+    "fit",
+    "match",
+    "scan",
+]

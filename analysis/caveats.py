@@ -1,0 +1,159 @@
+"""What a reader must know before quoting an α, in plain sentences."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from analysis.bins import Bins
+from analysis.curve import Curve
+from analysis.estimate import Estimate
+from analysis.window import ACCEPTED
+
+
+def caveats(group: Sequence[Curve], bins: Bins, at: Estimate, scan: pd.DataFrame, level: float) -> tuple[str, ...]:
+    """Every warning that a fit carries, the gravest first."""
+    found = [
+        _goodness(at),
+        _few_seeds(len(group)),
+        _power_law(at, level),
+        _edge(at),
+        _window(scan, at),
+        _short(bins),
+        _shrinking(at),
+        *_learning_rate(group, bins),
+        _memory(group, bins),
+        *_configurations(group),
+    ]
+    return tuple(sentence for sentence in found if sentence)
+
+
+def _goodness(at: Estimate) -> str | None:
+    if at.goodness >= ACCEPTED:
+        return None
+    return (
+        f"No law of the family fits this window (p = {at.goodness:.2g}, misfit {100 * at.misfit:.2g} % of "
+        "d): α describes no law here."
+    )
+
+
+def _few_seeds(n: int) -> str | None:
+    if n == 1:
+        return (
+            "Provisional: one run cannot tell its noise from its law; the interval rests on a mixture of "
+            "noise models. Three seeds or more give an interval that does not."
+        )
+    if n == 2:
+        return (
+            "Provisional: two runs are too few for an interval over seeds; each was fitted by itself, and "
+            "the interval spans both."
+        )
+    return None
+
+
+def _power_law(at: Estimate, level: float) -> str | None:
+    low, high = at.interval
+    if not low <= 0 <= high:
+        return None
+    return f"The {100 * level:g} % interval of α contains 0: a power law d ~ t^{at.q:.2g} is not excluded."
+
+
+def _edge(at: Estimate) -> str | None:
+    if not at.edge:
+        return None
+    return (
+        "The estimate stopped at an end of its range (t₀ at the window's start, or a blow-up at its end): "
+        "α is a bound rather than an estimate."
+    )
+
+
+def _window(scan: pd.DataFrame, at: Estimate) -> str | None:
+    """Other starts that fit as well, and contradict: each estimate lies outside of the other's interval."""
+    low, high = at.interval
+    long = scan[(scan.goodness >= ACCEPTED) & (scan.t_max >= 100 * scan.t_min)]
+    other = long[((long.alpha < low) | (long.alpha > high)) & ((long.low > at.alpha) | (long.high < at.alpha))]
+    if not len(other):
+        return None
+    worst = other.loc[(other.alpha - at.alpha).abs().idxmax()]
+    return (
+        f"α depends on the window: a start at t = {worst.t_min:.4g} fits as well and gives "
+        f"{worst.alpha:.2f} [{worst.low:.2f}, {worst.high:.2f}]."
+    )
+
+
+def _short(bins: Bins) -> str | None:
+    decades = np.log10(bins.window[1] / bins.window[0])
+    if decades >= 2:
+        return None
+    return f"The window spans {decades:.1f} decades of t; under two, α is poorly determined."
+
+
+def _shrinking(at: Estimate) -> str | None:
+    if at.shrinking < 0.01:
+        return None
+    return f"With probability {at.shrinking:.2g} the distance does not grow at all; that part is left out "
+    "of α."
+
+
+def _learning_rate(group: Sequence[Curve], bins: Bins) -> list[str]:
+    found = []
+    for curve in group:
+        if curve.run is None or "learning_rate" not in curve.run.metrics:
+            continue
+        start, end = (t + curve.origin for t in bins.window)
+        rate = curve.run.metrics["learning_rate"].dropna()
+        rate = rate[(rate.index >= start) & (rate.index < end)]
+        if len(rate) and rate.max() > 1.01 * rate.min():
+            found.append(
+                f"The learning rate of {curve.name} varies between {rate.min():.3g} and {rate.max():.3g} "
+                "inside the window; the laws hold at a constant one."
+            )
+    return found
+
+
+def _configurations(group: Sequence[Curve]) -> list[str]:
+    """Settings other than the seed in which the runs given as seeds differ."""
+    settings = [curve.run.config for curve in group if curve.run is not None]
+    if len(settings) < 2:
+        return []
+    found = []
+    for key in ("recipe", "batch_size", "train_size", "lr", "momentum", "weight_decay"):
+        values = sorted({str(config[key]) for config in settings if key in config})
+        if len(values) > 1:
+            found.append(
+                f"The runs differ in {key} ({', '.join(values)}); an interval over seeds assumes that only "
+                "the seed does."
+            )
+    return found
+
+
+def memory_time(curve: Curve) -> float | None:
+    """(1 − μ)/(ηλ) in updates: how long weights under weight decay λ remember w_0; None where unknown or λ = 0.
+
+    μ, λ from the run's configuration; η: the highest recorded learning rate, else the configuration's.
+    """
+    if curve.run is None:
+        return None
+    config = curve.run.config
+    metrics = curve.run.metrics
+    rate = metrics["learning_rate"].max() if "learning_rate" in metrics else config.get("lr")
+    decay, momentum = config.get("weight_decay"), config.get("momentum", 0.0)
+    if not rate or not decay:
+        return None
+    return float((1 - momentum) / (rate * decay))
+
+
+def shortest_memory(group: Sequence[Curve]) -> float | None:
+    """The shortest weight-decay memory among the curves' runs, None where none is known."""
+    return min((time for time in map(memory_time, group) if time is not None), default=None)
+
+
+def _memory(group: Sequence[Curve], bins: Bins) -> str | None:
+    memory = shortest_memory(group)
+    if memory is None or bins.window[1] < memory / 10:
+        return None
+    return (
+        f"The window reaches t = {bins.window[1]:.4g}, a tenth or more of the {memory:.3g} updates after "
+        "which weight decay has made the weights forget w_0: saturation may look like a slow law (compare "
+        "them)."
+    )

@@ -1,0 +1,160 @@
+"""Distance curves: from whatever a user holds to log bins. The only module here that reads a run."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from analysis.errors import CurveError
+from analysis.laws import Array
+from trajectory.run import Run
+
+
+@dataclass(frozen=True, eq=False)
+class Curve:
+    """A distance curve: d (same length as t) after t weight updates.
+
+    drops: the t at which the learning rate dropped; steady: the t at which its warm-up ended, 0 without one;
+    run: where the curve came from, if from a run; origin: t is counted from this update and d is
+    ‖w_t − w_origin‖.
+    """
+
+    t: Array
+    d: Array
+    name: str = "curve"
+    drops: tuple[float, ...] = ()
+    steady: float = 0.0
+    run: Run | None = field(default=None, repr=False)
+    origin: int = 0
+
+    def __post_init__(self) -> None:
+        if self.t.ndim != 1 or self.t.shape != self.d.shape:
+            raise CurveError(
+                f"{self.name}: t has shape {self.t.shape} and d {self.d.shape}; expected vectors of one length"
+            )
+        if not np.all(np.isfinite(self.t)):
+            raise CurveError(f"{self.name}: t holds NaN or infinite values; expected numbers of updates")
+        stuck = np.flatnonzero(np.diff(self.t) <= 0)
+        if len(stuck):
+            i = int(stuck[0])
+            raise CurveError(
+                f"{self.name}: t goes from {self.t[i]:g} to {self.t[i + 1]:g} at position {i + 1}; "
+                "expected strictly increasing updates (sort the curve, or drop repeated rows)"
+            )
+
+
+Curves: TypeAlias = Curve | Run | str | Path | tuple[Any, Any] | pd.Series | Sequence[Any] | Any
+
+
+def curves(data: Curves, *, origin: int = 0) -> list[Curve]:
+    """Read curves from a Run, a run's path, (t, d), a pandas Series, an xarray DataArray, or a list of those.
+
+    origin: count t from this update, d being the displacement ‖w_t − w_origin‖. For a run it is read from
+    its snapshots; arrays are taken to hold it already, with t still counted from w_0. Raises CurveError.
+    """
+    if isinstance(data, tuple) and len(data) == 2 and not any(_stands_alone(part) for part in data):
+        return [_from_arrays(*data, name="curve", origin=origin)]
+    if isinstance(data, list | tuple):
+        if not data:
+            raise CurveError("got an empty list of curves; expected at least one run or (t, d)")
+        found = [curve for part in data for curve in curves(part, origin=origin)]
+        return [_renamed(curve, i) if curve.name == "curve" else curve for i, curve in enumerate(found, 1)]
+    return [_single(data, origin)]
+
+
+def _stands_alone(part: Any) -> bool:
+    return isinstance(part, Curve | Run | str | Path | tuple)
+
+
+def _renamed(curve: Curve, number: int) -> Curve:
+    return replace(curve, name=f"curve {number}")
+
+
+def _single(data: Any, origin: int) -> Curve:
+    if isinstance(data, Curve):
+        return data
+    if isinstance(data, str | Path):
+        return _from_run(Run(data), origin)
+    if isinstance(data, Run):
+        return _from_run(data, origin)
+    if isinstance(data, pd.Series):
+        return _from_arrays(data.index, data, name=str(data.name or "curve"), origin=origin)
+    if hasattr(data, "coords") and hasattr(data, "dims"):  # an xarray.DataArray, without importing xarray
+        if len(data.dims) != 1 or data.dims[0] not in data.coords:
+            raise CurveError(f"got a DataArray over {tuple(data.dims)}; expected one dimension with its coordinate")
+        return _from_arrays(data.coords[data.dims[0]], data, name=str(data.name or "curve"), origin=origin)
+    raise CurveError(
+        f"got {type(data).__name__}; expected a Run, a run's path, (t, d) as a tuple, a pandas Series, "
+        "an xarray DataArray, or a list of those"
+    )
+
+
+def _from_arrays(t: Any, d: Any, *, name: str, origin: int, **known: Any) -> Curve:
+    try:
+        t, d = np.asarray(t, float), np.asarray(d, float)
+    except (TypeError, ValueError):
+        raise CurveError(
+            f"{name}: t and d must be vectors of numbers; got {type(t).__name__}, {type(d).__name__}"
+        ) from None
+    if t.ndim == 1 and t.shape == d.shape:
+        after = ~(t <= origin)  # the origin itself has distance 0 and no logarithm; NaN stays, to be refused
+        t, d = t[after] - origin, d[after]
+    return Curve(t, d, name, origin=origin, **known)
+
+
+def _from_run(run: Run, origin: int) -> Curve:
+    drops = tuple(float(event.step) - origin for event in run.drops)
+    steady = _warm_up_end(run, run.drops[0].step if drops else math.inf) - origin
+    distance = layer_distances(run, origin).pow(2).sum(axis=1).pow(0.5) if origin else run.distance
+    return _from_arrays(
+        distance.index, distance, name=run.name, origin=origin, drops=drops, steady=max(steady, 0.0), run=run
+    )
+
+
+def layer_distances(run: Run, origin: int = 0) -> pd.DataFrame:
+    """‖w_t − w_origin‖ of each parameter, step × parameter.
+
+    From w_0 as it was recorded; from a later update by reading the snapshots, which must hold it. Raises
+    CurveError where they do not.
+    """
+    if not origin:
+        return run.layers("distance")
+    if origin not in run.snapshots:
+        raise CurveError(
+            f"{run.name}: no snapshot at update {origin}, so distances from it are unknown; snapshots are "
+            f"at {run.snapshots}: take one of those as the origin"
+        )
+    names = [name for name, _, _ in run.signature["parameters"]]
+    start = {name: weight.double() for name, weight in run.state_dict(origin).items() if name in names}
+    later = [step for step in run.snapshots if step > origin]
+    rows = []
+    for step in later:
+        weights = run.state_dict(step)
+        rows.append([float((weights[name].double() - start[name]).norm()) for name in names])
+    return pd.DataFrame(rows, index=later, columns=names, dtype=float)
+
+
+def _warm_up_end(run: Run, drop: float) -> float:
+    """The first update made at (99 % of) the highest learning rate before the first drop."""
+    if "learning_rate" not in run.metrics:
+        return 0.0
+    rate = run.metrics["learning_rate"].dropna()
+    rate = rate[rate.index <= drop]
+    return float(rate.index[np.argmax(rate >= 0.99 * rate.max())]) if len(rate) else 0.0
+
+
+def layer_curves(curve: Curve) -> dict[str, Curve]:
+    """Each parameter's distance, by name, with the learning-rate drops of the run it comes from."""
+    if curve.run is None:
+        raise CurveError(f"{curve.name}: distances by layer need a run; got arrays")
+    frame = layer_distances(curve.run, curve.origin)
+    frame = frame[frame.index > curve.origin]
+    t = np.asarray(frame.index, float) - curve.origin
+    return {
+        str(name): replace(curve, t=t, d=frame[name].to_numpy(float), name=f"{curve.name} {name}")
+        for name in frame.columns
+    }

@@ -1,0 +1,134 @@
+"""One run: the posterior of α under a mixture of noise models.
+
+A single curve cannot tell how its deviations are correlated in log time, so the noise is a mixture of
+correlations R (`noise.CELLS`), of equal prior weight, with a flat prior on s, a and q and 1/σ on the scale.
+With P = R⁻¹ projected off the constant, q̂ = g'Pz / g'Pg and RSS = z'Pz − q̂² g'Pg,
+
+    w(s, cell) ∝ |R|^(−1/2) (1'R⁻¹1)^(−1/2) (g'Pg)^(−1/2) RSS^(−(n−2)/2)
+    q | s, cell ~ t_(n−2)(q̂, RSS / ((n−2) g'Pg)),     P(α ≤ x) = Σ w · P(2 s/q ≤ x).
+
+Intervals of one run are provisional: they assume that the law is right and that the mixture holds its noise.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import special, stats
+from scipy.linalg import lapack
+
+from analysis.goodness import deviations, single_p
+from analysis.laws import Array, growth, growth_slope, s_range
+from analysis.noise import correlations, step_variance
+from analysis.projection import centred
+
+LEVELS = np.linspace(0.0025, 0.9975, 200)
+_SEARCH = 65  # points of s while the support is searched for
+_FINE = 129  # over the support; the narrowest noise model must find a few of them, though the widest sets the support
+_SUPPORT = 12.0  # nats below the peak at which a grid point stops mattering (e^-12 = 6e-6)
+_NODES = 32  # Student-t quantiles that stand for q's distribution at one (s, cell)
+
+
+@dataclass(frozen=True, eq=False)
+class Posterior:
+    """P(α ≤ x) as a table, and what the mixture settled on.
+
+    alpha, cdf: quantiles of α at the levels cdf; shrinking: P(q ≤ 0), left out of the table; cell: index in
+    `noise.CELLS` of the most probable noise; s: the most probable s there; goodness: p-value of the law
+    against added curvature under that noise.
+    """
+
+    alpha: Array
+    cdf: Array
+    shrinking: float
+    cell: int
+    s: float
+    goodness: float
+
+    def quantile(self, level: float) -> float:
+        """The α below which `level` of the posterior lies."""
+        return float(np.interp(level, self.cdf, self.alpha))
+
+    def interval(self, level: float) -> tuple[float, float]:
+        """The central interval of that level."""
+        return self.quantile((1 - level) / 2), self.quantile((1 + level) / 2)
+
+
+class Mixture:
+    """The noise mixture on one set of bins: everything that does not depend on the curve.
+
+    u: (bin,) mean log t; points, steps: see `noise.step_variance`.
+    """
+
+    def __init__(self, u: Array, points: Array, steps: Array) -> None:
+        self.x = centred(u)
+        correlation = correlations(u, step_variance(points, steps)) + 1e-10 * np.eye(len(u))
+        factor = np.linalg.cholesky(correlation)
+        whiten = np.stack([lapack.dtrtri(lower, lower=1)[0] for lower in factor])
+        one = whiten.sum(axis=2)
+        weight = np.sum(one**2, axis=1)
+        # Q with Q'Q = P: whiten, then project off the whitened constant.
+        self.project = whiten - one[:, :, None] * (np.einsum("cn,cnm->cm", one, whiten) / weight[:, None])[:, None]
+        log_det = 2 * np.sum(np.log(np.diagonal(factor, axis1=1, axis2=2)), axis=1)
+        self.log_prior = -0.5 * (log_det + np.log(weight))
+
+    def weigh(self, z: Array, s: Array) -> tuple[Array, Array, Array]:
+        """log w, q̂ and the scale of q, each (cell, s), for one curve z."""
+        freedom = len(z) - 2
+        y = self.project @ z
+        design = self.project @ growth(s[:, None], self.x).T
+        square = np.einsum("cns,cns->cs", design, design)
+        q = np.einsum("cn,cns->cs", y, design) / square
+        design *= -q[:, None]
+        design += y[:, :, None]
+        rss = np.einsum("cns,cns->cs", design, design) + 1e-30
+        log_w = self.log_prior[:, None] - 0.5 * np.log(square) - 0.5 * freedom * np.log(rss)
+        return log_w, q, np.sqrt(rss / (freedom * square))
+
+    def posterior(self, z: Array) -> Posterior:
+        """The posterior of α for one curve z (bin,)."""
+        s = np.linspace(*self._support(z), _FINE)
+        log_w, q, scale = self.weigh(z, s)
+        cell, mode = np.unravel_index(int(np.argmax(log_w)), log_w.shape)
+        alpha, mass, shrinking = _alpha_atoms(log_w, s, q, scale, len(z) - 2)
+        order = np.argsort(alpha)
+        cumulative = np.cumsum(mass[order]) - 0.5 * mass[order]
+        table = np.interp(LEVELS, cumulative, alpha[order]) if len(order) else np.full(len(LEVELS), np.nan)
+        goodness = self.goodness(z, int(cell), float(s[mode]))
+        return Posterior(table, LEVELS, shrinking, int(cell), float(s[mode]), goodness)
+
+    def _support(self, z: Array) -> tuple[float, float]:
+        """The range of s outside of which no noise model's weight matters, narrowed step by step."""
+        low, high = (0.999 * end for end in s_range(self.x))
+        for _ in range(12):
+            s = np.linspace(low, high, _SEARCH)
+            peak = self.weigh(z, s)[0].max(axis=0)
+            held = np.flatnonzero(peak > peak.max() - _SUPPORT)
+            low, high = s[max(held[0] - 1, 0)], s[min(held[-1] + 1, _SEARCH - 1)]
+            if len(held) > _SEARCH / 4:
+                break
+        return float(low), float(high)
+
+    def goodness(self, z: Array, cell: int, s: float) -> float:
+        """p-value of the law under one cell's correlation (`goodness.single_p`)."""
+        whiten = self.project[cell].T
+        tangent = np.stack([growth(s, self.x), growth_slope(s, self.x)]) @ whiten
+        return single_p(z @ whiten, tangent, deviations(self.x) @ whiten, len(z) - 1)
+
+
+def _alpha_atoms(log_w: Array, s: Array, q: Array, scale: Array, freedom: int) -> tuple[Array, Array, float]:
+    """α = 2 s/q at quantiles of q for each (s, cell) that matters: values, masses, and P(q ≤ 0)."""
+    cells, points = np.nonzero(log_w > log_w.max() - _SUPPORT)
+    weight = np.exp(log_w[cells, points] - log_w.max())
+    edge = special.ndtr(np.linspace(-4, 4, _NODES + 1))
+    node = stats.t.ppf((edge[1:] + edge[:-1]) / 2, freedom)
+    # Each node stands at its own place between two grid points of s, lest α come in steps.
+    shift = (0.618034 * np.arange(_NODES)) % 1
+    shift -= shift @ np.diff(edge) / np.sum(np.diff(edge))
+    drift = np.gradient(q, axis=1)[cells, points, None] * shift
+    mass = np.outer(weight, np.diff(edge))
+    mass /= mass.sum()
+    values = q[cells, points, None] + drift + scale[cells, points, None] * node
+    grows = values > 0
+    alpha = 2 * (s[points, None] + (s[1] - s[0]) * shift)[grows] / values[grows]
+    held = float(mass[grows].sum())
+    return alpha, mass[grows] / max(held, 1e-300), 1 - held

@@ -1,0 +1,186 @@
+"""`Reference`: the distances to match, read off the learning-rate drops of recorded runs."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from math import isfinite, nan, sqrt
+from typing import Any, Literal, Self, get_args
+
+import numpy as np
+
+from analysis.curve import Curve, Curves, curves
+from analysis.errors import DifferentNetworksError, MatchError, ReferenceRunError
+from analysis.match import DistanceMatcher
+
+LaterPhases = Literal["updates", "distance"]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a run, or several seeds of one, say about when to drop the learning rate.
+
+    For the k-th drop: targets[k], the distance at it (geometric mean over the seeds); target_errors[k], the
+    standard error of its logarithm (NaN from one seed); drop_steps[k], the updates made before it; ratios[k],
+    the factor on the learning rate.
+    learning_rate: before the first drop; batch_size: None if the runs do not say; signature: the network's.
+    relative: distances are in units of ‖w_0‖. names: of the runs.
+    """
+
+    targets: tuple[float, ...]
+    target_errors: tuple[float, ...]
+    drop_steps: tuple[int, ...]
+    ratios: tuple[float, ...]
+    learning_rate: float
+    batch_size: int | None
+    signature: Mapping[str, Any]
+    relative: bool
+    names: tuple[str, ...]
+
+    @classmethod
+    def from_runs(cls, runs: Curves, *, relative: bool = False) -> Self:
+        """Reads run(s), or path(s) of them: seeds of one experiment.
+
+        relative: take distances in units of ‖w_0‖, to hold another network against them.
+        Raises ReferenceRunError if a run has no drop or ends before one, or if the seeds' drops or batch sizes
+        differ; DifferentNetworksError if their networks do.
+        """
+        seeds = [_Seed.read(curve, relative) for curve in curves(runs)]
+        first = seeds[0]
+        for seed in seeds[1:]:
+            check_network(first.signature, first.name, seed.signature, seed.name)
+            first.check_regime(seed)
+        logs = np.log([seed.distances for seed in seeds])  # (seed, drop)
+        several = len(seeds) > 1
+        errors = logs.std(axis=0, ddof=1) / sqrt(len(seeds)) if several else np.full(logs.shape[1], nan)
+        return cls(
+            targets=tuple(np.exp(logs.mean(axis=0)).tolist()),
+            target_errors=tuple(errors.tolist()),
+            drop_steps=first.steps,
+            ratios=tuple(new / old for old, new in first.rates),
+            learning_rate=first.rates[0][0],
+            batch_size=first.batch_size,
+            signature=first.signature,
+            relative=relative,
+            names=tuple(seed.name for seed in seeds),
+        )
+
+    @property
+    def phase_lengths(self) -> tuple[int, ...]:
+        """Updates between drops; the first counts from w_0."""
+        return tuple(np.diff((0, *self.drop_steps)).tolist())
+
+    def matcher(self, drop: int = 0, since: float | None = None, **options: Any) -> DistanceMatcher:
+        """A matcher for one drop: its distance from w_0, or what was travelled from the drop before it.
+
+        since: the run's own distance at its drop before this one; the target then lies as far beyond it as
+        the reference's distances lie apart. Raises MatchError if the reference did not move away in between.
+        """
+        target = self.targets[drop]
+        if since is not None:
+            gain = target - self.targets[drop - 1]
+            if gain <= 0:
+                raise MatchError(
+                    f"drop {drop + 1}: the reference goes from {self.targets[drop - 1]:.4g} to {target:.4g} in"
+                    " that phase, expected a growing distance; match this drop by updates"
+                )
+            target = since + gain
+        return DistanceMatcher(target, target_errors=self.target_errors[drop], **options)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-able fields; errors from one seed are None."""
+        errors = [error if isfinite(error) else None for error in self.target_errors]
+        return asdict(self) | {"target_errors": errors, "phase_lengths": self.phase_lengths}
+
+
+def as_reference(reference: Reference | Curves, relative: bool = False) -> Reference:
+    """A Reference as it is, or the one that run(s) or path(s) make."""
+    if isinstance(reference, Reference):
+        return reference
+    return Reference.from_runs(reference, relative=relative)
+
+
+def check_later_phases(later_phases: str) -> None:
+    """Raises MatchError unless it is a known criterion for the drops after the first."""
+    if later_phases not in get_args(LaterPhases):
+        known = " or ".join(repr(name) for name in get_args(LaterPhases))
+        raise MatchError(f"later_phases={later_phases!r}: expected {known}")
+
+
+def check_network(expected: Mapping[str, Any], expected_name: str, got: Mapping[str, Any], got_name: str) -> None:
+    """Raises DifferentNetworksError unless both signatures list the same parameters: names, shapes, types."""
+    one, other = ([tuple(map(str, entry)) for entry in s["parameters"]] for s in (expected, got))
+    if one == other:
+        return
+    told = "expected the same network, or relative=True to compare distances in units of ‖w_0‖"
+    for ours, theirs in zip(one, other, strict=False):
+        if ours != theirs:
+            raise DifferentNetworksError(
+                f"{got_name} has {' '.join(theirs)} where {expected_name} has {' '.join(ours)}; {told}"
+            )
+    raise DifferentNetworksError(f"{got_name} has {len(other)} parameters and {expected_name} {len(one)}; {told}")
+
+
+def distance_at(curve: Curve, step: float) -> float:
+    """d after `step` updates, by a straight line in log-log between recorded steps, held at the ends."""
+    return float(np.exp(np.interp(np.log(step), np.log(curve.t), np.log(curve.d))))
+
+
+def scaled(curve: Curve, relative: bool) -> Curve:
+    """The curve, its distances in units of its run's ‖w_0‖ if `relative`."""
+    if not relative:
+        return curve
+    if curve.run is None:
+        raise MatchError(f"{curve.name}: relative distances need a recorded run; got arrays")
+    return replace(curve, d=curve.d / curve.run.origin_norm)
+
+
+@dataclass(frozen=True)
+class _Seed:
+    """One reference run at its drops."""
+
+    name: str
+    steps: tuple[int, ...]
+    rates: tuple[tuple[float, float], ...]  # before and after each drop
+    distances: tuple[float, ...]
+    batch_size: int | None
+    signature: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, curve: Curve, relative: bool) -> Self:
+        run, name = curve.run, curve.name
+        if run is None:
+            raise ReferenceRunError(f"{name}: got bare distances; a reference is a recorded run with its drops")
+        drops = [event for event in run.drops if event.step > 0]
+        if not drops:
+            raise ReferenceRunError(
+                f"{name}: no learning-rate drop is recorded; expected at least one: train the reference past its"
+                " drop, or file recorder.event('lr_drop', lr_from=..., lr_to=...)"
+            )
+        last = int(curve.t[-1]) if len(curve.t) else 0
+        if drops[-1].step > last:
+            raise ReferenceRunError(
+                f"{name}: its distances end after {last} updates, before the drop at {drops[-1].step}; record the"
+                " reference to its last drop"
+            )
+        distances = tuple(distance_at(scaled(curve, relative), event.step) for event in drops)
+        if not all(isfinite(d) and d > 0 for d in distances):
+            raise ReferenceRunError(f"{name}: distances at its drops are {distances}; expected positive numbers")
+        return cls(
+            name,
+            tuple(event.step for event in drops),
+            tuple((float(event.details["lr_from"]), float(event.details["lr_to"])) for event in drops),
+            distances,
+            run.config.get("batch_size"),
+            run.signature,
+        )
+
+    def check_regime(self, other: Self) -> None:
+        """Raises ReferenceRunError unless the other seed has this one's drops, rates and batch size."""
+        for what in ("steps", "rates", "batch_size"):
+            if getattr(self, what) != getattr(other, what):
+                raise ReferenceRunError(
+                    f"{other.name} and {self.name} are no seeds of one experiment: {_REGIME[what]} are"
+                    f" {getattr(other, what)} and {getattr(self, what)}; give runs that differ in their seed only"
+                )
+
+
+_REGIME = {"steps": "drop steps", "rates": "learning rates at the drops", "batch_size": "batch sizes"}

@@ -1,0 +1,107 @@
+"""Where a fit may start: α, its interval and the goodness of fit against t_min.
+
+The window matters more than the seeds: real curves begin with a transient, and α read across it is another
+number. So a fit carries its scan, and starts by default at the earliest t_min at which the law holds.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from analysis.bins import Bins, binned
+from analysis.curve import Curve, Curves, curves
+from analysis.errors import GrowthError, ShortCurveError
+from analysis.estimate import Estimate, estimate
+
+STARTS_PER_DECADE = 4
+ACCEPTED = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Window:
+    """One start tried: its bins, and the estimate there, None where the distance does not grow."""
+
+    bins: Bins
+    estimate: Estimate | None
+
+
+def scan(
+    data: Curves,
+    *,
+    t_min: float | None = None,
+    t_max: float | None = None,
+    level: float = 0.95,
+    origin: int = 0,
+) -> pd.DataFrame:
+    """α, its interval and goodness of fit for every start from t_min on, four per decade of t.
+
+    Columns: t_min, t_max (updates), bins, alpha, low, high, q, goodness (p-value), misfit (rms of log d).
+    A row is NaN where the distance does not grow. Raises as `fit` does.
+    """
+    return table(windows(curves(data, origin=origin), t_min, t_max, level))
+
+
+def windows(group: Sequence[Curve], t_min: float | None, t_max: float | None, level: float) -> list[Window]:
+    """Estimates for starts from t_min to the last that leaves a decade and 12 bins; at least one."""
+    first = binned(group, t_min, t_max)
+    start, end = first.window
+    found = [Window(first, _grown(first, level))]
+    count = math.floor(STARTS_PER_DECADE * math.log10(end / start / 10) + 1e-9)
+    for later in start * 10 ** (np.arange(1, count + 1) / STARTS_PER_DECADE):
+        try:
+            bins = binned(group, float(later), t_max)
+        except ShortCurveError:
+            break
+        found.append(Window(bins, _grown(bins, level)))
+    return found
+
+
+def _grown(bins: Bins, level: float) -> Estimate | None:
+    try:
+        return estimate(bins, level)
+    except GrowthError:
+        return None
+
+
+def _earliest_good(found: Sequence[Window]) -> Window | None:
+    """The earliest window whose goodness of fit holds: at least 5 % there and at the start before it.
+
+    One good p-value is not enough: the start at which a decaying transient just escapes detection still
+    bends α by more than its interval (three seeds, OU noise, a transient of 30 %..100 %: the interval then
+    covers .2 to .4, against .4 to .8 one start later). The very first start has none before it. Where only
+    single starts are good, the last of them is returned.
+    """
+    good = [w.estimate is not None and w.estimate.goodness >= ACCEPTED for w in found]
+    settled = (w for i, w in enumerate(found) if good[i] and (i == 0 or good[i - 1]))
+    single = [w for w, holds in zip(found, good, strict=True) if holds]
+    return next(settled, single[-1] if single else None)
+
+
+def choose(found: Sequence[Window], t_min: float | None) -> tuple[Window, tuple[str, ...]]:
+    """The first window if t_min was given, else the earliest good one or the least bad; and a sentence."""
+    if t_min is not None:
+        return found[0], ()
+    good = _earliest_good(found)
+    if good is not None:
+        said = f"t_min was not given: the fit starts at t = {good.bins.window[0]:.4g}, the earliest start "
+        "at which "
+        return good, (said + f"the goodness of fit holds (p of at least {ACCEPTED:g}, there and one start before).",)
+    grown = [window for window in found if window.estimate]
+    best = max(grown, key=lambda window: window.estimate.goodness, default=found[0])  # type: ignore[union-attr]
+    return best, ("t_min was not given and no start gives a good fit: the least bad one is shown.",)
+
+
+def table(found: Sequence[Window]) -> pd.DataFrame:
+    """The scan as a table, one row per start."""
+    return pd.DataFrame([_row(window) for window in found])
+
+
+def _row(window: Window) -> dict[str, float]:
+    bins, at = window.bins, window.estimate
+    row: dict[str, float] = {"t_min": bins.window[0], "t_max": bins.window[1], "bins": len(bins.u)}
+    names = ("alpha", "low", "high", "q", "goodness", "misfit")
+    values = (at.alpha, *at.interval, at.q, at.goodness, at.misfit) if at else (math.nan,) * len(names)
+    return row | dict(zip(names, values, strict=True))

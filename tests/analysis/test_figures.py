@@ -1,0 +1,229 @@
+"""What is on the axes is what went in; files in each format; the user's matplotlib settings stay as they were."""
+
+import subprocess
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from matplotlib.figure import Figure
+
+from analysis import figures, fit
+from analysis.errors import FigureError
+from analysis.replay import match
+from analysis.style import COLOURS
+from trajectory import Recorder, Run
+
+T = np.arange(1, 5001)
+NAMES = ["sb-0", "sb-1", "lb"]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two seeds of one label that drop after 60 updates, and a run of another label; an epoch is 20 updates."""
+    folder = tmp_path_factory.mktemp("runs")
+    labels = ["small batch", "small batch", "large batch"]
+    return [
+        record(folder / f"{name}.zarr", label, k) for k, (name, label) in enumerate(zip(NAMES, labels, strict=True))
+    ]
+
+
+def record(path, label, seed):
+    rng = np.random.default_rng(seed)
+    model = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    torch.nn.init.zeros_(model.weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(path, model, optimizer, config={"label": label, "batch_size": 8}) as recorder:
+        for t in range(1, 101):
+            if t == 61 and label == "small batch":
+                recorder.event("lr_drop", lr_from=0.1, lr_to=0.01)
+            model.weight.grad = (model.weight.detach() - (2 + seed / 10) * t**0.25) / 0.1
+            optimizer.step()
+            if t % 20 == 0:
+                recorder.log(epoch=t / 20, validation_error=0.1 / t + 0.001 * rng.random())
+    return path
+
+
+def power(seed):
+    return T, T**0.2 * np.exp(0.003 * np.cumsum(np.random.default_rng(seed).normal(size=5000)) / T**0.5)
+
+
+def data(ax, label):
+    """The lines of that label on an axes."""
+    return [line for line in ax.lines if line.get_label() == label]
+
+
+def test_distance_shows_every_recorded_distance(runs):
+    figure = figures.distance(runs)
+    linear, logarithmic = figure.axes
+    assert (linear.get_xscale(), logarithmic.get_xscale()) == ("linear", "log")
+    for ax in figure.axes:
+        lines = data(ax, "small batch, 2 seeds") + data(ax, "large batch")
+        for line, path in zip(lines, runs, strict=True):
+            np.testing.assert_array_equal(line.get_xdata(), Run(path).distance.index)
+            np.testing.assert_array_equal(line.get_ydata(), Run(path).distance)
+        assert "updates" in ax.get_xlabel()
+        assert "distance" in ax.get_ylabel()
+
+
+def test_seeds_share_a_colour_and_drops_are_marked_on_the_curve(runs):
+    (ax,) = figures.distance(runs, log_t=True).axes
+    one, two = data(ax, "small batch, 2 seeds")
+    (other,) = data(ax, "large batch")
+    assert one.get_color() == two.get_color() == COLOURS[0]
+    assert other.get_color() == COLOURS[1]
+    drops = data(ax, "learning-rate drop")
+    assert [line.get_xdata()[0] for line in drops] == [60, 60]
+    assert drops[0].get_ydata()[0] == Run(runs[0]).distance[60]
+    (legend,) = ax.figure.legends
+    assert [text.get_text() for text in legend.texts] == ["small batch, 2 seeds", "large batch", "learning-rate drop"]
+
+
+@pytest.mark.parametrize("unit", ["updates", "epochs"])
+def test_error_in_percent_against_updates_or_epochs(runs, unit):
+    (ax,) = figures.error(runs, against=unit).axes
+    (line,) = data(ax, "large batch")
+    logged = Run(runs[2]).metrics["validation_error"].dropna()
+    np.testing.assert_array_equal(line.get_xdata(), logged.index if unit == "updates" else [1, 2, 3, 4, 5])
+    np.testing.assert_allclose(line.get_ydata(), 100 * logged)
+    assert ax.get_ylabel() == "validation error (%)"
+    assert unit in ax.get_xlabel()
+
+
+@pytest.mark.parametrize(("lowest", "scale"), [(0.0, "linear"), (0.05, "linear"), (0.001, "log")])
+def test_error_axis_is_logarithmic_over_more_than_a_decade(tmp_path, lowest, scale):
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "a.zarr", model, optimizer) as recorder:
+        for error in (0.1, lowest):
+            model.weight.grad = torch.ones(1, 1)
+            optimizer.step()
+            recorder.log(validation_error=error)
+    (ax,) = figures.error(tmp_path / "a.zarr", against="updates").axes
+    assert ax.get_yscale() == scale
+
+
+def test_fit_shows_bins_law_and_residuals():
+    result = fit([power(seed) for seed in range(3)], t_min=10)
+    above, below = figures.fit(result).axes
+    bins = above.lines[:3]
+    for line, z, residual, drawn in zip(bins, result.z, result.residuals, below.lines, strict=False):
+        np.testing.assert_allclose(line.get_xdata(), np.exp(result.u))
+        np.testing.assert_allclose(line.get_ydata(), np.exp(z))
+        np.testing.assert_allclose(drawn.get_ydata(), 100 * np.expm1(residual))
+    law = above.lines[3]
+    np.testing.assert_allclose(law.get_ydata(), result.predict(law.get_xdata()))
+    assert f"{result.alpha:.2f}" in law.get_label()
+    assert below.get_ylabel() == "residual (%)"
+
+
+def test_fit_draws_on_given_axes():
+    figure = Figure()
+    ax = figure.subplots()
+    assert fit(power(0), t_min=10).plot(ax=ax) is figure
+    assert ax.lines
+
+
+def test_scan_shows_every_start_and_fills_the_chosen_one():
+    result = fit([power(seed) for seed in range(3)])
+    above, below = figures.scan(result).axes
+    np.testing.assert_array_equal(above.containers[0].lines[0].get_ydata(), result.scan["alpha"])
+    np.testing.assert_array_equal(below.lines[0].get_ydata(), result.scan["goodness"])
+    (chosen,) = data(above, "start chosen")
+    assert chosen.get_xdata() == pytest.approx(result.window[0])
+    assert below.get_xscale() == "log"
+
+
+def test_scan_leaves_out_starts_without_an_estimate():
+    frame = fit(power(0), t_min=10).scan
+    frame = pd.concat([frame, frame.iloc[-1:].assign(alpha=np.nan)])
+    above, _ = figures.scan(frame).axes
+    assert len(above.containers[0].lines[0].get_ydata()) == len(frame) - 1
+
+
+def test_match_shows_curves_target_and_crossing(tmp_path, runs):
+    run = (T[:300], 1.9 * T[:300] ** 0.25)
+    found = match(runs[:2], run, min_step=10)
+    (ax,) = figures.match(found, runs[:2], run).axes
+    assert len(data(ax, "reference: small batch")) == 2
+    np.testing.assert_array_equal(data(ax, "run: curve")[0].get_ydata(), run[1])
+    (matched,) = data(ax, "matched")
+    assert matched.get_xdata()[0] == found.matches[0].step
+    assert data(ax, "target")[0].get_ydata()[0] == found.reference.targets[0]
+
+
+@pytest.mark.parametrize("name", [name for name in figures.FIGURES if name not in ("fit", "scan")])
+def test_named_figures_are_drawn_and_written(runs, tmp_path, name):
+    (file,) = figures.save(figures.draw(name, runs), tmp_path / f"{name}.svg")
+    assert file.stat().st_size > 1000
+
+
+def test_files_of_each_format_and_the_same_bytes_again(runs, tmp_path):
+    heads = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
+    for suffix, head in heads.items():
+        contents = []
+        for folder in ("a", "b"):
+            (file,) = figures.save(figures.distance(runs), tmp_path / folder / f"figure{suffix}")
+            contents.append(file.read_bytes())
+        assert contents[0].startswith(head)
+        assert contents[0] == contents[1]
+    assert b"/Type3" not in (tmp_path / "a" / "figure.pdf").read_bytes()  # fonts are TrueType
+    both = figures.save(figures.distance(runs), tmp_path / "both")
+    assert [path.name for path in both] == ["both.png", "both.pdf"]
+
+
+@pytest.mark.parametrize("figure", ["distance", "distance-log", "error", "error-epochs"])
+def test_texts_stay_inside_and_apart(runs, figure):
+    """Tick labels, axis labels and legend within the page; no two of them overlap."""
+    drawn = figures.draw(figure, runs)
+    drawn.draw_without_rendering()
+    page = drawn.bbox
+    boxes = [legend.get_window_extent() for legend in drawn.legends]
+    for ax in drawn.axes:
+        for axis in (ax.xaxis, ax.yaxis):
+            shown = [label for label in axis.get_ticklabels() if label.get_text()]
+            low, high = sorted(axis.get_view_interval())
+            shown = [label for label, at in zip(shown, axis.get_ticklocs(), strict=False) if low <= at <= high]
+            boxes += [text.get_window_extent() for text in [*shown, axis.label]]
+    for k, box in enumerate(boxes):
+        assert page.x0 <= box.x0 <= box.x1 <= page.x1
+        assert page.y0 <= box.y0 <= box.y1 <= page.y1
+        assert not any(box.overlaps(other) for other in boxes[:k])
+
+
+def one_line(error):
+    assert "\n" not in str(error.value)
+
+
+def test_refuses_unknown_figures_and_formats_and_unwritable_files(runs, tmp_path):
+    with pytest.raises(FigureError, match="no figure is named 'spiral'; known are distance") as error:
+        figures.draw("spiral", runs)
+    one_line(error)
+    figure = figures.distance(runs)
+    with pytest.raises(FigureError, match=r"no figure format \.docx") as error:
+        figures.save(figure, tmp_path / "x.docx")
+    one_line(error)
+    (tmp_path / "file").touch()
+    with pytest.raises(FigureError, match="cannot be written") as error:
+        figures.save(figure, tmp_path / "file" / "x.png")
+    one_line(error)
+
+
+def test_refuses_runs_without_what_is_shown(tmp_path):
+    with pytest.raises(FigureError, match="no 'validation_error' is recorded"):
+        figures.error((T, T**0.5))
+    with pytest.raises(FigureError, match="got 1 run"):
+        figures.draw("match", (T, T**0.5))
+    with pytest.raises(FigureError, match="no distances recorded"):
+        figures.distance((np.array([]), np.array([])))
+
+
+def test_settings_and_pyplot_are_left_alone(runs, tmp_path):
+    before = mpl.rcParams.copy()
+    figures.save(figures.distance(runs), tmp_path / "x.png")
+    assert figures.error(runs)._repr_png_().startswith(b"\x89PNG")
+    assert mpl.rcParams == before
+    told = "import sys; from analysis import figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0

@@ -1,0 +1,88 @@
+"""The single run's posterior against a slow twin that writes its formulas out."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis.laws import growth
+from analysis.noise import CELLS, correlations, step_variance
+from analysis.posterior import Mixture
+from analysis.projection import centred
+from analysis.simulate import noise
+
+edges = np.geomspace(10, 1e4, 37)
+u, steps = np.log(np.sqrt(edges[1:] * edges[:-1])), np.diff(edges)
+x = centred(u)
+
+
+def law(alpha: float, t0: float = 1.0) -> np.ndarray:
+    return 0.25 * x if alpha == 0 else (2 / alpha) * np.log(u - np.log(t0))
+
+
+def cell_terms(z: np.ndarray, r: np.ndarray, grid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """log w, q̂ and the scale of q on a grid of s, for one correlation R."""
+    n, one, g = len(z), np.ones(len(z)), growth(grid[:, None], x)
+    inverse = np.linalg.inv(r)
+    p = inverse - np.outer(inverse @ one, inverse @ one) / (one @ inverse @ one)
+    gpg = np.einsum("sn,nm,sm->s", g, p, g)
+    q = g @ p @ z / gpg
+    rss = z @ p @ z - q**2 * gpg
+    determinants = np.linalg.slogdet(r)[1] + np.log(one @ inverse @ one) + np.log(gpg)
+    return -determinants / 2 - (n - 2) / 2 * np.log(rss), q, np.sqrt(rss / ((n - 2) * gpg))
+
+
+def twin(z: np.ndarray, limits: np.ndarray) -> np.ndarray:
+    """P(α ≤ limit | q > 0) by Student's distribution, on a grid of s within 25 nats of the peak."""
+    all_r = correlations(u, step_variance(steps, steps))
+    wide = np.linspace(-0.6 / x[-1], -1 / x[0], 802)[1:-1]
+    peak = np.max([cell_terms(z, r, wide)[0] for r in all_r], axis=0)
+    near = wide[peak > peak.max() - 25]
+    grid = np.linspace(near[0], near[-1], 1500)
+    terms = [cell_terms(z, r, grid) for r in all_r]
+    top = max(log_w.max() for log_w, _, _ in terms)
+    below, growing = np.zeros(len(limits)), 0.0
+    for log_w, q, scale in terms:
+        w = np.exp(log_w - top)
+        grows = stats.t.sf(-q / scale, len(z) - 2)
+        growing += w @ grows
+        for i, limit in enumerate(limits):
+            at = stats.t.sf((2 * grid / limit - q) / scale, len(z) - 2)  # P(q ≥ 2 s / limit)
+            if limit > 0:
+                below[i] += w @ np.where(grid > 0, at, grows)
+            else:
+                below[i] += w @ np.where(grid < 0, grows - at, 0)
+    return below / growing
+
+
+@pytest.mark.parametrize(
+    ("alpha", "kind", "sd"),
+    [(0.0, "OU", 0.008), (0.0, "Matérn", 0.008), (0.5, "OU", 0.002), (2.0, "OU", 0.008), (2.0, "Matérn", 0.008)],
+)
+def test_quantiles_are_those_of_the_twin(alpha, kind, sd):
+    (path,) = noise(np.random.default_rng(7), u, 1, kind=kind, sd=sd)
+    z = law(alpha) + path
+    found = Mixture(u, steps, steps).posterior(z)
+    levels = np.array([0.025, 0.25, 0.5, 0.75, 0.975])
+    # the ends of the interval hold to half a per cent of its width, so the probabilities to about as much
+    assert twin(z, np.array([found.quantile(level) for level in levels])) == pytest.approx(levels, abs=0.006)
+
+
+def test_scale_and_level_of_the_curve_do_not_matter():
+    (path,) = noise(np.random.default_rng(8), u, 1)
+    mixture, z = Mixture(u, steps, steps), law(2.0) + path
+    assert mixture.posterior(z + 5).alpha == pytest.approx(mixture.posterior(z).alpha, rel=1e-6)
+    # twice the exponent with twice the noise is half the α
+    assert mixture.posterior(2 * z).alpha == pytest.approx(mixture.posterior(z).alpha / 2, rel=1e-6)
+
+
+def test_a_flat_noisy_curve_reports_how_likely_it_is_not_to_grow():
+    (path,) = noise(np.random.default_rng(9), u, 1, kind="independent")
+    assert 0.05 < Mixture(u, steps, steps).posterior(path).shrinking < 0.95
+
+
+def test_the_mixture_finds_the_kind_of_noise():
+    mixture = Mixture(u, steps, steps)
+    for kind in ("OU", "Matérn"):
+        paths = noise(np.random.default_rng(11), u, 20, kind=kind, length=2.0)
+        right = sum(CELLS[mixture.posterior(law(2.0) + path).cell].kernel == kind for path in paths)
+        assert right >= 12  # of 20; a coin reaches 12 one time in four, 20 coins twice over one in sixteen

@@ -1,0 +1,83 @@
+"""Fits of recorded runs: the phase cut at drops and warm-up, layers, origins, and what their settings warn of."""
+
+import numpy as np
+import pytest
+import torch
+
+from analysis import curves, fit
+from analysis.errors import CurveError, WindowError
+from trajectory import LogSpaced, Recorder, Run
+
+UPDATES, DROP, WARM_UP = 600, 500, 10
+
+
+def record(path, *, seed=0, batch_size=8, rate=0.05):
+    """A linear network on noise: warm-up over ten updates, a drop at 500, snapshots along the way."""
+    torch.manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1))
+    optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+    config = {"batch_size": batch_size, "lr": rate, "momentum": 0.0, "weight_decay": 0.0}
+    with Recorder(path, model, optimizer, snapshots=LogSpaced(24), config=config, seed=seed):
+        for t in range(UPDATES):
+            optimizer.param_groups[0]["lr"] = rate * min(1.0, (t + 1) / WARM_UP) * (0.1 if t >= DROP else 1.0)
+            loss = (model(torch.randn(batch_size, 6)) - torch.randn(batch_size, 1)).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return Run(path)
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    return [record(folder / f"seed{i}.zarr", seed=i) for i in range(3)]
+
+
+def test_a_run_its_path_and_its_series_are_the_same_curve(runs):
+    for data in (runs[0], runs[0].path, str(runs[0].path), runs[0].distance):
+        (curve,) = curves(data)
+        assert np.array_equal(curve.t, np.arange(1, UPDATES + 1))
+        assert np.array_equal(curve.d, runs[0].distance)
+    assert curves(runs[0])[0].name == "seed0"
+
+
+def test_the_fit_lies_between_warm_up_and_drop(runs):
+    found = fit(runs, t_max=None)
+    assert found.window[0] >= WARM_UP
+    assert found.window[1] == DROP
+    assert found.scan.t_min.iloc[0] == WARM_UP
+    assert not any("learning rate" in sentence for sentence in found.warnings)
+    with pytest.raises(WindowError, match="drop at update 500"):
+        fit(runs, t_max=550)
+
+
+def test_a_start_inside_the_warm_up_is_warned_of(runs):
+    assert any("learning rate" in sentence for sentence in fit(runs, t_min=2).warnings)
+
+
+def test_each_parameter_gets_its_alpha_on_the_whole_networks_window(runs):
+    table = fit(runs, per="layer", t_min=10)
+    assert list(table.index) == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    alone = fit([run.layers("distance")["0.weight"] for run in runs], t_min=10, t_max=DROP)
+    row = table.loc["0.weight"]
+    assert (row.alpha, row.low, row.high) == pytest.approx((alone.alpha, *alone.interval))
+
+
+def test_displacement_from_a_snapshot_is_the_norm_of_the_difference(runs):
+    origin = 20 if 20 in runs[0].snapshots else next(step for step in runs[0].snapshots if step >= 15)
+    (curve,) = curves(runs[0], origin=origin)
+    later = [step for step in runs[0].snapshots if step > origin]
+    assert np.array_equal(curve.t, np.array(later) - origin)
+    start, end = runs[0].state_dict(origin), runs[0].state_dict(later[-1])
+    square = sum(float((end[name].double() - start[name].double()).square().sum()) for name in end)
+    assert curve.d[-1] == pytest.approx(np.sqrt(square), rel=1e-12)
+    assert curve.drops == (DROP - origin,)
+    assert fit(runs, origin=origin, t_min=10).origin == origin
+    with pytest.raises(CurveError, match="no snapshot at update 17"):
+        curves(runs[0], origin=17)
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_warned_of(runs, tmp_path):
+    other = record(tmp_path / "other.zarr", seed=7, batch_size=16)
+    found = fit([*runs, other], t_min=10)
+    assert any("differ in batch_size (16, 8)" in sentence for sentence in found.warnings)

@@ -1,0 +1,178 @@
+"""Reference and replay on recorded walks whose distance is chosen: one weight, moved to d(t) by its gradient."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.errors import DifferentNetworksError, MatchError, ReferenceRunError
+from analysis.reference import Reference
+from analysis.replay import match
+from trajectory import Recorder, Run
+
+DROPS = (500, 700)
+UPDATES = 800
+
+
+def record(path, law, updates=UPDATES, drops=(), batch_size=128, weights=1, start=0.0, dtype=torch.float64):
+    """A run whose distance after t updates is law(t); the rate falls tenfold at the drops."""
+    model = torch.nn.Linear(weights, 1, bias=False, dtype=dtype)
+    torch.nn.init.constant_(model.weight, start)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    group = optimizer.param_groups[0]
+    with Recorder(path, model, optimizer, config={"batch_size": batch_size}) as recorder:
+        for t in range(1, updates + 1):
+            if t - 1 in drops:
+                recorder.event("lr_drop", lr_from=group["lr"], lr_to=group["lr"] / 10)
+                group["lr"] /= 10
+            model.weight.grad = (model.weight.detach() - start - law(t) / weights**0.5) / group["lr"]
+            optimizer.step()
+    return path
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Three seeds of a small-batch reference, d = A t^.25 with A = 1.98, 2, 2.02."""
+    folder = tmp_path_factory.mktemp("small")
+    amplitudes = (1.98, 2.0, 2.02)
+    return [record(folder / f"{a}.zarr", lambda t, a=a: a * t**0.25, drops=DROPS) for a in amplitudes]
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory):
+    """A large batch without drops, d = 1.9 t^.25: at the reference's distance after 614 updates."""
+    return record(tmp_path_factory.mktemp("large") / "lb.zarr", lambda t: 1.9 * t**0.25, batch_size=1024)
+
+
+def test_targets_and_their_errors(small):
+    reference = Reference.from_runs(small)
+    logs = np.log([1.98, 2.0, 2.02])
+    np.testing.assert_allclose(reference.targets, np.exp(logs.mean()) * np.array(DROPS) ** 0.25, rtol=1e-9)
+    np.testing.assert_allclose(reference.target_errors, logs.std(ddof=1) / np.sqrt(3), rtol=1e-6)
+    assert reference.drop_steps == DROPS
+    assert reference.phase_lengths == (500, 200)
+    np.testing.assert_allclose(reference.ratios, 0.1)
+    assert (reference.learning_rate, reference.batch_size) == (0.1, 128)
+    assert reference.signature == Run(small[0]).signature
+    json.dumps(reference.to_dict(), allow_nan=False)
+
+
+def test_one_seed_has_no_standard_error(small):
+    reference = Reference.from_runs(small[0])
+    assert np.isnan(reference.target_errors).all()
+    assert reference.to_dict()["target_errors"] == [None, None]
+
+
+def test_relative_targets_are_in_units_of_the_origin(tmp_path):
+    run = record(tmp_path / "a.zarr", lambda t: t**0.25, 60, (50,), start=4.0)
+    assert Reference.from_runs(run, relative=True).targets[0] == pytest.approx(50**0.25 / 4)
+
+
+def one_line(error):
+    assert "\n" not in str(error.value)
+
+
+def test_refuses_a_run_without_a_drop(large):
+    with pytest.raises(ReferenceRunError, match="no learning-rate drop is recorded") as error:
+        Reference.from_runs(large)
+    one_line(error)
+
+
+def test_refuses_arrays():
+    with pytest.raises(ReferenceRunError, match="recorded run"):
+        Reference.from_runs((np.arange(1, 9), np.arange(1, 9)))
+
+
+def test_refuses_a_run_cut_short_before_its_drop(tmp_path):
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "cut.zarr", model, optimizer, schedule=40) as recorder:
+        for _ in range(55):
+            model.weight.grad, model.bias.grad = torch.ones(1, 1), torch.ones(1)
+            optimizer.step()
+        recorder.event("lr_drop", lr_from=0.1, lr_to=0.01)
+    with pytest.raises(ReferenceRunError, match="end after 40 updates, before the drop at 55") as error:
+        Reference.from_runs(tmp_path / "cut.zarr")
+    one_line(error)
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [({"drops": (400, 700)}, "drop steps are"), ({"batch_size": 64}, "batch sizes are 64 and 128")],
+)
+def test_refuses_seeds_of_different_experiments(small, tmp_path, other, told):
+    run = record(tmp_path / "other.zarr", lambda t: t**0.25, **({"drops": DROPS} | other))
+    with pytest.raises(ReferenceRunError, match=told) as error:
+        Reference.from_runs([small[0], run])
+    one_line(error)
+
+
+@pytest.mark.parametrize("other", [{"weights": 3}, {"dtype": torch.float32}])
+def test_refuses_another_network_unless_relative(small, tmp_path, other):
+    run = record(tmp_path / "other.zarr", lambda t: t**0.25, 300, drops=(200,), start=1.0, **other)
+    with pytest.raises(DifferentNetworksError, match="relative=True") as error:
+        match(small, run)
+    one_line(error)
+    with pytest.raises(DifferentNetworksError):
+        Reference.from_runs([small[0], run])
+    seen = record(tmp_path / "seen.zarr", lambda t: 2 * t**0.25, drops=DROPS, start=1.0)
+    assert match(seen, run, relative=True).reference.relative
+
+
+def test_replay_finds_the_crossing_and_counts_updates_from_there(small, large):
+    reference = Reference.from_runs(small)
+    first, second = match(reference, large).matches
+    crossing = (reference.targets[0] / 1.9) ** 4
+    assert first.status == "matched"
+    assert 0 < np.log(first.step / crossing) <= 2 * 0.05 / 8 + 4 / crossing
+    assert first.crossing == pytest.approx(crossing, rel=1e-3)
+    assert first.interval[0] < first.crossing * (1 - 2 * reference.target_errors[0] / 0.25)  # t* ± SE/q at least
+    assert (second.status, second.step) == ("waiting", UPDATES)
+    assert f"due after {first.step + 200} updates" in second.sentence
+
+
+def test_replay_of_a_run_that_dropped_counts_from_its_own_drop(small, tmp_path):
+    run = record(tmp_path / "lb.zarr", lambda t: 1.9 * t**0.25, 900, drops=(640,))
+    first, second = match(small, run).matches
+    assert first.status == "matched"
+    assert (second.status, second.step) == ("matched", 840)
+    assert second.distance == pytest.approx(1.9 * 840**0.25)
+
+
+def test_later_phase_by_the_distance_travelled_since_the_drop(small, tmp_path):
+    run = record(tmp_path / "lb.zarr", lambda t: 1.9 * t**0.25, 1200, drops=(640,))
+    reference = Reference.from_runs(small)
+    second = match(reference, run, later_phases="distance").matches[1]
+    target = 1.9 * 640**0.25 + reference.targets[1] - reference.targets[0]
+    assert second.target == pytest.approx(target)
+    assert 0 < np.log(second.step / (target / 1.9) ** 4) <= 0.02
+
+
+def test_complete_run_that_falls_short_never_reached(small, tmp_path):
+    run = record(tmp_path / "short.zarr", lambda t: 1.5 * t**0.25, 400)
+    found = match(small, run)
+    assert [m.status for m in found.matches] == ["never_reached", "waiting"]
+    text = str(found)
+    assert "never_reached" in text
+    assert "waits for drop 1" in text
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_arrays_can_be_held_against_a_reference(small):
+    t = np.arange(1, 1000)
+    assert match(small, (t, 1.9 * t**0.25)).matches[0].status == "matched"
+
+
+def test_reference_that_does_not_move_on_cannot_be_matched_by_distance(tmp_path, large):
+    run = record(tmp_path / "flat.zarr", lambda t: 2 * min(t, 500) ** 0.25 - t / 1e6, drops=DROPS)
+    with pytest.raises(MatchError, match="match this drop by updates") as error:
+        match(run, large, later_phases="distance")
+    one_line(error)
+
+
+def test_refuses_an_unknown_criterion_and_several_runs(small, large):
+    with pytest.raises(MatchError, match="later_phases='epochs'"):
+        match(small, large, later_phases="epochs")
+    with pytest.raises(MatchError, match="got 2 runs"):
+        match(small, [large, small[0]])

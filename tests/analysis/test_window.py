@@ -1,0 +1,72 @@
+"""The scan over the start of the window, and the start chosen from it."""
+
+import numpy as np
+import pytest
+
+from analysis import fit, scan
+from analysis.errors import ShortCurveError
+
+t = np.arange(1, 20001)
+
+
+def law(n: int, transient: float = 0.0) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(log t/0.1)² seeds that differ by smooth 1 % deviations, after a jump that decays by t ~ 100."""
+    rng = np.random.default_rng(8)
+    jump = np.exp(transient * np.exp(-t / 30))
+    waves = [sum(rng.normal() * np.sin(k * np.log(t) + rng.uniform(0, 6)) / k for k in (1, 2, 3)) for _ in range(n)]
+    return [(t, np.log(t / 0.1) ** 2 * jump * np.exp(0.01 * wave)) for wave in waves]
+
+
+def test_scan_has_a_row_for_each_start_and_agrees_with_fit():
+    data = law(3)
+    table = scan(data)
+    assert list(table.columns) == [
+        "t_min",
+        "t_max",
+        "bins",
+        "alpha",
+        "low",
+        "high",
+        "q",
+        "goodness",
+        "misfit",
+    ]
+    assert np.diff(np.log10(table.t_min)) == pytest.approx(0.25)
+    assert (table.bins >= 12).all()
+    assert table.t_min.iloc[-1] <= 2000
+    row = table.iloc[4]
+    at = fit(data, t_min=row.t_min)
+    assert (at.alpha, *at.interval) == pytest.approx((row.alpha, row.low, row.high))
+    assert at.goodness == pytest.approx(row.goodness)
+
+
+def test_the_fit_starts_after_the_transient_and_says_so():
+    found = fit(law(4, transient=-1.0))
+    assert found.scan.goodness.iloc[0] < 0.05
+    assert 100 < found.window[0] < 600
+    earlier = found.scan[found.scan.t_min < found.window[0] * 0.5]
+    assert (earlier.goodness < 0.05).all()
+    assert any("starts at" in sentence for sentence in found.warnings)
+    assert found.interval[0] < 1.0 < found.interval[1]
+
+
+def test_without_a_transient_the_fit_uses_the_whole_curve():
+    assert fit(law(4)).window[0] == 1.0
+
+
+def test_windows_that_contradict_each_other_are_reported():
+    bent = [(t, np.where(t < 100, d * (t / 100) ** 0.3, d)) for t, d in law(3)]
+    found = fit(bent, t_min=1)
+    assert any("No law" in sentence or "depends on the window" in sentence for sentence in found.warnings)
+
+
+def test_a_stretch_that_shrinks_is_an_empty_row_not_an_end():
+    d = np.where(t < 300, t**0.5, 300**0.5 * (t / 300.0) ** -0.01)
+    table = scan((t, d))
+    assert np.isfinite(table.alpha.iloc[0])
+    assert np.isnan(table.alpha.iloc[-1])
+
+
+def test_scan_refuses_what_fit_refuses():
+    with pytest.raises(ShortCurveError):
+        scan((t[:8], t[:8]))
