@@ -1,0 +1,149 @@
+"""One thousand curves by variable projection, by scipy's curve_fit (bounded, and Levenberg-Marquardt) and by lmfit.
+
+    python bench/fit.py [--curves 1000] [--seed 0]          # lmfit is in the extra `bench`
+
+All minimise the same sum of squares of log d over 36 log bins, in the same parameters (a, q, s), from one start.
+The solvers take turns in blocks of 100 curves, so that a busy machine slows all alike; the time is the median over
+the blocks, per curve. A failure is an exception or a result that is not finite; |Δα| is against variable projection.
+The last row fits the form everybody writes first, d = A (log t/T)^p, to power-law curves.
+"""
+
+import argparse
+import warnings
+from collections.abc import Callable
+from time import perf_counter
+
+import numpy as np
+from lmfit import Model
+from scipy.optimize import curve_fit
+
+from analysis.laws import growth, s_range
+from analysis.projection import centred, variable_projection
+from analysis.simulate import noise
+
+Array = np.ndarray
+Solver = Callable[[Array], Array]  # log d of some curves -> their α, NaN for a failure
+
+u = np.log(np.geomspace(10, 1e4, 36))
+x = centred(u)
+low, high = s_range(x, 0.95)
+BOUNDS = ([-np.inf, 0.0, 0.999 * low], [np.inf, np.inf, 0.999 * high])
+
+
+def law(x: Array, a: float, q: float, s: float) -> Array:
+    """The nested family, as one would type it."""
+    return a + q * np.log1p(s * x) / s
+
+
+def naive(u: Array, a: float, p: float, log_t0: float) -> Array:
+    """log of A (log t/T)^p."""
+    return a + p * np.log(u - log_t0)
+
+
+def start(z: Array) -> tuple[float, float, float]:
+    """The mean, the mean slope, and a slight bend: what a user would begin from."""
+    return float(z.mean()), float((z[-1] - z[0]) / (u[-1] - u[0])), 0.05
+
+
+def each(fit_one: Callable[[Array], tuple[float, float]]) -> Solver:
+    """Curve after curve; fit_one gives (q, s)."""
+
+    def solve(curves: Array) -> Array:
+        alpha = np.full(len(curves), np.nan)
+        for i, z in enumerate(curves):
+            try:
+                q, s = fit_one(z)
+                alpha[i] = 2 * s / q
+            except (RuntimeError, ValueError):
+                pass
+        return alpha
+
+    return solve
+
+
+def levenberg_marquardt(z: Array) -> tuple[float, float]:
+    """scipy's curve_fit by MINPACK, unbounded."""
+    return tuple(curve_fit(law, x, z, start(z), method="lm")[0][1:])
+
+
+def bounded(z: Array) -> tuple[float, float]:
+    """scipy's curve_fit by trust region, inside the family's range."""
+    return tuple(curve_fit(law, x, z, start(z), bounds=BOUNDS)[0][1:])
+
+
+def by_lmfit(z: Array) -> tuple[float, float]:
+    """lmfit's default method."""
+    a, q, s = start(z)
+    result = MODEL.fit(z, x=x, a=a, q=q, s=s)
+    if not result.success:
+        raise RuntimeError(result.message)
+    return result.best_values["q"], result.best_values["s"]
+
+
+def naive_form(z: Array) -> tuple[float, float]:
+    """α = 2/p of the naive form."""
+    p = curve_fit(naive, u, z, (float(z.mean()), 1.0, 0.0), method="lm")[0][1]
+    return 1.0, 1 / p
+
+
+MODEL = Model(law)
+SOLVERS: dict[str, Solver] = {
+    "variable projection": lambda z: variable_projection(u, z, "independent").alpha,
+    "curve_fit, LM": each(levenberg_marquardt),
+    "curve_fit, bounded": each(bounded),
+    "lmfit": each(by_lmfit),
+}
+
+
+def curves(n: int, rng: np.random.Generator) -> Array:
+    """α drawn from (0, 3), q from (.1, .4), OU noise of 0.8 %: n of them, t₀ below the window."""
+    alpha, q = rng.uniform(0, 3, n), rng.uniform(0.1, 0.4, n)
+    s = np.minimum(alpha * q / 2, 0.9 * high)
+    return q[:, None] * growth(s[:, None], x) + noise(rng, u, n)
+
+
+def main() -> None:
+    """Time the solvers and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--curves", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=0)
+    args = parser.parse_args()
+    warnings.simplefilter("ignore")  # the rivals' overflows and unestimated covariances are counted, not printed
+    rng = np.random.default_rng(args.seed)
+    z = curves(args.curves, rng)
+    found: dict[str, list[Array]] = {name: [] for name in SOLVERS}
+    seconds: dict[str, list[float]] = {name: [] for name in SOLVERS}
+    whole = []
+    for block in np.array_split(z, max(1, len(z) // 100)):
+        for name, solve in SOLVERS.items():
+            began = perf_counter()
+            found[name].append(solve(block))
+            seconds[name].append((perf_counter() - began) / len(block))
+        began = perf_counter()
+        variable_projection(u, z, "independent")  # all at once, as it is meant to be used
+        whole.append((perf_counter() - began) / len(z))
+    seconds["variable projection"] = whole
+    report(found, {name: float(np.median(times)) for name, times in seconds.items()})
+    power = np.outer(np.full(200, 0.25), u) + noise(rng, u, 200)
+    failed = np.isnan(each(naive_form)(power)).sum()
+    ours = np.isnan(variable_projection(u, power, "independent").alpha).sum()
+    print(f"\nfailures on 200 power-law curves: curve_fit in (A, p, T) {failed}, variable projection {ours}")
+
+
+def report(found: dict[str, list[Array]], seconds: dict[str, float]) -> None:
+    """One row a solver."""
+    ours = np.concatenate(found["variable projection"])
+    print(f"{'':<22}{'µs a curve':>11}{'slower by':>11}{'failures':>10}{'median |Δα|':>13}{'within 1e-5':>13}")
+    for name, parts in found.items():
+        alpha = np.concatenate(parts)
+        good = np.isfinite(alpha)
+        apart = np.abs(alpha - ours)[good]
+        ratio = seconds[name] / seconds["variable projection"]
+        print(
+            f"{name:<22}{1e6 * seconds[name]:>11.1f}{ratio:>11.1f}{(~good).sum():>10}{np.median(apart):>13.1e}"
+            f"{np.mean(apart < 1e-5):>13.1%}"
+        )
+
+
+if __name__ == "__main__":
+    main()

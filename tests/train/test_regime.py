@@ -1,0 +1,105 @@
+import math
+from dataclasses import FrozenInstanceError
+
+import pytest
+import torch
+
+from train.errors import ConfigError
+from train.regime import Regime, Schedule, scaled_lr, sqrt_lr, updates_per_epoch
+
+MNIST = Regime(lr=0.1, drops=((10, 0.1), (20, 0.1), (30, 0.1)), epochs=50)
+
+
+def test_epochs_become_updates():
+    schedule = MNIST.schedule(60_000, 128)
+    assert schedule.updates == 50 * 468  # 60,000 / 128 = 468.75: the short batch is dropped
+    assert [at for at, _ in schedule.drops] == [4680, 9360, 14040]
+
+
+def test_the_rate_changes_at_the_update_after_the_drop():
+    schedule = MNIST.schedule(60_000, 128)
+    rates = [schedule.rate(t) for t in (0, 4679, 4680, 9360, 14040, 23399)]
+    assert rates == pytest.approx([0.1, 0.1, 0.01, 1e-3, 1e-4, 1e-4], rel=1e-12)
+
+
+def test_the_rate_equals_torchs_multi_step_schedule():
+    regime = Regime(lr=0.3, drops=((1, 0.1), (2.5, 0.5), (4, 10.0)), epochs=5)
+    schedule = regime.schedule(100, 10)
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.3)
+    torch_schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda t: 0.1 ** (t >= 10) * 0.5 ** (t >= 25) * 10.0 ** (t >= 40)
+    )
+    for t in range(schedule.updates):
+        assert schedule.rate(t) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-12)
+        optimizer.step()
+        torch_schedule.step()
+
+
+def test_warm_up_is_linear_and_ends_at_the_rate():
+    schedule = Schedule(lr=0.4, drops=((6, 0.5),), warm_up=4, updates=8)
+    assert [schedule.rate(t) for t in range(8)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.2, 0.2])
+
+
+@pytest.mark.parametrize("large", [256, 1024, 4096])
+def test_regime_adaptation_makes_as_many_updates(large):
+    n = 65_536  # divisible by every batch: the counts are equal to the update
+    small = MNIST.schedule(n, 128)
+    assert MNIST.adapted(large / 128).schedule(n, large) == small
+
+
+def test_adaptation_keeps_what_is_not_counted_in_epochs():
+    adapted = MNIST.adapted(32)
+    assert (adapted.epochs, adapted.drops[0], adapted.lr, adapted.momentum) == (1600, (320, 0.1), 0.1, 0.9)
+
+
+def test_a_drop_beyond_the_end_is_left_out():
+    assert Regime(lr=0.1, drops=((10, 0.1), (50, 0.1)), epochs=20).schedule(100, 10).drops == ((100, 0.1),)
+
+
+def test_sqrt_lr_keeps_the_covariance_of_an_update():
+    torch.manual_seed(0)
+    gradients = torch.randn(512, 20_000, dtype=torch.float64)  # one sample's gradient, 20,000 draws of a batch
+    small = (0.1 * gradients[:16].mean(0)).var()
+    large = (sqrt_lr(0.1, 512, 16) * gradients.mean(0)).var()
+    # sd of a variance from 20,000 normal draws: √(2/20,000) = 1 %; of the ratio √2 times that, allow three
+    assert float(large / small) == pytest.approx(1, abs=0.045)
+    assert sqrt_lr(0.1, 4096, 128) == pytest.approx(0.1 * math.sqrt(32))
+
+
+def test_rules():
+    assert scaled_lr("none", 0.1, 4096, 128) == 0.1
+    assert scaled_lr("linear", 0.1, 4096, 128) == pytest.approx(3.2)
+    assert scaled_lr("sqrt", 0.1, 64, 128) == pytest.approx(0.1 / math.sqrt(2))
+    with pytest.raises(ConfigError, match="lr_rule is 'root'; expected one of none, sqrt, linear"):
+        scaled_lr("root", 0.1, 4096, 128)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lr": 0}, "lr is 0"),
+        ({"lr": float("nan")}, "lr is nan"),
+        ({"epochs": -1}, "epochs is -1"),
+        ({"warm_up": -1}, "warm_up is -1"),
+        ({"momentum": 1}, "momentum is 1"),
+        ({"weight_decay": -1e-4}, "weight_decay is -0.0001"),
+        ({"clip_norm": 0}, "clip_norm is 0"),
+        ({"drops": ((20, 0.1), (10, 0.1))}, "epochs ascending"),
+        ({"drops": ((10, 0.0),)}, "above 0"),
+    ],
+)
+def test_nonsense_is_refused_in_one_line(change, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        Regime(**{"lr": 0.1, "epochs": 1, **change})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_batch_beyond_the_training_set_is_refused():
+    assert updates_per_epoch(1280, 1280) == 1
+    with pytest.raises(ConfigError, match="batch_size is 1281; expected 1 to 1280"):
+        updates_per_epoch(1280, 1281)
+
+
+def test_a_regime_is_frozen():
+    with pytest.raises(FrozenInstanceError):
+        MNIST.lr = 1.0

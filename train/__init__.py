@@ -1,0 +1,23 @@
+"""How runs are made: data on the device, networks, regimes, the loop, and large-batch methods.
+
+A script of your own may well be called train.py: nothing in `trajectory` or `analysis` imports this package.
+"""
+
+from train.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d, convert_ghost_batch_norm
+from train.loop import evaluate, train
+from train.matched_lr import DistanceMatchedLR
+from train.recipes import RECIPES, Config
+from train.regime import Regime, sqrt_lr
+
+__all__ = [
+    "RECIPES",
+    "Config",
+    "DistanceMatchedLR",
+    "GhostBatchNorm1d",
+    "GhostBatchNorm2d",
+    "Regime",
+    "convert_ghost_batch_norm",
+    "evaluate",
+    "sqrt_lr",
+    "train",
+]

@@ -1,0 +1,119 @@
+"""Data sets as tensors on the device: images uint8 (N, C, H, W), batches by indexing, no worker processes.
+
+| name | files under the data root | images |
+|---|---|---|
+| digits | none: scikit-learn bundles it | 1280 + 517 of 8 × 8 |
+| mnist, fashion-mnist | MNIST/raw/*-ubyte, FashionMNIST/raw/*-ubyte | 60,000 + 10,000 of 28 × 28 |
+| cifar10 | cifar-10-batches-bin/*.bin or cifar-10-batches-py/* | 50,000 + 10,000 of 3 × 32 × 32 |
+| cifar100 | cifar-100-binary/*.bin or cifar-100-python/* | 50,000 + 10,000 of 3 × 32 × 32 |
+
+Whatever is random (order, crops, flips) is drawn on the host once an epoch, so it is the same for a seed on
+every device.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from train.errors import DataError
+from train.readers import READERS
+
+CROP_PADDING = 4  # CIFAR: "pad 4, random crop, horizontal flip" (He et al. 2016, section 4.2)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Dataset:
+    """A data set, whole, on one device. Images are uint8 (N, C, H, W), labels int64 (N,)."""
+
+    name: str
+    train_x: Tensor
+    train_y: Tensor
+    test_x: Tensor
+    test_y: Tensor
+    classes: int
+    mean: Tensor  # (C, 1, 1), of the training pixels, in the pixels' units
+    sd: Tensor
+
+    @property
+    def features(self) -> int:
+        """Numbers in one image, C·H·W."""
+        return prod(self.train_x.shape[1:])
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """Images as float32, the training set's mean and standard deviation of each channel taken out."""
+        return (x.float() - self.mean) / self.sd
+
+
+def load(name: str, root: str | Path = "data", device: torch.device | str = "cpu") -> Dataset:
+    """The data set `name` on `device`; `root` holds its files in torchvision's layout.
+
+    Raises DataError for an unknown name, a file that is missing and cannot be downloaded, or a damaged one.
+    """
+    if name not in READERS:
+        raise DataError(f"no data set is named {name!r}; known are {', '.join(READERS)}")
+    train_x, train_y, test_x, test_y = READERS[name](Path(root))
+    # exact: how often each of the 256 values occurs
+    counts = np.stack([np.bincount(train_x[:, c].ravel(), minlength=256) for c in range(train_x.shape[1])])
+    values, shares = np.arange(256), counts / counts.sum(axis=1, keepdims=True)
+    mean = shares @ values
+    sd = np.sqrt(shares @ values**2 - mean**2)
+
+    def on_device(array: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(device)
+
+    return Dataset(
+        name=name,
+        train_x=on_device(train_x),
+        train_y=on_device(train_y.astype(np.int64)),
+        test_x=on_device(test_x),
+        test_y=on_device(test_y.astype(np.int64)),
+        classes=int(train_y.max()) + 1,
+        mean=on_device(mean.astype(np.float32)[:, None, None]),
+        sd=on_device(sd.astype(np.float32)[:, None, None]),
+    )
+
+
+def shuffle_labels(data: Dataset, fraction: float) -> Dataset:
+    """The data set with this fraction of its training labels, always the same ones, permuted among themselves."""
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.randperm(len(data.train_y), generator=generator)[: round(fraction * len(data.train_y))]
+    permuted = chosen[torch.randperm(len(chosen), generator=generator)].to(data.train_y.device)
+    labels = data.train_y.clone()
+    labels[chosen.to(labels.device)] = data.train_y[permuted]
+    return replace(data, train_y=labels)
+
+
+def epoch_seed(seed: int, epoch: int, purpose: str) -> int:
+    """One 64-bit seed for each (seed, epoch, purpose): neighbours give unrelated streams."""
+    words = [seed, epoch, *purpose.encode()]
+    return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0])
+
+
+def batches(n: int, batch_size: int, *, seed: int, epoch: int, device: torch.device | str) -> Iterator[Tensor]:
+    """Index tensors (batch_size,) of one epoch over n samples: a fresh permutation, its short end dropped."""
+    generator = torch.Generator().manual_seed(epoch_seed(seed, epoch, "order"))
+    order = torch.randperm(n, generator=generator)[: n - n % batch_size]
+    yield from order.to(device).split(batch_size)
+
+
+def crop_choices(n: int, *, seed: int, epoch: int, device: torch.device | str) -> Tensor:
+    """For each of n samples this epoch's row and column of the crop, 0 to 8, and whether to flip: (n, 3)."""
+    generator = torch.Generator().manual_seed(epoch_seed(seed, epoch, "crop"))
+    corner = torch.randint(2 * CROP_PADDING + 1, (n, 2), generator=generator)
+    flip = torch.randint(2, (n, 1), generator=generator)
+    return torch.cat([corner, flip], dim=1).to(device)
+
+
+def crop_and_flip(x: Tensor, choices: Tensor) -> Tensor:
+    """Images (B, C, H, W) padded by 4 black pixels, cut to their size at `choices` (B, 3), some mirrored."""
+    height, width = x.shape[2:]
+    windows = F.pad(x, [CROP_PADDING] * 4).unfold(2, height, 1).unfold(3, width, 1)  # a view: (B, C, 9, 9, H, W)
+    row, column, flip = choices.unbind(1)
+    cut = windows[torch.arange(len(x), device=x.device), :, row, column]
+    return torch.where(flip.bool()[:, None, None, None], cut.flip(3), cut)

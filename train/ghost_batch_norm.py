@@ -1,0 +1,177 @@
+"""Ghost batch normalization: a large batch normalized in small, disjoint parts.
+
+Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), algorithm 1. While training, a batch of B samples is split
+into n = ⌈B / ghost_batch_size⌉ ghost batches, each normalized with its own mean and variance; the running
+statistics take the n successive updates that n small batches would have made,
+
+    μ ← (1−e)^n μ + Σ_{i=1..n} (1−e)^(n−i) e μ_i        (and the same for the variance; e is the momentum)
+
+where the paper prints (1−e)^i, whose weights do not sum to one. At evaluation the running statistics are
+used.
+
+Ghost batch i holds the samples i, i+n, i+2n, …: batches are drawn at random, so any partition is as good,
+and this one is a *view* (G, n·C, …) of a contiguous batch (n·G, C, …). All ghost batches are then channels
+of one fused batch-norm call. Where n does not divide B, the first samples make the ghost batches of G+1, the
+others those of G: two calls.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from train.errors import GhostBatchNormError
+
+
+def ghost_batch_sizes(batch_size: int, ghost_batch_size: int) -> list[int]:
+    """Sizes of the ghost batches of one batch, as even as they come, the larger ones first.
+
+    None is larger than `ghost_batch_size`, unless that left one of them a single sample, which has no
+    variance: then there is one ghost batch less. A ghost size of at least the batch size gives the whole
+    batch.
+
+    >>> ghost_batch_sizes(256, 64), ghost_batch_sizes(100, 32), ghost_batch_sizes(17, 8)
+    ([64, 64, 64, 64], [25, 25, 25, 25], [6, 6, 5])
+    """
+    n = max(1, min(-(-batch_size // ghost_batch_size), batch_size // 2))
+    size, larger = batch_size // n, batch_size % n  # torch.compile traces no divmod
+    return [size + 1] * larger + [size] * (n - larger)
+
+
+class _GhostBatchNorm(_BatchNorm):
+    """What the 1-d and the 2-d layer share: everything but the check of the input's dimensions."""
+
+    ghost_batch_size: int
+
+    def __init__(
+        self,
+        num_features: int,
+        ghost_batch_size: int,
+        eps: float = 1e-5,
+        momentum: float | None = 0.1,
+        affine: bool = True,
+        track_running_stats: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ):
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
+        self.ghost_batch_size = _checked_size(ghost_batch_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalize `x` (B, C, …) ghost batch by ghost batch; by the running statistics when evaluating."""
+        use_running = not self.training and self.running_mean is not None
+        sizes = ghost_batch_sizes(len(x), self.ghost_batch_size)
+        if use_running or len(sizes) == 1:
+            return super().forward(x)
+        self._check_input_dim(x)
+        larger = sizes.count(sizes[0])
+        if larger == len(sizes):
+            y, means, variances = self._normalize(x, larger)
+        else:
+            cut = larger * sizes[0]
+            parts = (self._normalize(x[:cut], larger), self._normalize(x[cut:], len(sizes) - larger))
+            y, means, variances = (torch.cat(both) for both in zip(*parts, strict=True))
+        if self.training and self.running_mean is not None:
+            self._update_running(means, variances)
+        if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
+            return y.contiguous(memory_format=torch.channels_last)
+        return y
+
+    def _normalize(self, x: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
+        """x (n·G, C, …) normalized in n ghost batches; their means and unbiased variances, (n, C) each."""
+        channels = self.num_features
+        # float32 parameters and statistics even for half-precision input: the fused kernels take the mixture
+        wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+        mean = x.new_zeros(n * channels, dtype=wide)
+        variance = torch.ones_like(mean)
+        weight, bias = (
+            None if p is None else p.to(wide).expand(n, channels).reshape(-1) for p in (self.weight, self.bias)
+        )
+        y = F.batch_norm(
+            x.reshape(len(x) // n, n * channels, *x.shape[2:]),
+            mean,  # with momentum 1 the "running" statistics that come back are the ghost batches' own
+            variance,
+            weight,
+            bias,
+            training=True,
+            momentum=1.0,
+            eps=self.eps,
+        )
+        return y.reshape(x.shape), mean.view(n, channels), variance.view(n, channels)
+
+    @torch.no_grad()
+    def _update_running(self, means: Tensor, variances: Tensor) -> None:
+        """n successive updates in one: weights (1−e)^(n−i) e, or 1/(k+n) for the cumulative average."""
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        n = len(means)
+        self.num_batches_tracked.add_(n)
+        for running, each in ((self.running_mean, means), (self.running_var, variances)):
+            wide = running.to(each.dtype)
+            if self.momentum is None:
+                wide = wide.lerp(each.mean(0), (n / self.num_batches_tracked).to(each.dtype))
+            else:
+                e = self.momentum
+                powers = (1 - e) ** torch.arange(n - 1, -1, -1, dtype=each.dtype, device=each.device)
+                wide = torch.addmv(wide, each.T, powers, beta=(1 - e) ** n, alpha=e)
+            running.copy_(wide)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, ghost_batch_size={self.ghost_batch_size}"
+
+
+class GhostBatchNorm1d(_GhostBatchNorm, nn.BatchNorm1d):
+    """`BatchNorm1d` over ghost batches, inputs (B, C) or (B, C, L); state dicts are interchangeable."""
+
+
+class GhostBatchNorm2d(_GhostBatchNorm, nn.BatchNorm2d):
+    """`BatchNorm2d` over ghost batches, for inputs (B, C, H, W); their state dicts are interchangeable.
+
+    A contiguous input is normalized without a copy; a channels-last one is copied, and the output is
+    channels-last.
+    """
+
+
+_GHOST: dict[type[_BatchNorm], type[_GhostBatchNorm]] = {
+    nn.BatchNorm1d: GhostBatchNorm1d,
+    nn.BatchNorm2d: GhostBatchNorm2d,
+}
+
+
+def convert_ghost_batch_norm(model: nn.Module, ghost_batch_size: int) -> nn.Module:
+    """Turn every BatchNorm1d/2d layer of `model` into its ghost twin, in place; returns the model.
+
+    Weights, buffers, device, dtype, hooks and the training flag stay: the layers keep their identity and
+    only their class changes, so an optimizer made before the conversion goes on working. Layers that are
+    ghost batch norms already take the new size. Raises GhostBatchNormError for a size below 2, a model
+    without batch norm, or a kind of batch norm that has no ghost twin (3-d, synchronized, lazy, or a
+    subclass of your own).
+    """
+    size = _checked_size(ghost_batch_size)
+    layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, _BatchNorm)}
+    if not layers:
+        raise GhostBatchNormError(
+            f"{type(model).__name__} has no BatchNorm1d or BatchNorm2d layer to convert; "
+            "leave the ghost batch size out"
+        )
+    for name, layer in layers.items():
+        if not isinstance(layer, _GhostBatchNorm) and type(layer) not in _GHOST:
+            raise GhostBatchNormError(
+                f"layer {name or 'itself'} is a {type(layer).__name__}; only BatchNorm1d and BatchNorm2d "
+                "have a ghost batch norm"
+            )
+    for layer in layers.values():
+        layer.__class__ = _GHOST.get(type(layer), type(layer))
+        assert isinstance(layer, _GhostBatchNorm)
+        layer.ghost_batch_size = size
+    return model
+
+
+def _checked_size(ghost_batch_size: int) -> int:
+    if not isinstance(ghost_batch_size, int) or isinstance(ghost_batch_size, bool) or ghost_batch_size < 2:
+        raise GhostBatchNormError(
+            f"ghost_batch_size is {ghost_batch_size!r}; expected a whole number of at least 2 samples, "
+            "since one has no variance"
+        )
+    return ghost_batch_size

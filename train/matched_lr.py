@@ -1,0 +1,210 @@
+"""`DistanceMatchedLR`: drops the learning rate when a run has travelled as far as its reference had."""
+
+from math import ceil, exp, inf, nan
+from typing import Any, Literal, get_args
+
+import numpy as np
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from analysis.curve import Curves
+from analysis.level import WINDOWS
+from analysis.match import TRANSIENT, DistanceMatcher, Match, Status
+from analysis.reference import LaterPhases, Reference, as_reference, check_later_phases, check_network
+from train.errors import ConfigError, NotMatchedError
+from trajectory import Recorder, Run
+from trajectory.recorder import Rows
+
+OnFailure = Literal["keep", "drop", "raise"]
+
+
+class DistanceMatchedLR(LRScheduler):
+    """Drops the learning rate when ‖w_t − w_0‖ reaches the reference's at its drop.
+
+    Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), section 5, propose to adapt a large batch's regime by the
+    distance travelled. Call `step()` after every optimizer step (or every epoch: a drop then waits for its end).
+
+    recorder: records this run; its drained rows are what is matched, so that nothing waits for the device.
+        A drop follows the match by at most one evaluation, W/8 in log t.
+    reference: a Reference, or run(s) or path(s) of them (seeds).
+    gamma: the factor of every drop; None for the reference's own ratios.
+    window, min_step: as for `DistanceMatcher`: W in log t, and the update before which nothing counts.
+    later_phases: drops after the first follow by the reference's number of "updates" in the phase, since d
+        barely moves there, or by the "distance" travelled since the drop before.
+    timeout: updates that a phase may last, then `on_timeout`; None: no limit.
+    on_timeout, already_above: what to do when the target is never reached, and when the run is above it
+        without having been seen below: "keep" the rate, "drop" it, or "raise" NotMatchedError.
+    relative: compare distances in units of ‖w_0‖, which other networks than the reference's may do.
+
+    The rate of every parameter group is multiplied at a drop and otherwise left alone, so other schedulers
+    that multiply (a warm-up by LinearLR, say) compose; those that set a rate from the initial one undo it.
+    Each drop is filed as the recorder's event "lr_drop", each failure as "match_failed".
+
+    Raises ReferenceRunError, DifferentNetworksError, ConfigError, MatchError.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        recorder: Recorder,
+        reference: Reference | Curves,
+        *,
+        gamma: float | None = None,
+        window: float | None = None,
+        min_step: int = TRANSIENT,
+        later_phases: LaterPhases = "updates",
+        timeout: int | None = None,
+        on_timeout: OnFailure = "keep",
+        already_above: OnFailure = "keep",
+        relative: bool = False,
+        last_epoch: int = -1,
+    ):
+        check_later_phases(later_phases)
+        if gamma is not None and not 0 < gamma < 1:
+            raise ConfigError(f"gamma is {gamma}; expected a factor between 0 and 1, or none for the reference's")
+        if on_timeout != "keep" and timeout is None:
+            raise ConfigError(f"on_timeout is {on_timeout!r} without a timeout; expected timeout=, in updates")
+        for name, choice in (("on_timeout", on_timeout), ("already_above", already_above)):
+            if choice not in get_args(OnFailure):
+                raise ConfigError(f"{name} is {choice!r}; expected one of {', '.join(get_args(OnFailure))}")
+        self.recorder, self.reference = recorder, as_reference(reference, relative)
+        if not self.reference.relative:
+            check_network(self.reference.signature, self.reference.names[0], recorder.signature, "the recorded model")
+        self.gamma, self.window, self.min_step, self.later_phases = gamma, window, min_step, later_phases
+        self.timeout, self.on_timeout, self.already_above = timeout, on_timeout, already_above
+        self._unit = Run(recorder.path).origin_norm if self.reference.relative else 1.0
+        self._rates: list[tuple[int, float]] = []  # (t, rate of the updates after t), unseen rows' only
+        self._factor = 1.0  # of all drops so far
+        self._seen = (recorder.step, nan)  # the newest row: t, distance
+        self._begin_phase(0, recorder.step)
+        recorder.subscribe(self._receive)
+        super().__init__(optimizer, last_epoch)
+
+    @property
+    def match(self) -> Match | None:
+        """Where the run stands against the distance watched for; None in a phase that counts updates."""
+        return self._matcher.match if self._matcher else None
+
+    def get_lr(self) -> list[Any]:
+        """The groups' rates, multiplied if a drop is due after the updates made so far."""
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        if not self._get_lr_called_within_step:  # somebody only looks
+            return rates
+        t = self.recorder.step
+        self._note_rate(t)
+        factor = self._decide(t) if t >= self._due else 1.0
+        return rates if factor == 1.0 else [rate * factor for rate in rates]
+
+    def _get_closed_form_lr(self) -> list[Any]:
+        """What SequentialLR asks for when it hands over: the initial rates times the drops made so far."""
+        return [rate * self._factor for rate in self.base_lrs]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on exactly, in plain types; waits for the rows recorded so far."""
+        self.recorder.flush()
+        mine = ("recorder", "reference", "_matcher", "_unit")
+        state = {key: value for key, value in super().state_dict().items() if key not in mine}
+        return state | {"matcher": self._matcher.state_dict() if self._matcher else None}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Goes on from a `state_dict()`, with a recorder that goes on from the same update."""
+        state = dict(state_dict)
+        matcher = state.pop("matcher")
+        super().load_state_dict(state)
+        self._matcher = self._new_matcher() if matcher else None
+        if self._matcher:
+            self._matcher.load_state_dict(matcher)
+
+    def _begin_phase(self, phase: int, t: int) -> None:
+        """Waits for drop number `phase`, from 0, after t updates. The next decision is due at `_due`."""
+        self._phase, self._phase_start, self._since, self._reported = phase, t, None, ""
+        by_distance = phase == 0 or self.later_phases == "distance"
+        if phase == len(self.reference.targets):
+            by_distance, self._due = False, inf
+        elif by_distance:
+            self._since, self._due = (self._seen[1] if phase else None), float(t + 1)
+        else:
+            self._due = float(t + self.reference.phase_lengths[phase])
+        self._matcher = self._new_matcher() if by_distance else None
+
+    def _new_matcher(self) -> DistanceMatcher:
+        start = self._phase_start
+        return self.reference.matcher(
+            self._phase,
+            self._since,
+            window=self.window,
+            min_step=max(self.min_step, start),
+            budget=None if self.timeout is None else start + self.timeout,
+        )
+
+    def _note_rate(self, t: int) -> None:
+        rate = self.optimizer.param_groups[0]["lr"]
+        if isinstance(rate, Tensor) and rate.device.type != "cpu":
+            return  # reading it would wait for the device
+        if not self._rates or self._rates[-1][1] != float(rate):
+            self._rates.append((t, float(rate)))
+
+    def _receive(self, rows: Rows) -> None:
+        """Takes recorded rows, in order, with the rates that made them."""
+        distance = rows.distance / self._unit
+        self._seen = (int(rows.step[-1]), float(distance[-1]))
+        if self._matcher is None:
+            return
+        new = rows.step > self._phase_start
+        rates = None
+        if self._rates:
+            since = np.searchsorted([t for t, _ in self._rates], rows.step[new]) - 1
+            rates = np.array([rate for _, rate in self._rates])[np.maximum(since, 0)]
+            known = sum(t <= self._seen[0] for t, _ in self._rates)
+            del self._rates[: known - 1]
+        self._matcher.update(rows.step[new], distance[new], rates)
+
+    def _decide(self, t: int) -> float:
+        """The factor on the learning rate after t updates."""
+        self.recorder.drain()
+        if self._matcher is None:
+            return self._drop("updates", None)
+        self._due = float(max(t + 1, ceil(t * exp((self.window or WINDOWS[0]) / 8))))
+        match self._matcher.status:
+            case Status.MATCHED:
+                return self._drop("distance", self._matcher.match)
+            case Status.ALREADY_ABOVE:
+                return self._fail(self.already_above, self._matcher.match)
+            case Status.NEVER_REACHED:
+                return self._fail(self.on_timeout, self._matcher.match)
+            case Status.DIVERGED:
+                return self._fail("keep", self._matcher.match)
+        return 1.0
+
+    def _drop(self, reason: str, match: Match | None) -> float:
+        """Files the drop and begins the next phase."""
+        phase, rate = self._phase, float(self.optimizer.param_groups[0]["lr"])
+        factor = self.reference.ratios[phase] if self.gamma is None else self.gamma
+        found = match.to_dict() if match else {"step": self._seen[0], "distance": self._seen[1]}
+        self.recorder.event(
+            "lr_drop",
+            lr_from=rate,
+            lr_to=rate * factor,
+            reason=reason,
+            distance=found["distance"],
+            target=found.get("target", self.reference.targets[phase]),
+            standard_error=found.get("standard_error"),
+            matched_step=found["step"],
+        )
+        self._factor *= factor
+        self._begin_phase(phase + 1, self.recorder.step)
+        return factor
+
+    def _fail(self, choice: OnFailure, match: Match) -> float:
+        """The target is not to be matched, or not yet: drops all the same, stops, or files it once and goes on."""
+        if choice == "drop":
+            return self._drop(match.status, match)
+        if self._reported != match.status:
+            self.recorder.event("match_failed", status=str(match.status), sentence=match.sentence)
+            self._reported = str(match.status)
+        if choice == "raise":
+            raise NotMatchedError(f"{self.recorder.path}: {match.sentence}")
+        if match.status.final:
+            self._due = inf
+        return 1.0

@@ -1,0 +1,216 @@
+"""The data sets' files, in the layouts torchvision's users have, as numpy arrays; downloaded where missing.
+
+Every reader gives train_x, train_y, test_x, test_y: images uint8 (N, C, H, W), labels of integers (N,).
+"""
+
+import pickle
+from collections.abc import Callable
+from functools import partial
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pooch
+from numpy._core.multiarray import _reconstruct
+
+from train.errors import DataError
+
+Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+_MEND = "replace it, or delete it to download it again"
+
+
+def digits(root: Path) -> Arrays:
+    """The digits that scikit-learn bundles, 8 × 8, in a fixed stratified split; needs no files."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    images, labels = load_digits(return_X_y=True)
+    images = images.astype(np.uint8).reshape(-1, 1, 8, 8)
+    # 1280 = 80 × 16 = 5 × 256: no sample is dropped at the demo's batch sizes
+    train_x, test_x, train_y, test_y = train_test_split(
+        images, labels, train_size=1280, stratify=labels, random_state=0
+    )
+    return train_x, train_y, test_x, test_y
+
+
+def mnist_like(root: Path, *, folder: str, url: str, md5: dict[str, str]) -> Arrays:
+    """The four IDX files of MNIST or a data set like it; `md5` are those of the packed files at `url`."""
+    arrays = []
+    for part in ("train", "t10k"):
+        for kind, axes in (("images-idx3", 3), ("labels-idx1", 1)):
+            path = root / folder / f"{part}-{kind}-ubyte"
+            if not path.exists():
+                unpack = pooch.Decompress(method="gzip", name=path.name)
+                _download(f"{url}/{path.name}.gz", md5[f"{part}-{kind}"], path, path.parent, unpack)
+            arrays.append(_idx(path, axes))
+    train_x, train_y, test_x, test_y = arrays
+    for part, x, y in (("train", train_x, train_y), ("t10k", test_x, test_y)):
+        if len(x) != len(y):
+            raise DataError(
+                f"{root / folder}: {len(x)} {part} images but {len(y)} labels; replace the {part}-* files"
+            )
+    return train_x[:, None], train_y, test_x[:, None], test_y
+
+
+def _idx(path: Path, axes: int) -> np.ndarray:
+    """An IDX file of bytes: 0, 0, 8 (unsigned bytes), the number of axes, their lengths, data."""
+    content = np.fromfile(path, np.uint8)
+    header = 4 + 4 * axes
+    magic = bytes(content[:4])
+    if magic != bytes([0, 0, 8, axes]) or len(content) < header:
+        raise DataError(
+            f"{path} starts with {magic.hex() or 'nothing'}, expected 000008{axes:02x} (IDX, unsigned bytes, "
+            f"{axes} axes); {_MEND}"
+        )
+    shape = tuple(int(length) for length in content[4:header].view(">i4"))
+    if len(content) - header != prod(shape):
+        raise DataError(
+            f"{path} holds {len(content) - header} bytes of data, expected {prod(shape)} from its header "
+            f"{' × '.join(map(str, shape))}; {_MEND}"
+        )
+    return content[header:].reshape(shape)
+
+
+def cifar(
+    root: Path,
+    *,
+    binary: str,
+    python: str,
+    train: tuple[str, ...],
+    test: str,
+    label_bytes: int,
+    classes: int,
+    records: tuple[int, int],
+    url: str,
+    md5: str,
+) -> Arrays:
+    """CIFAR-10 or -100: the binary layout if its folder is there, else the pickled one, else a download.
+
+    label_bytes: bytes before the 3072 of an image, the last of them the label. records: images in each
+    training file and in the test file. `md5` is that of the packed binary layout at `url`.
+    """
+    if (root / python).is_dir() and not (root / binary).is_dir():
+        read: Callable[..., tuple[np.ndarray, np.ndarray]] = _cifar_python
+        folder, names = root / python, [*train, test]
+    else:
+        read, folder = partial(_cifar_binary, label_bytes=label_bytes), root / binary
+        names = [f"{name}.bin" for name in (*train, test)]
+    parts = []
+    for name in names:
+        path = folder / name
+        if not path.exists():
+            _download(url, md5, path, root, pooch.Untar(extract_dir="."))
+        x, y = read(path, records=records[name == names[-1]])
+        if y.max() >= classes:
+            raise DataError(f"{path} holds the label {y.max()}, expected 0 to {classes - 1}; {_MEND}")
+        parts.append((x.reshape(-1, 3, 32, 32), y))
+    train_x, train_y = (np.concatenate(arrays) for arrays in zip(*parts[:-1], strict=True))
+    return train_x, train_y, *parts[-1]
+
+
+def _cifar_binary(path: Path, records: int, label_bytes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Records of label bytes and 3 × 1024 bytes of red, green and blue."""
+    size = label_bytes + 3072
+    content = np.fromfile(path, np.uint8)
+    if len(content) != records * size:
+        raise DataError(f"{path} holds {len(content)} bytes, expected {records * size} ({records} images); {_MEND}")
+    content = content.reshape(records, size)
+    return content[:, label_bytes:], content[:, label_bytes - 1]
+
+
+def _cifar_python(path: Path, records: int) -> tuple[np.ndarray, np.ndarray]:
+    """A pickled dictionary with `data` (n, 3072) and a list of `labels` or `fine_labels`."""
+    try:
+        with path.open("rb") as file:
+            content = _ArraysOnly(file, encoding="latin1").load()
+        x = np.asarray(content["data"])
+        y = np.asarray(content["fine_labels" if "fine_labels" in content else "labels"])
+    except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"{path} is no batch of CIFAR ({type(error).__name__}: {error}); {_MEND}") from error
+    if x.shape != (records, 3072) or x.dtype != np.uint8 or len(y) != records:
+        raise DataError(
+            f"{path} holds images {x.shape} of {x.dtype} and {len(y)} labels, "
+            f"expected ({records}, 3072) of uint8; {_MEND}"
+        )
+    return x, y
+
+
+class _ArraysOnly(pickle.Unpickler):
+    """Builds numpy arrays and plain values: a pickle from elsewhere must not run code of its own."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        known = {"_reconstruct": _reconstruct, "ndarray": np.ndarray, "dtype": np.dtype}
+        if module.partition(".")[0] == "numpy" and name in known:
+            return known[name]
+        raise pickle.UnpicklingError(f"it asks for {module}.{name}")
+
+
+def _download(url: str, md5: str, path: Path, folder: Path, unpack: Callable[..., Any]) -> None:
+    """Downloads what holds `path` into `folder`, compares its checksum and unpacks it."""
+    pooch.get_logger().setLevel("WARNING")  # its notice of each download is no error line of ours
+    try:
+        pooch.retrieve(
+            url,
+            f"md5:{md5}",
+            fname=url.rpartition("/")[2],
+            path=folder,
+            processor=unpack,
+            downloader=pooch.HTTPDownloader(timeout=10),  # seconds
+        )
+    except (OSError, ValueError) as error:  # pooch raises ValueError for another checksum, requests OSErrors
+        reason = "its checksum is another" if isinstance(error, ValueError) else type(error).__name__
+        raise DataError(
+            f"{path} is missing and {url} could not be had ({reason}); put the unpacked file there"
+        ) from error
+
+
+READERS: dict[str, Callable[[Path], Arrays]] = {
+    "digits": digits,
+    "mnist": partial(
+        mnist_like,
+        folder="MNIST/raw",
+        url="https://ossci-datasets.s3.amazonaws.com/mnist",
+        md5={
+            "train-images-idx3": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+            "train-labels-idx1": "d53e105ee54ea40749a09fcbcd1e9432",
+            "t10k-images-idx3": "9fb629c4189551a2d022fa330f9573f3",
+            "t10k-labels-idx1": "ec29112dd5afa0611ce80d1b7f02629c",
+        },
+    ),
+    "fashion-mnist": partial(
+        mnist_like,
+        folder="FashionMNIST/raw",
+        url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
+        md5={
+            "train-images-idx3": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+            "train-labels-idx1": "25c81989df183df01b3e8a0aad5dffbe",
+            "t10k-images-idx3": "bef4ecab320f06d8554ea6380940ec79",
+            "t10k-labels-idx1": "bb300cfdad3c16e7a12a480ee83cd310",
+        },
+    ),
+    "cifar10": partial(
+        cifar,
+        binary="cifar-10-batches-bin",
+        python="cifar-10-batches-py",
+        train=tuple(f"data_batch_{k}" for k in range(1, 6)),
+        test="test_batch",
+        label_bytes=1,
+        classes=10,
+        records=(10_000, 10_000),
+        url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
+        md5="c32a1d4ab5d03f1284b67883e8d87530",
+    ),
+    "cifar100": partial(
+        cifar,
+        binary="cifar-100-binary",
+        python="cifar-100-python",
+        train=("train",),
+        test="test",
+        label_bytes=2,  # the superclass, then the class
+        classes=100,
+        records=(50_000, 10_000),
+        url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
+        md5="03b5dce01913d631647c71ecec9e9cb8",
+    ),
+}

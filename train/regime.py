@@ -1,0 +1,111 @@
+"""Training regimes as data: the learning rate as a function of the update, and how it adapts to the batch.
+
+A regime is written in epochs, as papers do; `Regime.schedule` turns it into updates for one batch size and
+training set, and the schedule's rate is a pure function of t, the number of updates made so far: nothing
+accumulates, so nothing drifts. Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), sections 4 and 5.
+"""
+
+from dataclasses import dataclass, replace
+from math import isfinite, sqrt
+from typing import Literal, get_args
+
+from train.errors import ConfigError
+
+LrRule = Literal["none", "sqrt", "linear"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """A learning rate for every update."""
+
+    lr: float
+    """Rate after the warm-up and before the first drop."""
+    drops: tuple[tuple[int, float], ...]
+    """(t, factor): from the update after t updates on, the rate is multiplied by the factor."""
+    warm_up: int
+    """Updates over which the rate grows linearly from lr/warm_up to lr; 0 for none."""
+    updates: int
+    """Updates in all."""
+
+    def rate(self, t: int) -> float:
+        """The rate of the update that follows t updates, t = 0, 1, ...: w_t → w_{t+1}."""
+        rate = self.lr * min(1.0, (t + 1) / self.warm_up) if self.warm_up else self.lr
+        for at, factor in self.drops:
+            if t >= at:
+                rate *= factor
+        return rate
+
+
+@dataclass(frozen=True, kw_only=True)
+class Regime:
+    """How a network is trained, whatever the data: SGD with momentum, and the learning rate by epochs."""
+
+    lr: float
+    """Learning rate before the first drop."""
+    drops: tuple[tuple[float, float], ...] = ()
+    """(epoch, factor): when that many epochs are done the rate is multiplied by the factor; epochs ascend."""
+    epochs: float
+    """Length of the training."""
+    warm_up: int = 0
+    """Updates over which the rate grows linearly to lr; 0 for none."""
+    momentum: float = 0.9
+    """SGD momentum μ."""
+    weight_decay: float = 0.0
+    """SGD weight decay λ (L2: added to the gradient)."""
+    clip_norm: float | None = None
+    """The gradient's total norm is clipped to this; None for no clipping."""
+
+    def __post_init__(self) -> None:
+        _check("lr", self.lr, self.lr > 0, "above 0")
+        _check("epochs", self.epochs, self.epochs > 0, "above 0")
+        _check("warm_up", self.warm_up, self.warm_up >= 0, "of 0 or more updates")
+        _check("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)")
+        _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "0 or more")
+        if self.clip_norm is not None:
+            _check("clip_norm", self.clip_norm, self.clip_norm > 0, "above 0, or none")
+        epochs = [epoch for epoch, _ in self.drops]
+        if epochs != sorted(set(epochs)) or any(epoch <= 0 or factor <= 0 for epoch, factor in self.drops):
+            raise ConfigError(f"drops is {self.drops}; expected (epoch, factor) above 0, epochs ascending")
+
+    def adapted(self, factor: float) -> "Regime":
+        """Regime adaptation: every epoch count × factor, B_L/B_S, so that the updates are as many."""
+        drops = tuple((epoch * factor, by) for epoch, by in self.drops)
+        return replace(self, epochs=self.epochs * factor, drops=drops)
+
+    def schedule(self, train_size: int, batch_size: int) -> Schedule:
+        """The regime in updates. A drop falls on the nearest update; one beyond the end is left out."""
+        per_epoch = updates_per_epoch(train_size, batch_size)
+        updates = max(1, round(self.epochs * per_epoch))
+        drops = ((round(epoch * per_epoch), factor) for epoch, factor in self.drops)
+        return Schedule(
+            lr=self.lr,
+            drops=tuple(drop for drop in drops if drop[0] < updates),
+            warm_up=self.warm_up,
+            updates=updates,
+        )
+
+
+def updates_per_epoch(train_size: int, batch_size: int) -> int:
+    """Whole batches in the training set: the short last batch of an epoch is dropped."""
+    if not 1 <= batch_size <= train_size:
+        raise ConfigError(f"batch_size is {batch_size}; expected 1 to {train_size}, the training set")
+    return train_size // batch_size
+
+
+def sqrt_lr(lr: float, batch_size: int, base_batch_size: int) -> float:
+    """lr · √(B/B₀): keeps an update's covariance, (lr²/B) · (1/N) Σ g_n g_nᵀ, what it was at batch B₀."""
+    return lr * sqrt(batch_size / base_batch_size)
+
+
+def scaled_lr(rule: LrRule, lr: float, batch_size: int, base_batch_size: int) -> float:
+    """The rate `lr`, meant for `base_batch_size`, at `batch_size`: unchanged, × √ratio, or × ratio."""
+    if rule not in get_args(LrRule):
+        raise ConfigError(f"lr_rule is {rule!r}; expected one of {', '.join(get_args(LrRule))}")
+    if rule == "sqrt":
+        return sqrt_lr(lr, batch_size, base_batch_size)
+    return lr * batch_size / base_batch_size if rule == "linear" else lr
+
+
+def _check(name: str, value: float, holds: bool, expected: str) -> None:
+    if not (holds and isfinite(value)):
+        raise ConfigError(f"{name} is {value}; expected a number {expected}")
