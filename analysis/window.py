@@ -86,9 +86,11 @@ def choose(found: Sequence[Window], t_min: float | None) -> tuple[Window, tuple[
         return found[0], ()
     good = _earliest_good(found)
     if good is not None:
-        said = f"t_min was not given: the fit starts at t = {good.bins.window[0]:.4g}, the earliest start "
-        "at which "
-        return good, (said + f"the goodness of fit holds (p of at least {ACCEPTED:g}, there and one start before).",)
+        said = (
+            f"t_min was not given: the fit starts at t = {good.bins.window[0]:.4g}, the earliest start at which"
+            f" the goodness of fit holds (p of at least {ACCEPTED:g}, there and one start before)."
+        )
+        return good, (said,)
     grown = [window for window in found if window.estimate]
     best = max(grown, key=lambda window: window.estimate.goodness, default=found[0])  # type: ignore[union-attr]
     return best, ("t_min was not given and no start gives a good fit: the least bad one is shown.",)

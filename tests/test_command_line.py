@@ -1,0 +1,253 @@
+"""The command line as real processes: what it prints, its exit status, and one line for every mistake."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from unittest import mock
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import ultraslow
+from trajectory import Recorder, Run
+
+
+def process(*arguments):
+    """A command as a user starts it."""
+    command = [sys.executable, "-m", "ultraslow", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def run(*arguments):
+    """The same in this process, where torch and scipy are imported already."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), mock.patch("sys.argv", ["ultraslow", *map(str, arguments)]):
+        try:
+            ultraslow.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code
+    return subprocess.CompletedProcess(arguments, status, out.getvalue(), err.getvalue())
+
+
+def refused(*arguments, start=run):
+    """The one line on stderr of a command that ends with status 1 and prints nothing else."""
+    done = start(*arguments)
+    assert done.returncode == 1, done
+    assert done.stdout == ""
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("ultraslow: ")
+    return line
+
+
+def record(path, distances, *, drop=None, width=4, batch_size=16, label=""):
+    """A run whose distance after t updates is distances[t - 1], moved there along one weight."""
+    model = nn.Linear(width, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    config = {"batch_size": batch_size, "train_size": 160, "lr": 0.1, "label": label}
+    with Recorder(path, model, optimizer, config=config, seed=0) as recorder:
+        at = 0.0
+        for t, distance in enumerate(distances, 1):
+            model.weight.grad = torch.zeros(1, width)
+            model.weight.grad[0, 0] = at - float(distance)
+            optimizer.step()
+            at = float(distance)
+            if t % 100 == 0:
+                recorder.log(epoch=t / 10, validation_error=1 / t)
+            if t == drop:
+                recorder.event("lr_drop", lr_from=1.0, lr_to=0.1)
+    return path
+
+
+def law(updates, *, alpha=1.0, amplitude=1.0, seed=0):
+    """d = A (log t)^(2/α) from t = 2 on, with 0.1 % of noise."""
+    rng = np.random.default_rng(seed)
+    t = np.arange(1, updates + 1)
+    return amplitude * np.log(t + 1.0) ** (2 / alpha) * np.exp(1e-3 * rng.normal(size=updates))
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs")
+    for k in range(3):
+        record(folder / f"sb-{k}.zarr", law(2000, seed=k), drop=1000, label="SB 16")
+    record(folder / "lb.zarr", 0.9 * law(2000, seed=7), batch_size=256, label="LB 256")
+    record(folder / "wide.zarr", law(300), width=5)
+    record(folder / "empty.zarr", [])
+    record(folder / "short.zarr", law(8))
+    (folder / "notes").mkdir()
+    return folder
+
+
+def test_a_command_is_a_process_with_an_exit_status(runs):
+    done = process("info", runs / "sb-0.zarr")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "lr_drop at 1000" in done.stdout
+    assert "no such run" in refused("fit", runs / "none.zarr", start=process)
+    done = process("fit", runs / "sb-0.zarr", "--t-mim", "3")
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_help_has_an_example_of_every_command():
+    assert "{demo,train,info,fit,match,plot}" in run("--help").stdout
+    for command in ("demo", "train", "info", "fit", "match", "plot"):
+        done = run(command, "--help")
+        assert done.returncode == 0
+        assert f"$ ultraslow {command}" in done.stdout
+
+
+def test_help_needs_no_torch():
+    code = "import sys; sys.argv = ['ultraslow', '--help']; import ultraslow\ntry: ultraslow.main()\n"
+    code += "except SystemExit: assert 'torch' not in sys.modules"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["fit"], ["fit", "a.zarr", "--t-mim", "3"], ["plot", "error"]])
+def test_wrong_usage_is_status_2(arguments):
+    done = run(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_info(runs):
+    text = run("info", runs / "sb-0.zarr").stdout
+    assert "complete" in text
+    assert "lr_drop at 1000" in text
+    facts = json.loads(run("info", runs / "sb-0.zarr", "--json").stdout)
+    assert facts["steps"] == [1, 2000]
+    assert facts["weights"] == 4
+    assert facts["events"] == [{"step": 1000, "name": "lr_drop", "lr_from": 1.0, "lr_to": 0.1}]
+    assert json.loads(run("info", runs / "empty.zarr", "--json").stdout)["recorded"] == 0
+
+
+def test_fit(runs):
+    seeds = [runs / f"sb-{k}.zarr" for k in range(3)]
+    assert "3 seeds" in run("fit", *seeds).stdout
+    found = json.loads(run("fit", *seeds, "--t-min", 20, "--json").stdout)
+    assert found["window"][1] <= 1000  # the learning-rate drop
+    assert found["interval"][0] < found["alpha"] < found["interval"][1]
+    assert found["alpha"] == pytest.approx(1, abs=0.1)
+
+
+def test_fit_draws_and_goes_by_layer(runs, tmp_path):
+    layers = json.loads(run("fit", runs / "sb-0.zarr", "--t-min", 20, "--per-layer", "--json").stdout)
+    assert [row["parameter"] for row in layers] == ["weight"]
+    assert run("fit", runs / "sb-0.zarr", "--t-min", 20, "--plot", tmp_path / "fit.png").returncode == 0
+    assert (tmp_path / "fit.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_match(runs):
+    seeds = [runs / f"sb-{k}.zarr" for k in range(3)]
+    assert "matched" in run("match", seeds[0], runs / "lb.zarr", "--seeds", *seeds[1:]).stdout
+    found = json.loads(run("match", seeds[0], runs / "lb.zarr", "--json").stdout)
+    (first, *_) = found["matches"]
+    # .9 (log t)² = (log 1001)²: t = exp(log(1001) / √.9) - 1 = 1455
+    assert first["status"] == "matched"
+    assert first["step"] == pytest.approx(1455, rel=0.06)
+
+
+def test_plot(runs, tmp_path):
+    for figure in ("distance", "error-updates", "error-epochs"):
+        file = tmp_path / f"{figure}.pdf"
+        done = run("plot", figure, runs / "sb-0.zarr", runs / "lb.zarr", "--out", file)
+        assert done.stdout.split() == [str(file)]
+        assert file.read_bytes().startswith(b"%PDF")
+
+
+def test_mistakes_with_runs_are_one_line(runs, tmp_path):
+    assert "no such run" in refused("fit", runs / "none.zarr")
+    assert "not a run" in refused("info", runs / "notes")
+    assert "short" in refused("fit", runs / "short.zarr")
+    assert "empty" in refused("fit", runs / "empty.zarr")
+    assert "drop" in refused("match", runs / "lb.zarr", runs / "sb-0.zarr")
+    assert "wide" in refused("match", runs / "sb-0.zarr", runs / "wide.zarr")
+    assert "no figure" in refused("plot", "spiral", runs / "lb.zarr", "--out", tmp_path / "x.png")
+    assert "x.docx" in refused("plot", "distance", runs / "lb.zarr", "--out", tmp_path / "x.docx")
+    blocked = runs / "sb-0.zarr" / "zarr.json" / "x.png"
+    assert "x.png" in refused("plot", "distance", runs / "lb.zarr", "--out", blocked)
+
+
+def test_mistakes_in_training_are_one_line(tmp_path):
+    nowhere = tmp_path / "x.zarr"
+    assert "did you mean f1-mnist?" in refused("train", "f1-mnits", "--out", nowhere)
+    assert "batch_size" in refused("train", "f1-digits", "--batch-size", 5000, "--out", nowhere)
+    (tmp_path / "file").write_text("")
+    assert "cannot write" in refused("train", "f1-digits", "--out", tmp_path / "file" / "x.zarr")
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{name}-ubyte").write_bytes(b"not digits")
+    assert "ubyte" in refused("train", "f1-mnist", "--data-root", tmp_path / "data", "--out", nowhere)
+    assert not nowhere.exists()
+
+
+def test_weights_that_turn_nan_stop_the_run_and_leave_it_readable(tmp_path):
+    path = tmp_path / "run.zarr"
+    line = refused("train", "f1-digits", "--lr", "1e30", "--clip-norm", 0, "--epochs", 4, "--out", path)
+    assert "loss is nan at update" in line
+    left = Run(path)
+    assert "non_finite_weights" in [event.name for event in left.events]
+    assert left.status == "interrupted (DivergedError)"
+    assert "is nan" in refused("fit", path)
+
+
+def test_interrupting_leaves_readable_stores(tmp_path):
+    """Ctrl-C while the demo trains."""
+    command = [sys.executable, "-m", "ultraslow", "demo", "--out", str(tmp_path)]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    store = tmp_path / "sb-0.zarr"
+    while not (store / "zarr.json").exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert str(tmp_path) in errors
+    left = Run(store)
+    assert left.status == "interrupted (KeyboardInterrupt)"
+    assert len(left.distance) > 0
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    out = tmp_path_factory.mktemp("demo")
+    done = process("demo", "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    return out, json.loads(done.stdout)
+
+
+def test_the_demo_matches_the_large_batch_to_the_small_one(demo):
+    _, found = demo
+    small, (together, large, matched) = found["runs"][:3], found["runs"][3:]
+    assert [row["drop_step"] for row in small] == [1200] * 3
+    assert large["updates"] == small[0]["updates"] * 16 / 256
+    assert large["distance"] < matched["drop_distance"]
+    assert matched["drop_distance"] == pytest.approx(together["drop_distance"], rel=0.02)
+    assert 500 < matched["drop_step"] < 2400  # a crossing, not the throw of the first updates
+    assert together["interval"][0] < together["alpha"] < together["interval"][1]
+    assert not together["provisional"]
+    assert len(found["reference_fit"]["scan"]) >= 5
+    for row in (*small, matched):
+        assert row["validation_error"] < 0.05
+
+
+def test_the_demo_writes_stores_and_figures(demo):
+    out, found = demo
+    for path in found["paths"]:
+        assert path.startswith(str(out))
+    for name in ("distance", "error"):
+        assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert (out / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+    left = Run(out / "lb-matched.zarr")
+    assert left.status == "complete"
+    assert {"loss", "learning_rate", "validation_error", "epoch"} <= set(left.metrics.columns)
+    assert len(left.snapshots) > 5
+    assert any(name.endswith("running_mean") for name in left.state_dict(left.snapshots[-1]))

@@ -1,0 +1,347 @@
+"""The command line: parse, call one function of a package, print.
+
+Exit status 0: done; 1: a problem with the input or the data, told in one line on stderr; 2: wrong usage;
+130: interrupted.
+"""
+
+import json as json_module
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from math import isfinite, nan
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from trajectory.errors import UltraslowError
+
+if TYPE_CHECKING:
+    from train.recipes import Config
+    from trajectory import Run
+
+# The packages are imported where a command needs them: torch takes seconds, --help should not.
+
+app = tyro.extras.SubcommandApp()
+
+RunPath = Annotated[Path, Positional, arg(metavar="RUN")]
+MoreRuns = Annotated[tuple[Path, ...], Positional, arg(metavar="[RUN ...]")]
+Updates = Annotated[float | None, arg(metavar="T")]
+File = Annotated[Path | None, arg(metavar="FILE")]
+
+
+def main() -> None:
+    """Runs one command; the process ends with its status."""
+    try:
+        app.cli(
+            prog="ultraslow",
+            description="Record, fit and match the weight trajectories of training runs.",
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+    except UltraslowError as error:
+        print(f"ultraslow: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("ultraslow: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@app.command
+def demo(*, out: Path = Path("ultraslow-demo"), seed: int = 0, json: bool = False) -> None:
+    """Trains small batch, large batch and matched large batch on bundled digits; fits; draws.
+
+    $ ultraslow demo --out demo
+
+    Args:
+        out: folder for runs and figures; runs of an earlier demo there are replaced.
+        seed: seed of the first run; the small batch's three take seed, seed + 1 and seed + 2.
+        json: print one JSON document instead of the table.
+    """
+    from train.demo import demo as run_demo
+
+    with _progress() as bar, _kept(out):
+        result = run_demo(out, seed=seed, progress=bar)
+    if json:
+        _print_json(result.to_dict())
+        return
+    _print_table(result.table())
+    print("distance: ‖w_t − w_0‖ at the end; error: validation error; drop at: update (distance there)")
+    print("α: * provisional, from one run alone; ? no law of the family holds, α describes nothing")
+    print(*(f"! {note}" for note in result.notes), "", *result.paths, sep="\n")
+
+
+@app.command
+def train(
+    recipe: Annotated[str, Positional, arg(metavar="RECIPE")],
+    *,
+    out: File = None,
+    seed: int = 0,
+    data_root: Path = Path("data"),
+    device: str = "cpu",
+    batch_size: Annotated[int | None, arg(metavar="N")] = None,
+    epochs: Annotated[float | None, arg(metavar="N")] = None,
+    lr: Annotated[float | None, arg(metavar="RATE")] = None,
+    lr_rule: Annotated[Literal["none", "sqrt", "linear"] | None, arg(metavar="{none,sqrt,linear}")] = None,
+    ghost_batch_size: Annotated[int | None, arg(metavar="N")] = None,
+    regime_adaptation: bool = False,
+    warm_up: Annotated[int | None, arg(metavar="UPDATES")] = None,
+    weight_decay: Annotated[float | None, arg(metavar="L")] = None,
+    clip_norm: Annotated[float | None, arg(metavar="NORM")] = None,
+    match: Annotated[tuple[Path, ...], arg(metavar="REFERENCE [REFERENCE ...]")] = (),
+    overwrite: bool = False,
+) -> None:
+    """Trains one recorded run of a recipe: f1-digits, f1-mnist, f1-fashion-mnist.
+
+    $ ultraslow train f1-mnist --data-root data --batch-size 4096 --lr-rule sqrt --ghost-batch-size 128
+
+    Args:
+        recipe: the experiment; what is not given below is as it says.
+        out: the run's store; default runs/RECIPE-METHOD-seedN.zarr.
+        seed: fixes the initial weights, the order of the samples and all noise.
+        data_root: folder of the data sets (MNIST/raw/..., FashionMNIST/raw/...); what is missing is downloaded.
+        device: cpu, or cuda.
+        batch_size: samples in an update.
+        epochs: passes through the training set.
+        lr: learning rate at the recipe's base batch size.
+        lr_rule: learning rate × 1, × √(B/B₀) or × B/B₀ for batch size B and base batch size B₀.
+        ghost_batch_size: batch normalization over ghost batches of this size.
+        regime_adaptation: stretch the epochs so that the updates are as many as at the base batch size.
+        warm_up: updates over which the learning rate grows linearly.
+        weight_decay: SGD's weight decay.
+        clip_norm: clip the gradient's norm to this; 0 for no clipping.
+        match: reference runs; the learning rate drops where they had travelled at their drops.
+        overwrite: replace the run at `out`.
+    """
+    from train.loop import train as run_training
+    from train.recipes import get
+
+    given = {
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "lr": lr,
+        "lr_rule": lr_rule,
+        "ghost_batch_size": ghost_batch_size,
+        "regime_adaptation": regime_adaptation or None,
+        "warm_up": warm_up,
+        "weight_decay": weight_decay,
+        "clip_norm": clip_norm,
+        "match": tuple(map(str, match)) or None,
+    }
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if clip_norm == 0:
+        changes["clip_norm"] = None
+    config = replace(get(recipe), seed=seed, **changes)
+    path = out or Path("runs") / f"{_file_name(config)}.zarr"
+    with _progress() as bar, _kept(path):
+        run_training(
+            config,
+            path,
+            data_root=data_root,
+            device=device,
+            progress=lambda t, updates: bar(path.name, t, updates),
+            overwrite=overwrite,
+        )
+    info(path)
+
+
+@app.command
+def info(run: RunPath, *, json: bool = False) -> None:
+    """Shows what is in a run's store.
+
+    $ ultraslow info runs/sb.zarr
+
+    Args:
+        run: a run's store.
+        json: print one JSON document instead of a table.
+    """
+    from trajectory import Run
+
+    facts = _facts(Run(run))
+    if json:
+        _print_json(facts)
+        return
+    facts["events"] = [f"{event['name']} at {event['step']}" for event in facts["events"]]
+    table = Table(show_header=False)
+    for key, value in facts.items():
+        table.add_row(key, _words(value))
+    Console(highlight=False).print(table)
+
+
+@app.command
+def fit(
+    run: RunPath,
+    runs: MoreRuns = (),
+    *,
+    t_min: Updates = None,
+    t_max: Updates = None,
+    level: float = 0.95,
+    per_layer: bool = False,
+    plot: File = None,
+    json: bool = False,
+) -> None:
+    """Fits ‖w_t − w_0‖ ~ (log t)^(2/α): α, its interval, and what to be wary of.
+
+    Several runs are taken for seeds of one experiment; three or more give the interval from their spread.
+
+    $ ultraslow fit runs/sb-0.zarr runs/sb-1.zarr runs/sb-2.zarr --t-min 100
+
+    Args:
+        run: a run's store.
+        runs: further seeds.
+        t_min: first update used; default: the earliest start at which the law holds.
+        t_max: last update used; default: the first learning-rate drop.
+        level: the interval's level.
+        per_layer: one α for each parameter.
+        plot: also draw data, fit and residuals to this file (.png, .pdf, .svg).
+        json: print one JSON document instead of a table.
+    """
+    from analysis import fit as fit_runs
+
+    paths = [run, *runs]
+    if per_layer:
+        frame = fit_runs(paths, t_min=t_min, t_max=t_max, level=level, per="layer")
+        _print_json(frame.reset_index().to_dict("records")) if json else print(frame.to_string())
+        return
+    result = fit_runs(paths, t_min=t_min, t_max=t_max, level=level)
+    if plot is not None:
+        from analysis import figures
+
+        figures.save(figures.fit(result), plot)
+    _print_json(result.to_dict()) if json else print(result)
+
+
+@app.command
+def match(
+    reference: Annotated[Path, Positional, arg(metavar="REFERENCE")],
+    run: RunPath,
+    *,
+    seeds: Annotated[tuple[Path, ...], arg(metavar="RUN [RUN ...]")] = (),
+    json: bool = False,
+) -> None:
+    """Tells when RUN reaches the distance REFERENCE had travelled at its learning-rate drops.
+
+    $ ultraslow match runs/sb-0.zarr runs/lb.zarr --seeds runs/sb-1.zarr runs/sb-2.zarr
+
+    Args:
+        reference: a run with a learning-rate drop.
+        run: the run held against it.
+        seeds: further seeds of the reference.
+        json: print one JSON document instead of a table.
+    """
+    from analysis import match as match_runs
+
+    result = match_runs([reference, *seeds], run)
+    _print_json(result.to_dict()) if json else print(result)
+
+
+@app.command
+def plot(
+    figure: Annotated[str, Positional, arg(metavar="FIGURE")],
+    run: RunPath,
+    runs: MoreRuns = (),
+    *,
+    out: Annotated[Path, arg(metavar="FILE")],
+) -> None:
+    """Draws a figure of runs: distance, distance-linear, distance-log, error, error-updates, error-epochs.
+
+    $ ultraslow plot distance runs/sb.zarr runs/lb.zarr --out distance.pdf
+
+    Args:
+        figure: which figure.
+        run: a run's store.
+        runs: further runs; runs with one label are drawn as seeds of one experiment.
+        out: the file to write; its suffix (.png, .pdf, .svg) is the format.
+    """
+    from analysis import figures
+
+    for path in figures.save(figures.draw(figure, [run, *runs]), out):
+        print(path)
+
+
+def _facts(run: "Run") -> dict[str, Any]:
+    """What `info` tells of a run, fit for JSON."""
+    steps = run.distance.index
+    metrics = {name: float(column.dropna().iloc[-1]) for name, column in run.metrics.items() if column.notna().any()}
+    distance = float(run.distance.iloc[-1]) if len(steps) else nan
+    return {
+        "path": str(run.path),
+        "status": run.status,
+        "steps": [int(steps[0]), int(steps[-1])] if len(steps) else [],
+        "recorded": len(steps),
+        "distance": distance if isfinite(distance) else None,
+        "origin_norm": run.origin_norm,
+        "parameters": len(run.signature["parameters"]),
+        "weights": run.weight_count,
+        "metrics": metrics,
+        "snapshots": run.snapshots,
+        "events": [{"step": event.step, "name": event.name, **event.details} for event in run.events],
+        "seed": run.seed,
+        "config": run.config,
+        "versions": run.versions,
+    }
+
+
+def _words(value: Any) -> str:
+    """A fact as a person reads it; what is empty or nested deeper is left to --json."""
+    if isinstance(value, dict):
+        shown = {
+            name: item for name, item in value.items() if item not in (None, "", []) and not isinstance(item, dict)
+        }
+        value = [f"{name} {_words(item)}" for name, item in shown.items()]
+    if isinstance(value, list):
+        return ", ".join(map(_words, value)) or "none"
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _file_name(config: "Config") -> str:
+    """RECIPE-METHOD-seedN in characters every file system takes."""
+    return f"{config.recipe}-{config.method}-seed{config.seed}".lower().replace(" ", "-").replace("+", "")
+
+
+def _print_json(value: Any) -> None:
+    print(json_module.dumps(value, indent=1, allow_nan=False))
+
+
+def _print_table(rows: list[dict[str, str]]) -> None:
+    table = Table(*rows[0], box=None, padding=(0, 1, 0, 0), header_style="bold")
+    for row in rows:
+        table.add_row(*row.values())
+    Console(highlight=False).print(table)
+
+
+@contextmanager
+def _kept(path: Path) -> Iterator[None]:
+    """Says where the runs are when Ctrl-C ends the training."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print(f"ultraslow: interrupted; what was recorded is in {path} and can be read", file=sys.stderr)
+        sys.exit(130)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar on stderr when it is a terminal; yields progress(name, done, total)."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        tasks: dict[str, Any] = {}
+
+        def advance(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=total)
+            progress.update(tasks[name], completed=done)
+
+        yield advance
+
+
+if __name__ == "__main__":
+    main()
