@@ -3,7 +3,7 @@
 Only public functions are called, in the order a user would: train, fit, match, draw.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from math import isnan, nan
 from pathlib import Path
@@ -173,13 +173,15 @@ def _together(rows: list[DemoRow], estimate: Fit) -> DemoRow:
 
 def _how_it_matched(run: Run) -> list[str]:
     """How the distance-matched drop came about, or by name why it did not."""
-    drops = [
-        f"{run.name}: matched at update {drop.details['matched_step']}, distance {drop.details['distance']:.2f}"
-        f" against {drop.details['target']:.2f}; learning rate {drop.details['lr_from']:.3g} → {drop.details['lr_to']:.3g}"
-        for drop in run.drops
-    ]
+    drops = [_in_words(run.name, drop.details) for drop in run.drops]
     failures = [event for event in run.events if event.name == "match_failed"]
     return drops + [f"{run.name}: {event.details['status']}: {event.details['sentence']}" for event in failures]
+
+
+def _in_words(name: str, drop: Mapping[str, Any]) -> str:
+    travelled = f"distance {drop['distance']:.2f} against {drop['target']:.2f}"
+    rates = f"learning rate {drop['lr_from']:.3g} → {drop['lr_to']:.3g}"
+    return f"{name}: matched at update {drop['matched_step']}, {travelled}; {rates}"
 
 
 def _cells(row: DemoRow) -> dict[str, str]:

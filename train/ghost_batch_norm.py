@@ -128,8 +128,8 @@ class GhostBatchNorm1d(_GhostBatchNorm, nn.BatchNorm1d):
 class GhostBatchNorm2d(_GhostBatchNorm, nn.BatchNorm2d):
     """`BatchNorm2d` over ghost batches, for inputs (B, C, H, W); their state dicts are interchangeable.
 
-    A contiguous input is normalized without a copy; a channels-last one is copied, and the output is
-    channels-last.
+    A contiguous input is normalized without a copy. A channels-last one has no such view: it is copied, and the
+    output copied back to channels-last, which `bench/ghost_batch_norm.py` shows to cost more than it fuses.
     """
 
 

@@ -65,6 +65,7 @@ def train(
         out,
         model,
         optimizer,
+        schedule=LogSpaced(config.rows) if config.rows else 1,
         snapshots=_snapshot_steps(config.snapshots, schedule.updates),
         origins=config.origins,
         config=config.record(train_size),

@@ -66,6 +66,8 @@ class Config:
     """Fixes the initial weights, the order of the samples and all noise."""
     snapshots: int = 4
     """Weight snapshots a decade of updates, log-spaced; 0 for none."""
+    rows: int = 0
+    """Recorded updates a decade, log-spaced; 0 records every update."""
     origins: tuple[int, ...] = ()
     """Further updates t_w that distances are measured from, ‖w_t − w_{t_w}‖."""
     label: str = ""
@@ -74,7 +76,7 @@ class Config:
     def __post_init__(self) -> None:
         _one_of("network", self.network, NETWORKS)
         _one_of("dataset", self.dataset, READERS)
-        for name, least in (("batch_size", 1), ("base_batch_size", 1), ("seed", 0), ("snapshots", 0)):
+        for name, least in (("batch_size", 1), ("base_batch_size", 1), ("seed", 0), ("snapshots", 0), ("rows", 0)):
             _at_least(name, getattr(self, name), least)
         if self.ghost_batch_size is not None:
             _at_least("ghost_batch_size", self.ghost_batch_size, 2)
