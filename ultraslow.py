@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from math import isfinite, nan
+from math import inf, isfinite, nan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -23,6 +23,8 @@ from tyro.conf import Positional, arg
 from trajectory.errors import UltraslowError
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from train.recipes import Config
     from trajectory import Run
 
@@ -33,6 +35,7 @@ app = tyro.extras.SubcommandApp()
 RunPath = Annotated[Path, Positional, arg(metavar="RUN")]
 MoreRuns = Annotated[tuple[Path, ...], Positional, arg(metavar="[RUN ...]")]
 Updates = Annotated[float | None, arg(metavar="T")]
+Origin = Annotated[int, arg(metavar="T")]
 File = Annotated[Path | None, arg(metavar="FILE")]
 
 
@@ -182,6 +185,7 @@ def fit(
     *,
     t_min: Updates = None,
     t_max: Updates = None,
+    origin: Origin = 0,
     level: float = 0.95,
     per_layer: bool = False,
     plot: File = None,
@@ -198,6 +202,7 @@ def fit(
         runs: further seeds.
         t_min: first update used; default: the earliest start at which the law holds.
         t_max: last update used; default: the first learning-rate drop.
+        origin: measure from this update; t counts from it.
         level: the interval's level.
         per_layer: one α for each parameter.
         plot: also draw data, fit and residuals to this file (.png, .pdf, .svg).
@@ -207,14 +212,80 @@ def fit(
 
     paths = [run, *runs]
     if per_layer:
-        frame = fit_runs(paths, t_min=t_min, t_max=t_max, level=level, per="layer")
-        _print_json(frame.reset_index().to_dict("records")) if json else print(frame.to_string())
+        frame = fit_runs(paths, t_min=t_min, t_max=t_max, level=level, origin=origin, per="layer")
+        _print_json(_records(frame.reset_index())) if json else print(frame.to_string())
         return
-    result = fit_runs(paths, t_min=t_min, t_max=t_max, level=level)
+    result = fit_runs(paths, t_min=t_min, t_max=t_max, level=level, origin=origin)
     if plot is not None:
         from analysis import figures
 
         figures.save(figures.fit(result), plot)
+    _print_json(result.to_dict()) if json else print(result)
+
+
+@app.command
+def scan(
+    run: RunPath,
+    runs: MoreRuns = (),
+    *,
+    t_min: Updates = None,
+    t_max: Updates = None,
+    origin: Origin = 0,
+    level: float = 0.95,
+    plot: File = None,
+    json: bool = False,
+) -> None:
+    """Shows α, its interval and the goodness of fit for every start of the window.
+
+    $ ultraslow scan runs/sb-0.zarr runs/sb-1.zarr runs/sb-2.zarr --plot scan.pdf
+
+    Args:
+        run: a run's store.
+        runs: further seeds.
+        t_min: first start tried.
+        t_max: last update used; default: the first learning-rate drop.
+        origin: measure from this update; t counts from it.
+        level: the interval's level.
+        plot: also draw the scan to this file (.png, .pdf, .svg).
+        json: print one JSON document instead of a table.
+    """
+    from analysis import scan as scan_runs
+
+    frame = scan_runs([run, *runs], t_min=t_min, t_max=t_max, level=level, origin=origin)
+    if plot is not None:
+        from analysis import figures
+
+        figures.save(figures.scan(frame), plot)
+    _print_json(_records(frame)) if json else print(frame.to_string(index=False, float_format="{:.4g}".format))
+
+
+@app.command
+def compare(
+    run: RunPath,
+    runs: MoreRuns = (),
+    *,
+    t_min: Updates = None,
+    t_max: Updates = None,
+    origin: Origin = 0,
+    laws: Annotated[tuple[str, ...], arg(metavar="LAW [LAW ...]")] = (),
+    json: bool = False,
+) -> None:
+    """Compares the ultra-slow law with its rivals on one window, under the same correlated noise.
+
+    $ ultraslow compare runs/sb-0.zarr runs/sb-1.zarr runs/sb-2.zarr
+
+    Args:
+        run: a run's store.
+        runs: further seeds.
+        t_min: first update used; default: the window of `fit`.
+        t_max: last update used; default: the first learning-rate drop.
+        origin: measure from this update; t counts from it.
+        laws: laws to compare; default all.
+        json: print one JSON document instead of a table.
+    """
+    from analysis import compare as compare_laws
+
+    result = compare_laws([run, *runs], laws or None, t_min=t_min, t_max=t_max, origin=origin)
     _print_json(result.to_dict()) if json else print(result)
 
 
@@ -304,6 +375,12 @@ def _words(value: Any) -> str:
 def _file_name(config: "Config") -> str:
     """RECIPE-METHOD-seedN in characters every file system takes."""
     return f"{config.recipe}-{config.method}-seed{config.seed}".lower().replace(" ", "-").replace("+", "")
+
+
+def _records(frame: "DataFrame") -> list[dict[str, Any]]:
+    """A table's rows, fit for JSON: None for NaN and infinity."""
+    finite = frame.replace([inf, -inf], nan).astype(object)
+    return finite.where(finite.notna(), None).to_dict("records")
 
 
 def _print_json(value: Any) -> None:

@@ -53,8 +53,9 @@ Curves: TypeAlias = Curve | Run | str | Path | tuple[Any, Any] | pd.Series | Seq
 def curves(data: Curves, *, origin: int = 0) -> list[Curve]:
     """Read curves from a Run, a run's path, (t, d), a pandas Series, an xarray DataArray, or a list of those.
 
-    origin: count t from this update, d being the displacement ‖w_t − w_origin‖. For a run it is read from
-    its snapshots; arrays are taken to hold it already, with t still counted from w_0. Raises CurveError.
+    origin: count t from this update, d being the displacement ‖w_t − w_origin‖. For a run it is what was
+    recorded from there, or read from its snapshots; arrays are taken to hold it already, with t still
+    counted from w_0. Raises CurveError.
     """
     if isinstance(data, tuple) and len(data) == 2 and not any(_stands_alone(part) for part in data):
         return [_from_arrays(*data, name="curve", origin=origin)]
@@ -109,7 +110,8 @@ def _from_arrays(t: Any, d: Any, *, name: str, origin: int, **known: Any) -> Cur
 def _from_run(run: Run, origin: int) -> Curve:
     drops = tuple(float(event.step) - origin for event in run.drops)
     steady = _warm_up_end(run, run.drops[0].step if drops else math.inf) - origin
-    distance = layer_distances(run, origin).pow(2).sum(axis=1).pow(0.5) if origin else run.distance
+    recorded = origin in run.origins
+    distance = run.displacement(origin) if recorded else layer_distances(run, origin).pow(2).sum(axis=1).pow(0.5)
     return _from_arrays(
         distance.index, distance, name=run.name, origin=origin, drops=drops, steady=max(steady, 0.0), run=run
     )
@@ -118,15 +120,15 @@ def _from_run(run: Run, origin: int) -> Curve:
 def layer_distances(run: Run, origin: int = 0) -> pd.DataFrame:
     """‖w_t − w_origin‖ of each parameter, step × parameter.
 
-    From w_0 as it was recorded; from a later update by reading the snapshots, which must hold it. Raises
-    CurveError where they do not.
+    As it was recorded from w_0 and from the recorder's further origins; otherwise from the snapshots, at
+    their steps. Raises CurveError if the origin is none of these.
     """
-    if not origin:
-        return run.layers("distance")
+    if origin in run.origins:
+        return run.layers("distance", origin=origin)
     if origin not in run.snapshots:
         raise CurveError(
-            f"{run.name}: no snapshot at update {origin}, so distances from it are unknown; snapshots are "
-            f"at {run.snapshots}: take one of those as the origin"
+            f"{run.name}: distances from update {origin} are unknown; its recorder measured from {run.origins}"
+            f" and its snapshots are at {run.snapshots}: take one of those as the origin"
         )
     names = [name for name, _, _ in run.signature["parameters"]]
     start = {name: weight.double() for name, weight in run.state_dict(origin).items() if name in names}

@@ -96,8 +96,9 @@ def test_a_command_is_a_process_with_an_exit_status(runs):
 
 
 def test_help_has_an_example_of_every_command():
-    assert "{demo,train,info,fit,match,plot}" in run("--help").stdout
-    for command in ("demo", "train", "info", "fit", "match", "plot"):
+    commands = ("demo", "train", "info", "fit", "scan", "compare", "match", "plot")
+    assert f"{{{','.join(commands)}}}" in run("--help").stdout
+    for command in commands:
         done = run(command, "--help")
         assert done.returncode == 0
         assert f"$ ultraslow {command}" in done.stdout
@@ -140,6 +141,24 @@ def test_fit_draws_and_goes_by_layer(runs, tmp_path):
     assert [row["parameter"] for row in layers] == ["weight"]
     assert run("fit", runs / "sb-0.zarr", "--t-min", 20, "--plot", tmp_path / "fit.png").returncode == 0
     assert (tmp_path / "fit.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_scan(runs, tmp_path):
+    seeds = [runs / f"sb-{k}.zarr" for k in range(3)]
+    rows = json.loads(run("scan", *seeds, "--json", "--plot", tmp_path / "scan.svg").stdout)
+    assert [row["t_min"] for row in rows] == sorted(row["t_min"] for row in rows)
+    assert all(row["low"] < row["alpha"] < row["high"] for row in rows if row["alpha"] is not None)
+    assert "<svg" in (tmp_path / "scan.svg").read_text()
+    assert run("scan", *seeds).stdout.split()[0] == "t_min"
+
+
+def test_compare(runs):
+    seeds = [runs / f"sb-{k}.zarr" for k in range(3)]
+    found = json.loads(run("compare", *seeds, "--t-min", 20, "--json").stdout)
+    # d = (log (t + 1))^2 is close to the ultra-slow law with α = 1, and far from a power law
+    assert found["best"] == "ultraslow"
+    assert "power law" not in {found["best"], *found["not_separable"]}
+    assert "gravity" in refused("compare", seeds[0], "--laws", "gravity")
 
 
 def test_match(runs):

@@ -8,16 +8,16 @@ from analysis import curves, fit
 from analysis.errors import CurveError, WindowError
 from trajectory import LogSpaced, Recorder, Run
 
-UPDATES, DROP, WARM_UP = 600, 500, 10
+UPDATES, DROP, WARM_UP, ORIGIN = 600, 500, 10, 30
 
 
 def record(path, *, seed=0, batch_size=8, rate=0.05):
-    """A linear network on noise: warm-up over ten updates, a drop at 500, snapshots along the way."""
+    """A linear network on noise: warm-up over ten updates, a drop at 250, snapshots along the way."""
     torch.manual_seed(seed)
     model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
     config = {"batch_size": batch_size, "lr": rate, "momentum": 0.0, "weight_decay": 0.0}
-    with Recorder(path, model, optimizer, snapshots=LogSpaced(24), config=config, seed=seed):
+    with Recorder(path, model, optimizer, snapshots=LogSpaced(24), origins=[ORIGIN], config=config, seed=seed):
         for t in range(UPDATES):
             optimizer.param_groups[0]["lr"] = rate * min(1.0, (t + 1) / WARM_UP) * (0.1 if t >= DROP else 1.0)
             loss = (model(torch.randn(batch_size, 6)) - torch.randn(batch_size, 1)).square().mean()
@@ -47,8 +47,8 @@ def test_the_fit_lies_between_warm_up_and_drop(runs):
     assert found.window[1] == DROP
     assert found.scan.t_min.iloc[0] == WARM_UP
     assert not any("learning rate" in sentence for sentence in found.warnings)
-    with pytest.raises(WindowError, match="drop at update 500"):
-        fit(runs, t_max=550)
+    with pytest.raises(WindowError, match="drop at update 250"):
+        fit(runs, t_max=280)
 
 
 def test_a_start_inside_the_warm_up_is_warned_of(runs):
@@ -63,6 +63,13 @@ def test_each_parameter_gets_its_alpha_on_the_whole_networks_window(runs):
     assert (row.alpha, row.low, row.high) == pytest.approx((alone.alpha, *alone.interval))
 
 
+def test_displacement_from_a_recorded_origin_is_read_as_it_was_recorded(runs):
+    (curve,) = curves(runs[0], origin=ORIGIN)
+    assert np.array_equal(curve.t, runs[0].displacement(ORIGIN).index - ORIGIN)
+    assert np.array_equal(curve.d, runs[0].displacement(ORIGIN))
+    assert curve.drops == (DROP - ORIGIN,)
+
+
 def test_displacement_from_a_snapshot_is_the_norm_of_the_difference(runs):
     origin = 20 if 20 in runs[0].snapshots else next(step for step in runs[0].snapshots if step >= 15)
     (curve,) = curves(runs[0], origin=origin)
@@ -73,7 +80,7 @@ def test_displacement_from_a_snapshot_is_the_norm_of_the_difference(runs):
     assert curve.d[-1] == pytest.approx(np.sqrt(square), rel=1e-12)
     assert curve.drops == (DROP - origin,)
     assert fit(runs, origin=origin, t_min=10).origin == origin
-    with pytest.raises(CurveError, match="no snapshot at update 17"):
+    with pytest.raises(CurveError, match="distances from update 17 are unknown"):
         curves(runs[0], origin=17)
 
 
