@@ -20,7 +20,9 @@ class HostCopy:
         if source.device.type != "cuda":
             self._host = source.cpu()
             return
-        stream = self._streams.setdefault(source.device, torch.cuda.Stream(source.device))
+        if source.device not in self._streams:
+            self._streams[source.device] = torch.cuda.Stream(source.device)
+        stream = self._streams[source.device]
         stream.wait_stream(torch.cuda.current_stream(source.device))
         self._host = torch.empty(source.shape, dtype=source.dtype, pin_memory=True)
         with torch.cuda.stream(stream):

@@ -51,9 +51,10 @@ def test_a_mixed_list_equals_its_float64_twin():
     torch.testing.assert_close(out, expected, rtol=2e-6, atol=0)
 
 
-def test_a_tensor_with_gaps_in_memory_is_measured_too():
+@pytest.mark.parametrize("other", SHAPES.values(), ids=SHAPES.keys())
+def test_a_tensor_with_gaps_in_memory_is_measured_too(other):
     torch.manual_seed(2)
-    parameters = [torch.zeros(10, 10)[:, ::2], torch.zeros(4)]
+    parameters = [torch.zeros(10, 10)[:, ::2], other.clone()]
     out, expected = moved(Displacement(parameters), parameters)
     torch.testing.assert_close(out, expected, rtol=2e-6, atol=0)
 
