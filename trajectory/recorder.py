@@ -24,7 +24,7 @@ from trajectory.snapshots import SnapshotWriter, buffer_specs, buffers, tied_nam
 from trajectory.store import Store
 from trajectory.transfer import HostCopy
 
-_BLOCK = 64  # recorded steps between two drains: what a killed process can lose
+_BLOCK = 64  # updates between two drains, and so the rows the ring holds: what a killed process can lose
 _SHARP_DROP = 1.5  # a rate that falls by this factor between two updates is a drop, not a smooth decay
 
 
@@ -49,9 +49,9 @@ class Recorder:
     """Records every optimizer step of `model` into a new store at `path`, by a hook on `optimizer`.
 
     w_0 is the model at construction; t counts the optimizer's steps since. Distances are computed on
-    the parameters' device, kept there in a ring, and drained in blocks of 64 recorded steps; nothing in
-    a step waits for the device, and neither weights nor random state are touched. A killed process
-    loses at most the block that was not drained.
+    the parameters' device, kept there in a ring, and drained every 64 updates; nothing in a step waits for
+    the device, and neither weights nor random state are touched. A killed process loses at most what was
+    not drained.
 
     path: the store's folder (`runs/sb.zarr`); it is created, parents included.
     schedule: steps whose distances are recorded: an int n for every n, or a schedule; default every step.
@@ -206,10 +206,10 @@ class Recorder:
                 out.fill_(torch.nan) if displacement is None else displacement.write(out)
             self._steps.append(self.step)
             self.log(learning_rate=rate)
-            if len(self._steps) == _BLOCK:
-                self.drain()
         if self.step in self._origins:
             self._displacements[1 + self._origins.index(self.step)] = Displacement(self._weights)
+        if self.step % _BLOCK == 0:
+            self.drain()
         if self.step in self._snapshots:
             self._pending.append(self._snapshot_thread.take(self.step))
 

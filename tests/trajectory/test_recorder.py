@@ -5,6 +5,7 @@ import random
 import subprocess
 import sys
 import time
+from concurrent.futures import wait
 
 import numpy as np
 import pytest
@@ -102,6 +103,18 @@ def test_schedules_choose_rows_and_snapshots(tmp_path):
     assert list(run.distance.index) == [7, 14, 21, 28, 35]
     assert run.snapshots == [0, 1, 3, 10, 32]
     assert len(run.metrics["loss"].dropna()) == 40  # scalars are filed at any step
+
+
+def test_scalars_reach_the_store_however_seldom_rows_are_recorded(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder = Recorder(tmp_path / "run.zarr", model, optimizer, schedule=LogSpaced(1))
+    train(model, optimizer, 200, recorder)
+    wait(recorder._pending)
+    left = Run(tmp_path / "run.zarr")  # as a kill would leave it
+    assert list(left.distance.index) == [1, 10, 100]
+    assert left.metrics["loss"].notna().sum() >= 200 - 64
+    recorder.close()
 
 
 def test_snapshots_restore_the_network_as_it_was(tmp_path):
