@@ -2,6 +2,7 @@
 
 import io
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -96,7 +97,7 @@ def test_a_command_is_a_process_with_an_exit_status(runs):
 
 
 def test_help_has_an_example_of_every_command():
-    commands = ("demo", "train", "info", "fit", "scan", "compare", "match", "plot")
+    commands = ("demo", "train", "info", "verify", "fit", "scan", "compare", "match", "plot")
     assert f"{{{','.join(commands)}}}" in run("--help").stdout
     for command in commands:
         done = run(command, "--help")
@@ -125,6 +126,19 @@ def test_info(runs):
     assert facts["weights"] == 4
     assert facts["events"] == [{"step": 1000, "name": "lr_drop", "lr_from": 1.0, "lr_to": 0.1}]
     assert json.loads(run("info", runs / "empty.zarr", "--json").stdout)["recorded"] == 0
+
+
+def test_verify(runs, tmp_path):
+    assert run("verify", runs / "sb-0.zarr").stdout.endswith("whole\n")
+    killed = shutil.copytree(runs / "lb.zarr", tmp_path / "killed.zarr")
+    (killed / "distance" / "c" / "9.partial").write_bytes(b"torn")
+    done = run("verify", killed)
+    assert (done.returncode, done.stdout.count("\n")) == (1, 1)
+    assert "distance/c/9.partial [--repair mends it]" in done.stdout
+    assert json.loads(run("verify", killed, "--json").stdout)[0]["mendable"]
+    assert run("verify", killed, "--repair").returncode == 0
+    assert run("verify", killed).returncode == 0
+    assert "no such run" in refused("verify", tmp_path / "none.zarr")
 
 
 def test_fit(runs):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from trajectory.errors import RecordingError, StoreError, UltraslowError
 from trajectory.run import Event, Run
 from trajectory.schedule import At, Every, LogSpaced
+from trajectory.verify import Finding, verify
 
 if TYPE_CHECKING:
     from trajectory.recorder import Recorder
@@ -16,12 +17,14 @@ __all__ = [
     "At",
     "Event",
     "Every",
+    "Finding",
     "LogSpaced",
     "Recorder",
     "RecordingError",
     "Run",
     "StoreError",
     "UltraslowError",
+    "verify",
 ]
 
 

@@ -20,11 +20,14 @@ _HEADER = struct.Struct("<cII")
 
 
 class Journal:
-    """An open journal file. An append is one unbuffered write: once it returned, it outlives the process."""
+    """A journal file open for writing, new unless `append`.
 
-    def __init__(self, path: Path):
+    Each record is one unbuffered write: once `append` returned, it outlives the process.
+    """
+
+    def __init__(self, path: Path, *, append: bool = False):
         self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if append else os.O_TRUNC), 0o666)
         self._size = os.fstat(self._fd).st_size
 
     def append(self, kind: bytes, payload: bytes) -> None:

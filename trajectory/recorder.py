@@ -1,6 +1,7 @@
 """`Recorder`: the hook in a training loop that streams ‖w_t − w_0‖ and weights to a Zarr store."""
 
 import platform
+import warnings
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -9,7 +10,7 @@ from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 import torch
@@ -61,9 +62,11 @@ class Recorder:
         keeps one copy of the weights (in float32 or wider) and costs as much time as the distance from w_0.
     config: JSON-able facts about the run, or a dataclass; seed: the run's seed. Both only for the record.
     overwrite: replace a run that is there.
+    on_error: what a failure of the disk does at the next step: "raise" RecordingError, or "warn", give up
+        recording and let the training go on. What was written before stays readable either way.
 
-    Raises StoreError if the path is taken or cannot be written, RecordingError if the model has no
-    trainable real parameters, and, at the next step, RecordingError for a failure in the background.
+    Raises StoreError if the path is taken or cannot be written, and RecordingError if the model has no
+    trainable real parameters.
     """
 
     def __init__(
@@ -78,9 +81,14 @@ class Recorder:
         config: Any = None,
         seed: int | None = None,
         overwrite: bool = False,
+        on_error: Literal["raise", "warn"] = "raise",
     ):
+        if on_error not in ("raise", "warn"):
+            raise RecordingError(f"on_error={on_error!r}; expected 'raise' or 'warn'")
         self.path = Path(path)
         self.step = 0
+        self._on_error = on_error
+        self._given_up = False
         self._schedule = as_schedule(schedule)
         self._snapshots = () if snapshots is None else as_schedule(snapshots)
         parameters, state = trainable(model), buffers(model)
@@ -92,7 +100,7 @@ class Recorder:
         from_start = Displacement(weights)
         self.origin_norm = from_start.origin_norm()
         self._displacements: list[Displacement | None] = [from_start] + [None] * len(self._origins)
-        self._store = Store(
+        self._store = Store.create(
             self.path,
             weight_specs(parameters),
             buffer_specs(state),
@@ -191,13 +199,16 @@ class Recorder:
         self._send()
         self._receive(wait=True)
         self._snapshot_thread.close()
-        self._in_background(self._store.close, status)
+        self._in_background(self._store.close, "interrupted (recording failed)" if self._given_up else status)
         self._row_thread.shutdown(wait=True)
         self._raise_failures()
 
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._raise_failures()
+        if self._given_up:
+            self.step += 1
+            return
         rate = optimizer.param_groups[0]["lr"]
         self._watch_rate(rate)
         self.step += 1
@@ -223,7 +234,7 @@ class Recorder:
 
     def _send(self) -> None:
         """Starts what was recorded since the last call on its way to the host."""
-        if not (self._steps or self._metrics or self._scalars):
+        if self._given_up or not (self._steps or self._metrics or self._scalars):
             return
         rows = self._ring[: len(self._steps)].flatten()
         values = HostCopy(torch.cat([rows, *(value.reshape(1) for _, _, value in self._scalars)]))
@@ -260,14 +271,17 @@ class Recorder:
         self._pending.append(self._row_thread.submit(call, *args))
 
     def _raise_failures(self) -> None:
-        """Raises what went wrong in the background since the last call."""
+        """Raises, or warns of, what went wrong in the background since the last call."""
         done = {future for future in self._pending if future.done()}
         self._pending = [future for future in self._pending if future not in done]
         for error in filter(None, (future.exception() for future in done)):
             cause = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
-            raise RecordingError(
-                f"{self.path}: recording failed ({cause}); what was written before stays readable"
-            ) from error
+            sentence = f"{self.path}: recording failed ({cause}); what was written before stays readable"
+            if self._on_error == "raise":
+                raise RecordingError(sentence) from error
+            if not self._given_up:
+                warnings.warn(f"{sentence}; training goes on unrecorded", RuntimeWarning, stacklevel=3)
+            self._given_up = True
 
     def _refuse_if_closed(self) -> None:
         if self._closed:

@@ -1,6 +1,5 @@
 """The read side of a run: what `Recorder` wrote, as pandas, xarray and state dicts."""
 
-from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -9,9 +8,9 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from trajectory import journal
+from trajectory import tail
 from trajectory.errors import StoreError
-from trajectory.layout import DIMENSIONS, Event, RowColumns, TensorSpec, journal_path, metric_name, read_root
+from trajectory.layout import DIMENSIONS, Event, RowColumns, TensorSpec, metric_name
 
 if TYPE_CHECKING:
     import torch
@@ -29,7 +28,7 @@ class Run:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self._facts, self._tail = _open(self.path)
+        self._facts, self._tail = tail.read(self.path)
         self._group = zarr.open_group(self.path, mode="r")
 
     def __repr__(self) -> str:
@@ -111,8 +110,8 @@ class Run:
         arrays = [key for key in cast(zarr.Group, self._group["metrics"]).array_keys() if key != "step"]
         columns = {metric_name(key): self._read(f"metrics/{key}", count) for key in arrays}
         committed = pd.DataFrame(columns, index=self._read("metrics/step", count))
-        tail = pd.DataFrame.from_dict(self._tail.metrics, orient="index", dtype="float64")
-        frame = committed if tail.empty else pd.concat([committed, tail]) if len(committed) else tail
+        newest = pd.DataFrame.from_dict(self._tail.metrics, orient="index", dtype="float64")
+        frame = committed if newest.empty else pd.concat([committed, newest]) if len(committed) else newest
         return frame.rename_axis(index="step", columns=None).sort_index(axis="columns")
 
     @property
@@ -198,9 +197,8 @@ class Run:
     def _rows(self) -> dict[str, np.ndarray]:
         """The store's arrays over `step`: committed rows, then the journal's."""
         columns = RowColumns(len(self._parameters), len(self.origins) - 1)
-        tail = columns.split(np.concatenate([np.empty((0, columns.width)), *self._tail.rows]))
-        count = self._facts["committed"]["step"]
-        return {name: np.concatenate([self._read(name, count), rest]) for name, rest in tail.items()}
+        count, newest = self._facts["committed"]["step"], columns.split(self._tail.rows)
+        return {name: np.concatenate([self._read(name, count), rest]) for name, rest in newest.items()}
 
     def _measured_from(self, origin: int, start: str, further: str) -> np.ndarray:
         """The array `start` for w_0, the origin's slice of `further` otherwise."""
@@ -222,37 +220,3 @@ class Run:
     @property
     def _buffers(self) -> list[TensorSpec]:
         return [TensorSpec.from_json(entry) for entry in self._facts["buffers"]]
-
-
-class _Tail:
-    """What the journal holds beyond the arrays."""
-
-    def __init__(self, records: Sequence[tuple[bytes, bytes]], width: int):
-        self.rows: list[np.ndarray] = []
-        self.metrics: dict[int, dict[str, float]] = {}
-        self.events: list[Event] = []
-        for kind, payload in records:
-            if kind == journal.ROWS:
-                self.rows.append(np.frombuffer(payload, dtype="<f8").reshape(-1, width))
-            elif kind == journal.METRICS:
-                for step, scalars in journal.decode(payload):
-                    self.metrics.setdefault(step, {}).update(scalars)
-            else:
-                self.events.append(Event(*journal.decode(payload)))
-
-
-def _open(path: Path) -> tuple[Mapping[str, Any], _Tail]:
-    """The root's facts and the journal they name.
-
-    A running recorder may commit between the two reads and remove the journal: then both are read again.
-    """
-    for _ in range(10):
-        facts = read_root(path)["attributes"]["ultraslow"]
-        width = RowColumns(len(facts["parameters"]), len(facts["origins"])).width
-        if facts["journal"] is None:
-            return facts, _Tail([], width)
-        try:
-            return facts, _Tail(list(journal.read(journal_path(path, facts["journal"]))), width)
-        except FileNotFoundError:
-            continue
-    raise StoreError(f"{path}: its journal.{facts['journal']} is missing; restore the whole folder of the run")

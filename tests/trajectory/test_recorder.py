@@ -308,6 +308,29 @@ def test_a_failing_disk_stops_the_run_at_the_next_step_and_keeps_what_was_writte
     assert list(Run(path).distance.index) == list(range(1, 65))
 
 
+def test_training_goes_on_where_a_failing_disk_only_warns(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    path = tmp_path / "run.zarr"
+    recorder = Recorder(path, model, optimizer, on_error="warn")
+    train(model, optimizer, 64, recorder)
+    recorder.flush()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    recorder._store._journal.append = full
+    with pytest.warns(RuntimeWarning, match="No space left on device.*training goes on unrecorded"):
+        train(model, optimizer, 400, recorder)
+    train(model, optimizer, 10, recorder)
+    assert recorder.step == 474
+    recorder.close()
+    assert Run(path).status == "interrupted (recording failed)"
+    assert list(Run(path).distance.index) == list(range(1, 65))
+    with pytest.raises(RecordingError, match="expected 'raise' or 'warn'"):
+        Recorder(tmp_path / "other.zarr", model, optimizer, on_error="ignore")
+
+
 def test_an_interrupted_run_says_so(tmp_path):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -25,7 +25,7 @@ def make_store(path, names=("a", "b"), **kwargs):
     parameters = [TensorSpec(name, (2,), "float32", 2 * k) for k, name in enumerate(names)]
     arguments = {"config": {}, "seed": None, "versions": {}, "origin_norm": 1.0, "tied": {}}
     settings = {"weight_dtype": "float32", "buffer_bytes": 0, "attributes": arguments, "overwrite": False}
-    return Store(path, parameters, [], **(settings | kwargs))
+    return Store.create(path, parameters, [], **(settings | kwargs))
 
 
 @settings(max_examples=40)

@@ -1,0 +1,158 @@
+"""Checking a store, mending a killed one, and keeping two recorders off one path."""
+
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+import xarray
+from torch import nn
+
+from trajectory import Recorder, Run, StoreError, verify
+from trajectory.store import Store
+
+KILLED = """
+import os, signal, sys, torch
+from trajectory import Every, Recorder
+model = torch.nn.Linear(1, 1, bias=False)
+torch.nn.init.zeros_(model.weight)
+optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+model.weight.grad = -torch.ones(1, 1)
+recorder = Recorder(sys.argv[1], model, optimizer, snapshots=Every(500), origins=[100])
+for _ in range(1300):
+    optimizer.step()
+    recorder.log(weight=model.weight)
+    if recorder.step in (900, 1200):
+        recorder.event("mark")
+recorder.flush()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture(scope="module")
+def killed_once(tmp_path_factory):
+    path = tmp_path_factory.mktemp("killed") / "run.zarr"
+    assert subprocess.run([sys.executable, "-c", KILLED, str(path)], check=False).returncode == -9
+    return path
+
+
+@pytest.fixture
+def killed(killed_once, tmp_path):
+    return shutil.copytree(killed_once, tmp_path / "run.zarr")
+
+
+def contents(path):
+    run = Run(path)
+    return run.distance, run.displacement(100), run.layers(), run.metrics, run.events, run.snapshots
+
+
+def test_a_killed_run_is_closed_and_nothing_changes_but_where_it_lies(killed):
+    before = contents(killed)
+    assert len(before[0]) == 1300
+    assert [event.step for event in before[4]] == [900, 1200]
+    sentences = [finding.sentence for finding in verify(killed)]
+    assert sentences == ["not closed: 276 recorded steps are in the journal alone"]  # 1300 - 1024
+    assert verify(killed, repair=True) != []
+    assert verify(killed) == []
+    for was, now in zip(before, contents(killed), strict=True):
+        assert was.equals(now) if hasattr(was, "equals") else was == now
+    assert Run(killed).status == "interrupted (killed)"
+    assert xarray.open_zarr(killed).sizes["step"] == 1300
+
+
+def test_a_recovered_store_goes_on_where_it_was(killed):
+    store = Store.recover(killed)
+    rows = np.column_stack([np.arange(1301, 2501), np.ones((1200, 4))])
+    store.append_rows(rows)
+    store.append_metrics([(1301, {"weight": 7.0, "new": 1.0})])
+    assert list(Run(killed).distance.index) == list(range(1, 2501))
+    store.close("complete")
+    run = Run(killed)
+    assert list(run.distance.index) == list(range(1, 2501))
+    assert run.metrics.loc[1301, ["weight", "new"]].tolist() == [7.0, 1.0]
+    assert run.metrics.loc[1300, "weight"] == 1300
+    assert verify(killed) == []
+
+
+def test_leftovers_of_a_kill_are_removed(killed):
+    (killed / "step" / "c" / "9.partial").write_bytes(b"torn")
+    (killed / "journal.99").write_bytes(b"old")
+    assert [finding.mendable for finding in verify(killed)] == [True, True]
+    verify(killed, repair=True)
+    assert verify(killed) == []
+    assert not (killed / "journal.99").exists()
+
+
+def test_damage_is_named_and_stays(killed):
+    verify(killed, repair=True)
+    chunk = killed / "snapshots" / "weights" / "c" / "1" / "0"
+    damaged = bytearray(chunk.read_bytes())
+    damaged[0] ^= 1
+    chunk.write_bytes(damaged)
+    (finding,) = verify(killed, repair=True)
+    assert finding.sentence.startswith("snapshots/weights: the chunk from row 1 on is damaged")
+    assert not finding.mendable
+    assert len(verify(killed)) == 1
+
+
+def test_steps_that_do_not_increase_are_found(killed):
+    store = Store.recover(killed)
+    store.append_rows(np.array([[5.0, 1, 1, 1, 1]]))
+    store.close("complete")
+    assert "recorded steps do not increase from 1 on" in [finding.sentence for finding in verify(killed)]
+
+
+def test_a_closed_store_needs_no_recovery(killed):
+    verify(killed, repair=True)
+    with pytest.raises(StoreError, match="needs no recovery"):
+        Store.recover(killed)
+
+
+def test_two_recorders_on_one_path(tmp_path):
+    model = nn.Linear(2, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    path = tmp_path / "run.zarr"
+    with Recorder(path, model, optimizer):
+        with pytest.raises(StoreError, match="already exists"):
+            Recorder(path, model, optimizer)
+        with pytest.raises(StoreError, match="another recorder is writing there"):
+            Recorder(path, model, optimizer, overwrite=True)
+        with pytest.raises(StoreError, match="another recorder is writing there"):
+            verify(path, repair=True)
+        optimizer.step()
+    assert len(Run(path).distance) == 1
+    Recorder(path, model, optimizer, overwrite=True).close()
+
+
+@pytest.mark.parametrize("moment", range(4))
+def test_a_disk_that_fills_up_in_a_commit_leaves_the_commit_before(tmp_path, monkeypatch, moment):
+    """Whichever write of the commit fails, every row stays readable and the next commit goes through."""
+    model = nn.Linear(1, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    recorder = Recorder(tmp_path / "run.zarr", model, optimizer, snapshots=1)
+    store = recorder._store
+    full = OSError(28, "No space left on device")
+
+    def fails(*_, **__):
+        raise full
+
+    rows = np.column_stack([np.arange(1, 1025), np.ones((1024, 2))])
+    with monkeypatch.context() as patch:
+        where = ["_extend", "_publish"][moment % 2]
+        patch.setattr(store, where, fails)
+        if moment >= 2:
+            patch.setattr("trajectory.journal.Journal.append_json", fails)
+        with pytest.raises(OSError, match="No space left"):
+            store.append_rows(rows)
+    assert len(Run(tmp_path / "run.zarr").distance) == 1024
+    recorder.flush()  # a snapshot's commit must not lose them either
+    store.append_snapshot(3, np.zeros(1, dtype="float32"), np.empty(0, dtype="uint8"))
+    assert len(Run(tmp_path / "run.zarr").distance) == 1024
+    store.append_rows(np.array([[1025.0, 1, 1]]))
+    assert len(Run(tmp_path / "run.zarr").distance) == 1025
+    recorder.close()
+    assert list(Run(tmp_path / "run.zarr").distance.index) == list(range(1, 1026))
+    assert verify(tmp_path / "run.zarr") == []
