@@ -216,6 +216,8 @@ def test_mistakes_in_training_are_one_line(tmp_path):
     raw.mkdir(parents=True)
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (raw / f"{name}-ubyte").write_bytes(b"not digits")
+    other = record(tmp_path / "other.zarr", law(300), drop=200)
+    assert "expected the same network" in refused("train", "f1-digits", "--match", other, "--out", nowhere)
     assert "ubyte" in refused("train", "f1-mnist", "--data-root", tmp_path / "data", "--out", nowhere)
     assert not nowhere.exists()
 

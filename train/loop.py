@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from analysis.match import TRANSIENT
-from analysis.reference import as_reference
+from analysis.reference import as_reference, check_network
 from train.data import Dataset, batches, crop_and_flip, crop_choices, epoch_seed, load, shuffle_labels
 from train.errors import ConfigError, DivergedError
 from train.ghost_batch_norm import convert_ghost_batch_norm
@@ -18,6 +18,7 @@ from train.models import NETWORKS
 from train.noise import sample_weights
 from train.recipes import Config
 from trajectory import At, LogSpaced, Recorder
+from trajectory.snapshots import signature
 
 _CHECK_EVERY = 200  # updates between two looks at the loss: reading it waits for the device
 _TEST_BATCH = 2000  # samples evaluated at a time: bounds the memory, changes no result
@@ -60,6 +61,8 @@ def train(
     )
     drops = {at for at, _ in schedule.drops}
     reference = as_reference(list(config.match)) if config.match else None
+    if reference is not None:  # before a store is made
+        check_network(reference.signature, reference.names[0], signature(model), "the network to train")
     noise = torch.Generator(device)
     recorder = Recorder(
         out,

@@ -21,7 +21,7 @@ from trajectory.errors import RecordingError
 from trajectory.layout import Event, metric_array
 from trajectory.observables import Displacement, accumulator, trainable
 from trajectory.schedule import Schedule, as_schedule
-from trajectory.snapshots import SnapshotWriter, buffer_specs, buffers, tied_names, weight_specs
+from trajectory.snapshots import SnapshotWriter, buffer_specs, buffers, signature, tied_names, weight_specs
 from trajectory.store import Store
 from trajectory.transfer import HostCopy
 
@@ -94,7 +94,7 @@ class Recorder:
         parameters, state = trainable(model), buffers(model)
         weights = list(parameters.values())
         weight_dtype = torch.float32 if all(accumulator(p.dtype) == torch.float32 for p in weights) else torch.float64
-        self.signature = {"parameters": [[s.name, list(s.shape), s.dtype] for s in weight_specs(parameters)]}
+        self.signature = signature(model)
         self._weights = weights
         self._origins = _origins(origins)
         from_start = Displacement(weights)

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,6 +23,12 @@ def weight_specs(parameters: Mapping[str, Tensor]) -> list[TensorSpec]:
         specs.append(TensorSpec(name, tuple(tensor.shape), str(tensor.dtype).removeprefix("torch."), offset))
         offset += tensor.numel()
     return specs
+
+
+def signature(model: nn.Module) -> dict[str, Any]:
+    """Names, shapes and types of the trainable parameters, as `Run.signature` gives them back."""
+    specs = weight_specs(trainable(model))
+    return {"parameters": [[spec.name, list(spec.shape), spec.dtype] for spec in specs]}
 
 
 def buffer_specs(buffers: Mapping[str, Tensor]) -> list[TensorSpec]:
