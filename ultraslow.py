@@ -324,6 +324,8 @@ def match(
 ) -> None:
     """Tells when RUN reaches the distance REFERENCE had travelled at its learning-rate drops.
 
+    Where it has not reached the first yet, a forecast follows: advice, with an interval and a back-test.
+
     $ ultraslow match runs/sb-0.zarr runs/lb.zarr --seeds runs/sb-1.zarr runs/sb-2.zarr
 
     Args:
@@ -332,10 +334,20 @@ def match(
         seeds: further seeds of the reference.
         json: print one JSON document instead of a table.
     """
+    from analysis import AnalysisError, Status, predict_match
     from analysis import match as match_runs
 
     result = match_runs([reference, *seeds], run)
-    _print_json(result.to_dict()) if json else print(result)
+    forecast, why_not = None, ""
+    if result.matches[0].status in (Status.WAITING, Status.ARMED, Status.NEVER_REACHED):
+        try:
+            forecast = predict_match(run, result.reference)
+        except AnalysisError as error:
+            why_not = f"no forecast: {error}"
+    if json:
+        _print_json({**result.to_dict(), "forecast": forecast.to_dict() if forecast else None})
+    else:
+        print(*filter(None, [result, forecast, why_not]), sep="\n")
 
 
 @app.command

@@ -4,7 +4,8 @@ from analysis.compare import Comparison, compare
 from analysis.curve import Curve, curves
 from analysis.errors import AnalysisError
 from analysis.fit import Fit, fit
-from analysis.match import DistanceMatcher, Status
+from analysis.forecast import Forecast, predict_match
+from analysis.match import DistanceMatcher, Match, Status
 from analysis.reference import Reference
 from analysis.replay import Matching, match
 from analysis.window import scan
@@ -15,6 +16,8 @@ __all__ = [
     "Curve",
     "DistanceMatcher",
     "Fit",
+    "Forecast",
+    "Match",
     "Matching",
     "Reference",
     "Status",
@@ -22,5 +25,6 @@ __all__ = [
     "curves",
     "fit",
     "match",
+    "predict_match",
     "scan",
 ]

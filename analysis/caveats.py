@@ -83,16 +83,13 @@ def _window(scan: pd.DataFrame, at: Estimate) -> str | None:
 
 def _short(bins: Bins) -> str | None:
     decades = np.log10(bins.window[1] / bins.window[0])
-    if decades >= 2:
-        return None
-    return f"The window spans {decades:.1f} decades of t; under two, α is poorly determined."
+    return f"The window spans {decades:.1f} decades of t; under two, α is poorly determined." if decades < 2 else None
 
 
 def _shrinking(at: Estimate) -> str | None:
     if at.shrinking < 0.01:
         return None
-    return f"With probability {at.shrinking:.2g} the distance does not grow at all; that part is left out "
-    "of α."
+    return f"With probability {at.shrinking:.2g} the distance does not grow at all; that part is left out of α."
 
 
 def _learning_rate(group: Sequence[Curve], bins: Bins) -> list[str]:

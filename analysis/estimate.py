@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis.bins import Bins
 from analysis.errors import GrowthError
@@ -67,7 +67,7 @@ def estimate(bins: Bins, level: float) -> Estimate:
 def _from_seeds(bins: Bins, each: Projection, level: float) -> Estimate:
     n = len(bins.z)
     alpha = float(each.alpha.mean())
-    half = float(stats.t.ppf((1 + level) / 2, n - 1) * each.alpha.std(ddof=1) / math.sqrt(n))
+    half = float(special.stdtrit(n - 1, (1 + level) / 2) * each.alpha.std(ddof=1) / math.sqrt(n))
     seeds = tuple(
         SeedEstimate(name, float(value), float(q))
         for name, value, q in zip(bins.names, each.alpha, each.q, strict=True)

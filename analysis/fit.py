@@ -106,7 +106,7 @@ class Fit:
         return self.z - np.log(self.predict(np.exp(self.u)))
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the bins, fit for JSON: no NaN and no infinity, None instead."""
+        """Everything but the arrays, fit for JSON: no NaN and no infinity, None instead."""
         low, high = self.interval
         return jsonable(
             {
@@ -156,7 +156,7 @@ class Fit:
         zero = "excluded" if self.power_law_excluded else "not excluded"
         rows = [
             ("α", f"{self.alpha:.3f}   {100 * self.level:g} % interval [{low:.3f}, {high:.3f}]"),
-            ("law", f"{self.law}, d = {self.amplitude:.4g} · |log(t/{self.t0:.3g})|^{self.exponent:.3g}"),
+            ("law", f"{self.law}, d = {self._formula}"),
             ("local exponent", f"q = {self.q:.4f} at t = {self.middle:.0f}"),
             ("window", f"t = {self.window[0]:g} .. {self.window[1]:g}{since}, {len(self.u)} log bins"),
             ("method", self.method),
@@ -172,6 +172,12 @@ class Fit:
         lines += ["", "α against the start of the window", _scan_text(self.scan)]
         lines += ["", *(f"! {sentence}" for sentence in self.warnings)] if self.warnings else []
         return "\n".join(lines)
+
+    @property
+    def _formula(self) -> str:
+        if 0 < self.t0 < math.inf and 0 < self.amplitude < math.inf:
+            return f"{self.amplitude:.4g} · |log(t/{self.t0:.3g})|^{self.exponent:.3g}"
+        return f"{math.exp(self.a):.4g} · (t/{self.middle:.0f})^{self.q:.3g}"
 
     def plot(self, ax: "Axes | None" = None) -> "Figure":
         """Data and law, drawn by `analysis.figures.fit`."""
@@ -257,7 +263,9 @@ def fit(
     GrowthError, SeedError, OffsetError, LawError.
     """
     if law != "ultraslow":
-        raise LawError(f"law = {law!r}: expected 'ultraslow'")
+        raise LawError(
+            f"law = {law!r}: fit estimates α of 'ultraslow'; to fit other laws use compare(data, [{law!r}])"
+        )
     if not 0 < level < 1:
         raise AnalysisError(f"level = {level:g}: expected a probability between 0 and 1, such as 0.95")
     group = [_shifted(curve, offset) for curve in curves(data, origin=origin)]

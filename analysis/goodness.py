@@ -7,7 +7,7 @@ y are whitened curves, tangent (parameter, k) the directions into which the law 
 import math
 
 import numpy as np
-from scipy import stats
+from scipy import special
 
 from analysis.laws import Array
 
@@ -32,7 +32,7 @@ def seeds_p(y: Array, tangent: Array, added: Array) -> float:
     modes = np.linalg.qr(np.vstack([tangent, added]).T)[0][:, len(tangent) :]
     score = y @ modes
     error = np.maximum(score.std(axis=0, ddof=1) / math.sqrt(len(score)), 1e-12)
-    p = 2 * stats.t.sf(np.abs(score.mean(axis=0)) / error, len(score) - 1)
+    p = 2 * special.stdtr(len(score) - 1, -np.abs(score.mean(axis=0)) / error)
     return min(1.0, len(p) * float(p.min()))
 
 
@@ -43,4 +43,4 @@ def single_p(y: Array, tangent: Array, added: Array, rank: int) -> float:
     freedom = rank - len(wide)
     floor = 1e-20 * float(y @ y)  # a noiseless curve fits to rounding, and rounding is no misfit
     f = (base - full) / (full + floor + 1e-300) * freedom / len(added)
-    return float(stats.f.sf(f, len(added), freedom))
+    return float(special.fdtrc(len(added), freedom, f))

@@ -86,14 +86,15 @@ class Branch:
 class Law:
     """A law by name and formula.
 
-    on(u): its branch for a window of log t; contains: laws that are special cases of it; after: the log t that the
-    window must lie beyond.
+    on(u): its branch for a window of log t; contains: laws that are special cases of it; alpha: the α it holds, if
+    it is one of the family; after: the log t that the window must lie beyond.
     """
 
     name: str
     formula: str
     on: Callable[[Array], Branch]
     contains: tuple[str, ...] = ()
+    alpha: float | None = None
     after: float = -np.inf
 
 
@@ -177,9 +178,9 @@ def _power_times_log(u: Array) -> Branch:
 LAWS = {
     law.name: law
     for law in (
-        Law("power law", "t^q", _fixed_alpha(0.0), ("normal",)),
-        Law("pure log", "log(t/t0)", _fixed_alpha(2.0)),
-        Law("sinai", "log(t/t0)^2", _fixed_alpha(1.0)),
+        Law("power law", "t^q", _fixed_alpha(0.0), ("normal",), alpha=0.0),
+        Law("pure log", "log(t/t0)", _fixed_alpha(2.0), alpha=2.0),
+        Law("sinai", "log(t/t0)^2", _fixed_alpha(1.0), alpha=1.0),
         Law("ultraslow", "log(t/t0)^(2/alpha)", _family, ("power law", "pure log", "sinai", "normal")),
         Law("normal", "t^(1/2)", _normal),
         Law("saturation", "(1 - exp(-t/tau))^(1/2)", _saturation, ("normal",)),

@@ -85,6 +85,8 @@ class LevelWindow:
     width: float | None = None
     means: list[Mean] = field(default_factory=list)  # closed batches, newest last
     closed: int = 0
+    stride: int = 1  # batches to one mean: 2 makes the wide window out of the narrow one's batches
+    line: Line | None = None  # through the window before the newest mean
     start: tuple[int, float] | None = None  # t and u where the open batch begins
     n: int = 0
     sum_u: float = 0.0
@@ -113,26 +115,30 @@ class LevelWindow:
 
     def state_dict(self) -> dict[str, Any]:
         """What it remembers, in plain types."""
-        return asdict(self)
+        return asdict(self) | {"line": tuple(self.line) if self.line else None}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Goes on from a `state_dict()`."""
-        self.__init__(**state)  # type: ignore[misc]
+        line = Line(*state["line"]) if state["line"] else None
+        self.__init__(**dict(state) | {"line": line})  # type: ignore[misc]
 
     def _level(self, u: float) -> Level | None:
-        stride = self._stride()
-        means = self.means if stride == 1 else _paired(self.means)
-        if self.closed % stride or len(means) < _BATCHES:
+        if self.width is None and self.closed % _BATCHES == 0:
+            self._choose_width()
+        means = self.means if self.stride == 1 else _paired(self.means)
+        if self.closed % self.stride or len(means) < _BATCHES:
             return None
         line = Line.through(means[-_BATCHES:])
-        jumped = len(means) > _BATCHES and Line.through(means[-_BATCHES - 1 : -1]).leaves(means[-1])
+        jumped = self.line is not None and self.line.leaves(means[-1])
+        self.line = line
         return Level(u, line.level(u), line.error(u), line.slope, jumped)
 
-    def _stride(self) -> int:
-        """Batches to one mean: 2 makes the wide window out of the narrow one's batches."""
-        if self.width is not None or len(self.means) < 2 * _BATCHES:
-            return 1
-        return 2 if Line.through(self.means[-2 * _BATCHES :]).scatter > NOISY else 1
+    def _choose_width(self) -> None:
+        """Looks at the noise once a window."""
+        if len(self.means) >= 2 * _BATCHES:
+            stride = 2 if Line.through(self.means[-2 * _BATCHES :]).scatter > NOISY else 1
+            if stride != self.stride:
+                self.stride, self.line = stride, None
 
 
 def _paired(means: Sequence[Mean]) -> list[Mean]:

@@ -13,7 +13,7 @@ Intervals of one run are provisional: they assume that the law is right and that
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import special, stats
+from scipy import special
 from scipy.linalg import lapack
 
 from analysis.goodness import deviations, single_p
@@ -86,7 +86,7 @@ class Mixture:
 
     def posterior(self, z: Array) -> Posterior:
         """The posterior of α for one curve z (bin,)."""
-        s = np.linspace(*self._support(z), _FINE)
+        s = np.linspace(*self.support(z), _FINE)
         log_w, q, scale = self.weigh(z, s)
         cell, mode = np.unravel_index(int(np.argmax(log_w)), log_w.shape)
         alpha, mass, shrinking = _alpha_atoms(log_w, s, q, scale, len(z) - 2)
@@ -96,7 +96,7 @@ class Mixture:
         goodness = self.goodness(z, int(cell), float(s[mode]))
         return Posterior(table, LEVELS, shrinking, int(cell), float(s[mode]), goodness)
 
-    def _support(self, z: Array) -> tuple[float, float]:
+    def support(self, z: Array) -> tuple[float, float]:
         """The range of s outside of which no noise model's weight matters, narrowed step by step."""
         low, high = (0.999 * end for end in s_range(self.x))
         for _ in range(12):
@@ -120,7 +120,7 @@ def _alpha_atoms(log_w: Array, s: Array, q: Array, scale: Array, freedom: int) -
     cells, points = np.nonzero(log_w > log_w.max() - _SUPPORT)
     weight = np.exp(log_w[cells, points] - log_w.max())
     edge = special.ndtr(np.linspace(-4, 4, _NODES + 1))
-    node = stats.t.ppf((edge[1:] + edge[:-1]) / 2, freedom)
+    node = special.stdtrit(freedom, (edge[1:] + edge[:-1]) / 2)
     # Each node stands at its own place between two grid points of s, lest α come in steps.
     shift = (0.618034 * np.arange(_NODES)) % 1
     shift -= shift @ np.diff(edge) / np.sum(np.diff(edge))

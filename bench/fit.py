@@ -5,7 +5,7 @@
 All minimise the same sum of squares of log d over 36 log bins, in the same parameters (a, q, s), from one start.
 The solvers take turns in blocks of 100 curves, so that a busy machine slows all alike; the time is the median over
 the blocks, per curve. A failure is an exception or a result that is not finite; |Δα| is against variable projection.
-The last row fits the form everybody writes first, d = A (log t/T)^p, to power-law curves.
+Then the form everybody writes first, d = A (log t/T)^p, on power-law curves, and the time of one run's posterior.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from lmfit import Model
 from scipy.optimize import curve_fit
 
 from analysis.laws import growth, s_range
+from analysis.posterior import Mixture
 from analysis.projection import centred, variable_projection
 from analysis.simulate import noise
 
@@ -128,6 +129,20 @@ def main() -> None:
     failed = np.isnan(each(naive_form)(power)).sum()
     ours = np.isnan(variable_projection(u, power, "independent").alpha).sum()
     print(f"\nfailures on 200 power-law curves: curve_fit in (A, p, T) {failed}, variable projection {ours}")
+    times = ", ".join(f"{posterior(rng, bins):.0f} ms for {bins} bins" for bins in (36, 60))
+    print(f"one run's posterior under the noise mixture, best of 15: {times}")
+
+
+def posterior(rng: np.random.Generator, bins: int) -> float:
+    """Milliseconds for the whole of one run's interval on that many bins of t = 10..1e4, the best of 15."""
+    log_t = np.log(np.geomspace(10, 1e4, bins))
+    steps = np.exp(log_t) * (log_t[1] - log_t[0])
+    times = []
+    for path in noise(rng, log_t, 15):
+        began = perf_counter()
+        Mixture(log_t, steps, steps).posterior(np.log(log_t) + path)
+        times.append(perf_counter() - began)
+    return 1e3 * min(times)
 
 
 def report(found: dict[str, list[Array]], seconds: dict[str, float]) -> None:

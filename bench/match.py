@@ -1,20 +1,25 @@
-"""When detectors of a distance crossing fire, under step noise, and what DistanceMatcher costs an update.
+"""When detectors of a distance crossing fire, what DistanceMatcher costs an update, and how forecasts cover.
 
-    python bench/match.py [--curves 300]
+    python bench/match.py [--curves 300] [--forecasts 200]
 
 Each curve is d = (t / t*)^.23, which reaches its target 1 at t* = 4690 (the small batch's first drop on MNIST),
 times e^noise: normal, correlated over 30 updates. Per detector: the mean of log(step fired / t*) × 100, and the
 fraction of curves fired on more than 5 % early. All detectors see the same curves.
+
+Forecasts: the fraction of 90 % intervals that hold the update at which a noisy curve first reaches the noiseless
+one's distance at t* = 5000, seen from t = 30 up to a part of t*.
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 from scipy.signal import lfilter
 
-from analysis import DistanceMatcher
+from analysis import DistanceMatcher, Reference, simulate
+from analysis.forecast import predict_match
 
 EXPONENT, CROSSING, CORRELATION = 0.23, 4690, 30
 STEPS = np.arange(2000, 7500)
@@ -101,10 +106,54 @@ def _blocks(steps: Array, distances: Array) -> list[tuple[Array, Array]]:
     return [(steps[k : k + 64], distances[k : k + 64]) for k in range(0, len(steps), 64)]
 
 
+TRUTHS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "α = 1, Brownian .8 %": ({"law": "sinai"}, {"kind": "Brownian", "sd": 0.008}),
+    "α = 1, OU .8 %, ℓ = 1": ({"law": "sinai"}, {"kind": "OU", "sd": 0.008, "length": 1.0}),
+    "α = 1, Matérn .8 %, ℓ = 1": ({"law": "sinai"}, {"kind": "Matérn", "sd": 0.008, "length": 1.0}),
+    "α = 0, OU .8 %, ℓ = 1": ({"law": "power law", "q": 0.25}, {"kind": "OU", "sd": 0.008, "length": 1.0}),
+}
+DISTANT = 5000
+
+
+def coverage(curves: int) -> None:
+    """The table of forecasts' coverage; "back-test" is its hits, from the longest part seen."""
+    print("\n| truth | seen up to t*/4 | t*/2 | t*/1.25 | back-test |\n|---|---|---|---|---|")
+    for name, (law, noise) in TRUTHS.items():
+        held: dict[float, list[bool]] = {4: [], 2: [], 1.25: []}
+        hits = []
+        for t, d, reference, crossing in _forecast_cases(law, noise, curves):
+            for part, inside in held.items():
+                if crossing <= DISTANT / part:
+                    continue  # reached before the forecast
+                found = predict_match((t, d), reference, until=DISTANT / part, t_min=30, samples=1000)
+                inside.append(found.interval[0] <= crossing <= found.interval[1])
+                hits += [found.hit] if part == 1.25 and found.hit is not None else []
+        cells = [f"{np.mean(inside):.2f}" for inside in (*held.values(), hits)]
+        print(f"| {name} | " + " | ".join(cells) + " |", flush=True)
+
+
+def _forecast_cases(
+    law: dict[str, Any], noise: dict[str, Any], curves: int
+) -> Iterator[tuple[Array, Array, Reference, float]]:
+    """t, d, the reference, and the update at which d reaches it, for curves that do within e³ t*."""
+    u = np.arange(np.log(30), np.log(DISTANT) + 3, 0.01)
+    t, target = np.exp(u), float(simulate.distance(t=np.array([DISTANT]), **law)[0])
+    for path in simulate.noise(np.random.default_rng(0), u, curves, **noise):
+        d = simulate.distance(t=t, **law) * np.exp(path)
+        if d.max() >= target:
+            yield t, d, _reference(target), float(t[np.argmax(d >= target)])
+
+
+def _reference(target: float) -> Reference:
+    return Reference((target,), (np.nan,), (DISTANT,), (0.1,), 0.1, None, {"parameters": []}, False, ("truth",))
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--curves", type=int, default=300, help="curves per noise level")
-    curves = parser.parse_args().curves
-    print(f"Error in log step × 100 (mean ± sd over {curves} curves); fraction more than 5 % early\n")
-    accuracy(curves)
+    parser.add_argument("--forecasts", type=int, default=200, help="curves per truth of the forecasts")
+    arguments = parser.parse_args()
+    print(f"Error in log step × 100 (mean ± sd, {arguments.curves} curves); fraction more than 5 % early\n")
+    accuracy(arguments.curves)
     cost()
+    coverage(arguments.forecasts)

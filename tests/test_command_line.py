@@ -185,6 +185,17 @@ def test_match(runs):
     assert first["step"] == pytest.approx(1455, rel=0.06)
 
 
+def test_a_run_that_has_not_matched_yet_gets_a_forecast(runs, tmp_path):
+    early = record(tmp_path / "early.zarr", 0.9 * law(900, seed=5))
+    found = json.loads(run("match", runs / "sb-0.zarr", early, "--json").stdout)
+    low, high = found["forecast"]["interval"]
+    assert found["matches"][0]["status"] in ("armed", "never_reached")
+    assert low < 1455 < high  # as in test_match
+    assert str(round(found["forecast"]["step"])) in run("match", runs / "sb-0.zarr", early).stdout
+    short = record(tmp_path / "short.zarr", law(30))
+    assert "no forecast: " in run("match", runs / "sb-0.zarr", short).stdout
+
+
 def test_plot(runs, tmp_path):
     for figure in ("distance", "error-updates", "error-epochs"):
         file = tmp_path / f"{figure}.pdf"

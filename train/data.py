@@ -13,7 +13,6 @@ every device.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +38,6 @@ class Dataset:
     classes: int
     mean: Tensor  # (C, 1, 1), of the training pixels, in the pixels' units
     sd: Tensor
-
-    @property
-    def features(self) -> int:
-        """Numbers in one image, C·H·W."""
-        return prod(self.train_x.shape[1:])
 
     def normalize(self, x: Tensor) -> Tensor:
         """Images as float32, the training set's mean and standard deviation of each channel taken out."""

@@ -13,7 +13,7 @@ from analysis.level import WINDOWS
 from analysis.match import TRANSIENT, DistanceMatcher, Match, Status
 from analysis.reference import LaterPhases, Reference, as_reference, check_later_phases, check_network
 from train.errors import ConfigError, NotMatchedError
-from trajectory import Recorder, Run
+from trajectory import Recorder
 from trajectory.recorder import Rows
 
 OnFailure = Literal["keep", "drop", "raise"]
@@ -73,7 +73,7 @@ class DistanceMatchedLR(LRScheduler):
             check_network(self.reference.signature, self.reference.names[0], recorder.signature, "the recorded model")
         self.gamma, self.window, self.min_step, self.later_phases = gamma, window, min_step, later_phases
         self.timeout, self.on_timeout, self.already_above = timeout, on_timeout, already_above
-        self._unit = Run(recorder.path).origin_norm if self.reference.relative else 1.0
+        self._unit = recorder.origin_norm if self.reference.relative else 1.0
         self._rates: list[tuple[int, float]] = []  # (t, rate of the updates after t), unseen rows' only
         self._factor = 1.0  # of all drops so far
         self._seen = (recorder.step, nan)  # the newest row: t, distance

@@ -38,8 +38,8 @@ def test_a_noiseless_law_is_found_with_its_parameters(law):
 
 
 @pytest.mark.parametrize("law", ["power law", "pure log", "sinai", "saturation"])
-def test_three_noisy_seeds_find_the_law_and_separate_it_from_its_rivals(law):
-    found = compare(synthetic(law, seeds=3, seed=2, **TRUTHS[law]), t_min=10)
+def test_five_noisy_seeds_find_the_law_and_separate_it_from_its_rivals(law):
+    found = compare(synthetic(law, seeds=5, seed=2, **TRUTHS[law]), t_min=10)
     assert found.best == law
     assert all(law in LAWS[name].contains for name in found.not_separable)
     assert "is separated from the other laws" in found.verdict
@@ -53,7 +53,30 @@ def test_weights_and_differences_are_those_of_the_bic():
     weights = np.exp(-(bic - bic.min()) / 2)
     assert [one.weight for one in found.fits] == pytest.approx(weights / weights.sum())
     assert [one.delta for one in found.fits] == pytest.approx(bic - bic.min())
-    assert found.not_separable == tuple(one.law.name for one in found.fits[1:] if one.delta < SEPARABLE)
+    assert {one.law.name for one in found.fits[1:] if one.delta < SEPARABLE} <= set(found.not_separable)
+
+
+def test_bic_alone_rules_no_law_out():
+    # Matérn noise of 2 % and five e-folds is smoother than the Brownian motion that BIC supposes
+    beaten = kept = 0
+    for seed in range(16):
+        curves = synthetic("power law", t=t, q=0.25, kind="Matérn", sd=0.02, length=5.0, seed=seed)
+        found = compare(curves, ("power law", "pure log", "sinai", "ultraslow"), t_min=10)
+        truth = next(one for one in found.fits if one.law.name == "power law")
+        low, high = fit(curves, t_min=10).interval
+        assert truth.ruled_out == (truth.delta >= SEPARABLE and not low <= 0 <= high)
+        beaten += truth.delta >= SEPARABLE
+        kept += truth.delta >= SEPARABLE and not truth.ruled_out
+    assert beaten >= 4
+    assert kept >= beaten / 3
+
+
+def test_from_three_seeds_on_a_law_whose_goodness_holds_is_not_ruled_out():
+    for seed in range(10):
+        curves = synthetic("power law", t=t, q=0.25, seeds=3, kind="Matérn", sd=0.02, length=5.0, seed=seed)
+        found = compare(curves, ("power law", "pure log", "ultraslow"), t_min=10)
+        for one in found.fits[1:]:
+            assert one.ruled_out == (one.delta >= SEPARABLE and one.goodness < 0.05)
 
 
 def test_squared_log_and_power_times_log_are_never_separated_the_wrong_way():

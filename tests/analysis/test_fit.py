@@ -204,3 +204,14 @@ def test_what_cannot_be_answered_is_refused_by_name_in_one_line(data, options, e
 def test_a_known_offset_is_taken_off_first():
     d = family(1.0)
     assert fit((np.exp(u), d + 5), offset=5.0, t_min=10).alpha == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_window_under_two_decades_is_warned_of():
+    assert any("1.5 decades" in sentence for sentence in fit(seeds(3), t_min=10, t_max=316.3).warnings)
+    assert not any("decades" in sentence for sentence in fit(seeds(3), t_min=10).warnings)
+
+
+def test_a_curve_that_hardly_grows_is_warned_of():
+    rng = np.random.default_rng(4)
+    found = fit((np.exp(u), np.exp(0.002 * u + 0.02 * rng.normal(size=len(u)))), t_min=10)
+    assert any("does not grow at all; that part is left out of α." in sentence for sentence in found.warnings)

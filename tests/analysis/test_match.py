@@ -283,7 +283,7 @@ def test_error_and_early_fires_under_step_noise(noise, window, mean, tolerance, 
 
 def test_window_follows_the_measured_noise():
     np.testing.assert_array_equal(fires(0.001, None, range(10)), fires(0.001, 0.05, range(10)))
-    chosen, wide, narrow = (fires(0.03, window, range(60)) for window in (None, 0.1, 0.05))
+    chosen, wide, narrow = (fires(0.03, window, range(40)) for window in (None, 0.1, 0.05))
     assert np.mean(np.abs(chosen - wide) < 1.5) > 0.8  # their batches are cut at other updates
     assert np.mean(chosen < -5) <= np.mean(narrow < -5)
 
@@ -291,10 +291,10 @@ def test_window_follows_the_measured_noise():
 def test_interval_covers_the_crossing():
     """The reported interval, at 2 SE, for noise whose correlation is shorter than a batch; 95.4 % nominal."""
     covered = 0
-    for seed in range(100):
+    for seed in range(60):
         noise = 0.01 * np.random.default_rng(seed).standard_normal(len(STEPS))
         matcher = DistanceMatcher(1.0)
         matcher.update(STEPS[2000:], power(STEPS)[2000:] * np.exp(noise[2000:]))
         low, high = matcher.match.interval
         covered += low <= DROP <= high
-    assert covered >= 88  # 3 standard errors below .954
+    assert covered >= 53  # 3 standard errors below .954 of 60

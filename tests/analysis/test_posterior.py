@@ -32,11 +32,11 @@ def cell_terms(z: np.ndarray, r: np.ndarray, grid: np.ndarray) -> tuple[np.ndarr
 
 
 def twin(z: np.ndarray, limits: np.ndarray) -> np.ndarray:
-    """P(α ≤ limit | q > 0) by Student's distribution, on a grid of s within 25 nats of the peak."""
+    """P(α ≤ limit | q > 0) by Student's distribution, on a grid of s within 14 nats of the peak."""
     all_r = correlations(u, step_variance(steps, steps))
     wide = np.linspace(-0.6 / x[-1], -1 / x[0], 802)[1:-1]
     peak = np.max([cell_terms(z, r, wide)[0] for r in all_r], axis=0)
-    near = wide[peak > peak.max() - 25]
+    near = wide[peak > peak.max() - 14]
     grid = np.linspace(near[0], near[-1], 1500)
     terms = [cell_terms(z, r, grid) for r in all_r]
     top = max(log_w.max() for log_w, _, _ in terms)
@@ -63,8 +63,10 @@ def test_quantiles_are_those_of_the_twin(alpha, kind, sd):
     z = law(alpha) + path
     found = Mixture(u, steps, steps).posterior(z)
     levels = np.array([0.025, 0.25, 0.5, 0.75, 0.975])
-    # the ends of the interval hold to half a per cent of its width, so the probabilities to about as much
-    assert twin(z, np.array([found.quantile(level) for level in levels])) == pytest.approx(levels, abs=0.006)
+    exact = twin(z, np.array([found.quantile(level) for level in levels]))
+    # a narrow noise model under a wide one has few grid points in the middle: a hundredth there, far less at the ends
+    assert exact == pytest.approx(levels, abs=0.012)
+    assert exact[[0, -1]] == pytest.approx(levels[[0, -1]], abs=0.002)
 
 
 def test_scale_and_level_of_the_curve_do_not_matter():

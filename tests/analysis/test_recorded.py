@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import curves, fit
+from analysis import compare, curves, fit
 from analysis.errors import CurveError, WindowError
 from trajectory import LogSpaced, Recorder, Run
 
 UPDATES, DROP, WARM_UP, ORIGIN = 600, 500, 10, 30
 
 
-def record(path, *, seed=0, batch_size=8, rate=0.05):
-    """A linear network on noise: warm-up over ten updates, a drop at 250, snapshots along the way."""
+def record(path, *, seed=0, batch_size=8, rate=0.05, decay=0.0):
+    """A linear network on noise: warm-up over ten updates, a drop at 500, snapshots along the way."""
     torch.manual_seed(seed)
     model = torch.nn.Sequential(torch.nn.Linear(6, 5), torch.nn.Tanh(), torch.nn.Linear(5, 1))
     optimizer = torch.optim.SGD(model.parameters(), lr=rate)
-    config = {"batch_size": batch_size, "lr": rate, "momentum": 0.0, "weight_decay": 0.0}
+    config = {"batch_size": batch_size, "lr": rate, "momentum": 0.0, "weight_decay": decay}
     with Recorder(path, model, optimizer, snapshots=LogSpaced(24), origins=[ORIGIN], config=config, seed=seed):
         for t in range(UPDATES):
             optimizer.param_groups[0]["lr"] = rate * min(1.0, (t + 1) / WARM_UP) * (0.1 if t >= DROP else 1.0)
@@ -47,8 +47,8 @@ def test_the_fit_lies_between_warm_up_and_drop(runs):
     assert found.window[1] == DROP
     assert found.scan.t_min.iloc[0] == WARM_UP
     assert not any("learning rate" in sentence for sentence in found.warnings)
-    with pytest.raises(WindowError, match="drop at update 250"):
-        fit(runs, t_max=280)
+    with pytest.raises(WindowError, match="drop at update 500"):
+        fit(runs, t_max=550)
 
 
 def test_a_start_inside_the_warm_up_is_warned_of(runs):
@@ -88,3 +88,11 @@ def test_runs_that_differ_in_more_than_the_seed_are_warned_of(runs, tmp_path):
     other = record(tmp_path / "other.zarr", seed=7, batch_size=16)
     found = fit([*runs, other], t_min=10)
     assert any("differ in batch_size (16, 8)" in sentence for sentence in found.warnings)
+
+
+def test_weight_decays_memory_is_told_where_the_window_comes_near_it(runs, tmp_path):
+    assert compare(runs, t_min=10).memory is None
+    run = record(tmp_path / "decay.zarr", decay=0.01)
+    assert compare(run, t_min=10).memory == pytest.approx(1 / (0.05 * 0.01))  # (1 − μ)/(ηλ), 2000 updates
+    assert any("forget w_0" in sentence for sentence in fit(run, t_min=10).warnings)  # 500 of 2000
+    assert not any("forget w_0" in sentence for sentence in fit(run, t_min=10, t_max=150).warnings)

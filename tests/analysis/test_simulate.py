@@ -68,7 +68,7 @@ def test_golosovs_rule_on_a_potential_drawn_by_hand():
 
 
 def test_kestens_law_is_a_distribution_of_mean_five_sixths():
-    x = np.linspace(1e-6, 30, 300_001)
+    x = np.linspace(1e-6, 30, 30_001)
     cdf = kesten_cdf(x)
     assert cdf[0] == pytest.approx(0.0, abs=1e-4)
     assert cdf[-1] == pytest.approx(1.0, abs=1e-12)

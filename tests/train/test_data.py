@@ -83,7 +83,6 @@ def test_idx_files_are_read_as_written(mnist_root, idx_files):
     assert np.array_equal(mnist.train_y, arrays["train-labels-idx1-ubyte"])
     assert np.array_equal(mnist.test_x[:, 0], arrays["t10k-images-idx3-ubyte"])
     assert np.array_equal(mnist.test_y, arrays["t10k-labels-idx1-ubyte"])
-    assert mnist.features == 6
 
 
 def test_normalization_takes_the_training_mean_and_deviation_out(mnist_root):

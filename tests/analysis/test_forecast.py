@@ -1,0 +1,167 @@
+"""Forecasts against exact first-passage laws, and their coverage where the law they assume is true."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from analysis import Curve, Reference, fit, simulate
+from analysis.errors import MatchError
+from analysis.forecast import _Draws, _first_passage, _Point, predict_match
+
+CROSSING = 5000
+U = np.arange(np.log(30), np.log(CROSSING) + 3, 0.01)
+T = np.exp(U)
+
+
+def reference(target):
+    return Reference((target,), (np.nan,), (CROSSING,), (0.1,), 0.1, None, {"parameters": []}, False, ("truth",))
+
+
+def law(t, alpha=1.0):
+    return simulate.distance("ultraslow", t, alpha=alpha, t0=1.0)
+
+
+TARGET = reference(float(law(np.array([CROSSING]))[0]))
+
+
+def noisy(seed, kind="OU", sd=0.008):
+    """(t, d) of Sinai's law with noise in log time."""
+    return T, law(T) * np.exp(simulate.noise(np.random.default_rng(seed), U, 1, kind=kind, sd=sd, length=1.0)[0])
+
+
+def crossing(d):
+    return T[np.argmax(d >= TARGET.targets[0])]
+
+
+@pytest.mark.parametrize("drift", [0.0, 0.5, -0.2])
+def test_first_passage_of_brownian_motion_with_drift(drift):
+    """Inverse Gaussian: P(passage ≤ U) = Φ((μU − a)/σ√U) + e^(2μa/σ²) Φ((−μU − a)/σ√U)."""
+    n, a, sigma = 20_000, 0.3, 0.4
+    draws = _Draws(np.full(n, 1e-12), np.full(n, drift), np.full(n, sigma), 0.0)
+    passage = np.log(_first_passage(draws, _Point(2.0, 1.0), 1.0 + a, np.random.default_rng(0))) - 2.0
+    for ahead in (0.05, 0.3, 1.0, 4.0, 9.0):
+        spread = sigma * ahead**0.5
+        exact = stats.norm.cdf((drift * ahead - a) / spread)
+        exact += np.exp(2 * drift * a / sigma**2) * stats.norm.cdf((-drift * ahead - a) / spread)
+        error = 4 * (exact * (1 - exact) / n) ** 0.5 + 1e-4
+        assert np.mean(passage <= ahead) == pytest.approx(exact, abs=error)
+
+
+@pytest.mark.parametrize("s", [0.4, -0.2])
+def test_first_passage_without_noise_is_the_laws_crossing(s):
+    """z − z_now = q (g_s(x) − g_s(0)) = 0.1 at x = (e^(0.1 s/q) − 1)/s."""
+    draws = _Draws(np.full(5, s), np.full(5, 0.25), np.full(5, 1e-9), 6.0)
+    passage = _first_passage(draws, _Point(6.0, 0.0), 0.1, np.random.default_rng(0))
+    np.testing.assert_allclose(np.log(passage) - 6.0, np.expm1(0.1 * s / 0.25) / s, atol=2e-4)
+
+
+def test_law_that_blows_up_arrives_before():
+    draws = _Draws(np.full(5, -0.5), np.full(5, 0.25), np.full(5, 1e-6), 6.0)
+    passage = _first_passage(draws, _Point(6.0, 0.0), 3.0, np.random.default_rng(0))
+    assert np.all(np.log(passage) < 8.0 + 1e-6)  # 1 + s x = 0 at x = 2
+
+
+def test_forecast_of_a_quiet_run_is_close():
+    t, d = noisy(0, sd=0.0005)
+    found = predict_match((t, d), TARGET, until=CROSSING / 2, t_min=30, budget=CROSSING * 2)
+    assert found.step == pytest.approx(CROSSING, rel=0.02)
+    assert found.interval[0] < CROSSING < found.interval[1] < 1.05 * CROSSING
+    assert (found.beyond, found.hit) == (0.0, True)
+    assert found.seen == pytest.approx(CROSSING / 2, rel=0.01)
+
+
+def test_nothing_later_than_until_or_than_a_drop_is_used():
+    t, d = noisy(1)
+    first = predict_match((t, d), TARGET, until=2000, t_min=30)
+    assert predict_match((t, np.where(t > 2000, 1.0, d)), TARGET, until=2000, t_min=30) == first
+    last = float(t[t <= 2000][-1])
+    assert predict_match(Curve(t, d, drops=(last,)), TARGET, t_min=30) == first
+
+
+def test_starts_where_the_fit_does_by_default():
+    t, d = noisy(2, sd=0.001)
+    bent = d * np.exp(-1.5 * (100 / t) ** 2)  # a transient
+    seen = t <= CROSSING / 2
+    start = fit((t[seen], bent[seen])).window[0]
+    assert start > t[0]
+    found = predict_match((t, bent), TARGET, until=CROSSING / 2)
+    assert found == predict_match((t, bent), TARGET, until=CROSSING / 2, t_min=start)
+
+
+def test_run_that_stands_still_may_never_arrive():
+    """Saturated: half the paths or more do not arrive, and the budget's probability says so."""
+    t, d = noisy(3, sd=0.002)
+    still = d[np.argmax(t > 1000)] * np.exp(simulate.noise(np.random.default_rng(0), U, 1, kind="OU", sd=0.002)[0])
+    found = predict_match((t, np.where(t < 1000, d, still)), TARGET, until=4000, t_min=200, budget=8000)
+    assert found.interval[1] == np.inf
+    assert found.beyond > 0.5
+    assert found.hit is None or found.backtest is not None
+    assert "never" in str(found)
+    document = json.loads(json.dumps(found.to_dict(), allow_nan=False))
+    assert document["interval"][1] is None
+
+
+def test_back_test_misses_when_the_law_changes():
+    t, d = noisy(4, sd=0.001)
+    slowed = np.where(t < 1000, d, d[np.argmax(t >= 1000)] * (t / 1000) ** 0.05)
+    found = predict_match((t, slowed), TARGET, until=2000, t_min=30)
+    assert found.hit is False
+    assert found.backtest[1] < found.seen
+    assert "a miss" in str(found)
+
+
+def test_short_run_has_no_back_test():
+    t, d = noisy(5)
+    found = predict_match((t, d), TARGET, until=450, t_min=30)
+    assert found.backtest is None
+    assert found.hit is None
+    assert "too short for a back-test" in str(found)
+
+
+def test_same_seed_same_forecast():
+    run = noisy(6)
+    assert predict_match(run, TARGET, until=2000, t_min=30) == predict_match(run, TARGET, until=2000, t_min=30)
+
+
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [(noisy(7), "past the target"), ([noisy(7), noisy(8)], "got 2 runs")],
+)
+def test_refuses_a_run_past_its_target_and_several_runs(run, told):
+    with pytest.raises(MatchError, match=told) as error:
+        predict_match(run, TARGET, t_min=30)
+    assert "\n" not in str(error.value)
+
+
+def covered(kind, part, seeds):
+    """Whether each 90 % interval, seen up to t*/part, holds the crossing."""
+    inside = []
+    for seed in seeds:
+        t, d = noisy(seed, kind)
+        if crossing(d) > CROSSING / part:
+            found = predict_match((t, d), TARGET, until=CROSSING / part, t_min=30, samples=1000)
+            inside.append(found.interval[0] <= crossing(d) <= found.interval[1])
+    return np.array(inside)
+
+
+@pytest.mark.parametrize("part", [4, 2])
+def test_intervals_cover(part):
+    inside = covered("OU", part, range(30))
+    assert inside.mean() >= 0.9 - 3 * (0.09 / len(inside)) ** 0.5
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["Brownian", "OU", "Matérn"])
+@pytest.mark.parametrize("part", [4, 2, 1.25])
+def test_intervals_cover_in_the_long_run(kind, part):
+    """Seen up to t*/4, /2 and /1.25, under noise of .8 %: no more than 3 standard errors below .86."""
+    inside = covered(kind, part, range(1000, 1150))
+    assert inside.mean() >= 0.86 - 3 * (0.12 / len(inside)) ** 0.5
+
+
+def test_relative_reference_needs_a_run():
+    with pytest.raises(MatchError, match="recorded run"):
+        predict_match(noisy(9), replace(TARGET, relative=True), t_min=30)
