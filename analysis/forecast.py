@@ -60,8 +60,8 @@ class Forecast:
     def __str__(self) -> str:
         low, high = map(_steps, self.interval)
         text = (
-            f"after {self.seen} updates at {self.distance:.4g} of {self.target:.4g}: reached after"
-            f" {_steps(self.step)} updates, {100 * self.level:g} % interval {low} to {high}"
+            f"forecast: at {self.distance:.4g} of {self.target:.4g} after {self.seen} updates, it would match at"
+            f" update {_steps(self.step)}, {100 * self.level:g} % interval {low} to {high}, if its law holds"
         )
         if self.beyond is not None:
             text += f"; not within {self.budget} with probability {self.beyond:.2f}"

@@ -192,8 +192,7 @@ def test_a_run_that_has_not_matched_yet_gets_a_forecast(runs, tmp_path):
     assert found["matches"][0]["status"] in ("armed", "never_reached")
     assert low < 1455 < high  # as in test_match
     assert str(round(found["forecast"]["step"])) in run("match", runs / "sb-0.zarr", early).stdout
-    short = record(tmp_path / "short.zarr", law(30))
-    assert "no forecast: " in run("match", runs / "sb-0.zarr", short).stdout
+    assert "no forecast: " in run("match", runs / "sb-0.zarr", runs / "short.zarr").stdout
 
 
 def test_plot(runs, tmp_path):
