@@ -1,7 +1,7 @@
 """Correlation of log d in log time: what a seed adds to the law.
 
-Seed-to-seed deviations of log d are about 1 % and live for e-folds of t, while the noise from step to step
-is some 0.05 % and dies within tens of steps. Errors treated as independent make intervals far too narrow.
+Seed-to-seed deviations of log d are large and live for e-folds of t, while the noise from step to step is
+small and dies within tens of steps. Errors treated as independent make intervals far too narrow.
 """
 
 from collections.abc import Callable

@@ -6,7 +6,6 @@ first, then that commit, then the old journal is removed. A process killed betwe
 leaves a store that opens with every row the journal took.
 """
 
-import os
 import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from trajectory import journal, tail
+from trajectory.claim import Claim
 from trajectory.errors import StoreError
 from trajectory.journal import Journal
 from trajectory.layout import (
@@ -36,14 +36,9 @@ from trajectory.layout import (
     write_root,
 )
 
-try:
-    import fcntl
-except ImportError:  # Windows has none: there, two recorders on one path are not told apart
-    fcntl = None  # type: ignore[assignment]
-
 RECORDING = "recording"
 _STREAM = (ZstdCodec(level=1), Crc32cCodec())
-_RAW = (Crc32cCodec(),)  # weights hardly compress: zstd makes a snapshot 7 % smaller and 2.6 times slower
+_RAW = (Crc32cCodec(),)  # weights hardly compress
 
 
 class Store:
@@ -52,7 +47,7 @@ class Store:
     Its methods may be called from several threads.
     """
 
-    def __init__(self, path: Path, claim: "_Claim", attributes: Mapping[str, Any]):
+    def __init__(self, path: Path, claim: Claim, attributes: Mapping[str, Any]):
         self.path = path
         self._claim = claim
         self._attributes = attributes
@@ -97,7 +92,7 @@ class Store:
         }
         try:
             _make_way(path, overwrite)
-            store = cls(path, _Claim(path), facts)
+            store = cls(path, Claim(path), facts)
             store._journal = Journal(journal_path(path, 0))
             store._publish(_Commit(), store._create_arrays(parameters, origins, weight_dtype, buffer_bytes))
         except OSError as error:
@@ -113,7 +108,7 @@ class Store:
         Raises StoreError if it is no run, if a recorder is writing there, or if it was closed.
         """
         root = read_root(path)
-        claim = _Claim(path)
+        claim = Claim(path)
         facts, newest = tail.read(path)
         if facts["journal"] is None:
             claim.close()
@@ -327,28 +322,6 @@ class _Commit:
         )
 
 
-class _Claim:
-    """An exclusive lock on a store's folder, which the system gives back when the process ends, however it does.
-
-    Raises StoreError while another recorder holds it.
-    """
-
-    def __init__(self, path: Path):
-        self._path = path / "lock"
-        self._fd = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o666)
-        if fcntl is None:
-            return
-        try:
-            fcntl.flock(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(self._fd)
-            raise StoreError(f"{path}: another recorder is writing there; choose another path, or stop it") from error
-
-    def close(self) -> None:
-        self._path.unlink(missing_ok=True)
-        os.close(self._fd)
-
-
 def _make_way(path: Path, overwrite: bool) -> None:
     """An empty folder for a new store. Only a run is ever removed, never a folder of something else."""
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
@@ -357,6 +330,6 @@ def _make_way(path: Path, overwrite: bool) -> None:
                 f"{path}: already exists; choose another path, or overwrite=True to replace the run there"
             )
         read_root(path)
-        _Claim(path).close()
+        Claim(path).close()
         shutil.rmtree(path)
     path.mkdir(parents=True, exist_ok=True)
