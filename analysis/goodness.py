@@ -43,4 +43,4 @@ def single_p(y: Array, tangent: Array, added: Array, rank: int) -> float:
     freedom = rank - len(wide)
     floor = 1e-20 * float(y @ y)  # a noiseless curve fits to rounding, and rounding is no misfit
     f = (base - full) / (full + floor + 1e-300) * freedom / len(added)
-    return float(special.fdtrc(len(added), freedom, f))
+    return float(special.fdtrc(len(added), freedom, max(f, 0.0)))  # rounding can leave base below full
