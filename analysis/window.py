@@ -70,9 +70,8 @@ def _earliest_good(found: Sequence[Window]) -> Window | None:
     """The earliest window whose goodness of fit holds: at least 5 % there and at the start before it.
 
     One good p-value is not enough: the start at which a decaying transient just escapes detection still bends α by
-    more than its interval. With transients of 30 and 100 % the first good start covered .25 and .36 (three seeds),
-    .49 and .79 (five); two in a row .45 and .84, .85 and .96 (`bench/coverage.py --only start`). The very first start
-    has none before it. Where only single starts are good, the last of them is returned.
+    more than its interval (`bench/coverage.py --only start` shows by how much). The very first start has none before
+    it. Where only single starts are good, the last of them is returned.
     """
     good = [w.estimate is not None and w.estimate.goodness >= ACCEPTED for w in found]
     settled = (w for i, w in enumerate(found) if good[i] and (i == 0 or good[i - 1]))
