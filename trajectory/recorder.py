@@ -35,6 +35,7 @@ class Rows(NamedTuple):
     step: np.ndarray  # int64 (n,)
     distance: np.ndarray  # float64 (n,): ‖w_t − w_0‖
     layers: np.ndarray  # float64 (n, parameters)
+    displacement: Mapping[int, np.ndarray]  # {t_w: float64 (n,)}, each ‖w_t − w_{t_w}‖, 0 first; NaN up to t_w
 
 
 class _Block(NamedTuple):
@@ -146,6 +147,11 @@ class Recorder:
             return
         with suppress(RecordingError):  # the error in flight is the one to report
             self.close(f"interrupted ({kind.__name__})")
+
+    @property
+    def origins(self) -> list[int]:
+        """The steps t_w that distances are measured from, 0 first."""
+        return [0, *self._origins]
 
     def log(self, **scalars: float | Tensor) -> None:
         """Files scalars under the current step t. A tensor (one element) stays on its device: no sync."""
@@ -259,7 +265,8 @@ class Recorder:
         """Stores and passes on rows; layers: (row, origin, parameter)."""
         total = np.sqrt(np.square(layers).sum(axis=2))
         self._in_background(self._store.append_rows, np.column_stack([steps, total, layers.reshape(len(steps), -1)]))
-        rows = Rows(np.array(steps, dtype="int64"), total[:, 0], layers[:, 0])
+        displacement = dict(zip(self.origins, total.T, strict=True))
+        rows = Rows(np.array(steps, dtype="int64"), total[:, 0], layers[:, 0], displacement)
         bad = rows.step[~np.isfinite(rows.distance)]
         if self._finite and len(bad):
             self._finite = False

@@ -239,6 +239,21 @@ def test_subscribers_get_every_row_once_and_in_order(tmp_path):
     assert seen == list(zip(run.distance.index, run.distance, strict=True))
 
 
+def test_subscribers_get_the_displacement_from_every_origin(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    seen = []
+    with Recorder(tmp_path / "run.zarr", model, optimizer, origins=[10, 70]) as recorder:
+        assert recorder.origins == [0, 10, 70]
+        recorder.subscribe(lambda rows: seen.append(rows.displacement))
+        train(model, optimizer, 150)
+    run = Run(tmp_path / "run.zarr")
+    for origin in recorder.origins:
+        displacement = np.concatenate([block[origin] for block in seen])
+        assert np.isnan(displacement[:origin]).all()
+        np.testing.assert_array_equal(displacement[origin:], run.displacement(origin))
+
+
 def test_nan_weights_are_recorded_and_flagged(tmp_path):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
