@@ -118,7 +118,7 @@ def _from_run(run: Run, origin: int) -> Curve:
 
 
 def layer_distances(run: Run, origin: int = 0) -> pd.DataFrame:
-    """‖w_t − w_origin‖ of each parameter, step × parameter.
+    """‖w_t − w_origin‖ of each parameter, or group of them, that the run tells apart: step × its name.
 
     As it was recorded from w_0 and from the recorder's further origins; otherwise from the snapshots, at
     their steps. Raises CurveError if the origin is none of these.
@@ -136,8 +136,9 @@ def layer_distances(run: Run, origin: int = 0) -> pd.DataFrame:
     rows = []
     for step in later:
         weights = run.state_dict(step)
-        rows.append([float((weights[name].double() - start[name]).norm()) for name in names])
-    return pd.DataFrame(rows, index=later, columns=names, dtype=float)
+        squares = {name: float((weights[name].double() - start[name]).square().sum()) for name in names}
+        rows.append([math.sqrt(sum(squares[name] for name in members)) for members in run.groups.values()])
+    return pd.DataFrame(rows, index=later, columns=list(run.groups), dtype=float)
 
 
 def _warm_up_end(run: Run, drop: float) -> float:

@@ -12,14 +12,16 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from trajectory.errors import StoreError
+from trajectory.groups import Groups
 
 FORMAT = 1
 ROWS_PER_CHUNK = 1024  # a write of a whole chunk costs hardly more than a write of one row
 ROOT = "zarr.json"
+QUANTITIES = ("distance", "norm", "update_norm", "grad_norm")  # in a row's order; the distance is always there
 DIMENSIONS = {
     "step": ("step",),
-    "distance": ("step",),
-    "layer_distance": ("step", "parameter"),
+    **dict.fromkeys(QUANTITIES, ("step",)),
+    **{f"layer_{name}": ("step", "parameter") for name in QUANTITIES},
     "displacement": ("step", "origin"),
     "layer_displacement": ("step", "origin", "parameter"),
 }
@@ -52,26 +54,42 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class RowColumns:
-    """A recorded step as one row of float64: step, distance from each origin, then those by parameter.
+    """A recorded step as one row of float64: step, each measurement's total, then each by layer.
 
-    The first origin is w_0; `origins` counts the others.
+    A measurement is a quantity; the distance is followed by the displacements from the further origins.
+    layers: names of the parameters, or groups of them, that are told apart.
     """
 
-    parameters: int
-    origins: int
+    layers: tuple[str, ...]
+    origins: tuple[int, ...] = ()
+    quantities: tuple[str, ...] = QUANTITIES[:1]
+
+    @staticmethod
+    def of(facts: Mapping[str, Any]) -> "RowColumns":
+        """The columns of the store whose root has these attributes."""
+        quantities = facts.get("quantities", QUANTITIES[:1])
+        return RowColumns(Groups.of(facts).names, tuple(facts["origins"]), tuple(quantities))
+
+    @property
+    def measurements(self) -> int:
+        """How many numbers a layer has in a row."""
+        return len(self.quantities) + len(self.origins)
 
     @property
     def width(self) -> int:
         """Columns in a row."""
-        return 1 + (1 + self.origins) * (1 + self.parameters)
+        return 1 + self.measurements * (1 + len(self.layers))
 
     def split(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Rows (n, width) as the store's arrays."""
-        total, layers = np.split(rows[:, 1:], [1 + self.origins], axis=1)
-        layers = layers.reshape(len(rows), 1 + self.origins, self.parameters)
-        arrays = {"step": rows[:, 0].astype("int64"), "distance": total[:, 0], "layer_distance": layers[:, 0]}
+        total, layers = np.split(rows[:, 1:], [self.measurements], axis=1)
+        layers = layers.reshape(len(rows), self.measurements, len(self.layers))
+        arrays = {"step": rows[:, 0].astype("int64")}
+        further = 1 + len(self.origins)
+        for name, k in zip(self.quantities, (0, *range(further, self.measurements)), strict=True):
+            arrays |= {name: total[:, k], f"layer_{name}": layers[:, k]}
         if self.origins:
-            arrays |= {"displacement": total[:, 1:], "layer_displacement": layers[:, 1:]}
+            arrays |= {"displacement": total[:, 1:further], "layer_displacement": layers[:, 1:further]}
         return arrays
 
 

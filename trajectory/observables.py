@@ -1,20 +1,23 @@
-"""Distances of a parameter list from its origin, on its device, without waiting for it.
+"""Distances and norms of a parameter list, on its device, without waiting for it.
 
     distance_i(t) = ‖w_i(t) − w_i(0)‖,   distance(t) = sqrt(Σ_i distance_i(t)²)
 
-over the trainable parameters i, tied ones once, buffers never. Differences are taken and squares are
-summed in float32, or float64 for float64 parameters, whatever the weights' own type.
+over the trainable parameters i, tied ones once, buffers never; likewise the other quantities. Differences
+are taken and squares are summed in float32, or float64 for float64 parameters, whatever the weights' own type.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from trajectory.errors import RecordingError
+from trajectory.layout import QUANTITIES
 
+_BlockKey = tuple[torch.device, torch.dtype]
 _WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel's and torch.compile's
 _TILE = 1 << 17  # elements a CPU tile holds: 512 KiB of differences, which stay in a core's L2 cache
 
@@ -45,85 +48,221 @@ def accumulator(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
-@dataclass(frozen=True)
-class _Tile:
-    """Neighbouring elements of one parameter, or of several small ones, and their origin."""
+class Copy:
+    """The weights at one moment, in float32 or wider.
 
-    pieces: list[Tensor]  # flat views of the parameters
-    origin: Tensor  # flat, all pieces' elements
-    owners: np.ndarray  # each piece's parameter
-    starts: np.ndarray  # each piece's first element
-
-
-class Displacement:
-    """‖w_i − w_i(0)‖ for every parameter i, with w(0) the weights at construction.
-
-    Holds one copy of the weights (in float32 or wider) and, on a CPU, one tile of differences.
+    Each device and type has one flat block, in which every parameter's elements lie as in its own memory;
+    `tensors` are views of it with the parameters' shapes.
     """
 
     def __init__(self, parameters: Sequence[Tensor]):
-        self._parameters = list(parameters)
-        self._origin = [p.detach().to(accumulator(p.dtype), copy=True) for p in self._parameters]
-        self._tiled = all(p.device.type == "cpu" and _is_dense(p) for p in self._parameters)
-        self._pointers: list[int] = []
-        self._scratch = {w.dtype: torch.empty(_TILE, dtype=w.dtype) for w in self._origin if self._tiled}
-
-    def origin_norm(self) -> float:
-        """‖w(0)‖ (waits for the device)."""
-        return float(torch.stack([w.double().norm().cpu() for w in self._origin]).norm())
+        sizes: dict[_BlockKey, int] = {}
+        places = []
+        for p in parameters:
+            key = p.device, accumulator(p.dtype)
+            places.append((key, sizes.get(key, 0)))
+            sizes[key] = sizes.get(key, 0) + p.numel()
+        self.blocks = {key: torch.empty(size, dtype=key[1], device=key[0]) for key, size in sizes.items()}
+        self.offsets = [offset for _, offset in places]
+        self.tensors = []
+        for p, (key, offset) in zip(parameters, places, strict=True):
+            order = _memory_order(p)
+            flat = self.blocks[key][offset : offset + p.numel()].view([p.shape[d] for d in order])
+            self.tensors.append(flat.permute([order.index(d) for d in range(p.dim())]))
+        self.refresh(parameters)
 
     @torch.no_grad()
-    def write(self, out: Tensor) -> None:
-        """Writes the distances into `out`, shape (parameters,), without waiting for the device."""
-        if self._tiled:
-            out.copy_(torch.from_numpy(np.sqrt(self._squares())))
-            return
-        differences = torch._foreach_sub([p.detach() for p in self._parameters], self._origin)
-        # summed in out's type: a CPU's float32 norm of millions of elements loses digits
-        norms = torch._foreach_norm(differences, 2, dtype=out.dtype)
-        out.copy_(torch.stack([norm.to(out.device, non_blocking=True) for norm in norms]))
+    def refresh(self, parameters: Sequence[Tensor]) -> None:
+        """Takes the weights as they are now."""
+        if self.tensors:
+            torch._foreach_copy_(self.tensors, [p.detach() for p in parameters])
 
-    def _squares(self) -> np.ndarray:
-        """Tile by tile on the CPU: both buffers are read once and no large temporary is written."""
-        pointers = [p.data_ptr() for p in self._parameters]
-        if pointers != self._pointers:  # .to(), load_state_dict(assign=True), an optimizer that swaps tensors
-            self._tiles = _tiles(self._parameters, self._origin)
-            self._pointers = pointers
-        squares = np.zeros(len(self._parameters))
-        for tile in self._tiles:
-            scratch = self._scratch[tile.origin.dtype][: len(tile.origin)]
-            if len(tile.pieces) == 1:
-                difference = torch.sub(tile.pieces[0], tile.origin, out=scratch)
-                squares[tile.owners[0]] += torch.dot(difference, difference).item()
-            else:
-                difference = torch.cat(tile.pieces, out=scratch).sub_(tile.origin)
-                by_piece = np.add.reduceat(np.square(difference.numpy(), dtype=np.float64), tile.starts)
-                squares[tile.owners] += by_piece
+    def laid_out_as(self, parameters: Sequence[Tensor]) -> "Copy":
+        """The same weights where the parameters are now: their device, type and order in memory."""
+        moved = [w.to(p.device, accumulator(p.dtype)) for w, p in zip(self.tensors, parameters, strict=True)]
+        copy = Copy([torch.empty_like(p, dtype=w.dtype) for w, p in zip(moved, parameters, strict=True)])
+        copy.refresh(moved)
+        return copy
+
+
+@dataclass(frozen=True)
+class _Tile:
+    """Neighbouring elements of one parameter, or of several small ones."""
+
+    pieces: list[Tensor]  # flat views of the parameters
+    owners: np.ndarray  # each piece's parameter
+    starts: np.ndarray  # each piece's first element within the tile
+    block: "_BlockKey"
+    span: slice  # of a copy's block
+
+
+class Observables:
+    """Sums of squares by parameter, all in one pass over the weights w_t.
+
+    A row for each measurement: ‖w_t − w_0‖² and ‖w_t − w_{t_w}‖² for every further origin, then, as `quantities`
+    asks, ‖w_t‖², ‖w_t − w_{t−1}‖² and ‖g_t‖², the gradient as the optimizer left it. A parameter without a
+    gradient counts 0 there; all are NaN where none has one. w_0 is taken at construction.
+
+    Holds a copy of the weights (in float32 or wider) for each origin reached and one for w_{t−1}; on a CPU two
+    tiles more.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], quantities: Sequence[str] = QUANTITIES[:1], origins: int = 0):
+        self.parameters = list(parameters)
+        self.quantities = tuple(quantities)
+        self.copies: list[Copy | None] = [Copy(self.parameters)] + [None] * origins
+        self.previous = Copy(self.parameters) if "update_norm" in quantities else None
+        self._pointers: list[int] = []
+        self._lay_out()
+
+    @property
+    def measurements(self) -> int:
+        """The rows that `write` fills."""
+        return len(self.copies) + len(self.quantities) - 1
+
+    def origin_norms(self) -> np.ndarray:
+        """‖w_0‖ by parameter (waits for the device)."""
+        start = cast(Copy, self.copies[0])
+        return np.array([float(w.double().norm()) for w in start.tensors])
+
+    def add_origin(self, k: int) -> None:
+        """Measures from the weights as they are now, in the row of the k-th further origin."""
+        self.copies[1 + k] = Copy(self.parameters)
+
+    def keep(self) -> None:
+        """Notes the weights as w_{t−1} of the next step, if that is measured."""
+        if self.previous:
+            self.previous.refresh(self.parameters)
+
+    @torch.no_grad()
+    def write(self, out: Tensor, *, keep: bool = False) -> None:
+        """Writes the sums of squares into `out`, (measurement, parameter), without waiting for the device.
+
+        keep: also do what `keep()` does.
+        """
+        if [p.data_ptr() for p in self.parameters] != self._pointers:
+            self._lay_out()
+        if self._tiles is not None:
+            out.copy_(torch.from_numpy(self._tile_by_tile(self._tiles, self.previous if keep else None)))
+        else:
+            self._foreach(out)
+            if keep:
+                self.keep()
+
+    def _lay_out(self) -> None:
+        """Follows the parameters' storage: .to(), load_state_dict(assign=True), an optimizer that swaps tensors."""
+        if self._pointers:
+            self.copies = [copy and copy.laid_out_as(self.parameters) for copy in self.copies]
+            self.previous = self.previous and self.previous.laid_out_as(self.parameters)
+        self._pointers = [p.data_ptr() for p in self.parameters]
+        tiled = all(p.device.type == "cpu" and _is_dense(p) for p in self.parameters)
+        self._tiles = _tiles(self.parameters, cast(Copy, self.copies[0]).offsets) if tiled else None
+        types = {accumulator(p.dtype) for p in self.parameters} if tiled else ()
+        self._scratch = {dtype: torch.empty(2, _TILE, dtype=dtype) for dtype in types}
+
+    def _gradients(self) -> list[Tensor | None]:
+        """Each parameter's gradient; a sparse one's values."""
+        gradients = [p.grad for p in self.parameters]
+        return [None if g is None else (g.coalesce().values() if g.is_sparse else g).detach() for g in gradients]
+
+    def _sources(self) -> list[Copy | str | None]:
+        """What each measurement takes the difference from, or its name; None before an origin is reached."""
+        rest = [self.previous if name == "update_norm" else name for name in self.quantities if name != "distance"]
+        return [*self.copies, *rest]
+
+    def _tile_by_tile(self, tiles: Sequence[_Tile], kept: Copy | None) -> np.ndarray:
+        """On the CPU: each buffer is read once, and no large temporary is written. kept: takes the weights."""
+        sources = self._sources()
+        squares = np.zeros((len(sources), len(self.parameters)))
+        squares[[source is None for source in sources]] = np.nan
+        for tile in tiles:
+            gathered, scratch = self._scratch[tile.block[1]][:, : tile.span.stop - tile.span.start]
+            weights = tile.pieces[0] if len(tile.pieces) == 1 else torch.cat(tile.pieces, out=gathered)
+            for row, source in zip(squares, sources, strict=True):
+                if isinstance(source, Copy):
+                    values = torch.sub(weights, source.blocks[tile.block][tile.span], out=scratch)
+                elif source == "norm":
+                    values = weights if weights.dtype == scratch.dtype else scratch.copy_(weights)
+                else:
+                    continue
+                if len(tile.pieces) == 1:
+                    row[tile.owners[0]] += torch.dot(values, values).item()
+                else:
+                    row[tile.owners] += np.add.reduceat(np.square(values.numpy(), dtype=np.float64), tile.starts)
+            if kept:
+                kept.blocks[tile.block][tile.span].copy_(weights)
+        if "grad_norm" in sources:
+            squares[sources.index("grad_norm")] = self._squared_gradients()
         return squares
 
+    def _squared_gradients(self) -> np.ndarray:
+        """Likewise, in the gradients' own order of memory."""
+        gradients = self._gradients()
+        if all(g is None for g in gradients):
+            return np.full(len(gradients), np.nan)
+        squares = np.zeros(len(gradients))
+        for i, g in enumerate(gradients):
+            if g is None:
+                continue
+            scratch = self._scratch[accumulator(self.parameters[i].dtype)][0]
+            for piece in _flat(g, like=g).split(_TILE):
+                values = piece if piece.dtype == scratch.dtype else scratch[: len(piece)].copy_(piece)
+                squares[i] += torch.dot(values, values).item()
+        return squares
 
-def _tiles(parameters: Sequence[Tensor], origin: Sequence[Tensor]) -> list[_Tile]:
-    """Cuts parameters into tiles of at most _TILE elements; small neighbours of one type share a tile."""
+    def _foreach(self, out: Tensor) -> None:
+        """On other devices, and for weights with gaps in memory."""
+        weights = [p.detach() for p in self.parameters]
+        for row, source in zip(out, self._sources(), strict=True):
+            if isinstance(source, Copy):
+                _write_squares(row, torch._foreach_sub(weights, source.tensors))
+            elif source is None:
+                row.fill_(torch.nan)
+            else:
+                _write_squares(row, weights if source == "norm" else self._gradients())
+
+
+def _write_squares(row: Tensor, tensors: Sequence[Tensor | None]) -> None:
+    """‖tensor‖² of each into `row`: 0 for None, NaN if all are None."""
+    present = [tensor for tensor in tensors if tensor is not None]
+    # summed in row's type: a CPU's float32 norm of millions of elements loses digits
+    norms = iter(torch._foreach_norm(present, 2, dtype=row.dtype) if present else ())
+    absent = row.new_full((), 0.0 if present else torch.nan)
+    by_parameter = [absent if tensor is None else next(norms).to(row.device, non_blocking=True) for tensor in tensors]
+    torch.square(torch.stack(by_parameter), out=row)
+
+
+def _tiles(parameters: Sequence[Tensor], offsets: Sequence[int]) -> list[_Tile]:
+    """Cuts parameters into tiles of at most _TILE elements; small neighbours of one type share a tile.
+
+    offsets: where each parameter starts in a copy's block.
+    """
     tiles: list[_Tile] = []
-    pending: list[tuple[int, Tensor, Tensor]] = []
+    pending: list[tuple[int, Tensor]] = []
+
+    def add(owners: Sequence[int], pieces: Sequence[Tensor], first: int = 0) -> None:
+        ends = np.cumsum([0, *map(len, pieces)])
+        start = offsets[owners[0]] + first
+        block = parameters[owners[0]].device, accumulator(pieces[0].dtype)
+        tiles.append(_Tile(list(pieces), np.array(owners), ends[:-1], block, slice(start, start + int(ends[-1]))))
 
     def close_tile() -> None:
         if pending:
-            owners, pieces, origins = zip(*pending, strict=True)
-            starts = np.cumsum([0, *map(len, pieces[:-1])])
-            tiles.append(_Tile(list(pieces), torch.cat(origins), np.array(owners), starts))
+            owners, pieces = zip(*pending, strict=True)
+            add(owners, pieces)
             pending.clear()
 
-    for i, (p, w) in enumerate(zip(parameters, origin, strict=True)):
-        flat_p, flat_w = _flat(p.detach(), like=p), _flat(w, like=p)
+    for i, p in enumerate(parameters):
+        flat = _flat(p.detach(), like=p)
         if p.numel() > _TILE:
-            for piece, start in zip(flat_p.split(_TILE), flat_w.split(_TILE), strict=True):
-                tiles.append(_Tile([piece], start, np.array([i]), np.array([0])))
+            close_tile()
+            for k, piece in enumerate(flat.split(_TILE)):
+                add([i], [piece], k * _TILE)
         elif p.numel() > 0:
-            held = sum(len(piece) for _, piece, _ in pending)
-            if pending and (held + p.numel() > _TILE or pending[0][2].dtype != w.dtype):
+            held = sum(len(piece) for _, piece in pending)
+            if pending and (held + len(flat) > _TILE or accumulator(pending[0][1].dtype) != accumulator(p.dtype)):
                 close_tile()
-            pending.append((i, flat_p, flat_w))
+            pending.append((i, flat))
     close_tile()
     return tiles
 

@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trajectory.errors import RecordingError
-from trajectory.layout import Event, metric_array
-from trajectory.observables import Displacement, accumulator, trainable
+from trajectory.groups import GroupBy, group
+from trajectory.layout import QUANTITIES, Event, RowColumns, metric_array
+from trajectory.observables import Observables, accumulator, trainable
 from trajectory.schedule import Schedule, as_schedule
 from trajectory.snapshots import SnapshotWriter, buffer_specs, buffers, signature, tied_names, weight_specs
 from trajectory.store import Store
@@ -34,8 +35,9 @@ class Rows(NamedTuple):
 
     step: np.ndarray  # int64 (n,)
     distance: np.ndarray  # float64 (n,): ‖w_t − w_0‖
-    layers: np.ndarray  # float64 (n, parameters)
+    layers: np.ndarray  # float64 (n, parameters): the same by parameter, or group of them
     displacement: Mapping[int, np.ndarray]  # {t_w: float64 (n,)}, each ‖w_t − w_{t_w}‖, 0 first; NaN up to t_w
+    totals: Mapping[str, np.ndarray]  # {quantity: float64 (n,)}, as chosen
 
 
 class _Block(NamedTuple):
@@ -44,7 +46,7 @@ class _Block(NamedTuple):
     steps: list[int]
     metrics: dict[int, dict[str, float]]  # logged from the host
     scalars: list[tuple[int, str]]  # logged from the device
-    values: HostCopy  # distances by parameter, row by row, then the device's scalars
+    values: HostCopy  # sums of squares by parameter, row by row, then the device's scalars
 
 
 class Recorder:
@@ -56,7 +58,15 @@ class Recorder:
     not drained.
 
     path: the store's folder (`runs/sb.zarr`); it is created, parents included.
-    schedule: steps whose distances are recorded: an int n for every n, or a schedule; default every step.
+    schedule: steps that are recorded: an int n for every n, or a schedule; default every step.
+    quantities: what is recorded of them, in total and by parameter: "distance" ‖w_t − w_0‖, always, and by
+        choice "norm" ‖w_t‖, "update_norm" ‖w_t − w_{t−1}‖ (one more copy of the weights, taken before each
+        recorded step) and "grad_norm" ‖g_t‖, the gradient as `p.grad` holds it when the optimizer has made
+        its step: clipped, if it was clipped. A parameter without a gradient counts 0; NaN if none has one.
+    group_by: "parameter", or by "module", or a function from a parameter's name to its group's: then sums of
+        squares within a group take the parameters' place.
+    include, exclude: patterns of parameters' names, such as "*.bias"; only those that match one of include
+        (default all) and none of exclude are measured, and totals are over these alone. Snapshots hold all.
     snapshots: steps whose weights and buffers are kept, likewise; default none. Frozen parameters are
         not stored.
     origins: further steps t_w to measure from: ‖w_t − w_{t_w}‖ for t > t_w at every recorded step. Each
@@ -77,6 +87,10 @@ class Recorder:
         optimizer: Optimizer,
         *,
         schedule: Schedule | int = 1,
+        quantities: Iterable[str] = QUANTITIES[:1],
+        group_by: GroupBy = "parameter",
+        include: str | Iterable[str] | None = None,
+        exclude: str | Iterable[str] = (),
         snapshots: Schedule | int | None = None,
         origins: Iterable[int] = (),
         config: Any = None,
@@ -95,12 +109,16 @@ class Recorder:
         parameters, state = trainable(model), buffers(model)
         weights = list(parameters.values())
         weight_dtype = torch.float32 if all(accumulator(p.dtype) == torch.float32 for p in weights) else torch.float64
-        self.signature = signature(model)
-        self._weights = weights
+        self._groups = group(parameters, group_by, include, exclude)
+        self.signature = signature(model, self._groups.parameters)
         self._origins = _origins(origins)
-        from_start = Displacement(weights)
-        self.origin_norm = from_start.origin_norm()
-        self._displacements: list[Displacement | None] = [from_start] + [None] * len(self._origins)
+        self._measured = [name for name in parameters if name in set(self._groups.parameters)]
+        self._observables = Observables(
+            [parameters[name] for name in self._measured], _quantities(quantities), len(self._origins)
+        )
+        origin_norms = np.sqrt(self._groups.sum(np.square(self._observables.origin_norms()), self._measured))
+        self.origin_norm = float(np.linalg.norm(origin_norms))
+        self._columns = RowColumns(self._groups.names, tuple(self._origins), self._observables.quantities)
         self._store = Store.create(
             self.path,
             weight_specs(parameters),
@@ -112,12 +130,15 @@ class Recorder:
                 "config": _plain(config or {}),
                 "seed": seed,
                 "versions": _versions(),
+                "quantities": self._columns.quantities,
+                "layers": self._groups.to_json(),
                 "origin_norm": self.origin_norm,
+                "origin_norms": origin_norms.tolist(),
                 "tied": tied_names(model),
             },
             overwrite=overwrite,
         )
-        shape = (_BLOCK, len(self._displacements), len(weights))
+        shape = (_BLOCK, self._observables.measurements, len(self._measured))
         self._ring = torch.zeros(shape, dtype=_ring_dtype(weights[0]), device=weights[0].device)
         self._steps: list[int] = []
         self._scalars: list[tuple[int, str, Tensor]] = []
@@ -219,12 +240,13 @@ class Recorder:
         self._watch_rate(rate)
         self.step += 1
         if self.step in self._schedule:
-            for displacement, out in zip(self._displacements, self._ring[len(self._steps)], strict=True):
-                out.fill_(torch.nan) if displacement is None else displacement.write(out)
+            self._observables.write(self._ring[len(self._steps)], keep=self.step + 1 in self._schedule)
             self._steps.append(self.step)
             self.log(learning_rate=rate)
+        elif self.step + 1 in self._schedule:
+            self._observables.keep()
         if self.step in self._origins:
-            self._displacements[1 + self._origins.index(self.step)] = Displacement(self._weights)
+            self._observables.add_origin(self._origins.index(self.step))
         if self.step % _BLOCK == 0:
             self.drain()
         if self.step in self._snapshots:
@@ -253,20 +275,24 @@ class Recorder:
         while self._blocks and (wait or self._blocks[0].values.ready()):
             block = self._blocks.pop(0)
             values = block.values.wait().double().numpy()
-            distances, scalars = np.split(values, [len(values) - len(block.scalars)])
+            squares, scalars = np.split(values, [len(values) - len(block.scalars)])
             for (step, name), value in zip(block.scalars, scalars, strict=True):
                 block.metrics.setdefault(step, {})[name] = float(value)
             if block.metrics:
                 self._in_background(self._store.append_metrics, list(block.metrics.items()))
             if block.steps:
-                self._hand_on(block.steps, distances.reshape(len(block.steps), *self._ring.shape[1:]))
+                self._hand_on(block.steps, squares.reshape(len(block.steps), *self._ring.shape[1:]))
 
-    def _hand_on(self, steps: list[int], layers: np.ndarray) -> None:
-        """Stores and passes on rows; layers: (row, origin, parameter)."""
-        total = np.sqrt(np.square(layers).sum(axis=2))
-        self._in_background(self._store.append_rows, np.column_stack([steps, total, layers.reshape(len(steps), -1)]))
-        displacement = dict(zip(self.origins, total.T, strict=True))
-        rows = Rows(np.array(steps, dtype="int64"), total[:, 0], layers[:, 0], displacement)
+    def _hand_on(self, steps: list[int], squares: np.ndarray) -> None:
+        """Stores and passes on rows; squares: (row, measurement, parameter)."""
+        squares = self._groups.sum(squares, self._measured)
+        total, layers = np.sqrt(squares.sum(axis=2)), np.sqrt(squares).reshape(len(steps), -1)
+        table = np.column_stack([steps, total, layers])
+        self._in_background(self._store.append_rows, table)
+        columns = self._columns.split(table)
+        displacement = dict(zip(self.origins, total.T, strict=False))  # the distance, then those further ones
+        totals = {name: columns[name] for name in self._columns.quantities}
+        rows = Rows(columns["step"], columns["distance"], columns["layer_distance"], displacement, totals)
         bad = rows.step[~np.isfinite(rows.distance)]
         if self._finite and len(bad):
             self._finite = False
@@ -300,6 +326,15 @@ def _origins(steps: Iterable[int]) -> list[int]:
     if origins and origins[0] < 1:
         raise RecordingError(f"origins={origins}: expected steps from 1 on; w_0 is always measured from")
     return origins
+
+
+def _quantities(names: Iterable[str]) -> list[str]:
+    """The chosen quantities in the order of a row."""
+    chosen = [names] if isinstance(names, str) else list(names)
+    unknown = [name for name in chosen if name not in QUANTITIES]
+    if unknown or "distance" not in chosen:
+        raise RecordingError(f"quantities={chosen}: expected 'distance' and any of {', '.join(QUANTITIES[1:])}")
+    return [name for name in QUANTITIES if name in chosen]
 
 
 def _ring_dtype(weight: Tensor) -> torch.dtype:

@@ -10,13 +10,27 @@ import zarr
 
 from trajectory import tail
 from trajectory.errors import StoreError
+from trajectory.groups import Groups
 from trajectory.layout import DIMENSIONS, Event, RowColumns, TensorSpec, metric_name
 
 if TYPE_CHECKING:
     import torch
     import xarray
 
-__all__ = ["Event", "Run"]
+__all__ = ["Event", "Run", "angle"]
+
+
+def angle(distance: Any, norm: Any, origin_norm: Any) -> np.ndarray:
+    """The angle between w_t and w_0 in radians, NaN if one of them is 0.
+
+        tan²(θ/2) = (d² − (n − n_0)²) / ((n + n_0)² − d²),   d = ‖w_t − w_0‖, n = ‖w_t‖, n_0 = ‖w_0‖
+
+    is the law of cosines, d² = n² + n_0² − 2 n n_0 cos θ, in a form that keeps the digits of a small angle.
+    """
+    d, n, n_0 = np.asarray(distance, float), np.asarray(norm, float), np.asarray(origin_norm, float)
+    across, along = d**2 - (n - n_0) ** 2, (n + n_0) ** 2 - d**2
+    theta = 2 * np.arctan2(np.sqrt(np.maximum(across, 0)), np.sqrt(np.maximum(along, 0)))  # rounding can leave < 0
+    return np.where(n * n_0 > 0, theta, np.nan)
 
 
 class Run:
@@ -61,18 +75,29 @@ class Run:
 
     @property
     def origin_norm(self) -> float:
-        """‖w_0‖, Euclidean over all trainable parameters."""
+        """‖w_0‖, Euclidean over the parameters the distance is taken over."""
         return self._facts["origin_norm"]
 
     @property
     def signature(self) -> dict[str, Any]:
-        """Names, shapes and types of the trainable parameters: equal for equal networks."""
-        return {"parameters": [[spec.name, list(spec.shape), spec.dtype] for spec in self._parameters]}
+        """Names, shapes and types of the measured parameters: equal where distances can be compared."""
+        return {"parameters": [[spec.name, list(spec.shape), spec.dtype] for spec in self._measured]}
 
     @property
     def weight_count(self) -> int:
         """The number of weights the distance is taken over."""
-        return sum(spec.size for spec in self._parameters)
+        return sum(spec.size for spec in self._measured)
+
+    @property
+    def quantities(self) -> list[str]:
+        """What was recorded at every step: "distance" first; "angle" follows from distance and norm."""
+        return list(self._columns.quantities)
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """The measured parameters by the column of `layers` that they are in: each alone, unless grouped."""
+        groups = Groups.of(self._facts)
+        return {name: list(members) for name, members in zip(groups.names, groups.members, strict=True)}
 
     @property
     def origins(self) -> list[int]:
@@ -81,7 +106,7 @@ class Run:
 
     @property
     def distance(self) -> pd.Series:
-        """‖w_t − w_0‖ over all trainable parameters; index `step` = t, the number of weight updates."""
+        """‖w_t − w_0‖ over all measured parameters; index `step` = t, the number of weight updates."""
         return self.displacement(0)
 
     def displacement(self, origin: int) -> pd.Series:
@@ -92,15 +117,35 @@ class Run:
         values = self._measured_from(origin, "distance", "displacement")
         return pd.Series(values, index=self._steps, name="distance").loc[origin + 1 :]
 
-    def layers(self, quantity: str = "distance", *, origin: int = 0) -> pd.DataFrame:
-        """A recorded quantity by parameter: step × parameter name, for steps after `origin`.
+    def total(self, quantity: str = "distance") -> pd.Series:
+        """A recorded quantity over all measured parameters; index `step`.
 
-        Raises StoreError for an unknown quantity or origin.
+        "angle" is that between w_t and w_0 in radians, from the recorded distance and norm.
+        Raises StoreError for a quantity that was not recorded.
         """
-        if quantity != "distance":
-            raise StoreError(f"{self.path}: no quantity {quantity!r} by parameter; this run holds: distance")
-        values = self._measured_from(origin, "layer_distance", "layer_displacement")
-        names = pd.Index([spec.name for spec in self._parameters], name="parameter")
+        if quantity == "angle":
+            norm, distance = self.total("norm"), self.distance
+            return pd.Series(angle(distance, norm, self.origin_norm), index=self._steps, name="angle")
+        return pd.Series(self._rows[self._known(quantity)], index=self._steps, name=quantity)
+
+    def layers(self, quantity: str = "distance", *, origin: int = 0) -> pd.DataFrame:
+        """A recorded quantity by parameter, or by group of them: step × name, for steps after `origin`.
+
+        "angle" as in `total`; NaN for a layer that started from 0. origin: for the distance alone.
+        Raises StoreError for a quantity that was not recorded, and for an unknown origin.
+        """
+        if origin and quantity != "distance":
+            raise StoreError(f"{self.path}: layers({quantity!r}, origin={origin}); only the distance has an origin")
+        if quantity == "angle":
+            norm, distance = self.layers("norm"), self.layers("distance")
+            return pd.DataFrame(
+                angle(distance, norm, np.array(self._facts["origin_norms"])), self._steps, distance.columns
+            )
+        if quantity == "distance":
+            values = self._measured_from(origin, "layer_distance", "layer_displacement")
+        else:
+            values = self._rows[f"layer_{self._known(quantity)}"]
+        names = pd.Index(self._columns.layers, name="parameter")
         return pd.DataFrame(values, index=self._steps, columns=names).loc[origin + 1 :]
 
     @cached_property
@@ -175,20 +220,31 @@ class Run:
             own[name].detach().copy_(tensor)
 
     def to_xarray(self) -> "xarray.Dataset":
-        """Distances and metrics in one Dataset over `step`, NaN where one of the two is absent."""
+        """What was recorded and logged in one Dataset over `step`, NaN where one of the two is absent.
+
+        A metric with the name of a recorded quantity is called `metrics/<name>`.
+        """
         import xarray
 
+        values = {name: (DIMENSIONS[name], array) for name, array in self._rows.items() if name != "step"}
+        if "norm" in self.quantities:
+            values["angle"] = (DIMENSIONS["norm"], self.total("angle").to_numpy())
+            values["layer_angle"] = (DIMENSIONS["layer_norm"], self.layers("angle").to_numpy())
         distances = xarray.Dataset(
-            {name: (DIMENSIONS[name], values) for name, values in self._rows.items() if name != "step"},
+            values,
             coords={
                 "step": self._steps.to_numpy(),
-                "parameter": [spec.name for spec in self._parameters],
+                "parameter": list(self._columns.layers),
                 "origin": self.origins[1:],
             },
             attrs={"run": self.name, "status": self.status},
         )
+        taken = distances.variables
         metrics = xarray.Dataset(
-            {name: ("step", column.to_numpy()) for name, column in self.metrics.items()},
+            {
+                f"metrics/{name}" if name in taken else name: ("step", column.to_numpy())
+                for name, column in self.metrics.items()
+            },
             coords={"step": self.metrics.index.to_numpy()},
         )
         return xarray.merge([distances, metrics], join="outer", combine_attrs="override")
@@ -196,9 +252,16 @@ class Run:
     @cached_property
     def _rows(self) -> dict[str, np.ndarray]:
         """The store's arrays over `step`: committed rows, then the journal's."""
-        columns = RowColumns(len(self._parameters), len(self.origins) - 1)
-        count, newest = self._facts["committed"]["step"], columns.split(self._tail.rows)
+        count, newest = self._facts["committed"]["step"], self._columns.split(self._tail.rows)
         return {name: np.concatenate([self._read(name, count), rest]) for name, rest in newest.items()}
+
+    def _known(self, quantity: str) -> str:
+        if quantity not in self.quantities:
+            raise StoreError(
+                f"{self.path}: no quantity {quantity!r}; this run holds: {', '.join(self.quantities)}"
+                " (the recorder's `quantities` say what is recorded; an angle needs the norm)"
+            )
+        return quantity
 
     def _measured_from(self, origin: int, start: str, further: str) -> np.ndarray:
         """The array `start` for w_0, the origin's slice of `further` otherwise."""
@@ -212,6 +275,15 @@ class Run:
     @property
     def _steps(self) -> pd.Index:
         return pd.Index(self._rows["step"], name="step")
+
+    @cached_property
+    def _columns(self) -> RowColumns:
+        return RowColumns.of(self._facts)
+
+    @property
+    def _measured(self) -> list[TensorSpec]:
+        measured = set(Groups.of(self._facts).parameters)
+        return [spec for spec in self._parameters if spec.name in measured]
 
     @property
     def _parameters(self) -> list[TensorSpec]:

@@ -1,7 +1,7 @@
 """Weights and buffers on their way to the store: device → pinned memory → file, off the training thread."""
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
@@ -25,9 +25,9 @@ def weight_specs(parameters: Mapping[str, Tensor]) -> list[TensorSpec]:
     return specs
 
 
-def signature(model: nn.Module) -> dict[str, Any]:
-    """Names, shapes and types of the trainable parameters, as `Run.signature` gives them back."""
-    specs = weight_specs(trainable(model))
+def signature(model: nn.Module, measured: Collection[str] | None = None) -> dict[str, Any]:
+    """Names, shapes and types of the measured parameters (default all), as `Run.signature` gives them back."""
+    specs = [spec for spec in weight_specs(trainable(model)) if measured is None or spec.name in measured]
     return {"parameters": [[spec.name, list(spec.shape), spec.dtype] for spec in specs]}
 
 

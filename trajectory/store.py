@@ -51,7 +51,7 @@ class Store:
         self.path = path
         self._claim = claim
         self._attributes = attributes
-        self._columns = RowColumns(len(attributes["parameters"]), len(attributes["origins"]))
+        self._columns = RowColumns.of(attributes)
         self._lock = threading.Lock()
         self._rows: list[np.ndarray] = []
         self._metrics: dict[int, dict[str, float]] = {}
@@ -94,7 +94,7 @@ class Store:
             _make_way(path, overwrite)
             store = cls(path, Claim(path), facts)
             store._journal = Journal(journal_path(path, 0))
-            store._publish(_Commit(), store._create_arrays(parameters, origins, weight_dtype, buffer_bytes))
+            store._publish(_Commit(), store._create_arrays(parameters, weight_dtype, buffer_bytes))
         except OSError as error:
             raise StoreError(
                 f"{path}: cannot write a run there ({error.strerror}); choose a folder that can be written"
@@ -168,11 +168,9 @@ class Store:
             self._journal.path.unlink()
         self._claim.close()
 
-    def _create_arrays(
-        self, parameters: Sequence[TensorSpec], origins: Sequence[int], weight_dtype: str, n_bytes: int
-    ) -> list[str]:
+    def _create_arrays(self, parameters: Sequence[TensorSpec], weight_dtype: str, n_bytes: int) -> list[str]:
         """Makes all arrays but the metrics'; returns the nodes made."""
-        names, n_weights = [spec.name for spec in parameters], sum(spec.size for spec in parameters)
+        names, origins, n_weights = self._columns.layers, self._columns.origins, sum(spec.size for spec in parameters)
         self._group = root = zarr.open_group(self.path, mode="a", zarr_format=3)
         parameter = root.create_array("parameter", shape=(len(names),), dtype=str, dimension_names=["parameter"])
         parameter[:] = np.array(names, dtype=object)

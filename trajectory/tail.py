@@ -37,7 +37,7 @@ def read(path: Path) -> tuple[Mapping[str, Any], Tail]:
     """
     for _ in range(10):
         facts = read_root(path)["attributes"]["ultraslow"]
-        columns = RowColumns(len(facts["parameters"]), len(facts["origins"]))
+        columns = RowColumns.of(facts)
         if facts["journal"] is None:
             return facts, Tail([], columns)
         try:

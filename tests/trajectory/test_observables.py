@@ -5,21 +5,25 @@ import torch
 from torch import nn
 
 from trajectory import RecordingError
-from trajectory.observables import Displacement, plain_name, trainable
+from trajectory.observables import Observables, plain_name, trainable
 
 
 def twin(parameters, origin):
     return torch.stack([(p.detach().double() - w.double()).norm() for p, w in zip(parameters, origin, strict=True)])
 
 
-def moved(displacement, parameters, scale=0.1):
+def moved(observables, parameters, scale=0.1):
     origin = [p.detach().clone() for p in parameters]
     with torch.no_grad():
         for p in parameters:
             p.add_(torch.randn_like(p) * scale)
-    out = torch.full((len(parameters),), torch.nan, dtype=torch.float64)
-    displacement.write(out)
-    return out, twin(parameters, origin)
+    return distances(observables, parameters), twin(parameters, origin)
+
+
+def distances(observables, parameters):
+    out = torch.full((observables.measurements, len(parameters)), torch.nan, dtype=torch.float64)
+    observables.write(out)
+    return out[0].sqrt()
 
 
 SHAPES = {
@@ -39,7 +43,7 @@ SHAPES = {
 def test_one_tensor_equals_its_float64_twin(name):
     torch.manual_seed(0)
     parameters = [SHAPES[name].clone()]
-    out, expected = moved(Displacement(parameters), parameters)
+    out, expected = moved(Observables(parameters), parameters)
     # float32 sums over 1e5 elements: a relative error of a few 1e-7
     torch.testing.assert_close(out, expected, rtol=2e-6, atol=0)
 
@@ -47,7 +51,7 @@ def test_one_tensor_equals_its_float64_twin(name):
 def test_a_mixed_list_equals_its_float64_twin():
     torch.manual_seed(1)
     parameters = [tensor.clone() for tensor in SHAPES.values()]
-    out, expected = moved(Displacement(parameters), parameters)
+    out, expected = moved(Observables(parameters), parameters)
     torch.testing.assert_close(out, expected, rtol=2e-6, atol=0)
 
 
@@ -55,28 +59,24 @@ def test_a_mixed_list_equals_its_float64_twin():
 def test_a_tensor_with_gaps_in_memory_is_measured_too(other):
     torch.manual_seed(2)
     parameters = [torch.zeros(10, 10)[:, ::2], other.clone()]
-    out, expected = moved(Displacement(parameters), parameters)
+    out, expected = moved(Observables(parameters), parameters)
     torch.testing.assert_close(out, expected, rtol=2e-6, atol=0)
 
 
 def test_a_tiny_move_of_large_weights_is_not_rounded_away():
     """In bfloat16 arithmetic the differences of these weights would keep 8 bits; in float32 they are exact."""
     parameters = [torch.full((1000,), 256.0, dtype=torch.bfloat16)]
-    displacement = Displacement(parameters)
+    observables = Observables(parameters)
     parameters[0][::2] = 258.0
-    out = torch.zeros(1, dtype=torch.float64)
-    displacement.write(out)
-    assert out.item() == pytest.approx(2 * 500**0.5, rel=1e-6)
+    assert distances(observables, parameters).item() == pytest.approx(2 * 500**0.5, rel=1e-6)
 
 
 def test_replaced_storage_is_noticed():
     weight = nn.Parameter(torch.zeros(5))
-    displacement = Displacement([weight])
-    out = torch.zeros(1, dtype=torch.float64)
-    displacement.write(out)
+    observables = Observables([weight])
+    assert distances(observables, [weight]).item() == 0
     weight.data = torch.full((5,), 2.0)
-    displacement.write(out)
-    assert out.item() == pytest.approx(2 * 5**0.5)
+    assert distances(observables, [weight]).item() == pytest.approx(2 * 5**0.5)
 
 
 def test_what_is_trainable():

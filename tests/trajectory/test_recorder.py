@@ -31,15 +31,23 @@ def train(model, optimizer, updates, recorder=None):
             recorder.log(loss=loss)
 
 
+OPTIONS = {
+    "plain": {},
+    "every quantity": {"quantities": ["distance", "norm", "update_norm", "grad_norm"], "group_by": "module"},
+    "origins": {"origins": [3, 60], "include": "0.*"},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 @pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.AdamW])
-def test_a_recorded_run_is_bit_identical_to_an_unrecorded_one(tmp_path, make):
+def test_a_recorded_run_is_bit_identical_to_an_unrecorded_one(tmp_path, make, options):
     plain = network()
     train(plain, make(plain.parameters(), lr=0.1), 150)
     state = torch.get_rng_state()
 
     recorded = network()
     optimizer = make(recorded.parameters(), lr=0.1)
-    with Recorder(tmp_path / "run.zarr", recorded, optimizer, snapshots=Every(20)) as recorder:
+    with Recorder(tmp_path / "run.zarr", recorded, optimizer, snapshots=Every(20), **options) as recorder:
         train(recorded, optimizer, 150, recorder)
 
     assert all(

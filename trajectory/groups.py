@@ -1,0 +1,97 @@
+"""Which parameters are measured, and under which names their measurements are filed.
+
+A group's norm is that of its parameters flattened one after the other: ‖w_g‖² = Σ_{i ∈ g} ‖w_i‖².
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any, Literal
+
+import numpy as np
+
+from trajectory.errors import RecordingError
+
+GroupBy = Literal["parameter", "module"] | Callable[[str], str]
+ROOT_MODULE = "(root)"  # the group of parameters that the model itself holds: its own name is empty
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Disjoint groups of parameters, in order of their first one."""
+
+    names: tuple[str, ...]
+    members: tuple[tuple[str, ...], ...]  # parameters' names
+
+    @property
+    def parameters(self) -> list[str]:
+        """The parameters in a group, group after group."""
+        return [name for members in self.members for name in members]
+
+    def sum(self, values: np.ndarray, parameters: Sequence[str]) -> np.ndarray:
+        """Sums over each group: (..., parameter) → (..., group); parameters names the last axis."""
+        if self.members == tuple((name,) for name in parameters):
+            return values
+        at = {name: i for i, name in enumerate(parameters)}
+        return np.stack([values[..., [at[name] for name in members]].sum(axis=-1) for members in self.members], -1)
+
+    def to_json(self) -> list[Any]:
+        """The entry in the root's attributes."""
+        return [[name, list(members)] for name, members in zip(self.names, self.members, strict=True)]
+
+    @staticmethod
+    def of(facts: Mapping[str, Any]) -> "Groups":
+        """The groups that a root's attributes tell of; one a parameter in stores that tell of none."""
+        entries = facts.get("layers") or [[name, [name]] for name, *_ in facts["parameters"]]
+        return Groups(tuple(name for name, _ in entries), tuple(tuple(members) for _, members in entries))
+
+
+def group(
+    parameters: Iterable[str],
+    by: GroupBy = "parameter",
+    include: str | Iterable[str] | None = None,
+    exclude: str | Iterable[str] = (),
+) -> Groups:
+    """Sorts parameters' names into groups.
+
+    by: "parameter", each alone; "module", those of one module together, under its name; or a function from a
+        parameter's name to its group's.
+    include, exclude: patterns as a shell's (`*`, `?`, `[...]`; `*` spans dots). Names that match one of include
+        (default all) and none of exclude are measured.
+    Raises RecordingError for a pattern that matches no parameter, and if nothing is left.
+    """
+    names = list(parameters)
+    wanted, unwanted = _patterns(include), _patterns(exclude)
+    for pattern in [*wanted, *unwanted]:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise RecordingError(
+                f"pattern {pattern!r} matches no trainable parameter; expected one of names such as {names[0]!r}"
+            )
+    kept = [name for name in names if (include is None or _matches(name, wanted)) and not _matches(name, unwanted)]
+    if not kept:
+        raise RecordingError(f"include={include!r}, exclude={exclude!r} leave no parameter to measure; widen them")
+    groups: dict[str, list[str]] = {}
+    for name in kept:
+        groups.setdefault(_label(name, by), []).append(name)
+    return Groups(tuple(groups), tuple(map(tuple, groups.values())))
+
+
+def _patterns(patterns: str | Iterable[str] | None) -> list[str]:
+    return [patterns] if isinstance(patterns, str) else list(patterns or ())
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _label(name: str, by: GroupBy) -> str:
+    if by == "parameter":
+        return name
+    if by == "module":
+        return name.rpartition(".")[0] or ROOT_MODULE
+    if not callable(by):
+        raise RecordingError(f"group_by={by!r}; expected 'parameter', 'module' or a function of a parameter's name")
+    label = by(name)
+    if not isinstance(label, str):
+        raise RecordingError(f"group_by({name!r}) gave {label!r}; expected the name of its group")
+    return label
