@@ -53,9 +53,14 @@ Curves: TypeAlias = Curve | Run | str | Path | tuple[Any, Any] | pd.Series | Seq
 def curves(data: Curves, *, origin: int = 0) -> list[Curve]:
     """Read curves from a Run, a run's path, (t, d), a pandas Series, an xarray DataArray, or a list of those.
 
-    origin: count t from this update, d being the displacement ‖w_t − w_origin‖. For a run it is what was
-    recorded from there, or read from its snapshots; arrays are taken to hold it already, with t still
-    counted from w_0. Raises CurveError.
+    origin: the update t_w that d is measured from, ‖w_{t_w + t} − w_{t_w}‖; **t counts from t_w**, in what is
+    returned and in every window, start and warning made of it. A walk's laws speak of the time since it was at
+    distance zero, and from t_w that is t; counted from w_0 the curve would start with a jump at log t_w. A walk that
+    ages depends on t_w too: compare several origins. To count from w_0 all the same, give
+    `run.displacement(t_w)`, which holds those t, as a Series of its own.
+
+    A run's displacement is what was recorded from t_w, or is read from its snapshots; of arrays, d is taken to be
+    measured from t_w already, and t to count from w_0. Raises CurveError, also for a `Curve` measured from elsewhere.
     """
     if isinstance(data, tuple) and len(data) == 2 and not any(_stands_alone(part) for part in data):
         return [_from_arrays(*data, name="curve", origin=origin)]
@@ -77,7 +82,14 @@ def _renamed(curve: Curve, number: int) -> Curve:
 
 def _single(data: Any, origin: int) -> Curve:
     if isinstance(data, Curve):
-        return data
+        if origin in (0, data.origin):
+            return data
+        if data.run is not None and data.origin == 0:
+            return _from_run(data.run, origin)
+        raise CurveError(
+            f"{data.name}: a curve measured from update {data.origin} holds no distances from update {origin}; "
+            "give the run, or a curve measured from there"
+        )
     if isinstance(data, str | Path):
         return _from_run(Run(data), origin)
     if isinstance(data, Run):

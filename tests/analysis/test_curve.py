@@ -40,6 +40,9 @@ def test_the_origin_is_left_out_and_t_counts_from_it():
     assert curve.t[0] == 1.0
     assert curve.d[0] == 10.0
     assert curve.origin == 9
+    assert curves(curve, origin=9) == [curve]
+    with pytest.raises(CurveError, match="measured from update 9 holds no distances from update 3"):
+        curves(curve, origin=3)
 
 
 @pytest.mark.parametrize(

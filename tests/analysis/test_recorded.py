@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import compare, curves, fit
+from analysis import compare, curves, fit, scan
 from analysis.errors import CurveError, WindowError
 from trajectory import LogSpaced, Recorder, Run
 
@@ -68,6 +68,26 @@ def test_displacement_from_a_recorded_origin_is_read_as_it_was_recorded(runs):
     assert np.array_equal(curve.t, runs[0].displacement(ORIGIN).index - ORIGIN)
     assert np.array_equal(curve.d, runs[0].displacement(ORIGIN))
     assert curve.drops == (DROP - ORIGIN,)
+    (again,) = curves(curves(runs[0]), origin=ORIGIN)
+    assert np.array_equal(again.d, curve.d)
+
+
+def test_from_an_origin_t_counts_from_it_in_every_answer(runs):
+    found = fit(runs, origin=ORIGIN, t_min=10)
+    assert found.origin == ORIGIN
+    assert found.window == (10.0, DROP - ORIGIN)
+    assert scan(runs, origin=ORIGIN).t_max.unique().tolist() == [DROP - ORIGIN]
+    assert compare(runs, origin=ORIGIN, t_min=10).window == found.window
+    since_start = fit([run.displacement(ORIGIN) for run in runs], t_min=ORIGIN + 10, t_max=DROP)
+    assert since_start.window == (ORIGIN + 10, DROP)  # a Series keeps the t it comes with
+
+
+def test_each_parameter_from_an_origin(runs):
+    table = fit(runs, per="layer", origin=ORIGIN, t_min=10)
+    displaced = [run.layers("distance", origin=ORIGIN)["0.weight"] for run in runs]
+    alone = fit(displaced, origin=ORIGIN, t_min=10, t_max=DROP - ORIGIN)
+    row = table.loc["0.weight"]
+    assert (row.alpha, row.low, row.high) == pytest.approx((alone.alpha, *alone.interval))
 
 
 def test_displacement_from_a_snapshot_is_the_norm_of_the_difference(runs):
