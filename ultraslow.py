@@ -37,6 +37,7 @@ MoreRuns = Annotated[tuple[Path, ...], Positional, arg(metavar="[RUN ...]")]
 Updates = Annotated[float | None, arg(metavar="T")]
 Origin = Annotated[int, arg(metavar="T")]
 File = Annotated[Path | None, arg(metavar="FILE")]
+Columns = Annotated[Literal[1, 2], arg(metavar="{1,2}")]
 
 
 def main() -> None:
@@ -214,6 +215,7 @@ def fit(
     level: float = 0.95,
     per_layer: bool = False,
     plot: File = None,
+    columns: Columns = 1,
     json: bool = False,
 ) -> None:
     """Fits ‖w_t − w_0‖ ~ (log t)^(2/α): α, its interval, and what to be wary of.
@@ -227,10 +229,11 @@ def fit(
         runs: further seeds.
         t_min: first update used; default: the earliest start at which the law holds.
         t_max: last update used; default: the first learning-rate drop.
-        origin: measure from this update; t counts from it.
+        origin: measure from this update; every t then counts from it.
         level: the interval's level.
         per_layer: one α for each parameter.
         plot: also draw data, fit and residuals to this file (.png, .pdf, .svg).
+        columns: the figure's width in columns of a two-column journal.
         json: print one JSON document instead of a table.
     """
     from analysis import fit as fit_runs
@@ -244,7 +247,7 @@ def fit(
     if plot is not None:
         from analysis import figures
 
-        figures.save(figures.fit(result), plot)
+        figures.save(figures.fit(result, columns=columns), plot)
     _print_json(result.to_dict()) if json else print(result)
 
 
@@ -258,6 +261,7 @@ def scan(
     origin: Origin = 0,
     level: float = 0.95,
     plot: File = None,
+    columns: Columns = 1,
     json: bool = False,
 ) -> None:
     """Shows α, its interval and the goodness of fit for every start of the window.
@@ -269,9 +273,10 @@ def scan(
         runs: further seeds.
         t_min: first start tried.
         t_max: last update used; default: the first learning-rate drop.
-        origin: measure from this update; t counts from it.
+        origin: measure from this update; every t then counts from it.
         level: the interval's level.
         plot: also draw the scan to this file (.png, .pdf, .svg).
+        columns: the figure's width in columns of a two-column journal.
         json: print one JSON document instead of a table.
     """
     from analysis import scan as scan_runs
@@ -280,7 +285,7 @@ def scan(
     if plot is not None:
         from analysis import figures
 
-        figures.save(figures.scan(frame), plot)
+        figures.save(figures.scan(frame, columns=columns), plot)
     _print_json(_records(frame)) if json else print(frame.to_string(index=False, float_format="{:.4g}".format))
 
 
@@ -293,24 +298,32 @@ def compare(
     t_max: Updates = None,
     origin: Origin = 0,
     laws: Annotated[tuple[str, ...], arg(metavar="LAW [LAW ...]")] = (),
+    plot: File = None,
+    columns: Columns = 1,
     json: bool = False,
 ) -> None:
     """Compares the ultra-slow law with its rivals on one window, under the same correlated noise.
 
-    $ ultraslow compare runs/sb-0.zarr runs/sb-1.zarr runs/sb-2.zarr
+    $ ultraslow compare runs/sb-0.zarr runs/sb-1.zarr runs/sb-2.zarr --plot laws.pdf
 
     Args:
         run: a run's store.
         runs: further seeds.
         t_min: first update used; default: the window of `fit`.
         t_max: last update used; default: the first learning-rate drop.
-        origin: measure from this update; t counts from it.
+        origin: measure from this update; every t then counts from it.
         laws: laws to compare; default all.
+        plot: also draw data, laws and residuals to this file (.png, .pdf, .svg).
+        columns: the figure's width in columns of a two-column journal.
         json: print one JSON document instead of a table.
     """
     from analysis import compare as compare_laws
 
     result = compare_laws([run, *runs], laws or None, t_min=t_min, t_max=t_max, origin=origin)
+    if plot is not None:
+        from analysis import figures
+
+        figures.save(figures.compare(result, columns=columns), plot)
     _print_json(result.to_dict()) if json else print(result)
 
 
@@ -358,7 +371,7 @@ def plot(
     *,
     out: Annotated[Path, arg(metavar="FILE")],
 ) -> None:
-    """Draws a figure of runs: distance, distance-linear, distance-log, error, error-updates, error-epochs.
+    """Draws a figure of runs: distance[-linear|-log], error[-updates|-epochs], fit, scan, compare, match.
 
     $ ultraslow plot distance runs/sb.zarr runs/lb.zarr --out distance.pdf
 

@@ -15,7 +15,7 @@ from the best, and are said to be so.
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -32,6 +32,9 @@ from analysis.laws import LAWS, Array, Branch, Law
 from analysis.noise import whitener
 from analysis.projection import centred
 from analysis.window import ACCEPTED, choose, windows
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SEPARABLE = 6.0
 _TRAINED = 2 / 3  # of the window in log t; the rest is predicted
@@ -72,13 +75,15 @@ class Comparison:
     """Laws compared on one window, the best first.
 
     fits: one per law; verdict: a plain sentence; warnings: more of them; window, n, noise: what was compared;
-    memory: weight-decay memory time in updates, if the runs' settings give it; u (bin,), z (curve, bin).
+    origin: t counts from this update; memory: weight-decay memory time in updates, if the runs' settings give it;
+    u (bin,), z (curve, bin).
     """
 
     fits: tuple[LawFit, ...]
     verdict: str
     warnings: tuple[str, ...]
     window: tuple[float, float]
+    origin: int
     n: int
     noise: str
     memory: float | None
@@ -94,6 +99,11 @@ class Comparison:
     def not_separable(self) -> tuple[str, ...]:
         """The names of the laws that are neither the best nor ruled out."""
         return tuple(fit.law.name for fit in self.fits[1:] if not fit.ruled_out)
+
+    @property
+    def held_out_from(self) -> float:
+        """The t at which the last third of the window in log t begins: what `LawFit.held_out` predicts."""
+        return math.exp(self.u[0] + _TRAINED * (self.u[-1] - self.u[0]))
 
     @property
     def residuals(self) -> pd.DataFrame:
@@ -121,6 +131,7 @@ class Comparison:
                 "not_separable": list(self.not_separable),
                 "verdict": self.verdict,
                 "window": list(self.window),
+                "origin": self.origin,
                 "n": self.n,
                 "noise": self.noise,
                 "memory": self.memory,
@@ -145,11 +156,17 @@ class Comparison:
         table = frame.to_string(
             index=False, columns=columns, formatters={key: form.format for key, form in style.items()}
         )
-        head = (
-            f"t = {self.window[0]:g} .. {self.window[1]:g}, {len(self.u)} log bins, n = {self.n}, {self.noise} noise"
-        )
+        since = f" after update {self.origin}" if self.origin else ""
+        window = f"t = {self.window[0]:g} .. {self.window[1]:g}{since}"
+        head = f"{window}, {len(self.u)} log bins, n = {self.n}, {self.noise} noise"
         memory = [] if self.memory is None else [f"weight-decay memory (1-mu)/(lr wd) = {self.memory:.3g} updates"]
         return "\n".join([head, table, *memory, self.verdict, *(f"! {sentence}" for sentence in self.warnings)])
+
+    def plot(self) -> "Figure":
+        """Data, laws and residuals, drawn by `analysis.figures.compare`."""
+        from analysis import figures
+
+        return figures.compare(self)
 
 
 def compare(
@@ -177,7 +194,9 @@ def compare(
     fits = _judged(_ranked([_fit_law(law, bins, noise) for law in defined]), bins)
     memory = shortest_memory(group)
     warnings = _provisional(len(group)) + _saturated(fits, memory) + notes
-    return Comparison(fits, _verdict(fits), warnings, bins.window, len(group), noise, memory, bins.u, bins.z)
+    return Comparison(
+        fits, _verdict(fits), warnings, bins.window, group[0].origin, len(group), noise, memory, bins.u, bins.z
+    )
 
 
 def _window(group: Sequence[Curve], t_min: float | None, t_max: float | None) -> tuple[Bins, tuple[str, ...]]:

@@ -10,31 +10,38 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
+from analysis.compare import compare as compare_laws
 from analysis.curve import Curve, Curves, curves
 from analysis.errors import FigureError
-from analysis.fit import Fit
 from analysis.fit import fit as fit_law
+from analysis.law_figures import compare, distance_label, fit, scan, updates
 from analysis.laws import Array
 from analysis.match import Status
 from analysis.reference import scaled
 from analysis.replay import Matching
 from analysis.replay import match as replay
-from analysis.style import COLOURS, DOUBLE, INK, SINGLE, PaperFigure, save, style
+from analysis.style import (
+    COLOURS,
+    DOUBLE,
+    DROP,
+    INK,
+    SINGLE,
+    TRIANGLE,
+    PaperFigure,
+    legend,
+    plain_log_ticks,
+    save,
+    style,
+    t_axis,
+)
 
-__all__ = ["FIGURES", "distance", "draw", "error", "fit", "match", "save", "scan"]
+__all__ = ["FIGURES", "compare", "distance", "draw", "error", "fit", "match", "save", "scan"]
 
-_UPDATES = "weight updates $t$"
-_DISTANCE = r"distance $\Vert w_t - w_0\Vert$"
-_DROP = "learning-rate drop"
+_UPDATES = updates()
+_DISTANCE = distance_label()
 _DASHES = ("-", "--", ":")
-_LETTER = 0.058  # inches that a letter of the legend takes, on average
-_LINE = 0.14  # inches that a line of it takes
-_TRIANGLE: dict[str, Any] = {"marker": "v", "linestyle": "none", "markeredgecolor": "white", "markeredgewidth": 0.4}
 
 
 def distance(runs: Curves, *, log_t: bool | None = None) -> PaperFigure:
@@ -53,8 +60,8 @@ def distance(runs: Curves, *, log_t: bool | None = None) -> PaperFigure:
                     _mark_drops(ax, curve, look["color"])
             ax.set(xlabel=_UPDATES, ylabel=_DISTANCE)
             ax.set_ylim(bottom=0)
-            _t_axis(ax, logarithmic)
-        _legend(figure)
+            t_axis(ax, logarithmic)
+        legend(figure)
     return figure
 
 
@@ -72,58 +79,9 @@ def error(runs: Curves, *, against: Literal["updates", "epochs"] | None = None) 
                 for curve in seeds:
                     ax.plot(*_validation_error(curve, unit), **look)
             ax.set(xlabel=_UPDATES if unit == "updates" else "epochs", ylabel="validation error (%)")
-            _t_axis(ax, logarithmic=False)
+            t_axis(ax, logarithmic=False)
             _error_axis(ax)
-        _legend(figure)
-    return figure
-
-
-def fit(result: Fit, ax: Axes | None = None) -> Figure:
-    """Mean distance by log bin, of each seed, with the fitted law; below, the residuals in % of d.
-
-    ax: draw there instead, without the residuals.
-    """
-    with style():
-        if ax is not None:
-            _draw_law(ax, result)
-            ax.set(xlabel=_UPDATES)
-            return ax.figure.figure
-        figure = PaperFigure(SINGLE, 3.2)
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
-        _draw_law(above, result)
-        for seed in result.residuals:
-            below.plot(np.exp(result.u), 100 * np.expm1(seed), "o-", color=COLOURS[0], linewidth=0.5, markersize=2)
-        below.axhline(0, color=INK, linewidth=0.6)
-        below.set(xlabel=_UPDATES, ylabel="residual (%)")
-        figure.align_ylabels()
-    return figure
-
-
-def scan(result: Fit | pd.DataFrame) -> PaperFigure:
-    """α with its interval against the start of the fit; below, the goodness of fit there (p-value).
-
-    result: a Fit, whose own start is drawn filled, or the DataFrame of `analysis.scan`.
-    """
-    frame = result.scan if isinstance(result, Fit) else result
-    frame = frame[frame["alpha"].notna()]
-    with style():
-        figure = PaperFigure(SINGLE, 3.2)
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-        reach = [frame["alpha"] - frame["low"], frame["high"] - frame["alpha"]]
-        open_circles: dict[str, Any] = {"color": COLOURS[0], "markerfacecolor": "white"}
-        above.errorbar(frame["t_min"], frame["alpha"], reach, fmt="o", elinewidth=0.8, **open_circles)
-        below.plot(frame["t_min"], frame["goodness"], "o", **open_circles)
-        if isinstance(result, Fit):
-            chosen = frame[np.isclose(frame["t_min"], result.window[0])]
-            above.plot(chosen["t_min"], chosen["alpha"], "o", color=COLOURS[0], zorder=3, label="start chosen")
-            below.plot(chosen["t_min"], chosen["goodness"], "o", color=COLOURS[0], zorder=3)
-            _legend(figure)
-        above.axhline(0, color=INK, linewidth=0.6)
-        above.set(ylabel=r"$\alpha$", ylim=_alpha_range(frame))
-        below.axhline(0.05, color=INK, linewidth=0.6, linestyle=":")
-        below.set(xlabel=r"start of the fit $t_\mathrm{min}$ (updates)", ylabel="goodness $p$", ylim=(-0.06, 1.06))
-        _t_axis(below, logarithmic=True)
-        figure.align_ylabels()
+        legend(figure)
     return figure
 
 
@@ -147,9 +105,9 @@ def match(found: Matching, reference: Curves, run: Curves) -> PaperFigure:
             if one.interval is not None:
                 ax.plot(one.interval, [one.target] * 2, color=COLOURS[2], linewidth=2.5, solid_capstyle="butt")
         ax.set(xlabel=_UPDATES, ylabel=_DISTANCE + unit)
-        _t_axis(ax, logarithmic=True)
+        t_axis(ax, logarithmic=True)
         _zoom(ax, found.reference.drop_steps[0] / 10)
-        _legend(figure)
+        legend(figure)
     return figure
 
 
@@ -169,6 +127,7 @@ FIGURES: Mapping[str, Callable[[Curves], Figure]] = {
     "error-epochs": partial(error, against="epochs"),
     "fit": lambda runs: fit(fit_law(runs)),
     "scan": lambda runs: scan(fit_law(runs)),
+    "compare": lambda runs: compare(compare_laws(runs)),
     "match": _match_first_with_second,
 }
 
@@ -209,7 +168,7 @@ def _mark_drops(ax: Axes, curve: Curve, colour: str) -> None:
     inside = [t for t in curve.drops if curve.t[0] <= t <= curve.t[-1]]
     height = np.interp(inside, curve.t, curve.d)
     if inside:
-        ax.plot(inside, height, color=colour, label=_DROP, **_TRIANGLE)
+        ax.plot(inside, height, color=colour, label=DROP, **TRIANGLE)
 
 
 def _validation_error(curve: Curve, unit: str) -> tuple[Array, Array]:
@@ -223,53 +182,14 @@ def _validation_error(curve: Curve, unit: str) -> tuple[Array, Array]:
     return x.to_numpy(float), 100 * rows["validation_error"].to_numpy(float)
 
 
-def _draw_law(ax: Axes, result: Fit) -> None:
-    for k, seed in enumerate(result.z):
-        name = "log bins" if result.n == 1 else f"log bins, {result.n} seeds"
-        points: dict[str, Any] = {"color": COLOURS[0], "markerfacecolor": "none", "markeredgewidth": 0.7}
-        ax.plot(np.exp(result.u), np.exp(seed), "o", label=name if k == 0 else None, **points)
-    t = np.geomspace(*result.window, 200)
-    low, high = result.interval
-    law = rf"$\alpha$ = {result.alpha:.2f} [{low:.2f}, {high:.2f}]" + " (provisional)" * result.provisional
-    ax.plot(t, result.predict(t), color=COLOURS[1], label=law)
-    ax.set(ylabel=_DISTANCE)
-    _t_axis(ax, logarithmic=True)
-    ax.legend()
-
-
-def _alpha_range(frame: pd.DataFrame) -> tuple[float, float]:
-    """All estimates, and the narrower half of the intervals whole; wider ones leave the axes."""
-    width = frame["high"] - frame["low"]
-    narrow = frame[width <= width.median()]
-    low = min(frame["alpha"].min(), narrow["low"].min(), 0)
-    high = max(frame["alpha"].max(), narrow["high"].max(), 0)
-    margin = 0.08 * (high - low)
-    return low - margin, high + margin
-
-
-def _t_axis(ax: Axes, logarithmic: bool) -> None:
-    if logarithmic:
-        ax.set_xscale("log")
-    else:
-        ax.set_xlim(left=0)
-        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
-
-
 def _error_axis(ax: Axes) -> None:
     """Logarithmic, with plain numbers, where the errors span more than a decade; otherwise from 0."""
     values = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines])
     if values.min() > 0 and values.max() > 10 * values.min():
         ax.set_yscale("log")
-        _plain_log_ticks(ax.yaxis)
+        plain_log_ticks(ax.yaxis)
     else:
         ax.set_ylim(bottom=0)
-
-
-def _plain_log_ticks(axis: Axis) -> None:
-    """1, 2, 5, 10, ... in plain numbers: for a logarithmic axis of few decades."""
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.set_minor_formatter(NullFormatter())
 
 
 def _zoom(ax: Axes, left: float) -> None:
@@ -278,20 +198,5 @@ def _zoom(ax: Axes, left: float) -> None:
     low = min((y.min() for y in shown if y.size), default=0.0)
     ax.set_xlim(left=left)
     if ax.get_xlim()[1] < 100 * left:
-        _plain_log_ticks(ax.xaxis)
+        plain_log_ticks(ax.xaxis)
     ax.set_ylim(bottom=0.95 * low)
-
-
-def _legend(figure: Figure) -> None:
-    """One legend above all axes: each label once, and the triangle if a drop is drawn."""
-    handles: dict[str, Any] = {}
-    for ax in figure.axes:
-        handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    if _DROP in handles:
-        del handles[_DROP]
-        handles[_DROP] = Line2D([], [], color="grey", **_TRIANGLE)
-    widths = [_LETTER * len(label) + 0.45 for label in handles]
-    width = figure.get_figwidth()
-    columns = len(handles) if sum(widths) < width else max(1, int(width / max(widths)))
-    figure.set_figheight(figure.get_figheight() + _LINE * (-(-len(handles) // columns) - 1))
-    figure.legend(handles.values(), handles, loc="outside upper center", ncols=columns)

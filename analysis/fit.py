@@ -13,7 +13,7 @@ from analysis.caveats import caveats
 from analysis.curve import Curve, Curves, curves
 from analysis.errors import AnalysisError, LawError, OffsetError, SeedError
 from analysis.estimate import SeedEstimate, estimate
-from analysis.laws import Array, growth, log_amplitude, log_t0
+from analysis.laws import LAWS, Array, growth, log_amplitude, log_t0
 from analysis.layers import fit_layers
 from analysis.posterior import LEVELS
 from analysis.window import choose, table, windows
@@ -257,15 +257,18 @@ def fit(
     data: a Run or its path, (t, d), a pandas Series, an xarray DataArray, or a list of those (seeds).
     t_min, t_max: first and last update used; by default the constant-learning-rate phase, from the earliest
     start at which the law holds. level: of the interval. per: "layer" gives a DataFrame of α by layer.
-    origin: t counts from this update and d is the displacement from its weights. offset: subtracted from d.
+    law: "ultraslow". The others hold α or have none: `compare` fits them, with their parameters and goodness, on the
+    same window. origin: d is the displacement from this update's weights, and t counts from it, in t_min and t_max
+    too (`curves` says why). offset: a number subtracted from d; it cannot be fitted beside t₀, since at α = 2 the
+    two are one parameter, A log(t/t₀) + c.
 
     Returns a `Fit`, or the DataFrame. Raises CurveError, DistanceError, WindowError, ShortCurveError,
     GrowthError, SeedError, OffsetError, LawError.
     """
     if law != "ultraslow":
-        raise LawError(
-            f"law = {law!r}: fit estimates α of 'ultraslow'; to fit other laws use compare(data, [{law!r}])"
-        )
+        rivals = [name for name in LAWS if name != "ultraslow"]
+        instead = f"use compare(data, [{law!r}])" if law in rivals else f"compare fits {', '.join(rivals)}"
+        raise LawError(f"law = {law!r}: fit estimates α, which 'ultraslow' alone leaves free; {instead}")
     if not 0 < level < 1:
         raise AnalysisError(f"level = {level:g}: expected a probability between 0 and 1, such as 0.95")
     group = [_shifted(curve, offset) for curve in curves(data, origin=origin)]

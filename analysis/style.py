@@ -1,4 +1,4 @@
-"""One look for all figures: column widths, colours that colour-blind readers tell apart, embedded fonts."""
+"""One look for all figures: column widths, colours that colour-blind readers tell apart, fonts, axes, legend."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from analysis.errors import FigureError
 
@@ -17,6 +21,11 @@ SINGLE, DOUBLE = 3.4, 7.0  # inches: one and two columns of a two-column journal
 # Okabe & Ito 2008, "Color Universal Design", without its yellow, which is faint on white.
 INK = "#000000"
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK)
+
+DROP = "learning-rate drop"
+TRIANGLE: dict[str, Any] = {"marker": "v", "linestyle": "none", "markeredgecolor": "white", "markeredgewidth": 0.4}
+_LETTER = 0.058  # inches that a letter of the legend takes, on average
+_LINE = 0.14  # inches that a line of it takes
 
 _STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
@@ -79,6 +88,37 @@ class PaperFigure(Figure):
         picture = BytesIO()
         self.savefig(picture, format="png", dpi=150)
         return picture.getvalue()
+
+
+def t_axis(ax: Axes, logarithmic: bool) -> None:
+    """An axis of updates, from 0 if it is linear."""
+    if logarithmic:
+        ax.set_xscale("log")
+    else:
+        ax.set_xlim(left=0)
+        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+
+
+def plain_log_ticks(axis: Axis) -> None:
+    """1, 2, 5, 10, ... in plain numbers: for a logarithmic axis of few decades."""
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
+
+
+def legend(figure: Figure) -> None:
+    """One legend above all axes: each label once, and the triangle if a drop is drawn."""
+    handles: dict[str, Any] = {}
+    for ax in figure.axes:
+        handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
+    if DROP in handles:
+        del handles[DROP]
+        handles[DROP] = Line2D([], [], color="grey", **TRIANGLE)
+    widths = [_LETTER * len(label) + 0.45 for label in handles]
+    width = figure.get_figwidth()
+    columns = len(handles) if sum(widths) < width else max(1, int(width / max(widths)))
+    figure.set_figheight(figure.get_figheight() + _LINE * (-(-len(handles) // columns) - 1))
+    figure.legend(handles.values(), handles, loc="outside upper center", ncols=columns)
 
 
 def save(figure: Figure, path: str | Path, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:

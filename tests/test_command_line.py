@@ -166,9 +166,11 @@ def test_scan(runs, tmp_path):
     assert run("scan", *seeds).stdout.split()[0] == "t_min"
 
 
-def test_compare(runs):
+def test_compare(runs, tmp_path):
     seeds = [runs / f"sb-{k}.zarr" for k in range(3)]
-    found = json.loads(run("compare", *seeds, "--t-min", 20, "--json").stdout)
+    drawn = tmp_path / "laws.svg"
+    found = json.loads(run("compare", *seeds, "--t-min", 20, "--plot", drawn, "--columns", 2, "--json").stdout)
+    assert "<svg" in drawn.read_text()
     # d = (log (t + 1))^2 is close to the ultra-slow law with α = 1, and far from a power law
     assert found["best"] == "ultraslow"
     assert "power law" not in {found["best"], *found["not_separable"]}

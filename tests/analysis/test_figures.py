@@ -10,7 +10,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from analysis import figures, fit
+from analysis import compare, figures, fit
 from analysis.errors import FigureError
 from analysis.replay import match
 from analysis.style import COLOURS
@@ -108,12 +108,16 @@ def test_error_axis_is_logarithmic_over_more_than_a_decade(tmp_path, lowest, sca
 def test_fit_shows_bins_law_and_residuals():
     result = fit([power(seed) for seed in range(3)], t_min=10)
     above, below = figures.fit(result).axes
-    bins = above.lines[:3]
-    for line, z, residual, drawn in zip(bins, result.z, result.residuals, below.lines, strict=False):
-        np.testing.assert_allclose(line.get_xdata(), np.exp(result.u))
-        np.testing.assert_allclose(line.get_ydata(), np.exp(z))
+    bins, law = above.lines
+    np.testing.assert_allclose(bins.get_xdata(), np.exp(result.u))
+    np.testing.assert_allclose(bins.get_ydata(), np.exp(result.z.mean(axis=0)))
+    (band,) = above.collections
+    edge = band.get_paths()[0].vertices
+    assert {tuple(point) for point in np.column_stack([np.exp(result.u), np.exp(result.z.min(axis=0))])} <= set(
+        map(tuple, edge)
+    )
+    for residual, drawn in zip(result.residuals, below.lines, strict=False):
         np.testing.assert_allclose(drawn.get_ydata(), 100 * np.expm1(residual))
-    law = above.lines[3]
     np.testing.assert_allclose(law.get_ydata(), result.predict(law.get_xdata()))
     assert f"{result.alpha:.2f}" in law.get_label()
     assert below.get_ylabel() == "residual (%)"
@@ -126,12 +130,41 @@ def test_fit_draws_on_given_axes():
     assert ax.lines
 
 
+def test_compare_shows_every_law_its_residual_and_the_held_out_third():
+    result = compare([power(seed) for seed in range(3)], t_min=10)
+    above, below = figures.compare(result).axes
+    for law in result.fits:
+        (curve,), (left,) = data(above, law.law.name), data(below, law.law.name)
+        np.testing.assert_allclose(curve.get_ydata(), np.exp(law.curve))
+        np.testing.assert_allclose(left.get_ydata(), 100 * np.expm1(result.residuals[law.law.name]))
+        assert curve.get_linestyle() == ("--" if law.ruled_out else "-")
+    (third,) = above.patches
+    assert third.get_x() == pytest.approx(result.held_out_from)
+    assert np.log(result.held_out_from) == pytest.approx(result.u[0] + 2 / 3 * np.ptp(result.u))
+    _, high = below.get_ylim()
+    assert all(np.all(np.abs(result.residuals[name]) < high / 100) for name in [result.best, *result.not_separable])
+
+
+def test_figures_of_the_law_come_in_one_column_or_two():
+    result, laws = fit(power(0), t_min=10), compare(power(0), t_min=10)
+    for draw, what in ((figures.fit, result), (figures.scan, result), (figures.compare, laws)):
+        assert [draw(what, columns=columns).get_figwidth() for columns in (1, 2)] == [3.4, 7.0]
+
+
+def test_from_an_origin_the_axes_say_so():
+    found = fit((T, np.maximum(T - 500, 1.0) ** 0.5), origin=500, t_min=10)
+    above, below = figures.fit(found).axes
+    assert "w_{500+t} - w_{500}" in above.get_ylabel()
+    assert below.get_xlabel().endswith("after update 500")
+    assert "after update 500" in figures.scan(found).axes[1].get_xlabel()
+
+
 def test_scan_shows_every_start_and_fills_the_chosen_one():
     result = fit([power(seed) for seed in range(3)])
     above, below = figures.scan(result).axes
     np.testing.assert_array_equal(above.containers[0].lines[0].get_ydata(), result.scan["alpha"])
     np.testing.assert_array_equal(below.lines[0].get_ydata(), result.scan["goodness"])
-    (chosen,) = data(above, "start chosen")
+    (chosen,) = data(above, "start of the fit")
     assert chosen.get_xdata() == pytest.approx(result.window[0])
     assert below.get_xscale() == "log"
 
@@ -154,7 +187,7 @@ def test_match_shows_curves_target_and_crossing(tmp_path, runs):
     assert data(ax, "target")[0].get_ydata()[0] == found.reference.targets[0]
 
 
-@pytest.mark.parametrize("name", [name for name in figures.FIGURES if name not in ("fit", "scan")])
+@pytest.mark.parametrize("name", [name for name in figures.FIGURES if name not in ("fit", "scan", "compare")])
 def test_named_figures_are_drawn_and_written(runs, tmp_path, name):
     (file,) = figures.save(figures.draw(name, runs), tmp_path / f"{name}.svg")
     assert file.stat().st_size > 1000

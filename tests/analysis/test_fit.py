@@ -201,6 +201,13 @@ def test_what_cannot_be_answered_is_refused_by_name_in_one_line(data, options, e
     assert "\n" not in str(caught.value)
 
 
+def test_a_rival_law_is_sent_to_compare_and_an_unknown_one_is_told_the_names():
+    with pytest.raises(LawError, match=r"use compare\(data, \['saturation'\]\)"):
+        fit((np.exp(u), family(1)), law="saturation")
+    with pytest.raises(LawError, match="compare fits power law, pure log"):
+        fit((np.exp(u), family(1)), law="cubic")
+
+
 def test_a_known_offset_is_taken_off_first():
     d = family(1.0)
     assert fit((np.exp(u), d + 5), offset=5.0, t_min=10).alpha == pytest.approx(1.0, abs=1e-6)

@@ -1,0 +1,168 @@
+"""Figures of the law: a fit with its residuals, the scan over its start, and rival laws side by side.
+
+`analysis.figures` holds them with the others. columns: 1 or 2 of a two-column journal.
+"""
+
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.compare import Comparison, LawFit
+from analysis.fit import Fit
+from analysis.laws import LAWS, Array
+from analysis.style import COLOURS, DOUBLE, INK, SINGLE, PaperFigure, legend, style, t_axis
+
+Columns = Literal[1, 2]
+
+_BAND: dict[str, Any] = {"color": "#bbbbbb", "linewidth": 0}
+_POINTS: dict[str, Any] = {"color": INK, "markerfacecolor": "white", "markeredgewidth": 0.6, "markersize": 3.2}
+_WIDTHS = {1: SINGLE, 2: DOUBLE}
+
+
+def fit(result: Fit, ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
+    """Mean distance by log bin, the band of the seeds, and the fitted law; below, the residuals in % of d.
+
+    The band reaches from the lowest seed to the highest. ax: draw there instead, without the residuals.
+    """
+    with style():
+        if ax is not None:
+            _draw_law(ax, result)
+            ax.set(xlabel=updates(result.origin))
+            ax.legend()
+            return ax.figure.figure
+        figure = PaperFigure(_WIDTHS[columns], 3.2)
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        _draw_law(above, result)
+        for seed in result.residuals:
+            below.plot(np.exp(result.u), 100 * np.expm1(seed), color=COLOURS[0], linewidth=0.5)
+        mean = result.residuals.mean(axis=0)
+        below.plot(np.exp(result.u), 100 * np.expm1(mean), "o", **_POINTS)
+        below.axhline(0, color=COLOURS[1], linewidth=0.8)
+        below.set(xlabel=updates(result.origin), ylabel="residual (%)")
+        figure.align_ylabels()
+        legend(figure)
+    return figure
+
+
+def scan(result: Fit | pd.DataFrame, *, columns: Columns = 1) -> PaperFigure:
+    """α with its interval against the start of the fit; below, the goodness of fit there (p-value).
+
+    result: a Fit, whose own start is drawn filled over the band of its interval over the window's start, or the
+    DataFrame of `analysis.scan`.
+    """
+    frame = result.scan if isinstance(result, Fit) else result
+    frame = frame[frame["alpha"].notna()]
+    with style():
+        figure = PaperFigure(_WIDTHS[columns], 3.2)
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
+        reach = [frame["alpha"] - frame["low"], frame["high"] - frame["alpha"]]
+        open_circles: dict[str, Any] = {"color": COLOURS[0], "markerfacecolor": "white"}
+        above.errorbar(frame["t_min"], frame["alpha"], reach, fmt="o", elinewidth=0.8, **open_circles)
+        below.plot(frame["t_min"], frame["goodness"], "o", **open_circles)
+        if isinstance(result, Fit):
+            chosen = frame[np.isclose(frame["t_min"], result.window[0])]
+            above.plot(chosen["t_min"], chosen["alpha"], "o", color=COLOURS[0], zorder=3, label="start of the fit")
+            below.plot(chosen["t_min"], chosen["goodness"], "o", color=COLOURS[0], zorder=3)
+            legend(figure)
+        above.axhline(0, color=INK, linewidth=0.6)
+        above.set(ylabel=r"$\alpha$", ylim=_alpha_range(frame))
+        below.axhline(0.05, color=INK, linewidth=0.6, linestyle=":")
+        start = r"start of the fit $t_\mathrm{min}$ (updates" + _since(_origin(result)) + ")"
+        below.set(xlabel=start, ylabel="goodness $p$", ylim=(-0.06, 1.06))
+        t_axis(below, logarithmic=True)
+        figure.align_ylabels()
+    return figure
+
+
+def compare(result: Comparison, *, columns: Columns = 1) -> PaperFigure:
+    """Mean distance by log bin with every law's fit; below, what each law leaves, in % of d.
+
+    Laws that are ruled out are dashed. The grey band below is the spread of the seeds about their mean (one standard
+    deviation); the shaded third of the window is what each law had to predict in the hold-out test. The residuals of
+    laws that are ruled out may leave the axes, as their curves do above.
+    """
+    t = np.exp(result.u)
+    with style():
+        figure = PaperFigure(_WIDTHS[columns], 3.8)
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
+        for ax in (above, below):
+            ax.axvspan(result.held_out_from, t[-1], color="#eeeeee", linewidth=0, label="held-out third")
+        if result.n > 1:
+            spread = 100 * result.z.std(axis=0, ddof=1)
+            below.fill_between(t, -spread, spread, label=f"spread of {result.n} seeds", **_BAND)
+        above.plot(t, np.exp(result.z.mean(axis=0)), "o", label="mean of log bins", zorder=3, **_POINTS)
+        residuals = result.residuals
+        for law in result.fits:
+            above.plot(t, np.exp(law.curve), **_look(law))
+            below.plot(t, 100 * np.expm1(residuals[law.law.name]), **_look(law))
+        below.axhline(0, color=INK, linewidth=0.6)
+        highest = float(np.exp(result.z.mean(axis=0).max()))
+        above.set(ylabel=distance_label(result.origin), ylim=(0, 1.25 * highest))
+        below.set(xlabel=updates(result.origin), ylabel="residual (%)", ylim=_residual_range(result))
+        t_axis(above, logarithmic=True)
+        figure.align_ylabels()
+        legend(figure)
+    return figure
+
+
+def updates(origin: int = 0) -> str:
+    """The label of an axis of t."""
+    return "weight updates $t$" + _since(origin)
+
+
+def distance_label(origin: int = 0) -> str:
+    """The label of an axis of distances."""
+    if origin:
+        return rf"distance $\Vert w_{{{origin}+t}} - w_{{{origin}}}\Vert$"
+    return r"distance $\Vert w_t - w_0\Vert$"
+
+
+def _since(origin: int) -> str:
+    return f" after update {origin}" if origin else ""
+
+
+def _origin(result: Fit | pd.DataFrame) -> int:
+    return result.origin if isinstance(result, Fit) else 0
+
+
+def _draw_law(ax: Axes, result: Fit) -> None:
+    t = np.exp(result.u)
+    if result.n > 1:
+        low, high = np.exp(result.z.min(axis=0)), np.exp(result.z.max(axis=0))
+        ax.fill_between(t, low, high, label=f"{result.n} seeds, lowest to highest", **_BAND)
+    ax.plot(t, np.exp(result.z.mean(axis=0)), "o", label="mean of log bins", **_POINTS)
+    fine = np.geomspace(*result.window, 200)
+    low, high = result.interval
+    law = rf"$\alpha$ = {result.alpha:.2f} [{low:.2f}, {high:.2f}]" + " (provisional)" * result.provisional
+    ax.plot(fine, result.predict(fine), color=COLOURS[1], label=law)
+    ax.set(ylabel=distance_label(result.origin))
+    t_axis(ax, logarithmic=True)
+
+
+def _alpha_range(frame: pd.DataFrame) -> tuple[float, float]:
+    """All estimates, and the narrower half of the intervals whole; wider ones leave the axes."""
+    width = frame["high"] - frame["low"]
+    narrow = frame[width <= width.median()]
+    low = min(frame["alpha"].min(), narrow["low"].min(), 0)
+    high = max(frame["alpha"].max(), narrow["high"].max(), 0)
+    margin = 0.08 * (high - low)
+    return low - margin, high + margin
+
+
+def _look(fit: LawFit) -> dict[str, Any]:
+    """A law's own colour in every figure; dashed where it is ruled out."""
+    place = list(LAWS).index(fit.law.name)
+    coloured = len(COLOURS) - 1  # the last is the ink of the data
+    look = {"color": COLOURS[place % coloured], "linewidth": 1.0 if place < coloured else 1.8}
+    return look | {"linestyle": "--" if fit.ruled_out else "-", "label": fit.law.name}
+
+
+def _residual_range(result: Comparison) -> tuple[float, float]:
+    """The residuals of the laws in play and the seeds' spread whole, and as much room again."""
+    held: list[Array] = [result.z.std(axis=0, ddof=1)] if result.n > 1 else []
+    held += [result.residuals[law.law.name].to_numpy() for law in result.fits if not law.ruled_out]
+    reach = 200 * max(float(np.max(np.abs(part))) for part in held)
+    return -reach, reach
