@@ -100,6 +100,7 @@ class Recorder:
     ):
         if on_error not in ("raise", "warn"):
             raise RecordingError(f"on_error={on_error!r}; expected 'raise' or 'warn'")
+        hooked = _hooked(optimizer)
         self.path = Path(path)
         self.step = 0
         self._on_error = on_error
@@ -153,7 +154,7 @@ class Recorder:
         self._pending: list[Future[None]] = []
         self._row_thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
         self._snapshot_thread = SnapshotWriter(model, weights, weight_dtype, self._store.append_snapshot)
-        self._hook = optimizer.register_step_post_hook(self._after_step)
+        self._hook = hooked.register_step_post_hook(self._after_step)
         if 0 in self._snapshots:
             self._pending.append(self._snapshot_thread.take(0))
 
@@ -319,6 +320,16 @@ class Recorder:
     def _refuse_if_closed(self) -> None:
         if self._closed:
             raise RecordingError(f"{self.path}: the recorder is closed; log and file events before close()")
+
+
+def _hooked(optimizer: Optimizer) -> Optimizer:
+    """The optimizer whose steps call hooks: Accelerate's wrapper calls none, the one inside it does."""
+    inner = optimizer if hasattr(optimizer, "_optimizer_step_post_hooks") else getattr(optimizer, "optimizer", None)
+    if not isinstance(inner, Optimizer):
+        raise RecordingError(
+            f"got a {type(optimizer).__name__}; expected a torch.optim.Optimizer, whose steps are seen"
+        )
+    return inner
 
 
 def _origins(steps: Iterable[int]) -> list[int]:

@@ -1,0 +1,136 @@
+"""Recording in Lightning, with Lightning's own Trainer."""
+
+import importlib
+import sys
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import nn
+from torch.utils.data import DataLoader
+
+from trajectory import At, RecordingError, Run
+from trajectory.lightning import RecorderCallback
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning"),
+    pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.. is deprecated:FutureWarning"),
+]
+BATCHES = 10
+
+
+class Regression(LightningModule):
+    """Logs its loss at every batch and its mean over the epoch, a count now and then, and a validation loss.
+
+    Keeps what a recorder should find: the losses of batches, and ‖w_t − w_0‖ after each optimizer step.
+    """
+
+    def __init__(self, width=4):
+        super().__init__()
+        self.save_hyperparameters()
+        self.net = nn.Sequential(nn.Linear(6, width), nn.BatchNorm1d(width), nn.Linear(width, 1))
+        self.losses, self.twin = [], []
+        self.start = [p.detach().double().clone() for p in self.parameters()]
+
+    def training_step(self, batch, index):
+        loss = self.net(batch).square().mean()
+        self.losses.append(loss.item())
+        self.log("loss", loss, on_step=True, on_epoch=True)
+        if index == 3:
+            self.log("seldom", float(self.current_epoch))
+        return loss
+
+    def validation_step(self, batch, index):
+        self.log("val_loss", self.net(batch).square().mean())
+
+    def configure_optimizers(self):
+        optimizer = torch.optim.AdamW(self.parameters(), lr=0.01)
+        optimizer.register_step_post_hook(lambda *_: self.twin.append(self.moved()))
+        return optimizer
+
+    def moved(self):
+        moves = [(p.detach().double() - w).norm() for p, w in zip(self.parameters(), self.start, strict=True)]
+        return torch.stack(moves).norm().item()
+
+
+class TwoOptimizers(Regression):
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch, index):
+        first, second = self.optimizers()
+        self.manual_backward(self.net(batch).square().mean())
+        second.step()
+        if index % 2:
+            first.step()
+
+    def configure_optimizers(self):
+        return [torch.optim.SGD(layer.parameters(), lr=0.1) for layer in (self.net[0], self.net[2])]
+
+
+def fit(module, callback, folder, epochs=2, **options):
+    torch.manual_seed(0)
+    batches = DataLoader(torch.randn(5 * BATCHES, 6), batch_size=5)
+    trainer = Trainer(
+        max_epochs=epochs, callbacks=[callback], accelerator="cpu", default_root_dir=folder,
+        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, **options,
+    )  # fmt: skip
+    trainer.fit(module, batches, batches)
+
+
+def test_every_optimizer_step_is_one_t_and_metrics_are_filed_as_lightning_names_them(tmp_path):
+    module = Regression()
+    fit(module, RecorderCallback(tmp_path / "run.zarr", snapshots=At([0, 10])), tmp_path, accumulate_grad_batches=2)
+    run = Run(tmp_path / "run.zarr")
+    assert run.status == "complete"
+    assert list(run.distance.index) == list(range(1, 11))  # 20 batches, two an update
+    np.testing.assert_allclose(run.distance, module.twin, rtol=1e-6)
+    assert list(run.layers().columns) == [name for name, _ in module.named_parameters()]
+    assert all(torch.equal(value, module.state_dict()[name]) for name, value in run.state_dict(10).items())
+    assert run.config == {"width": 4}
+
+    metrics = run.metrics.drop(columns="learning_rate")
+    np.testing.assert_allclose(metrics["loss_step"].loc[1:], module.losses[1::2], rtol=1e-6)
+    means = np.reshape(module.losses, (2, BATCHES)).mean(axis=1)
+    np.testing.assert_allclose(metrics["loss_epoch"].dropna(), means, rtol=1e-6)
+    assert list(metrics["loss_epoch"].dropna().index) == [5, 10]
+    assert metrics["seldom"].dropna().to_dict() == {2: 0.0, 7: 1.0}
+    assert list(metrics["val_loss"].dropna().index) == [5, 10]
+    assert set(metrics) == {"loss_step", "loss_epoch", "seldom", "val_loss"}
+
+
+def test_one_of_several_optimizers_is_chosen_to_count_updates(tmp_path):
+    with pytest.raises(RecordingError, match="TwoOptimizers has 2 optimizers"):
+        fit(TwoOptimizers(), RecorderCallback(tmp_path / "refused.zarr"), tmp_path, epochs=1)
+    for chosen, updates in ((0, BATCHES // 2), (1, BATCHES)):
+        callback = RecorderCallback(tmp_path / f"{chosen}.zarr", optimizer=chosen)
+        fit(TwoOptimizers(), callback, tmp_path, epochs=1)
+        run = Run(callback.path)
+        assert list(run.distance.index) == list(range(1, updates + 1))
+        assert len(run.layers().columns) == 6  # all the module's weights
+        with pytest.raises(RecordingError, match="no recorder here"):
+            callback.recorder.log(too_late=1)
+
+
+def test_an_exception_leaves_an_interrupted_run(tmp_path):
+    class Fails(Regression):
+        def training_step(self, batch, index):
+            if index == 7:
+                raise ArithmeticError("out of numbers")
+            return super().training_step(batch, index)
+
+    module = Fails()
+    with pytest.raises(ArithmeticError):
+        fit(module, RecorderCallback(tmp_path / "run.zarr"), tmp_path)
+    run = Run(tmp_path / "run.zarr")
+    assert run.status == "interrupted (ArithmeticError)"
+    np.testing.assert_allclose(run.distance, module.twin, rtol=1e-6)
+
+
+def test_without_lightning_the_module_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
+    monkeypatch.delitem(sys.modules, "trajectory.lightning")
+    with pytest.raises(ImportError, match=r"pip install 'ultraslow\[lightning\]'"):
+        importlib.import_module("trajectory.lightning")
