@@ -8,7 +8,7 @@ are taken and squares are summed in float32, or float64 for float64 parameters, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import cast
+from typing import Self, cast
 
 import numpy as np
 import torch
@@ -51,25 +51,29 @@ def accumulator(dtype: torch.dtype) -> torch.dtype:
 class Copy:
     """The weights at one moment, in float32 or wider.
 
-    Each device and type has one flat block, in which every parameter's elements lie as in its own memory;
-    `tensors` are views of it with the parameters' shapes.
+    Each device and type has one flat block, in which every parameter's elements lie as in its own memory, the
+    small parameters next to each other; `tensors` are views of it with the parameters' shapes.
     """
 
     def __init__(self, parameters: Sequence[Tensor]):
         sizes: dict[_BlockKey, int] = {}
-        places = []
-        for p in parameters:
-            key = p.device, accumulator(p.dtype)
-            places.append((key, sizes.get(key, 0)))
-            sizes[key] = sizes.get(key, 0) + p.numel()
+        self.offsets = [0] * len(parameters)
+        for i in _small_first(parameters):
+            key = _block(parameters[i])
+            self.offsets[i] = sizes.get(key, 0)
+            sizes[key] = self.offsets[i] + parameters[i].numel()
         self.blocks = {key: torch.empty(size, dtype=key[1], device=key[0]) for key, size in sizes.items()}
-        self.offsets = [offset for _, offset in places]
-        self.tensors = []
-        for p, (key, offset) in zip(parameters, places, strict=True):
+        self.tensors, self.tiles = [], list[Tensor]()
+        for p, offset in zip(parameters, self.offsets, strict=True):
             order = _memory_order(p)
-            flat = self.blocks[key][offset : offset + p.numel()].view([p.shape[d] for d in order])
+            flat = self.blocks[_block(p)][offset : offset + p.numel()].view([p.shape[d] for d in order])
             self.tensors.append(flat.permute([order.index(d) for d in range(p.dim())]))
         self.refresh(parameters)
+
+    def cut(self, tiles: "Sequence[_Tile]") -> Self:
+        """Puts its part of each tile into `tiles`."""
+        self.tiles = [self.blocks[tile.block][tile.span] for tile in tiles]
+        return self
 
     @torch.no_grad()
     def refresh(self, parameters: Sequence[Tensor]) -> None:
@@ -94,6 +98,8 @@ class _Tile:
     starts: np.ndarray  # each piece's first element within the tile
     block: "_BlockKey"
     span: slice  # of a copy's block
+    gathered: Tensor  # room for the pieces in one
+    scratch: Tensor  # room for differences
 
 
 class Observables:
@@ -127,7 +133,7 @@ class Observables:
 
     def add_origin(self, k: int) -> None:
         """Measures from the weights as they are now, in the row of the k-th further origin."""
-        self.copies[1 + k] = Copy(self.parameters)
+        self.copies[1 + k] = Copy(self.parameters).cut(self._tiles or ())
 
     def keep(self) -> None:
         """Notes the weights as w_{t−1} of the next step, if that is measured."""
@@ -155,10 +161,11 @@ class Observables:
             self.copies = [copy and copy.laid_out_as(self.parameters) for copy in self.copies]
             self.previous = self.previous and self.previous.laid_out_as(self.parameters)
         self._pointers = [p.data_ptr() for p in self.parameters]
-        tiled = all(p.device.type == "cpu" and _is_dense(p) for p in self.parameters)
-        self._tiles = _tiles(self.parameters, cast(Copy, self.copies[0]).offsets) if tiled else None
-        types = {accumulator(p.dtype) for p in self.parameters} if tiled else ()
-        self._scratch = {dtype: torch.empty(2, _TILE, dtype=dtype) for dtype in types}
+        self._tiles = None
+        if all(p.device.type == "cpu" and _is_dense(p) for p in self.parameters):
+            self._tiles = _tiles(self.parameters, cast(Copy, self.copies[0]).offsets)
+            for copy in filter(None, [*self.copies, self.previous]):
+                copy.cut(self._tiles)
 
     def _gradients(self) -> list[Tensor | None]:
         """Each parameter's gradient; a sparse one's values."""
@@ -175,22 +182,22 @@ class Observables:
         sources = self._sources()
         squares = np.zeros((len(sources), len(self.parameters)))
         squares[[source is None for source in sources]] = np.nan
-        for tile in tiles:
-            gathered, scratch = self._scratch[tile.block[1]][:, : tile.span.stop - tile.span.start]
-            weights = tile.pieces[0] if len(tile.pieces) == 1 else torch.cat(tile.pieces, out=gathered)
+        for k, tile in enumerate(tiles):
+            alone, scratch = len(tile.pieces) == 1, tile.scratch
+            weights = tile.pieces[0] if alone else torch.cat(tile.pieces, out=tile.gathered)
             for row, source in zip(squares, sources, strict=True):
                 if isinstance(source, Copy):
-                    values = torch.sub(weights, source.blocks[tile.block][tile.span], out=scratch)
+                    values = torch.sub(weights, source.tiles[k], out=scratch)
                 elif source == "norm":
                     values = weights if weights.dtype == scratch.dtype else scratch.copy_(weights)
                 else:
                     continue
-                if len(tile.pieces) == 1:
+                if alone:
                     row[tile.owners[0]] += torch.dot(values, values).item()
                 else:
                     row[tile.owners] += np.add.reduceat(np.square(values.numpy(), dtype=np.float64), tile.starts)
             if kept:
-                kept.blocks[tile.block][tile.span].copy_(weights)
+                kept.tiles[k].copy_(weights)
         if "grad_norm" in sources:
             squares[sources.index("grad_norm")] = self._squared_gradients()
         return squares
@@ -204,7 +211,7 @@ class Observables:
         for i, g in enumerate(gradients):
             if g is None:
                 continue
-            scratch = self._scratch[accumulator(self.parameters[i].dtype)][0]
+            scratch = torch.empty(min(g.numel(), _TILE), dtype=accumulator(self.parameters[i].dtype))
             for piece in _flat(g, like=g).split(_TILE):
                 values = piece if piece.dtype == scratch.dtype else scratch[: len(piece)].copy_(piece)
                 squares[i] += torch.dot(values, values).item()
@@ -237,14 +244,17 @@ def _tiles(parameters: Sequence[Tensor], offsets: Sequence[int]) -> list[_Tile]:
 
     offsets: where each parameter starts in a copy's block.
     """
+    types = {accumulator(p.dtype) for p in parameters}
+    rooms = {dtype: torch.empty(2, _TILE, dtype=dtype) for dtype in types}
     tiles: list[_Tile] = []
     pending: list[tuple[int, Tensor]] = []
 
     def add(owners: Sequence[int], pieces: Sequence[Tensor], first: int = 0) -> None:
         ends = np.cumsum([0, *map(len, pieces)])
-        start = offsets[owners[0]] + first
-        block = parameters[owners[0]].device, accumulator(pieces[0].dtype)
-        tiles.append(_Tile(list(pieces), np.array(owners), ends[:-1], block, slice(start, start + int(ends[-1]))))
+        block, start, size = _block(parameters[owners[0]]), offsets[owners[0]] + first, int(ends[-1])
+        room = rooms[block[1]][:, :size]
+        span = slice(start, start + size)
+        tiles.append(_Tile(list(pieces), np.array(owners), ends[:-1], block, span, room[0], room[1]))
 
     def close_tile() -> None:
         if pending:
@@ -252,19 +262,27 @@ def _tiles(parameters: Sequence[Tensor], offsets: Sequence[int]) -> list[_Tile]:
             add(owners, pieces)
             pending.clear()
 
-    for i, p in enumerate(parameters):
-        flat = _flat(p.detach(), like=p)
-        if p.numel() > _TILE:
-            close_tile()
+    for i in _small_first(parameters):
+        flat = _flat(parameters[i].detach(), like=parameters[i])
+        if len(flat) > _TILE:
             for k, piece in enumerate(flat.split(_TILE)):
                 add([i], [piece], k * _TILE)
-        elif p.numel() > 0:
+        elif len(flat) > 0:
             held = sum(len(piece) for _, piece in pending)
-            if pending and (held + len(flat) > _TILE or accumulator(pending[0][1].dtype) != accumulator(p.dtype)):
+            if pending and (held + len(flat) > _TILE or accumulator(pending[0][1].dtype) != accumulator(flat.dtype)):
                 close_tile()
             pending.append((i, flat))
     close_tile()
     return tiles
+
+
+def _small_first(parameters: Sequence[Tensor]) -> list[int]:
+    """Indices in order, those of parameters larger than a tile behind the others."""
+    return sorted(range(len(parameters)), key=lambda i: parameters[i].numel() > _TILE)
+
+
+def _block(parameter: Tensor) -> _BlockKey:
+    return parameter.device, accumulator(parameter.dtype)
 
 
 def _memory_order(tensor: Tensor) -> list[int]:
