@@ -3,7 +3,8 @@
 Rows go to the journal as they arrive and to the arrays in whole chunks. Everything the arrays hold
 becomes visible in one step, the atomic rewrite of the root's metadata; the order is always data
 first, then that commit, then the old journal is removed. A process killed between any two of these
-leaves a store that opens with every row the journal took.
+leaves a store that opens with every row the journal took. Going back to an earlier step is a commit
+of smaller counts.
 """
 
 import shutil
@@ -42,7 +43,7 @@ _RAW = (Crc32cCodec(),)  # weights hardly compress
 
 
 class Store:
-    """A store open for writing by one process; made by `create` or `recover`.
+    """A store open for writing by one process; made by `create` or `reopen`.
 
     Its methods may be called from several threads.
     """
@@ -94,7 +95,8 @@ class Store:
             _make_way(path, overwrite)
             store = cls(path, Claim(path), facts)
             store._journal = Journal(journal_path(path, 0))
-            store._publish(_Commit(), store._create_arrays(parameters, weight_dtype, buffer_bytes))
+            made = store._create_arrays(parameters, weight_dtype, buffer_bytes)
+            store._publish(_Commit(), store._read_nodes(made))
         except OSError as error:
             raise StoreError(
                 f"{path}: cannot write a run there ({error.strerror}); choose a folder that can be written"
@@ -102,17 +104,15 @@ class Store:
         return store
 
     @classmethod
-    def recover(cls, path: Path) -> Self:
-        """The store a killed process left at `path`, with the rows of its journal; close it to commit them.
+    def reopen(cls, path: Path) -> Self:
+        """The store at `path`, with the rows of its journal if its process was killed.
 
-        Raises StoreError if it is no run, if a recorder is writing there, or if it was closed.
+        A killed run's store can be closed as it is; any store goes on after `cut`. Raises StoreError if it is
+        no run, or if a recorder is writing there.
         """
         root = read_root(path)
         claim = Claim(path)
         facts, newest = tail.read(path)
-        if facts["journal"] is None:
-            claim.close()
-            raise StoreError(f"{path}: was closed and needs no recovery; its status is {facts['status']!r}")
         store = cls(path, claim, {key: value for key, value in facts.items() if key not in _Commit().to_json()})
         store._group = zarr.open_group(path, mode="r+", use_consolidated=False)
         store._nodes = root["consolidated_metadata"]["metadata"]
@@ -121,8 +121,36 @@ class Store:
         store._events = [*store._committed.events, *newest.events]
         columns = [name.removeprefix("metrics/") for name in store._nodes if name.startswith("metrics/")]
         store._metric_names = [metric_name(column) for column in columns if column != "step"]
-        store._journal = Journal(journal_path(path, facts["journal"]), append=True)
+        closed = facts["journal"] is None
+        store._journal = Journal(journal_path(path, store._committed.generation), append=not closed)
+        store._trim()
         return store
+
+    @property
+    def facts(self) -> Mapping[str, Any]:
+        """What `create` was told, as the root keeps it."""
+        return self._attributes
+
+    @property
+    def events(self) -> Sequence[Event]:
+        """All events so far, in order."""
+        return tuple(self._events)
+
+    def scalars(self, step: int) -> dict[str, float]:
+        """What was logged at `step`, if that is the newest step anything was logged at."""
+        with self._lock:
+            return dict(self._metrics.get(step, {}))
+
+    def origins(self) -> list[np.ndarray]:
+        """The weights at the origins reached so far, w_0 first, flat as `append_origin` got them.
+
+        Raises StoreError if stored bytes are damaged.
+        """
+        weights = cast(zarr.Array, self._group["origins/weights"])
+        try:
+            return [np.asarray(weights[k]) for k in range(self._committed.origins)]
+        except (ValueError, RuntimeError) as error:
+            raise StoreError(f"{self.path}: an origin's weights are damaged ({error}); record a new run") from error
 
     def append_rows(self, rows: np.ndarray) -> None:
         """Adds recorded steps: float64 (n, width), columns as in `RowColumns`."""
@@ -158,7 +186,49 @@ class Store:
         for name, values in columns.items():
             self._extend(f"snapshots/{name}", k, values)
         with self._lock:
-            self._publish(replace(self._committed, snapshots=k + 1), [f"snapshots/{name}" for name in columns])
+            self._publish(
+                replace(self._committed, snapshots=k + 1), self._read_nodes(f"snapshots/{name}" for name in columns)
+            )
+
+    def append_origin(self, step: int, weights: np.ndarray) -> None:
+        """Keeps the weights that distances are measured from; in order of step, from the thread of snapshots."""
+        k = self._committed.origins
+        self._extend("origins/weights", k, weights[None])
+        self._extend("origins/step", k, np.array([step]))
+        with self._lock:
+            self._publish(
+                replace(self._committed, origins=k + 1), self._read_nodes(["origins/weights", "origins/step"])
+            )
+
+    def cut(self, step: int, *, scalars: Mapping[str, float] | None = None, events: int | None = None) -> None:
+        """Takes back what was recorded after `step` updates; the store then goes on from there.
+
+        scalars, events: what was logged at `step` itself, and the number of events filed, at the moment to go
+        back to; by default everything up to `step` stays. One commit takes it all back: a process killed
+        before it leaves the store as it was, one killed after it leaves it cut.
+        """
+        with self._lock:
+            before = self._committed
+            if scalars is None:
+                scalars = self._metrics.get(step) or self._stored_scalars(step)
+            rows = np.concatenate([np.empty((0, self._columns.width)), *self._rows])
+            rows = rows[rows[:, 0] <= step]
+            metrics = {at: values for at, values in self._metrics.items() if at < step}
+            metrics |= {step: dict(scalars)} if scalars else {}
+            kept = [event for event in self._events if event.step <= step][:events]
+            commit = replace(
+                before,
+                status=RECORDING,
+                steps=self._count("step", before.steps, step),
+                metrics=self._count("metrics/step", before.metrics, step - 1),
+                snapshots=self._count("snapshots/step", before.snapshots, step),
+                origins=self._count("origins/step", before.origins, step),
+                generation=before.generation + 1,
+                events=tuple(kept),
+            )
+            self._turn_over(commit, self._cut_nodes(commit), rows, metrics)
+            self._events = kept
+            self._trim()
 
     def close(self, status: str) -> None:
         """Moves the journal's rows into the arrays and marks how the run ended: "complete" or why not."""
@@ -174,8 +244,8 @@ class Store:
         self._group = root = zarr.open_group(self.path, mode="a", zarr_format=3)
         parameter = root.create_array("parameter", shape=(len(names),), dtype=str, dimension_names=["parameter"])
         parameter[:] = np.array(names, dtype=object)
-        root.create_group("metrics")
-        root.create_group("snapshots")
+        for group in ("metrics", "snapshots", "origins"):
+            root.create_group(group)
         if origins:
             origin = root.create_array("origin", shape=(len(origins),), dtype="int64", dimension_names=["origin"])
             origin[:] = np.array(origins)
@@ -186,22 +256,24 @@ class Store:
             self._create_column(name, str(values.dtype), DIMENSIONS[name], across=across)
         self._create_column("metrics/step", "int64", ["step"])
         self._create_column("snapshots/step", "int64", ["snapshot"])
-        for name, dtype, width in (("weights", weight_dtype, n_weights), ("buffers", "uint8", n_bytes)):
+        self._create_column("origins/step", "int64", ["kept"])
+        copies = {
+            "snapshots/weights": (weight_dtype, ["snapshot", "weight"], n_weights),
+            "snapshots/buffers": ("uint8", ["snapshot", "buffer"], n_bytes),
+            "origins/weights": (weight_dtype, ["kept", "weight"], n_weights),
+        }
+        for name, (dtype, dimensions, width) in copies.items():
             root.create_array(
-                f"snapshots/{name}",
+                name,
                 shape=(0, width),
                 chunks=(1, max(width, 1)),
                 dtype=dtype,
                 compressors=_RAW,
-                dimension_names=["snapshot", name.removesuffix("s")],
+                dimension_names=dimensions,
             )
-        groups = [
-            "metrics",
-            "metrics/step",
-            "snapshots",
-            *(f"snapshots/{name}" for name in ("step", "weights", "buffers")),
-        ]
-        return ["parameter", *(["origin"] if origins else []), *streams, *groups]
+        groups = ["metrics", "snapshots", "origins"]
+        made = ["parameter", *(["origin"] if origins else []), *streams, *copies]
+        return [*made, *groups, *(f"{group}/step" for group in groups)]
 
     def _create_column(
         self, name: str, dtype: str, dimensions: Sequence[str], *, length: int = 0, across: tuple[int, ...] = ()
@@ -215,6 +287,7 @@ class Store:
             fill_value=-1 if dtype == "int64" else float("nan"),
             compressors=_STREAM,
             dimension_names=dimensions,
+            overwrite=True,  # what a kill before the commit has left
         )
 
     def _extend(self, name: str, start: int, values: np.ndarray) -> None:
@@ -229,14 +302,14 @@ class Store:
         """
         rows = np.concatenate(self._rows) if self._rows else np.empty((0, self._columns.width))
         metrics = list(self._metrics.items())
+        before = self._committed
         if status == RECORDING:
-            n_rows = len(rows) - len(rows) % ROWS_PER_CHUNK
+            n_rows = _whole_chunks(before.steps, len(rows))
             # The last step may still be logged to, so it stays in the journal until the run moves on.
-            n_metrics = (len(metrics) - 1) // ROWS_PER_CHUNK * ROWS_PER_CHUNK if metrics else 0
+            n_metrics = _whole_chunks(before.metrics, len(metrics) - 1)
         else:
             n_rows, n_metrics = len(rows), len(metrics)
         written = self._write_rows(rows[:n_rows]) + self._write_metrics(metrics[:n_metrics])
-        before = self._committed
         commit = replace(
             before,
             status=status,
@@ -245,16 +318,26 @@ class Store:
             generation=before.generation + 1,
             events=tuple(self._events),
         )
+        self._turn_over(commit, self._read_nodes(written), rows[n_rows:], dict(metrics[n_metrics:]))
+
+    def _turn_over(
+        self,
+        commit: "_Commit",
+        nodes: Mapping[str, dict[str, Any]],
+        rows: np.ndarray,
+        metrics: dict[int, dict[str, float]],
+    ) -> None:
+        """Publishes a commit together with a new journal, of the rows that the arrays do not hold."""
         fresh = Journal(journal_path(self.path, commit.generation))
         try:
-            fresh.append_rows(rows[n_rows:])
-            fresh.append_json(journal.METRICS, metrics[n_metrics:])
-            self._publish(commit, written)
+            fresh.append_rows(rows)
+            fresh.append_json(journal.METRICS, list(metrics.items()))
+            self._publish(commit, nodes)
         except OSError:
             fresh.close()
             raise
         old, self._journal = self._journal, fresh
-        self._rows, self._metrics = [rows[n_rows:]], dict(metrics[n_metrics:])
+        self._rows, self._metrics = [rows], metrics
         old.close()
         old.path.unlink(missing_ok=True)
 
@@ -285,9 +368,43 @@ class Store:
             self._extend(f"metrics/{array}", start, values)
         return [f"metrics/{array}" for array in columns]
 
-    def _publish(self, commit: "_Commit", changed: Iterable[str]) -> None:
+    def _count(self, steps: str, committed: int, last: int) -> int:
+        """How many of the committed rows are of a step up to `last`."""
+        if committed == 0:
+            return 0
+        return int(np.searchsorted(cast(zarr.Array, self._group[steps])[:committed], last, side="right"))
+
+    def _stored_scalars(self, step: int) -> dict[str, float]:
+        """What the arrays hold of `step`."""
+        row = self._count("metrics/step", self._committed.metrics, step) - 1
+        group = cast(zarr.Group, self._group["metrics"])
+        if row < 0 or int(cast(zarr.Array, group["step"])[row]) != step:
+            return {}
+        values = {name: float(cast(zarr.Array, group[metric_array(name)])[row]) for name in self._metric_names}
+        return {name: value for name, value in values.items() if not np.isnan(value)}
+
+    def _cut_nodes(self, commit: "_Commit") -> dict[str, dict[str, Any]]:
+        """The metadata of every array that has a row for each step, at the commit's lengths."""
+        lengths = commit.to_json()["committed"]
+        tables = {name: _table(name, node) for name, node in self._nodes.items()}
+        return {
+            name: self._nodes[name] | {"shape": [lengths[table], *self._nodes[name]["shape"][1:]]}
+            for name, table in tables.items()
+            if table
+        }
+
+    def _trim(self) -> None:
+        """Removes what lies in the arrays beyond the commit."""
+        for name, node in self._nodes.items():
+            if _table(name, node) and read_node(self.path, name)["shape"] != node["shape"]:
+                cast(zarr.Array, self._group[name]).resize(node["shape"])
+
+    def _read_nodes(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+        return {name: read_node(self.path, name) for name in names}
+
+    def _publish(self, commit: "_Commit", changed: Mapping[str, dict[str, Any]]) -> None:
         """Makes a commit visible, with the metadata of the nodes it changed."""
-        nodes = self._nodes | {name: read_node(self.path, name) for name in changed}
+        nodes = self._nodes | changed
         write_root(self.path, {"ultraslow": {**self._attributes, **commit.to_json()}}, nodes)
         self._nodes, self._committed = nodes, commit
 
@@ -300,13 +417,19 @@ class _Commit:
     steps: int = 0
     metrics: int = 0
     snapshots: int = 0
+    origins: int = 0  # further ones' weights kept, and w_0's
     generation: int = 0
     events: tuple[Event, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {
             "status": self.status,
-            "committed": {"step": self.steps, "metrics": self.metrics, "snapshots": self.snapshots},
+            "committed": {
+                "step": self.steps,
+                "metrics": self.metrics,
+                "snapshots": self.snapshots,
+                "origins": self.origins,
+            },
             "journal": self.generation if self.status == RECORDING else None,
             "events": [[event.step, event.name, event.details] for event in self.events],
         }
@@ -316,8 +439,27 @@ class _Commit:
         counts = facts["committed"]
         events = tuple(Event(*entry) for entry in facts["events"])
         return _Commit(
-            facts["status"], counts["step"], counts["metrics"], counts["snapshots"], facts["journal"], events
+            status=facts["status"],
+            steps=counts["step"],
+            metrics=counts["metrics"],
+            snapshots=counts["snapshots"],
+            origins=counts.get("origins", 0),
+            generation=facts["journal"] or 0,
+            events=events,
         )
+
+
+def _whole_chunks(stored: int, more: int) -> int:
+    """How many of `more` rows to store behind those there, so that the last chunk is full."""
+    return max(more - (stored + more) % ROWS_PER_CHUNK, 0)
+
+
+def _table(name: str, node: Mapping[str, Any]) -> str | None:
+    """The key of `committed` that counts an array's rows; None for what has no row for each step."""
+    if node["node_type"] != "array":
+        return None
+    group = name.rpartition("/")[0]
+    return group if group else "step" if node["dimension_names"][0] == "step" else None
 
 
 def _make_way(path: Path, overwrite: bool) -> None:

@@ -31,7 +31,7 @@ def verify(path: str | Path, *, repair: bool = False) -> list[Finding]:
     findings = [*_journal(path), *_leftovers(path), *_rows(path), *_chunks(path)]
     if repair:
         if read_root(path)["attributes"]["ultraslow"]["journal"] is not None:
-            Store.recover(path).close("interrupted (killed)")
+            Store.reopen(path).close("interrupted (killed)")
         for leftover in _leftover_files(path):
             leftover.unlink()
     return findings
