@@ -135,6 +135,16 @@ class Observables:
         """Measures from the weights as they are now, in the row of the k-th further origin."""
         self.copies[1 + k] = Copy(self.parameters).cut(self._tiles or ())
 
+    def restore(self, origins: Sequence[Sequence[Tensor]]) -> None:
+        """Measures from these weights, each as `parameters`: w_0, then those of the origins reached so far."""
+        reached = [Copy(self.parameters) for _ in origins]
+        for copy, weights in zip(reached, origins, strict=True):
+            copy.refresh(weights)
+        self.copies = [*reached, *[None] * (len(self.copies) - len(reached))]
+        self.previous = self.previous and Copy(self.parameters)
+        self._pointers = []
+        self._lay_out()
+
     def keep(self) -> None:
         """Notes the weights as w_{t−1} of the next step, if that is measured."""
         if self.previous:

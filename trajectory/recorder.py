@@ -11,16 +11,19 @@ from math import isfinite
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
+from uuid import uuid4
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
-from trajectory.errors import RecordingError
+from trajectory.errors import RecordingError, StoreError
 from trajectory.groups import GroupBy, group
 from trajectory.layout import QUANTITIES, Event, RowColumns, metric_array
 from trajectory.observables import Observables, accumulator, trainable
+from trajectory.resume import Resume, is_resumed, reopen
 from trajectory.schedule import Schedule, as_schedule
 from trajectory.snapshots import SnapshotWriter, buffer_specs, buffers, signature, tied_names, weight_specs
 from trajectory.store import Store
@@ -73,6 +76,10 @@ class Recorder:
         keeps one copy of the weights (in float32 or wider) and costs as much time as the distance from w_0.
     config: JSON-able facts about the run, or a dataclass; seed: the run's seed. Both only for the record.
     overwrite: replace a run that is there.
+    resume: "allow" goes on with the run at `path` if there is one, "must" refuses to begin a new one. Which step
+        to go on from comes from `load_state_dict`, or from `step`: what was recorded after it is taken back.
+        w_0, the origins' weights, config and seed are those in the store.
+    step: the number of updates the model has made, if no `state_dict()` was kept; 0 starts the run over.
     on_error: what a failure of the disk does at the next step: "raise" RecordingError, or "warn", give up
         recording and let the training go on. What was written before stays readable either way.
 
@@ -96,13 +103,16 @@ class Recorder:
         config: Any = None,
         seed: int | None = None,
         overwrite: bool = False,
+        resume: Resume = "never",
+        step: int | None = None,
         on_error: Literal["raise", "warn"] = "raise",
     ):
         if on_error not in ("raise", "warn"):
             raise RecordingError(f"on_error={on_error!r}; expected 'raise' or 'warn'")
-        hooked = _hooked(optimizer)
+        self._optimizer = _hooked(optimizer)
         self.path = Path(path)
         self.step = 0
+        self._awaits_step = is_resumed(self.path, resume, step)  # no update before it is known where to go on
         self._on_error = on_error
         self._given_up = False
         self._schedule = as_schedule(schedule)
@@ -118,27 +128,35 @@ class Recorder:
             [parameters[name] for name in self._measured], _quantities(quantities), len(self._origins)
         )
         origin_norms = np.sqrt(self._groups.sum(np.square(self._observables.origin_norms()), self._measured))
-        self.origin_norm = float(np.linalg.norm(origin_norms))
         self._columns = RowColumns(self._groups.names, tuple(self._origins), self._observables.quantities)
-        self._store = Store.create(
-            self.path,
-            weight_specs(parameters),
-            buffer_specs(state),
-            origins=self._origins,
-            weight_dtype=str(weight_dtype).removeprefix("torch."),
-            buffer_bytes=sum(b.numel() * b.element_size() for b in state.values()),
-            attributes={
-                "config": _plain(config or {}),
-                "seed": seed,
-                "versions": _versions(),
-                "quantities": self._columns.quantities,
-                "layers": self._groups.to_json(),
-                "origin_norm": self.origin_norm,
-                "origin_norms": origin_norms.tolist(),
-                "tied": tied_names(model),
-            },
-            overwrite=overwrite,
-        )
+        self._weight_specs = weight_specs(parameters)
+        made_of = {
+            "quantities": self._columns.quantities,
+            "layers": self._groups.to_json(),
+            "tied": tied_names(model),
+        }
+        if self._awaits_step:
+            self._store = reopen(self.path, self._weight_specs, buffer_specs(state), self._origins, made_of)
+        else:
+            self._store = Store.create(
+                self.path,
+                self._weight_specs,
+                buffer_specs(state),
+                origins=self._origins,
+                weight_dtype=str(weight_dtype).removeprefix("torch."),
+                buffer_bytes=sum(b.numel() * b.element_size() for b in state.values()),
+                attributes={
+                    "id": uuid4().hex,
+                    "config": _plain(config or {}),
+                    "seed": seed,
+                    "versions": _versions(),
+                    **made_of,
+                    "origin_norm": float(np.linalg.norm(origin_norms)),
+                    "origin_norms": origin_norms.tolist(),
+                },
+                overwrite=overwrite or step == 0,
+            )
+        self.origin_norm = float(self._store.facts["origin_norm"])
         shape = (_BLOCK, self._observables.measurements, len(self._measured))
         self._ring = torch.zeros(shape, dtype=_ring_dtype(weights[0]), device=weights[0].device)
         self._steps: list[int] = []
@@ -154,9 +172,17 @@ class Recorder:
         self._pending: list[Future[None]] = []
         self._row_thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
         self._snapshot_thread = SnapshotWriter(model, weights, weight_dtype, self._store.append_snapshot)
-        self._hook = hooked.register_step_post_hook(self._after_step)
-        if 0 in self._snapshots:
-            self._pending.append(self._snapshot_thread.take(0))
+        self._hook = self._optimizer.register_step_post_hook(self._after_step)
+        self._first_hook: RemovableHandle | None = None
+        if self._awaits_step:
+            self._first_hook = self._optimizer.register_step_pre_hook(self._before_first_step)
+            if step:
+                self._go_back(step)
+                self._rate = self._store.scalars(step).get("learning_rate")
+        else:
+            self._pending.append(self._snapshot_thread.keep(0, self._store.append_origin))
+            if 0 in self._snapshots:
+                self._pending.append(self._snapshot_thread.take(0))
 
     def __enter__(self) -> Self:
         return self
@@ -202,6 +228,37 @@ class Recorder:
             self._drop_filed_at = self.step
         self._in_background(self._store.append_event, Event(self.step, name, _plain(details)))
 
+    def state_dict(self) -> dict[str, Any]:
+        """Where the recording stands, in plain types, to be kept with the weights in the training's checkpoint.
+
+        Waits until everything recorded so far would outlive this process.
+        """
+        self._refuse_if_closed()
+        self.flush()
+        return {
+            "run": self._store.facts["id"],
+            "step": self.step,
+            "events": len(self._store.events),
+            "rate": self._rate,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Goes on from a `state_dict()`; what was recorded after it is taken back, in one commit.
+
+        The model's and the optimizer's states are to be loaded besides, before or after. Raises RecordingError
+        if the state is of another run than the one at `path`.
+        """
+        self._refuse_if_closed(awaits_step=True)
+        if state["run"] != self._store.facts["id"]:
+            raise RecordingError(
+                f"{self.path}: is not the run the checkpoint belongs to, but another or a new one; "
+                "give the path of the run that was interrupted, and resume='allow' or 'must'"
+            )
+        if not self._awaits_step:
+            self.flush()
+        self._go_back(state["step"], events=state["events"])
+        self._rate = state["rate"]
+
     def subscribe(self, receive: Callable[[Rows], None]) -> None:
         """Hands every drained block of rows to `receive`, in order, in the training thread."""
         self._subscribers.append(receive)
@@ -224,6 +281,12 @@ class Recorder:
             return
         self._closed = True
         self._hook.remove()
+        self._remove_first_hook()
+        if self._awaits_step:  # nothing was recorded
+            self._snapshot_thread.close()
+            self._row_thread.shutdown()
+            self._store.release()
+            return
         self._send()
         self._receive(wait=True)
         self._snapshot_thread.close()
@@ -231,8 +294,39 @@ class Recorder:
         self._row_thread.shutdown(wait=True)
         self._raise_failures()
 
+    def _go_back(self, step: int, events: int | None = None) -> None:
+        """To the moment after `step` updates, when `events` had been filed."""
+        copies = self._store.origins(step)
+        reached = [0, *(origin for origin in self._origins if origin <= step)]
+        if list(copies) != reached:
+            raise StoreError(f"{self.path}: holds the weights of steps {list(copies)}, expected those of {reached}")
+        self._store.cut(step, events)
+        pieces = {spec.name: (slice(spec.offset, spec.offset + spec.size), spec.shape) for spec in self._weight_specs}
+        measured = [pieces[name] for name in self._measured]
+        self._observables.restore(
+            [[torch.from_numpy(flat[span]).reshape(shape) for span, shape in measured] for flat in copies.values()]
+        )
+        if self._first_hook is None:
+            self._first_hook = self._optimizer.register_step_pre_hook(self._before_first_step)
+        events = self._store.events
+        self._finite = all(event.name != "non_finite_weights" for event in events)
+        self._drop_filed_at = max((event.step for event in events if event.name == "lr_drop"), default=-1)
+        self.step = step
+        self._awaits_step = False
+
+    def _before_first_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        """Of a resumed run: the weights to go on with are those that the update begins with."""
+        self._refuse_if_closed()
+        self._observables.keep()
+
+    def _remove_first_hook(self) -> None:
+        if self._first_hook is not None:
+            self._first_hook.remove()
+            self._first_hook = None
+
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        self._remove_first_hook()
         self._raise_failures()
         if self._given_up:
             self.step += 1
@@ -248,6 +342,7 @@ class Recorder:
             self._observables.keep()
         if self.step in self._origins:
             self._observables.add_origin(self._origins.index(self.step))
+            self._pending.append(self._snapshot_thread.keep(self.step, self._store.append_origin))
         if self.step % _BLOCK == 0:
             self.drain()
         if self.step in self._snapshots:
@@ -317,9 +412,14 @@ class Recorder:
                 warnings.warn(f"{sentence}; training goes on unrecorded", RuntimeWarning, stacklevel=3)
             self._given_up = True
 
-    def _refuse_if_closed(self) -> None:
+    def _refuse_if_closed(self, *, awaits_step: bool = False) -> None:
         if self._closed:
             raise RecordingError(f"{self.path}: the recorder is closed; log and file events before close()")
+        if self._awaits_step and not awaits_step:
+            raise RecordingError(
+                f"{self.path}: holds a run to go on with, but not from which step; call load_state_dict() with the "
+                "checkpoint's, or give step= (0 starts over)"
+            )
 
 
 def _hooked(optimizer: Optimizer) -> Optimizer:

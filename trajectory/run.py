@@ -74,6 +74,11 @@ class Run:
         return dict(self._facts["versions"])
 
     @property
+    def resumed(self) -> list[int]:
+        """The steps at which the run was gone on with after an interruption, in order."""
+        return list(self._facts.get("resumed", []))
+
+    @property
     def origin_norm(self) -> float:
         """‖w_0‖, Euclidean over the parameters the distance is taken over."""
         return self._facts["origin_norm"]

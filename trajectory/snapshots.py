@@ -1,8 +1,9 @@
 """Weights and buffers on their way to the store: device → pinned memory → file, off the training thread."""
 
 import threading
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -81,27 +82,42 @@ class SnapshotWriter:
 
     @torch.no_grad()
     def take(self, step: int) -> Future[None]:
-        """Copies the weights as they are now; the next update cannot change the copy.
+        """Copies the weights and buffers as they are now; the next update cannot change the copy.
 
-        Waits only if earlier snapshots still wait for the disk.
+        Waits only if earlier copies still wait for the disk.
         """
-        self._slots.acquire()
-        try:
-            weights = torch.cat([p.detach().reshape(-1).to(self._dtype) for p in self._parameters])
+        with self._slot():
+            weights = self._flat_weights()
             raw = [b.detach().contiguous().reshape(-1).view(torch.uint8) for b in buffers(self._model).values()]
             nothing = torch.empty(0, dtype=torch.uint8, device=weights.device)
             state = torch.cat([nothing, *(piece.to(weights.device) for piece in raw)])
-            return self._thread.submit(self._deliver, step, HostCopy(weights), HostCopy(state))
-        except BaseException:
-            self._slots.release()
-            raise
+            return self._thread.submit(self._deliver, self._write, step, HostCopy(weights), HostCopy(state))
+
+    @torch.no_grad()
+    def keep(self, step: int, write: Callable[[int, np.ndarray], None]) -> Future[None]:
+        """Likewise copies the weights alone and hands them to `write`, in turn with the snapshots."""
+        with self._slot():
+            return self._thread.submit(self._deliver, write, step, HostCopy(self._flat_weights()))
 
     def close(self) -> None:
         """Waits until everything taken is written."""
         self._thread.shutdown(wait=True)
 
-    def _deliver(self, step: int, weights: HostCopy, state: HostCopy) -> None:
+    def _flat_weights(self) -> Tensor:
+        return torch.cat([p.detach().reshape(-1).to(self._dtype) for p in self._parameters])
+
+    @contextmanager
+    def _slot(self) -> Iterator[None]:
+        """Room for one more copy, which `_deliver` gives back."""
+        self._slots.acquire()
         try:
-            self._write(step, weights.wait().numpy(), state.wait().numpy())
+            yield
+        except BaseException:
+            self._slots.release()
+            raise
+
+    def _deliver(self, write: Callable[..., None], step: int, *copies: HostCopy) -> None:
+        try:
+            write(step, *(copy.wait().numpy() for copy in copies))
         finally:
             self._slots.release()

@@ -7,6 +7,7 @@ leaves a store that opens with every row the journal took. Going back to an earl
 of smaller counts.
 """
 
+import json
 import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -25,6 +26,7 @@ from trajectory.journal import Journal
 from trajectory.layout import (
     DIMENSIONS,
     FORMAT,
+    ROOT,
     ROWS_PER_CHUNK,
     Event,
     RowColumns,
@@ -141,14 +143,15 @@ class Store:
         with self._lock:
             return dict(self._metrics.get(step, {}))
 
-    def origins(self) -> list[np.ndarray]:
-        """The weights at the origins reached so far, w_0 first, flat as `append_origin` got them.
+    def origins(self, last: int) -> dict[int, np.ndarray]:
+        """The weights at w_0 and the origins up to step `last`, by step, flat as `append_origin` got them.
 
         Raises StoreError if stored bytes are damaged.
         """
-        weights = cast(zarr.Array, self._group["origins/weights"])
+        kept = self._count("origins/step", self._committed.origins, last)
+        steps, weights = (cast(zarr.Array, self._group[f"origins/{name}"]) for name in ("step", "weights"))
         try:
-            return [np.asarray(weights[k]) for k in range(self._committed.origins)]
+            return {int(cast(Any, steps[k])): np.asarray(weights[k]) for k in range(kept)}
         except (ValueError, RuntimeError) as error:
             raise StoreError(f"{self.path}: an origin's weights are damaged ({error}); record a new run") from error
 
@@ -200,21 +203,20 @@ class Store:
                 replace(self._committed, origins=k + 1), self._read_nodes(["origins/weights", "origins/step"])
             )
 
-    def cut(self, step: int, *, scalars: Mapping[str, float] | None = None, events: int | None = None) -> None:
+    def cut(self, step: int, events: int | None = None) -> None:
         """Takes back what was recorded after `step` updates; the store then goes on from there.
 
-        scalars, events: what was logged at `step` itself, and the number of events filed, at the moment to go
-        back to; by default everything up to `step` stays. One commit takes it all back: a process killed
-        before it leaves the store as it was, one killed after it leaves it cut.
+        events: how many of them stay, since the last may be of `step` too and yet be filed again; default: all up
+        to `step`. One commit takes it all back: a process killed before it leaves the store as it was, one
+        killed after it leaves it cut.
         """
         with self._lock:
             before = self._committed
-            if scalars is None:
-                scalars = self._metrics.get(step) or self._stored_scalars(step)
+            scalars = self._metrics.get(step) or self._stored_scalars(step)
             rows = np.concatenate([np.empty((0, self._columns.width)), *self._rows])
             rows = rows[rows[:, 0] <= step]
             metrics = {at: values for at, values in self._metrics.items() if at < step}
-            metrics |= {step: dict(scalars)} if scalars else {}
+            metrics |= {step: scalars} if scalars else {}  # may still be logged to
             kept = [event for event in self._events if event.step <= step][:events]
             commit = replace(
                 before,
@@ -226,6 +228,7 @@ class Store:
                 generation=before.generation + 1,
                 events=tuple(kept),
             )
+            self._attributes = {**self._attributes, "resumed": [*self._attributes.get("resumed", ()), step]}
             self._turn_over(commit, self._cut_nodes(commit), rows, metrics)
             self._events = kept
             self._trim()
@@ -235,6 +238,13 @@ class Store:
         with self._lock:
             self._commit(status)
             self._journal.close()
+            self._journal.path.unlink()
+        self._claim.close()
+
+    def release(self) -> None:
+        """Leaves the store as it is on the disk."""
+        self._journal.close()
+        if self._committed.status != RECORDING:
             self._journal.path.unlink()
         self._claim.close()
 
@@ -465,11 +475,22 @@ def _table(name: str, node: Mapping[str, Any]) -> str | None:
 def _make_way(path: Path, overwrite: bool) -> None:
     """An empty folder for a new store. Only a run is ever removed, never a folder of something else."""
     if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        if not overwrite:
+        if not (overwrite or _unfinished(path)):
             raise StoreError(
                 f"{path}: already exists; choose another path, or overwrite=True to replace the run there"
             )
-        read_root(path)
+        if not _unfinished(path):
+            read_root(path)
         Claim(path).close()
         shutil.rmtree(path)
     path.mkdir(parents=True, exist_ok=True)
+
+
+def _unfinished(path: Path) -> bool:
+    """Whether a process was killed there while it made a store: a journal, but no commit yet."""
+    if not journal_path(path, 0).exists():
+        return False
+    try:
+        return not json.loads((path / ROOT).read_bytes())["attributes"]
+    except FileNotFoundError:
+        return True
