@@ -1,19 +1,27 @@
 """Interrupted and resumed equals uninterrupted; a kill while a store is cut back leaves one state or the other."""
 
+import copy
+import json
+import math
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import xarray
+import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from analysis.reference import Reference
 from train import DistanceMatchedLR
-from trajectory import Every, Recorder, RecordingError, Run, StoreError, verify
+from trajectory import Event, Every, Recorder, RecordingError, Run, StoreError, verify
+from trajectory.layout import TensorSpec
 from trajectory.store import Store
 
 # A loop as a user writes it. It checkpoints now and then, and says how far it got.
@@ -22,7 +30,7 @@ import os, random, signal, sys
 from pathlib import Path
 import torch
 from torch import nn
-from trajectory import Every, Recorder
+from trajectory import Event, Every, Recorder
 
 def loop(folder, updates, report, resume="never"):
     torch.manual_seed(0)
@@ -36,7 +44,8 @@ def loop(folder, updates, report, resume="never"):
             part.load_state_dict(kept)
         torch.set_rng_state(state["random"])
     recorder = Recorder(folder / "run.zarr", model, optimizer, snapshots=Every(150), origins=[40, 410],
-                        resume=resume, step=None if state else 0 if resume != "never" else None)
+                        quantities=["distance", "norm", "update_norm", "grad_norm"], resume=resume,
+                        step=None if state or resume == "never" else 0)
     if state:
         recorder.load_state_dict(state["recorder"])
     with recorder:
@@ -101,6 +110,8 @@ def same(one, other):
     pd.testing.assert_series_equal(one.distance, other.distance, check_exact=True)
     for origin in one.origins:
         pd.testing.assert_frame_equal(one.layers(origin=origin), other.layers(origin=origin), check_exact=True)
+    for quantity in ("norm", "update_norm", "grad_norm"):
+        pd.testing.assert_frame_equal(one.layers(quantity), other.layers(quantity), check_exact=True)
     pd.testing.assert_frame_equal(one.metrics, other.metrics, check_exact=True)
     assert one.events == other.events
     assert one.snapshots == other.snapshots
@@ -169,3 +180,210 @@ def test_a_kill_at_any_write_of_a_cut_leaves_the_store_before_or_after(tmp_path)
         verify(path, repair=True)
         assert verify(path) == []
         assert len(Run(path).distance) == last
+
+
+def make_store(path):
+    parameters = [TensorSpec(name, (2,), "float32", 2 * k) for k, name in enumerate("ab")]
+    facts = {"config": {}, "seed": None, "versions": {}, "origin_norm": 1.0, "tied": {}}
+    return Store.create(
+        path, parameters, [], weight_dtype="float32", buffer_bytes=0, attributes=facts, overwrite=False
+    )
+
+
+def network(width=3):
+    torch.manual_seed(0)
+    return nn.Linear(width, 2)
+
+
+def updates(model, optimizer, n):
+    for k in range(n):
+        model.weight.grad = torch.full_like(model.weight, float(k % 3))
+        model.bias.grad = torch.ones(2)
+        optimizer.step()
+
+
+def recorder(path, model=None, **arguments):
+    model = model or network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    return Recorder(path, model, optimizer, **arguments), model, optimizer
+
+
+@pytest.fixture
+def interrupted(tmp_path):
+    """A run of 100 updates, and the recorder's state at 40."""
+    run, model, optimizer = recorder(tmp_path / "run.zarr", origins=[20, 60], snapshots=Every(25))
+    updates(model, optimizer, 40)
+    state, weights = run.state_dict(), {name: value.clone() for name, value in model.state_dict().items()}
+    updates(model, optimizer, 60)
+    run.close("interrupted (killed)")
+    return tmp_path / "run.zarr", state, weights
+
+
+def test_the_state_is_small_and_plain(interrupted, tmp_path):
+    _, state, _ = interrupted
+    torch.save(state, tmp_path / "state.pt")
+    assert torch.load(tmp_path / "state.pt", weights_only=True) == json.loads(json.dumps(state)) == state
+
+
+def test_a_closed_run_goes_on_too_and_rolls_back_in_one_process(interrupted):
+    path, state, weights = interrupted
+    whole = Run(path).layers(origin=20)
+    run, model, optimizer = recorder(path, origins=[20, 60], snapshots=Every(25), resume="must")
+    run.load_state_dict(state)
+    for _ in range(2):  # the second time as after a spike in the loss
+        model.load_state_dict(weights)
+        assert list(Run(path).distance.index) == list(range(1, 41))
+        assert (Run(path).snapshots, Run(path).status) == ([0, 25], "recording")
+        for k in range(40, 100):
+            model.weight.grad = torch.full_like(model.weight, float((k - 40) % 3))
+            model.bias.grad = torch.ones(2)
+            optimizer.step()
+        run.flush()
+        pd.testing.assert_frame_equal(Run(path).layers(origin=20), whole, check_exact=True)
+        assert Run(path).snapshots == [0, 25, 50, 75, 100]
+        run.load_state_dict(state)
+    run.close()
+    assert Run(path).resumed == [40, 40, 40]
+
+
+def test_a_step_stands_in_for_a_state(interrupted):
+    path, _, _ = interrupted
+    recorder(path, origins=[20, 60], resume="allow", step=70)[0].close()
+    assert list(Run(path).distance.index) == list(range(1, 71))
+    recorder(path, origins=[20, 60], resume="allow", step=0)[0].close()
+    assert len(Run(path).distance) == 0
+    assert Run(path).resumed == []
+
+
+def test_no_update_is_made_before_it_is_known_which(interrupted):
+    path, _, _ = interrupted
+    run, model, optimizer = recorder(path, origins=[20, 60], resume="allow")
+    before = model.weight.clone()
+    with pytest.raises(RecordingError, match=r"not from which step; call load_state_dict\(\)"):
+        updates(model, optimizer, 1)
+    assert torch.equal(model.weight, before)
+    with pytest.raises(RecordingError, match="not from which step"):
+        run.log(loss=1.0)
+    run.close()
+    assert (len(Run(path).distance), Run(path).status) == (100, "interrupted (killed)")
+    assert verify(path) == []
+
+
+def test_another_run_or_another_network_is_refused(interrupted, tmp_path):
+    path, state, _ = interrupted
+    for arguments, sentence in (
+        ({"model": network(4), "origins": [20, 60]}, r"other trainable parameters there than here \(\['weight'"),
+        ({"origins": [20]}, r"other origins there than here \(60 there, none here\)"),
+        ({"origins": [20, 60], "quantities": ["distance", "norm"]}, "other quantities there"),
+    ):
+        with pytest.raises(StoreError, match=sentence) as caught:
+            recorder(path, resume="must", **arguments)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(StoreError, match="no such run"):
+        recorder(tmp_path / "none.zarr", resume="must")
+    with pytest.raises(StoreError, match="no run there to go on with after 40 updates"):
+        recorder(tmp_path / "none.zarr", resume="allow", step=40)
+    with pytest.raises(RecordingError, match="expected 'never', 'allow' or 'must'"):
+        recorder(path, resume="yes")
+    with pytest.raises(RecordingError, match="step=40 with resume='never'"):
+        recorder(path, step=40)
+    fresh, _, _ = recorder(tmp_path / "fresh.zarr", resume="allow")
+    with pytest.raises(RecordingError, match="is not the run the checkpoint belongs to"):
+        fresh.load_state_dict(state)
+    fresh.close()
+    run, _, _ = recorder(path, origins=[20, 60], resume="must", step=40)
+    with pytest.raises(StoreError, match="another recorder is writing there"):
+        recorder(path, origins=[20, 60], resume="must")
+    run.close()
+
+
+def test_a_store_that_a_kill_left_half_made_is_made_anew(tmp_path):
+    path = tmp_path / "run.zarr"
+    recorder(path)[0].close()
+    (path / "journal.0").write_bytes(b"")
+    zarr.open_group(path, mode="r+", use_consolidated=False).attrs.clear()
+    recorder(path, resume="allow")[0].close()
+    assert Run(path).status == "complete"
+
+
+@settings(max_examples=25)
+@given(data=st.data(), lengths=st.lists(st.integers(1, 900), min_size=1, max_size=5))
+def test_cut_and_recorded_again_is_as_if_never_cut(data, lengths):
+    """Wherever the chunks and the journal end."""
+    rng = np.random.default_rng(0)
+    table = np.column_stack([np.arange(1, sum(lengths) + 1), rng.normal(size=(sum(lengths), 3))])
+    entries = [(int(step), {"loss": float(step)} | ({"late": 1.0} if step > 300 else {})) for step in table[:, 0]]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "run.zarr"
+        store, at = make_store(path), 0
+        for length in lengths:
+            store.append_rows(table[at : at + length])
+            store.append_metrics(entries[at : at + length])
+            store.append_event(Event(at, "block", {}))
+            at += length
+            if data.draw(st.booleans(), "cut"):
+                if data.draw(st.booleans(), "reopened"):
+                    store.close("complete") if data.draw(st.booleans(), "closed") else store.release()
+                    store = Store.reopen(path)
+                at = data.draw(st.integers(0, at), "step")
+                store.cut(at)
+                run = Run(path)
+                np.testing.assert_array_equal(run.distance, table[:at, 1])
+                np.testing.assert_array_equal(run.layers(), table[:at, 2:])
+                np.testing.assert_array_equal(run.metrics.get("loss", []), table[:at, 0])
+                assert all(event.step <= at for event in run.events)
+                seen = xarray.open_zarr(path)["distance"].to_numpy()
+                np.testing.assert_array_equal(seen, table[: min(len(seen), at), 1])
+        store.append_rows(table[at:])
+        store.append_metrics(entries[at:])
+        store.close("complete")
+        run = Run(path)
+        np.testing.assert_array_equal(run.layers(), table[:, 2:])
+        np.testing.assert_array_equal(run.metrics["loss"], table[:, 0])
+        if len(table) > 300:
+            np.testing.assert_array_equal(run.metrics["late"].dropna().index, table[300:, 0])
+        assert verify(path) == []
+
+
+def test_a_matched_drop_falls_where_it_would_have_without_the_interruption(tmp_path):
+    """DistanceMatchedLR and the recorder go on from one checkpoint, before the drop and between two."""
+    reference = Reference(
+        targets=(10.0, 11.0),
+        target_errors=(0.004, 0.004),
+        drop_steps=(400, 600),
+        ratios=(0.1, 0.2),
+        learning_rate=0.1,
+        batch_size=128,
+        signature={"parameters": [["weight", [1, 1], "float64"]]},
+        relative=False,
+        names=("small batch",),
+    )
+    noise = np.random.default_rng(7).normal(0, 0.001, 1000)
+
+    def walk(path, updates, checkpoint=None):
+        model = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+        nn.init.zeros_(model.weight)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        run = Recorder(path, model, optimizer, resume="allow")
+        scheduler = DistanceMatchedLR(optimizer, run, reference)
+        parts = [model, optimizer, run, scheduler]
+        for part, state in zip(parts, checkpoint or [], strict=False):
+            part.load_state_dict(state)
+        kept = []
+        while (t := run.step + 1) <= updates:
+            aim = 2 * t**0.25 * math.exp(noise[t])  # reaches 10 at t = 625
+            model.weight.grad = (model.weight.detach() - aim) / optimizer.param_groups[0]["lr"]
+            optimizer.step()
+            scheduler.step()
+            if t % 290 == 0:
+                kept = copy.deepcopy([part.state_dict() for part in parts])
+        run.close()
+        return kept
+
+    walk(tmp_path / "whole.zarr", 950)
+    path, kept = tmp_path / "resumed.zarr", None
+    for updates in (400, 700, 950):
+        kept = walk(path, updates, kept)
+    same(tmp_path / "whole.zarr", path)
+    assert Run(path).resumed == [290, 580]
+    assert [event.name for event in Run(path).events] == ["lr_drop", "lr_drop"]
