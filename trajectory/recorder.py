@@ -1,12 +1,10 @@
 """`Recorder`: the hook in a training loop that streams ‖w_t − w_0‖ and weights to a Zarr store."""
 
-import platform
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
-from importlib.metadata import PackageNotFoundError, version
 from math import isfinite
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +21,7 @@ from trajectory.errors import RecordingError, StoreError
 from trajectory.groups import GroupBy, group
 from trajectory.layout import QUANTITIES, Event, RowColumns, metric_array
 from trajectory.observables import Observables, accumulator, trainable
+from trajectory.provenance import provenance
 from trajectory.resume import Resume, is_resumed, reopen
 from trajectory.schedule import Schedule, as_schedule
 from trajectory.snapshots import SnapshotWriter, buffer_specs, buffers, signature, tied_names, weight_specs
@@ -72,8 +71,10 @@ class Recorder:
         (default all) and none of exclude are measured, and totals are over these alone. Snapshots hold all.
     snapshots: steps whose weights and buffers are kept, likewise; default none. Frozen parameters are
         not stored.
-    origins: further steps t_w to measure from: ‖w_t − w_{t_w}‖ for t > t_w at every recorded step. Each
-        keeps one copy of the weights (in float32 or wider) and costs as much time as the distance from w_0.
+    origins: further steps t_w to measure from, listed or a schedule with an end (`LogSpaced(1, until=10**5)`):
+        ‖w_t − w_{t_w}‖ for t > t_w at every recorded step. Each keeps one copy of the measured weights (in float32
+        or wider) from t_w on and costs as much time as the distance from w_0. More than max_origins are refused at
+        the start, so that no copy is a surprise late in a run.
     config: JSON-able facts about the run, or a dataclass; seed: the run's seed. Both only for the record.
     overwrite: replace a run that is there.
     resume: "allow" goes on with the run at `path` if there is one, "must" refuses to begin a new one. Which step
@@ -100,6 +101,7 @@ class Recorder:
         exclude: str | Iterable[str] = (),
         snapshots: Schedule | int | None = None,
         origins: Iterable[int] = (),
+        max_origins: int = 8,
         config: Any = None,
         seed: int | None = None,
         overwrite: bool = False,
@@ -122,11 +124,10 @@ class Recorder:
         weight_dtype = torch.float32 if all(accumulator(p.dtype) == torch.float32 for p in weights) else torch.float64
         self._groups = group(parameters, group_by, include, exclude)
         self.signature = signature(model, self._groups.parameters)
-        self._origins = _origins(origins)
         self._measured = [name for name in parameters if name in set(self._groups.parameters)]
-        self._observables = Observables(
-            [parameters[name] for name in self._measured], _quantities(quantities), len(self._origins)
-        )
+        measured = [parameters[name] for name in self._measured]
+        self._origins = _origins(origins, max_origins, measured)
+        self._observables = Observables(measured, _quantities(quantities), len(self._origins))
         origin_norms = np.sqrt(self._groups.sum(np.square(self._observables.origin_norms()), self._measured))
         self._columns = RowColumns(self._groups.names, tuple(self._origins), self._observables.quantities)
         self._weight_specs = weight_specs(parameters)
@@ -149,7 +150,7 @@ class Recorder:
                     "id": uuid4().hex,
                     "config": _plain(config or {}),
                     "seed": seed,
-                    "versions": _versions(),
+                    **provenance(),
                     **made_of,
                     "origin_norm": float(np.linalg.norm(origin_norms)),
                     "origin_norms": origin_norms.tolist(),
@@ -432,10 +433,16 @@ def _hooked(optimizer: Optimizer) -> Optimizer:
     return inner
 
 
-def _origins(steps: Iterable[int]) -> list[int]:
-    origins = sorted({int(step) for step in steps})
-    if origins and origins[0] < 1:
-        raise RecordingError(f"origins={origins}: expected steps from 1 on; w_0 is always measured from")
+def _origins(steps: Iterable[int], most: int, weights: Sequence[Tensor]) -> list[int]:
+    origins = sorted({int(step) for step in steps} - {0})  # w_0 is always measured from
+    if origins and origins[0] < 0:
+        raise RecordingError(f"origins={origins}: expected steps from 1 on")
+    if len(origins) > most:
+        copy = sum(w.numel() * accumulator(w.dtype).itemsize for w in weights)
+        raise RecordingError(
+            f"{len(origins)} origins keep as many copies of the weights ({len(origins) * copy / 2**20:.0f} MiB);"
+            f" expected max_origins={most} at most: choose fewer, or raise max_origins"
+        )
     return origins
 
 
@@ -450,14 +457,6 @@ def _quantities(names: Iterable[str]) -> list[str]:
 
 def _ring_dtype(weight: Tensor) -> torch.dtype:
     return torch.float32 if weight.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
-
-
-def _versions() -> dict[str, str]:
-    found = {"python": platform.python_version()}
-    for package in ("ultraslow", "torch", "numpy", "zarr"):
-        with suppress(PackageNotFoundError):
-            found[package] = version(package)
-    return found
 
 
 def _plain(value: Any) -> Any:

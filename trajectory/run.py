@@ -79,6 +79,16 @@ class Run:
         return list(self._facts.get("resumed", []))
 
     @property
+    def host(self) -> str | None:
+        """The machine that made the run."""
+        return self._facts.get("host")
+
+    @property
+    def commit(self) -> str | None:
+        """The git commit of the folder the run was started in, `-dirty` if files differed; None outside one."""
+        return self._facts.get("commit")
+
+    @property
     def origin_norm(self) -> float:
         """‖w_0‖, Euclidean over the parameters the distance is taken over."""
         return self._facts["origin_norm"]

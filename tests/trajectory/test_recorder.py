@@ -1,6 +1,7 @@
 """What a recorded run is, and that recording does not change it."""
 
 import math
+import platform
 import random
 import subprocess
 import sys
@@ -98,8 +99,15 @@ def test_distances_from_further_origins_equal_a_float64_twin(tmp_path):
     assert run.to_xarray()["layer_displacement"].dims == ("step", "origin", "parameter")
     with pytest.raises(StoreError, match="no distances from step 4"):
         run.displacement(4)
-    with pytest.raises(RecordingError, match="from 1 on"):
-        Recorder(tmp_path / "other.zarr", model, optimizer, origins=[0])
+    for wrong, message in [
+        ([-1], "from 1 on"),
+        (LogSpaced(1), "has no end"),
+        (range(1, 10), r"9 origins keep as many copies .*max_origins=8 at most"),
+    ]:
+        with pytest.raises(RecordingError, match=message):
+            Recorder(tmp_path / "other.zarr", model, optimizer, origins=wrong)
+    with Recorder(tmp_path / "other.zarr", model, optimizer, origins=LogSpaced(1, until=100)) as recorder:
+        assert recorder.origins == [0, 1, 10, 100]
 
 
 def test_schedules_choose_rows_and_snapshots(tmp_path):
@@ -368,6 +376,28 @@ def test_an_interrupted_run_says_so(tmp_path):
     run = Run(tmp_path / "run.zarr")
     assert run.status == "interrupted (KeyboardInterrupt)"
     assert len(run.distance) == 10
+
+
+def test_a_run_knows_where_it_came_from(tmp_path, monkeypatch):
+    def git(*command):
+        subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=e", *command], check=True, capture_output=True)
+
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monkeypatch.chdir(tmp_path)
+    Recorder("outside.zarr", model, optimizer).close()
+    assert Run("outside.zarr").commit is None
+    assert Run("outside.zarr").host == platform.node()
+    (tmp_path / "train.py").write_text("")
+    git("init")
+    git("add", "train.py")
+    git("commit", "-m", "start")
+    head = subprocess.run(["git", "rev-parse", "HEAD"], check=True, capture_output=True, text=True).stdout.strip()
+    Recorder("clean.zarr", model, optimizer).close()
+    (tmp_path / "train.py").write_text("changed")
+    Recorder("changed.zarr", model, optimizer).close()
+    assert Run("clean.zarr").commit == head
+    assert Run("changed.zarr").commit == f"{head}-dirty"
 
 
 KILL_WRITERS = """
