@@ -16,7 +16,7 @@ from analysis.estimate import SeedEstimate, estimate
 from analysis.laws import LAWS, Array, growth, log_amplitude, log_t0
 from analysis.layers import fit_layers
 from analysis.posterior import LEVELS
-from analysis.window import choose, table, windows
+from analysis.window import choose, over_starts, table, windows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 class Fit:
     """The law d = A |log(t/t₀)|^(2/α) fitted to one window of one or more curves.
 
-    alpha, interval, level: the estimate and its interval of that level;
+    alpha, interval, level: the estimate and its interval of that level, if the window was given beforehand;
+    window_interval: the hull of the intervals over the starts that fit, from this one to a decade later: what is
+    known of α where the start was chosen from the data (`window.over_starts`); None where none fits;
     q: local exponent d log d / d log t at the middle of the window, u_m = log `middle`;
     s, a: the family's other parameters there (`laws`), at which `alpha` = 2 s / q;
     window: first and last t used; origin: t counts from this update; n: curves fitted;
@@ -40,6 +42,7 @@ class Fit:
 
     alpha: float
     interval: tuple[float, float]
+    window_interval: tuple[float, float] | None
     level: float
     q: float
     s: float
@@ -112,6 +115,7 @@ class Fit:
             {
                 "alpha": self.alpha,
                 "interval": [low, high],
+                "window_interval": self.window_interval,
                 "level": self.level,
                 "exponent": self.exponent,
                 "t0": self.t0,
@@ -140,6 +144,9 @@ class Fit:
         """One row of numbers, to be stacked with other fits."""
         low, high = self.interval
         row = {"alpha": self.alpha, "low": low, "high": high, "level": self.level, "exponent": self.exponent}
+        row |= dict(
+            zip(("low_over_starts", "high_over_starts"), self.window_interval or (math.nan,) * 2, strict=True)
+        )
         row |= {
             "t0": self.t0,
             "amplitude": self.amplitude,
@@ -156,6 +163,7 @@ class Fit:
         zero = "excluded" if self.power_law_excluded else "not excluded"
         rows = [
             ("α", f"{self.alpha:.3f}   {100 * self.level:g} % interval [{low:.3f}, {high:.3f}]"),
+            ("over the starts", self._over_starts),
             ("law", f"{self.law}, d = {self._formula}"),
             ("local exponent", f"q = {self.q:.4f} at t = {self.middle:.0f}"),
             ("window", f"t = {self.window[0]:g} .. {self.window[1]:g}{since}, {len(self.u)} log bins"),
@@ -172,6 +180,12 @@ class Fit:
         lines += ["", "α against the start of the window", _scan_text(self.scan)]
         lines += ["", *(f"! {sentence}" for sentence in self.warnings)] if self.warnings else []
         return "\n".join(lines)
+
+    @property
+    def _over_starts(self) -> str:
+        if self.window_interval is None:
+            return "no start from here to a decade later gives a good fit"
+        return f"{'':<8}hull{'':<8}[{self.window_interval[0]:.3f}, {self.window_interval[1]:.3f}]  of those that fit"
 
     @property
     def _formula(self) -> str:
@@ -285,11 +299,12 @@ def _fit(group: Sequence[Curve], t_min: float | None, t_max: float | None, law: 
     bins, at = chosen.bins, chosen.estimate
     if at is None:
         at = estimate(bins, level)  # raises, naming the curve that does not grow
-    scan = table(found)
+    scan, hull = table(found), over_starts(found, chosen)
     only = at.posteriors[0] if len(at.posteriors) == 1 else None
     return Fit(
         alpha=at.alpha,
         interval=at.interval,
+        window_interval=hull,
         level=level,
         q=at.q,
         s=at.s,
@@ -304,7 +319,7 @@ def _fit(group: Sequence[Curve], t_min: float | None, t_max: float | None, law: 
         seeds=at.seeds,
         posterior=(only.alpha, LEVELS) if only else None,
         scan=scan,
-        warnings=caveats(group, bins, at, scan, level) + note,
+        warnings=caveats(group, bins, at, scan, hull, level) + note,
         u=bins.u,
         z=bins.z,
     )

@@ -50,7 +50,7 @@ def fit(result: Fit, ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
 def scan(result: Fit | pd.DataFrame, *, columns: Columns = 1) -> PaperFigure:
     """α with its interval against the start of the fit; below, the goodness of fit there (p-value).
 
-    result: a Fit, whose own start is drawn filled over the band of its interval over the window's start, or the
+    result: a Fit, whose own start is drawn filled over the band of its interval over the starts, or the
     DataFrame of `analysis.scan`.
     """
     frame = result.scan if isinstance(result, Fit) else result
@@ -66,6 +66,8 @@ def scan(result: Fit | pd.DataFrame, *, columns: Columns = 1) -> PaperFigure:
             chosen = frame[np.isclose(frame["t_min"], result.window[0])]
             above.plot(chosen["t_min"], chosen["alpha"], "o", color=COLOURS[0], zorder=3, label="start of the fit")
             below.plot(chosen["t_min"], chosen["goodness"], "o", color=COLOURS[0], zorder=3)
+            if result.window_interval is not None:
+                above.axhspan(*result.window_interval, color="#e4e4e4", linewidth=0, label="hull over the starts")
             legend(figure)
         above.axhline(0, color=INK, linewidth=0.6)
         above.set(ylabel=r"$\alpha$", ylim=_alpha_range(frame))

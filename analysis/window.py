@@ -2,6 +2,11 @@
 
 The window matters more than the seeds: real curves begin with a transient, and α read across it is another
 number. So a fit carries its scan, and starts by default at the earliest t_min at which the law holds.
+
+An interval holds for one window, chosen beforehand. Chosen from the data, a window may still carry the end of a
+transient, too small to be detected and large enough to bend α; a decade later it is gone. So a fit also carries the
+hull of the intervals over those starts (`over_starts`); `bench/coverage.py --only start` counts how often either
+holds the truth.
 """
 
 import math
@@ -18,6 +23,7 @@ from analysis.estimate import Estimate, estimate
 
 STARTS_PER_DECADE = 4
 ACCEPTED = 0.05
+LATER = 10.0  # how many times later than the fit's start the starts lie that `over_starts` looks at
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +99,23 @@ def choose(found: Sequence[Window], t_min: float | None) -> tuple[Window, tuple[
     grown = [window for window in found if window.estimate]
     best = max(grown, key=lambda window: window.estimate.goodness, default=found[0])  # type: ignore[union-attr]
     return best, ("t_min was not given and no start gives a good fit: the least bad one is shown.",)
+
+
+def over_starts(found: Sequence[Window], chosen: Window) -> tuple[float, float] | None:
+    """The hull of α's intervals over the starts at which the law holds, from the chosen one to a decade later.
+
+    It holds the true α if the interval of any of these windows does, and is about as wide as the last of them.
+    None where the law holds at none of these starts.
+    """
+    first = chosen.bins.window[0]
+    held = [
+        window.estimate.interval
+        for window in found
+        if window.estimate is not None
+        and window.estimate.goodness >= ACCEPTED
+        and first <= window.bins.window[0] <= LATER * first * (1 + 1e-9)
+    ]
+    return (min(low for low, _ in held), max(high for _, high in held)) if held else None
 
 
 def table(found: Sequence[Window]) -> pd.DataFrame:

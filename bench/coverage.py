@@ -1,17 +1,19 @@
 """Nominal against measured coverage of α's 95 % interval, for every estimator, law and noise; and what builds on it.
 
-    python bench/coverage.py [--repetitions 400] [--only seeds|one|start|laws] > bench/coverage.txt
+    python bench/coverage.py [--repetitions 400] [--only start|one|laws|seeds] > bench/results/coverage.txt
 
-Four tables: the t interval over seeds; the single run's noise mixture (with, at α = 0, the false rejection of the
-power law); the start of the window chosen by goodness of fit when a transient is in the data; and how often BIC finds
-a true power law under Brownian and under independent errors. 37 log bins of t = 10..1e4, in each the noise at its
-middle plus step noise of 0.05 %. The standard error of a coverage of .95 is .011 at 400 repetitions. All coverage
-assumes that the law is right.
+Four tables: the start of the window chosen by goodness of fit when a transient is in the data, with the interval of
+that window and the hull over the starts to a decade later; the single run's noise mixture (with, at α = 0, the false
+rejection of the power law); how often BIC finds a true power law under Brownian and under independent errors; and the
+t interval over seeds. But for the first, 37 log bins of t = 10..1e4, in each the noise at its middle plus step noise
+of 0.05 %. The standard error of a coverage of .95 is .011 at 400 repetitions. All coverage assumes that the law is
+right.
 """
 
 import argparse
 
 import numpy as np
+from heading import heading
 
 from analysis.bins import Bins
 from analysis.compare import SEPARABLE, compare
@@ -19,7 +21,7 @@ from analysis.curve import Curve
 from analysis.estimate import estimate
 from analysis.noise import step_variance
 from analysis.simulate import distance, noise
-from analysis.window import ACCEPTED, windows
+from analysis.window import ACCEPTED, choose, over_starts, windows
 
 Array = np.ndarray
 
@@ -82,35 +84,37 @@ def one_table(rng: np.random.Generator, repetitions: int) -> None:
 
 
 def start_table(rng: np.random.Generator, repetitions: int) -> None:
-    """Where a fit of d = log(t/.1)^2 exp(-A exp(-t/30)) starts: the first good start, or good twice in a row."""
+    """Where a fit of d = log(t/.1)^2 exp(-A exp(-t/30)) starts, and what its interval is worth there.
+
+    The first good start; good twice in a row, as `fit` chooses; and there the hull over the starts to a decade later.
+    """
     steps = np.unique(np.round(np.geomspace(1, 2e4, 600)))
-    print(
-        "\nstart chosen by goodness of fit, transient exp(-A exp(-t/30)), OU 0.8 %: coverage, median alpha - 1, start"
-    )
-    print(f"{'A':>4}{'n':>3}{'the first good start':>28}{'good there and one before':>28}")
+    print("\nstart chosen by goodness of fit, transient exp(-A exp(-t/30)), OU 0.8 %:")
+    print("coverage, median alpha - 1, median start; for the hull coverage, and median width over the interval's")
+    print(f"{'A':>4}{'n':>3}{'the first good start':>24}{'good there and one before':>27}{'hull over starts':>18}")
     for size in (0.0, 0.3, 1.0):
-        for n in (3, 5):
-            rows: list[list[tuple[bool, float, float]]] = [[], []]
-            for _ in range(max(1, repetitions // 5)):
+        for n in (1, 3, 5):
+            rows: list[list[tuple[float, float, float]]] = [[], [], []]
+            for _ in range(max(1, repetitions // (10 if n == 1 else 5))):
                 clean = 2 * np.log(np.log(steps / 0.1)) - size * np.exp(-steps / 30)
                 paths = noise(rng, np.log(steps), n) + 3e-4 * rng.normal(size=(n, len(steps)))
-                found = windows(
-                    [Curve(steps, np.exp(clean + path), f"seed {i}") for i, path in enumerate(paths)],
-                    None,
-                    None,
-                    0.95,
-                )
+                curves = [Curve(steps, np.exp(clean + path), f"seed {i}") for i, path in enumerate(paths)]
+                found = windows(curves, None, None, 0.95)
                 good = [w.estimate is not None and w.estimate.goodness >= ACCEPTED for w in found]
-                firsts = [i for i, holds in enumerate(good) if holds]
-                seconds = [i for i in firsts if i == 0 or good[i - 1]]
-                for row, picked in zip(rows, (firsts, seconds or firsts[-1:]), strict=True):
-                    if picked and (at := found[picked[0]].estimate):
-                        row.append(
-                            (at.interval[0] <= 1 <= at.interval[1], at.alpha - 1, found[picked[0]].bins.window[0])
-                        )
-            shown = [np.array(row) for row in rows]
-            cells = [f"{r[:, 0].mean():.2f} {np.median(r[:, 1]):+.2f} {np.median(r[:, 2]):.0f}" for r in shown]
-            print(f"{size:>4}{n:>3}" + "".join(f"{cell:>28}" for cell in cells), flush=True)
+                if not any(good):
+                    continue
+                chosen = choose(found, None)[0]
+                for row, window in zip(rows, (found[good.index(True)], chosen), strict=False):
+                    low, high = window.estimate.interval
+                    row.append((low <= 1 <= high, window.estimate.alpha - 1, window.bins.window[0]))
+                hull = over_starts(found, chosen)
+                rows[2].append((hull[0] <= 1 <= hull[1], (hull[1] - hull[0]) / (high - low), 0))
+            first, settled, over = (np.array(row) for row in rows)
+            cells = [
+                f"{r[:, 0].mean():.2f} {np.median(r[:, 1]):+.2f} {np.median(r[:, 2]):.0f}" for r in (first, settled)
+            ]
+            last = f"{over[:, 0].mean():.2f} {np.median(over[:, 1]):.1f}"
+            print(f"{size:>4}{n:>3}{cells[0]:>24}{cells[1]:>27}{last:>18}", flush=True)
 
 
 def laws_table(rng: np.random.Generator, repetitions: int) -> None:
@@ -129,7 +133,7 @@ def laws_table(rng: np.random.Generator, repetitions: int) -> None:
         print(f"{kind:<18}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
 
 
-TABLES = {"seeds": seeds_table, "one": one_table, "start": start_table, "laws": laws_table}
+TABLES = {"start": start_table, "one": one_table, "laws": laws_table, "seeds": seeds_table}
 
 
 def main() -> None:
@@ -139,7 +143,8 @@ def main() -> None:
     parser.add_argument("--only", choices=TABLES)
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
-    counts = f"{args.repetitions} repetitions, a fifth for the table of starts, a quarter for that of laws"
+    counts = f"{args.repetitions} repetitions, a fifth for starts (a tenth for one run), a quarter for laws"
+    heading()
     print(f"coverage: {counts}, seed {args.seed}")
     for name, table in TABLES.items():
         if args.only in (None, name):

@@ -20,6 +20,7 @@ from analysis.errors import (
 from analysis.laws import growth
 from analysis.noise import ornstein_uhlenbeck
 from analysis.projection import centred, fixed_alpha, variable_projection
+from analysis.simulate import noise
 
 ALPHAS = [-1.0, -0.5, -1e-8, 0.0, 1e-8, 0.5, 1.0, 2.0, 3.0, 4.0]
 u = np.log(np.geomspace(10, 1e4, 37))
@@ -216,6 +217,12 @@ def test_a_known_offset_is_taken_off_first():
 def test_a_window_under_two_decades_is_warned_of():
     assert any("1.5 decades" in sentence for sentence in fit(seeds(3), t_min=10, t_max=316.3).warnings)
     assert not any("decades" in sentence for sentence in fit(seeds(3), t_min=10).warnings)
+
+
+def test_a_run_whose_misfit_is_far_above_what_seeds_differ_by_is_warned_of():
+    path = noise(np.random.default_rng(0), u, 1, sd=0.15, length=1.0)[0]
+    assert any("a transient for noise" in sentence for sentence in fit((np.exp(u), np.exp(u / 2 + path))).warnings)
+    assert not any("transient for noise" in sentence for sentence in fit(seeds(1)[0], t_min=10).warnings)
 
 
 def test_a_curve_that_hardly_grows_is_warned_of():

@@ -1,0 +1,173 @@
+"""The tables and figures of docs/what-the-data-say.md, from the committed curves.
+
+    python bench/what_the_data_say.py [--curves docs/curves] [--doc docs/what-the-data-say.md]
+
+Unpacks docs/curves/*.tar.xz (packed by bench/real_curves.py --export), fits, scans and compares each experiment from
+w_0 and from the origins, and rewrites what stands between `<!-- table: NAME -->` and `<!-- end -->` in the document,
+and docs/figures/data-*.png.
+"""
+
+import argparse
+import re
+import tarfile
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import cache
+from pathlib import Path
+
+from analysis import Comparison, Fit, compare, figures, fit
+from analysis.window import ACCEPTED
+
+ORIGINS = (0, 100, 1000)
+NAMES = ("mnist-wd", "mnist-no-wd", "fashion-mnist-wd", "fashion-mnist-no-wd", "mnist-shuffled")
+# The layers' fits cannot choose their own start: they take the whole network's.
+LAYERS_FROM = 1000
+
+
+class Experiments:
+    """The stores of each experiment, and what was asked of them (once)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.runs = {name: sorted(folder.glob(f"{name}-[0-9].zarr")) for name in NAMES}
+        self.names = [name for name in NAMES if self.runs[name]]
+        self.fit: Callable[[str, int], Fit] = cache(lambda name, origin: fit(self.runs[name], origin=origin))
+        self.compare: Callable[[str, int], Comparison] = cache(
+            lambda name, origin: compare(self.runs[name], origin=origin)
+        )
+
+
+def unpack(archives: Path, folder: Path) -> Experiments:
+    """Every archive's stores, side by side in the folder."""
+    for archive in sorted(archives.glob("*.tar.xz")):
+        with tarfile.open(archive) as packed:
+            packed.extractall(folder, filter="data")
+    return Experiments(folder)
+
+
+def fits(data: Experiments) -> list[str]:
+    """α of each experiment from each origin."""
+    rows = ["| curves | n | measured from | α | 95 % interval | over the starts | window | q | goodness p | misfit |"]
+    rows.append("|---|---|---|---|---|---|---|---|---|---|")
+    for name in data.names:
+        for origin in ORIGINS:
+            at = data.fit(name, origin)
+            holds = at.goodness >= ACCEPTED
+            rows.append(
+                f"| {name} | {at.n} | w_{origin} | {_number(at.alpha) if holds else 'no law fits'} | "
+                f"{_pair(at.interval) if holds else ''} | {_pair(at.window_interval)} | "
+                f"{at.window[0]:.0f} … {at.window[1]:.0f} | {at.q:.3f} | {at.goodness:.2g} | {100 * at.misfit:.2g} % |"
+            )
+    return rows
+
+
+def scans(data: Experiments) -> list[str]:
+    """α and goodness for every start."""
+    rows = []
+    for origin in ORIGINS:
+        tables = {name: data.fit(name, origin).scan for name in data.names}
+        starts = sorted({f"{t:.0f}" for table in tables.values() for t in table.t_min}, key=float)
+        rows += [f"From w_{origin}:", "", "| t_min | " + " | ".join(tables) + " |", "|---" * (len(tables) + 1) + "|"]
+        for start in starts:
+            cells = []
+            for table in tables.values():
+                found = table[[f"{t:.0f}" == start for t in table.t_min]]
+                cells += [_scan_cell(row) for row in found.itertuples()] or [""]
+            rows.append(f"| {start} | " + " | ".join(cells) + " |")
+        rows.append("")
+    return rows[:-1]
+
+
+def laws(data: Experiments) -> list[str]:
+    """Every law's BIC difference and hold-out error."""
+    rows = []
+    for name in data.names:
+        for origin in ORIGINS:
+            at = data.compare(name, origin)
+            cells = [
+                f"{one.law.name} ({one.delta:.1f}; {100 * one.held_out:.2g} %{', p < .05' * (one.goodness < ACCEPTED)})"
+                for one in at.fits
+                if not one.ruled_out
+            ]
+            rows.append(f"| {name} | w_{origin} | {at.window[0]:.0f} … {at.window[1]:.0f} | {'; '.join(cells)} |")
+    head = (
+        "| curves | measured from | window | laws not ruled out (BIC above the best; error of the held-out third) |"
+    )
+    return [head, "|---|---|---|---|", *rows]
+
+
+def layers(data: Experiments) -> list[str]:
+    """α of each weight matrix, from w_0 and from the last origin, on the whole network's window."""
+    rows = ["| parameter | " + " | ".join(f"{name}, w_{o}" for name in data.names for o in (0, LAYERS_FROM)) + " |"]
+    rows.append("|---" * (2 * len(data.names) + 1) + "|")
+    tables = [fit(data.runs[name], origin=o, per="layer") for name in data.names for o in (0, LAYERS_FROM)]
+    for parameter in (name for name in tables[0].index if name.endswith("weight")):
+        cells = [_layer_cell(table.loc[parameter]) for table in tables]
+        rows.append(f"| `{parameter}` | " + " | ".join(cells) + " |")
+    return rows
+
+
+TABLES: Mapping[str, Callable[[Experiments], list[str]]] = {
+    "fits": fits,
+    "scans": scans,
+    "laws": laws,
+    "layers": layers,
+}
+
+
+def draw(data: Experiments, folder: Path) -> None:
+    """The figures of the document."""
+    every = [path for name in data.names for path in data.runs[name]]
+    drawn = {"distance": figures.distance(every)}
+    for origin in (0, 1000):
+        drawn[f"fit-{origin}"] = figures.fit(data.fit(NAMES[0], origin))
+        drawn[f"scan-{origin}"] = figures.scan(data.fit(NAMES[0], origin))
+        drawn[f"laws-{origin}"] = figures.compare(data.compare(NAMES[0], origin))
+    for name, figure in drawn.items():
+        figure.savefig(folder / f"data-{name}.png", dpi=150)
+
+
+def _number(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def _pair(interval: tuple[float, float] | None) -> str:
+    return f"[{', '.join(map(_number, interval))}]" if interval else "none"
+
+
+def _scan_cell(row) -> str:
+    """α with its interval; in brackets where the law does not hold."""
+    text = f"{_number(row.alpha)} {_pair((row.low, row.high))}"
+    return text if row.goodness >= ACCEPTED else f"({text})" if row.alpha == row.alpha else "shrinks"
+
+
+def _layer_cell(row) -> str:
+    if row.note:
+        return "does not grow"
+    text = f"{_number(row.alpha)} {_pair((row.low, row.high))}"
+    return text if row.goodness >= ACCEPTED else f"({text})"
+
+
+def rewrite(doc: Path, data: Experiments) -> None:
+    """Every table in its place."""
+    text = doc.read_text()
+    for name, table in TABLES.items():
+        body = "\n".join(table(data))
+        place = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
+        text = place.sub(lambda found, body=body: f"{found[1]}{body}\n{found[2]}", text)
+    doc.write_text(text)
+
+
+def main() -> None:
+    """Tables and figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--curves", type=Path, default=Path("docs/curves"))
+    parser.add_argument("--doc", type=Path, default=Path("docs/what-the-data-say.md"))
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        data = unpack(options.curves, Path(folder))
+        rewrite(options.doc, data)
+        draw(data, options.doc.parent / "figures")
+
+
+if __name__ == "__main__":
+    main()
