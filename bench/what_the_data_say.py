@@ -11,17 +11,17 @@ import argparse
 import re
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from analysis import Comparison, Fit, compare, figures, fit
+from analysis.compare import LawFit
 from analysis.window import ACCEPTED
 
 ORIGINS = (0, 100, 1000)
 NAMES = ("mnist-wd", "mnist-no-wd", "fashion-mnist-wd", "fashion-mnist-no-wd", "mnist-shuffled")
-# The layers' fits cannot choose their own start: they take the whole network's.
-LAYERS_FROM = 1000
 
 
 class Experiments:
@@ -46,17 +46,15 @@ def unpack(archives: Path, folder: Path) -> Experiments:
 
 def fits(data: Experiments) -> list[str]:
     """α of each experiment from each origin."""
-    rows = ["| curves | n | measured from | α | 95 % interval | over the starts | window | q | goodness p | misfit |"]
-    rows.append("|---|---|---|---|---|---|---|---|---|---|")
+    columns = ("measured from", "n", "α", "over the starts", "window", "q", "goodness p", "misfit of d")
+    rows = _head("curves", columns)
     for name in data.names:
         for origin in ORIGINS:
             at = data.fit(name, origin)
-            holds = at.goodness >= ACCEPTED
-            rows.append(
-                f"| {name} | {at.n} | w_{origin} | {_number(at.alpha) if holds else 'no law fits'} | "
-                f"{_pair(at.interval) if holds else ''} | {_pair(at.window_interval)} | "
-                f"{at.window[0]:.0f} … {at.window[1]:.0f} | {at.q:.3f} | {at.goodness:.2g} | {100 * at.misfit:.2g} % |"
-            )
+            whole = at.to_frame().iloc[0]
+            cells = [name, f"w_{origin}", str(at.n), _cell(whole), _pair(at.window_interval), _window(at)]
+            cells += [f"{at.q:.3f}", f"{at.goodness:.2g}", f"{100 * at.misfit:.2g} %"]
+            rows.append(f"| {' | '.join(cells)} |")
     return rows
 
 
@@ -66,12 +64,12 @@ def scans(data: Experiments) -> list[str]:
     for origin in ORIGINS:
         tables = {name: data.fit(name, origin).scan for name in data.names}
         starts = sorted({f"{t:.0f}" for table in tables.values() for t in table.t_min}, key=float)
-        rows += [f"From w_{origin}:", "", "| t_min | " + " | ".join(tables) + " |", "|---" * (len(tables) + 1) + "|"]
+        rows += _head(f"from w_{origin}, t_min", tables)
         for start in starts:
             cells = []
             for table in tables.values():
                 found = table[[f"{t:.0f}" == start for t in table.t_min]]
-                cells += [_scan_cell(row) for row in found.itertuples()] or [""]
+                cells += [_cell(row) for row in found.itertuples()] or [""]
             rows.append(f"| {start} | " + " | ".join(cells) + " |")
         rows.append("")
     return rows[:-1]
@@ -83,27 +81,23 @@ def laws(data: Experiments) -> list[str]:
     for name in data.names:
         for origin in ORIGINS:
             at = data.compare(name, origin)
-            cells = [
-                f"{one.law.name} ({one.delta:.1f}; {100 * one.held_out:.2g} %{', p < .05' * (one.goodness < ACCEPTED)})"
-                for one in at.fits
-                if not one.ruled_out
-            ]
-            rows.append(f"| {name} | w_{origin} | {at.window[0]:.0f} … {at.window[1]:.0f} | {'; '.join(cells)} |")
-    head = (
-        "| curves | measured from | window | laws not ruled out (BIC above the best; error of the held-out third) |"
-    )
+            kept = "; ".join(_law_cell(one) for one in at.fits if not one.ruled_out)
+            rows.append(f"| {name} | w_{origin} | {_window(at)} | {kept} |")
+    head = "| curves | measured from | window | laws not ruled out (BIC above the best; held-out error) |"
     return [head, "|---|---|---|---|", *rows]
 
 
 def layers(data: Experiments) -> list[str]:
-    """α of each weight matrix, from w_0 and from the last origin, on the whole network's window."""
-    rows = ["| parameter | " + " | ".join(f"{name}, w_{o}" for name in data.names for o in (0, LAYERS_FROM)) + " |"]
-    rows.append("|---" * (2 * len(data.names) + 1) + "|")
-    tables = [fit(data.runs[name], origin=o, per="layer") for name in data.names for o in (0, LAYERS_FROM)]
-    for parameter in (name for name in tables[0].index if name.endswith("weight")):
-        cells = [_layer_cell(table.loc[parameter]) for table in tables]
-        rows.append(f"| `{parameter}` | " + " | ".join(cells) + " |")
-    return rows
+    """α of each weight matrix and each batch norm's scale, on the whole network's window."""
+    rows = []
+    for origin in (0, ORIGINS[-1]):
+        tables = {name: fit(data.runs[name], origin=origin, per="layer") for name in data.names}
+        rows += _head(f"from w_{origin}", tables)
+        for parameter in (name for name in tables[data.names[0]].index if name.endswith("weight")):
+            cells = [_cell(table.loc[parameter]) for table in tables.values()]
+            rows.append(f"| `{parameter}` | {' | '.join(cells)} |")
+        rows.append("")
+    return rows[:-1]
 
 
 TABLES: Mapping[str, Callable[[Experiments], list[str]]] = {
@@ -134,14 +128,23 @@ def _pair(interval: tuple[float, float] | None) -> str:
     return f"[{', '.join(map(_number, interval))}]" if interval else "none"
 
 
-def _scan_cell(row) -> str:
+def _window(at: Fit | Comparison) -> str:
+    return f"{at.window[0]:.0f} … {at.window[1]:.0f}"
+
+
+def _law_cell(one: LawFit) -> str:
+    misfit = ", misfit" if one.goodness < ACCEPTED else ""
+    return f"{one.law.name} ({one.delta:.1f}; {100 * one.held_out:.2g} %{misfit})"
+
+
+def _head(first: str, columns: Iterable[str]) -> list[str]:
+    names = [first, *columns]
+    return [f"| {' | '.join(names)} |", "|---" * len(names) + "|"]
+
+
+def _cell(row: Any) -> str:
     """α with its interval; in brackets where the law does not hold."""
-    text = f"{_number(row.alpha)} {_pair((row.low, row.high))}"
-    return text if row.goodness >= ACCEPTED else f"({text})" if row.alpha == row.alpha else "shrinks"
-
-
-def _layer_cell(row) -> str:
-    if row.note:
+    if row.alpha != row.alpha:
         return "does not grow"
     text = f"{_number(row.alpha)} {_pair((row.low, row.high))}"
     return text if row.goodness >= ACCEPTED else f"({text})"
