@@ -180,6 +180,6 @@ def _memory(group: Sequence[Curve], bins: Bins) -> str | None:
         return None
     return (
         f"The window reaches t = {bins.window[1]:.4g}, a tenth or more of the {memory:.3g} updates after "
-        "which weight decay has made the weights forget w_0: saturation may look like a slow law (compare "
-        "them)."
+        f"which weight decay has made the weights forget w_{group[0].origin}: saturation may look like a slow law "
+        "(compare them)."
     )

@@ -185,7 +185,7 @@ class Fit:
     def _over_starts(self) -> str:
         if self.window_interval is None:
             return "no start from here to a decade later gives a good fit"
-        return f"{'':<8}hull{'':<8}[{self.window_interval[0]:.3f}, {self.window_interval[1]:.3f}]  of those that fit"
+        return f"{'':<9}{'hull':<14}[{self.window_interval[0]:.3f}, {self.window_interval[1]:.3f}]  of those that fit"
 
     @property
     def _formula(self) -> str:

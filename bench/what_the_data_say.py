@@ -8,6 +8,7 @@ and docs/figures/data-*.png.
 """
 
 import argparse
+import math
 import re
 import tarfile
 import tempfile
@@ -16,9 +17,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from analysis import Comparison, Fit, compare, figures, fit
 from analysis.compare import LawFit
 from analysis.window import ACCEPTED
+from trajectory import Run
 
 ORIGINS = (0, 100, 1000)
 NAMES = ("mnist-wd", "mnist-no-wd", "fashion-mnist-wd", "fashion-mnist-no-wd", "mnist-shuffled")
@@ -100,11 +104,27 @@ def layers(data: Experiments) -> list[str]:
     return rows[:-1]
 
 
+def squares(data: Experiments) -> list[str]:
+    """The last distance from w_0 against √(‖w_{t_w} − w_0‖² + ‖w_t − w_{t_w}‖²), means over the seeds."""
+    rows = _head("curves", ["t_w", "‖w_{t_w} − w_0‖", "‖w_t − w_{t_w}‖", "root of the sum of squares", "‖w_t − w_0‖"])
+    for name in data.names:
+        for origin in ORIGINS[1:]:
+            ends = []
+            for run in map(Run, data.runs[name]):
+                before = float(np.interp(origin, run.distance.index, run.distance))
+                ends.append((before, float(run.displacement(origin).iloc[-1]), float(run.distance.iloc[-1])))
+            before, after, whole = np.mean(ends, axis=0)
+            cells = [f"{length:.2f}" for length in (before, after, math.hypot(before, after), whole)]
+            rows.append(f"| {name} | {origin} | {' | '.join(cells)} |")
+    return rows
+
+
 TABLES: Mapping[str, Callable[[Experiments], list[str]]] = {
     "fits": fits,
     "scans": scans,
     "laws": laws,
     "layers": layers,
+    "squares": squares,
 }
 
 

@@ -1,0 +1,53 @@
+"""The committed curves, and that docs/what-the-data-say.md is what they give."""
+
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from analysis import compare, curves
+from trajectory import Run
+
+ROOT = Path(__file__).parents[1]
+CURVES = ROOT / "docs" / "curves"
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("curves")
+    with tarfile.open(CURVES / "mnist-wd.tar.xz") as packed:
+        packed.extractall(folder, filter="data")
+    return [Run(path) for path in sorted(folder.glob("*.zarr"))]
+
+
+def test_packed_runs_are_whole_runs_with_their_settings(runs):
+    assert [run.seed for run in runs] == [0, 1, 2, 3, 4]
+    assert all(run.status == "complete" and run.origins == [0, 100, 1000] and not run.drops for run in runs)
+    assert all(run.distance.index[-1] > 10_000 for run in runs)
+    (from_start,), (later,) = curves(runs[0]), curves(runs[0], origin=1000)
+    assert len(from_start.t) > 150
+    assert (later.t[0] < 10, later.origin) == (True, 1000)
+    # the parts add up to the whole, to the four millionths they are rounded to
+    squares = runs[0].layers("distance").pow(2).sum(axis=1)
+    assert squares.to_numpy() == pytest.approx(runs[0].distance.to_numpy() ** 2, rel=2e-5)
+    assert compare(runs, ("power law", "saturation"), t_min=1000).memory == pytest.approx(0.1 / (0.1 * 1e-4))
+
+
+def test_the_committed_archives_hold_every_experiment_in_little_space():
+    archives = sorted(CURVES.glob("*.tar.xz"))
+    assert sum(archive.stat().st_size for archive in archives) < 1.5e6
+    names = {archive.name.removesuffix(".tar.xz") for archive in archives}
+    assert names == {"mnist-wd", "mnist-no-wd", "fashion-mnist-wd", "fashion-mnist-no-wd", "mnist-shuffled"}
+
+
+@pytest.mark.slow
+def test_the_document_s_tables_are_what_the_curves_give(tmp_path):
+    doc = ROOT / "docs" / "what-the-data-say.md"
+    copy = tmp_path / doc.name
+    copy.write_text(doc.read_text())
+    (tmp_path / "figures").mkdir()
+    command = [sys.executable, "bench/what_the_data_say.py", "--doc", str(copy)]
+    subprocess.run(command, cwd=ROOT, check=True)
+    assert copy.read_text() == doc.read_text()
