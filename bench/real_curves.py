@@ -16,22 +16,23 @@ digits (the noise from step to step is .03 %). `Run`, `fit` and `ultraslow` read
 """
 
 import argparse
+import shutil
 import tarfile
 import tempfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import zarr
 
 from train.loop import train
 from train.recipes import Config, f1_fashion_mnist, f1_mnist
 from trajectory import LogSpaced, Run, UltraslowError
-from trajectory.layout import TensorSpec, read_root
-from trajectory.store import Store
+from trajectory.layout import metric_name, read_node, read_root, write_root
 
 ORIGINS = (100, 1000)
 KEPT = LogSpaced(24)
-KEPT_METRICS = ["epoch", "learning_rate", "train_loss", "validation_error"]
+KEPT_METRICS = ("epoch", "learning_rate", "train_loss", "validation_error")
 
 
 def experiments() -> dict[str, tuple[Config, int]]:
@@ -81,31 +82,34 @@ def export(folder: Path, out: Path, only: str | None) -> None:
 
 
 def thin(run: Run, path: Path) -> None:
-    """A store with some of the run's rows and scalars, and everything it says of the run."""
-    facts = read_root(run.path)["attributes"]["ultraslow"]
-    steps = run.distance.index
+    """A copy of a closed run with some of its rows and scalars, and everything it says of itself."""
+    shutil.copytree(run.path, path, ignore=shutil.ignore_patterns("lock"))
+    root = read_root(path)
+    facts, nodes = root["attributes"]["ultraslow"], root["consolidated_metadata"]["metadata"]
+    group = zarr.open_group(path, mode="r+", use_consolidated=False)
+    rows, metrics = kept(run)
+    for name in [name for name, node in nodes.items() if node["node_type"] == "array"]:
+        scalar = name.startswith("metrics/")
+        if scalar and metric_name(name.removeprefix("metrics/")) not in (*KEPT_METRICS, "step"):
+            shutil.rmtree(path / name)
+            del nodes[name]
+        elif nodes[name]["dimension_names"][0] == "step":
+            array = group[name]
+            values = array[:][metrics if scalar else rows]
+            array.resize(values.shape)
+            array[:] = values if scalar or name == "step" else five_digits(values)
+    committed = facts["committed"] | {"step": int(rows.sum()), "metrics": int(metrics.sum())}
+    write_root(path, {"ultraslow": facts | {"committed": committed}}, {name: read_node(path, name) for name in nodes})
+
+
+def kept(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """Which of the recorded updates stay, and which of the logged ones: those, and every validation."""
+    steps, logged = run.distance.index, run.metrics
     last = int(steps[-1])
-    wanted = np.unique([t + origin for origin in run.origins for t in range(1, last - origin + 1) if t in KEPT])
-    rows = steps[np.unique(np.clip(np.searchsorted(steps, wanted), 0, len(steps) - 1))]
-    totals = [run.displacement(origin).reindex(rows) for origin in run.origins]
-    layers = [run.layers("distance", origin=origin).reindex(rows) for origin in run.origins]
-    store = Store.create(
-        path,
-        [TensorSpec.from_json(entry) for entry in facts["parameters"]],
-        [],
-        origins=facts["origins"],
-        weight_dtype="float32",
-        buffer_bytes=0,
-        attributes={key: facts[key] for key in ("config", "seed", "versions", "origin_norm", "tied")},
-        overwrite=False,
-    )
-    store.append_rows(np.column_stack([rows, *map(five_digits, totals), *map(five_digits, layers)]))
-    metrics = run.metrics[KEPT_METRICS]
-    metrics = metrics[metrics["validation_error"].notna() | metrics.index.isin(rows)]
-    store.append_metrics([(int(step), row.dropna().to_dict()) for step, row in metrics.iterrows()])
-    for event in run.events:
-        store.append_event(event)
-    store.close(run.status)
+    wanted = [t + origin for origin in run.origins for t in range(1, last - origin + 1) if t in KEPT]
+    rows = np.zeros(len(steps), bool)
+    rows[np.minimum(np.searchsorted(steps, np.unique(wanted)), len(steps) - 1)] = True
+    return rows, (logged["validation_error"].notna() | logged.index.isin(steps[rows])).to_numpy()
 
 
 def five_digits(values: np.ndarray) -> np.ndarray:
