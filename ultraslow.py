@@ -36,6 +36,9 @@ RunPath = Annotated[Path, Positional, arg(metavar="RUN")]
 MoreRuns = Annotated[tuple[Path, ...], Positional, arg(metavar="[RUN ...]")]
 Updates = Annotated[float | None, arg(metavar="T")]
 Origin = Annotated[int, arg(metavar="T")]
+Count = Annotated[int | None, arg(metavar="N")]
+Seeds = Annotated[tuple[Path, ...], arg(metavar="RUN [RUN ...]")]
+OnFailure = Annotated[Literal["keep", "drop", "raise"] | None, arg(metavar="{keep,drop,raise}")]
 File = Annotated[Path | None, arg(metavar="FILE")]
 Columns = Annotated[Literal[1, 2], arg(metavar="{1,2}")]
 
@@ -87,7 +90,7 @@ def train(
     recipe: Annotated[str, Positional, arg(metavar="RECIPE")],
     *,
     out: File = None,
-    seed: int = 0,
+    seed: Count = None,
     data_root: Path = Path("data"),
     device: str = "cpu",
     batch_size: Annotated[int | None, arg(metavar="N")] = None,
@@ -100,14 +103,21 @@ def train(
     weight_decay: Annotated[float | None, arg(metavar="L")] = None,
     clip_norm: Annotated[float | None, arg(metavar="NORM")] = None,
     match: Annotated[tuple[Path, ...], arg(metavar="REFERENCE [REFERENCE ...]")] = (),
+    match_origin: Count = None,
+    min_step: Count = None,
+    gamma: Annotated[float | None, arg(metavar="FACTOR")] = None,
+    later_phases: Annotated[Literal["updates", "distance"] | None, arg(metavar="{updates,distance}")] = None,
+    timeout: Count = None,
+    on_timeout: OnFailure = None,
+    already_above: OnFailure = None,
     overwrite: bool = False,
 ) -> None:
-    """Trains one recorded run of a recipe: f1-digits, f1-mnist, f1-fashion-mnist.
+    """Trains one recorded run of a recipe: f1-digits, f1-mnist, f1-fashion-mnist, or a file that `plan` wrote.
 
     $ ultraslow train f1-mnist --data-root data --batch-size 4096 --lr-rule sqrt --ghost-batch-size 128
 
     Args:
-        recipe: the experiment; what is not given below is as it says.
+        recipe: the experiment, or a TOML file of it; what is not given below is as it says.
         out: the run's store; default runs/RECIPE-METHOD-seedN.zarr.
         seed: fixes the initial weights, the order of the samples and all noise.
         data_root: folder of the data sets (MNIST/raw/..., FashionMNIST/raw/...); what is missing is downloaded.
@@ -118,16 +128,25 @@ def train(
         lr_rule: learning rate × 1, × √(B/B₀) or × B/B₀ for batch size B and base batch size B₀.
         ghost_batch_size: batch normalization over ghost batches of this size.
         regime_adaptation: stretch the epochs so that the updates are as many as at the base batch size.
-        warm_up: updates over which the learning rate grows linearly.
+        warm_up: updates over which the learning rate grows linearly; under a match 100 by default.
         weight_decay: SGD's weight decay.
         clip_norm: clip the gradient's norm to this; 0 for no clipping.
         match: reference runs; the learning rate drops where they had travelled at their drops.
+        match_origin: measure both runs' distances from this update, after the first ones that throw the weights.
+        min_step: update before which no distance counts.
+        gamma: factor of every drop under a match; default the reference's own.
+        later_phases: what drops after the first follow: the reference's updates in the phase, or its distance.
+        timeout: updates that a phase may last.
+        on_timeout: then keep the rate, drop it, or raise an error.
+        already_above: likewise when the run is above the target without having been seen below.
         overwrite: replace the run at `out`.
     """
     from train.loop import train as run_training
+    from train.recipe_file import read_recipe
     from train.recipes import get
 
     given = {
+        "seed": seed,
         "batch_size": batch_size,
         "epochs": epochs,
         "lr": lr,
@@ -138,11 +157,18 @@ def train(
         "weight_decay": weight_decay,
         "clip_norm": clip_norm,
         "match": tuple(map(str, match)) or None,
+        "match_origin": match_origin,
+        "min_step": min_step,
+        "gamma": gamma,
+        "later_phases": later_phases,
+        "timeout": timeout,
+        "on_timeout": on_timeout,
+        "already_above": already_above,
     }
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if clip_norm == 0:
         changes["clip_norm"] = None
-    config = replace(get(recipe), seed=seed, **changes)
+    config = replace(read_recipe(recipe) if recipe.endswith(".toml") else get(recipe), **changes)
     path = out or Path("runs") / f"{_file_name(config)}.zarr"
     with _progress() as bar, _kept(path):
         run_training(
@@ -173,10 +199,7 @@ def info(run: RunPath, *, json: bool = False) -> None:
         _print_json(facts)
         return
     facts["events"] = [f"{event['name']} at {event['step']}" for event in facts["events"]]
-    table = Table(show_header=False)
-    for key, value in facts.items():
-        table.add_row(key, _words(value))
-    Console(highlight=False).print(table)
+    _print_facts(facts)
 
 
 @app.command
@@ -332,7 +355,11 @@ def match(
     reference: Annotated[Path, Positional, arg(metavar="REFERENCE")],
     run: RunPath,
     *,
-    seeds: Annotated[tuple[Path, ...], arg(metavar="RUN [RUN ...]")] = (),
+    seeds: Seeds = (),
+    origin: Origin = 0,
+    extrapolate: bool = False,
+    min_step: Count = None,
+    plot: File = None,
     json: bool = False,
 ) -> None:
     """Tells when RUN reaches the distance REFERENCE had travelled at its learning-rate drops.
@@ -345,22 +372,60 @@ def match(
         reference: a run with a learning-rate drop.
         run: the run held against it.
         seeds: further seeds of the reference.
+        origin: measure both runs from this update, after the first ones that throw the weights.
+        extrapolate: continue the law of a reference that ends before its drop.
+        min_step: update before which no distance counts; default 100.
+        plot: also draw both curves, the targets, the crossing and the forecast to this file (.png, .pdf, .svg).
         json: print one JSON document instead of a table.
     """
     from analysis import AnalysisError, Status, predict_match
     from analysis import match as match_runs
 
-    result = match_runs([reference, *seeds], run)
+    floor = {} if min_step is None else {"min_step": min_step}
+    result = match_runs([reference, *seeds], run, origin=origin, extrapolate=extrapolate, **floor)
     forecast, why_not = None, ""
     if result.matches[0].status in (Status.WAITING, Status.ARMED, Status.NEVER_REACHED):
         try:
             forecast = predict_match(run, result.reference)
         except AnalysisError as error:
             why_not = f"no forecast: {error}"
+    if plot is not None:
+        from analysis import figures
+
+        figures.save(figures.match(result, [reference, *seeds], run, forecast), plot)
     if json:
         _print_json({**result.to_dict(), "forecast": forecast.to_dict() if forecast else None})
     else:
         print(*filter(None, [result, forecast, why_not]), sep="\n")
+
+
+@app.command
+def plan(
+    reference: Annotated[Path, Positional, arg(metavar="REFERENCE")],
+    *,
+    batch_size: Annotated[int, arg(metavar="N")],
+    seeds: Seeds = (),
+    out: File = None,
+    json: bool = False,
+) -> None:
+    """Plans a large batch's run from a small batch's: learning rate, ghost batch, updates, epochs, drops.
+
+    $ ultraslow plan runs/sb-0.zarr --batch-size 4096 --out lb.toml && ultraslow train lb.toml --data-root data
+
+    Args:
+        reference: the small batch's run, with a learning-rate drop.
+        batch_size: samples in an update of the large batch.
+        seeds: further seeds of the reference.
+        out: also write the matched run's recipe to this TOML file, for `ultraslow train`.
+        json: print one JSON document instead of a table.
+    """
+    from train.plan import plan as plan_run
+    from train.recipe_file import write_recipe
+
+    found = plan_run([reference, *seeds], batch_size)
+    if out is not None:
+        write_recipe(found.recipe(), out)
+    _print_json(found.to_dict()) if json else _print_facts(found.table())
 
 
 @app.command
@@ -437,6 +502,13 @@ def _print_json(value: Any) -> None:
     print(json_module.dumps(value, indent=1, allow_nan=False))
 
 
+def _print_facts(facts: dict[str, Any]) -> None:
+    table = Table(show_header=False)
+    for key, value in facts.items():
+        table.add_row(key, _words(value))
+    Console(highlight=False).print(table)
+
+
 def _print_table(rows: list[dict[str, str]]) -> None:
     table = Table(*rows[0], box=None, padding=(0, 1, 0, 0), header_style="bold")
     for row in rows:
@@ -465,7 +537,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
         def advance(name: str, done: int, total: int) -> None:
             if name not in tasks:
                 tasks[name] = progress.add_task(name, total=total)
-            progress.update(tasks[name], completed=done)
+            progress.update(tasks[name], completed=done, total=total)
 
         yield advance
 

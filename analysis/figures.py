@@ -16,6 +16,7 @@ from analysis.compare import compare as compare_laws
 from analysis.curve import Curve, Curves, curves
 from analysis.errors import FigureError
 from analysis.fit import fit as fit_law
+from analysis.forecast import Forecast
 from analysis.law_figures import compare, distance_label, fit, scan, updates
 from analysis.laws import Array
 from analysis.match import Status
@@ -85,30 +86,46 @@ def error(runs: Curves, *, against: Literal["updates", "epochs"] | None = None) 
     return figure
 
 
-def match(found: Matching, reference: Curves, run: Curves) -> PaperFigure:
+def match(found: Matching, reference: Curves, run: Curves, forecast: Forecast | None = None) -> PaperFigure:
     """A run held against its reference: both curves, the target distances, and where the run matched.
 
-    found: what `analysis.match` said about these runs. Its interval at 2 SE is a bar at the target.
+    found: what `analysis.match` said about these runs. Its interval at 2 SE is a bar at the target; forecast: of the
+    same match, an open diamond with its interval. Where the reference has an origin, t counts from it.
     """
     unit = r" / $\Vert w_0\Vert$" if found.reference.relative else ""
+    origin = found.reference.origin
     with style():
         figure = PaperFigure(SINGLE, 2.9)
         ax = figure.subplots()
         for colour, who, group in zip(COLOURS, ("reference", "run"), (reference, run), strict=False):
-            for curve in (scaled(one, found.reference.relative) for one in curves(group)):
+            for curve in (scaled(one, found.reference.relative) for one in curves(group, origin=origin)):
                 ax.plot(curve.t, curve.d, color=colour, label=f"{who}: {_label(curve)}", linewidth=0.8)
                 _mark_drops(ax, curve, colour)
         for k, one in enumerate(found.matches):
             ax.axhline(one.target, color=INK, linewidth=0.6, linestyle=":", label="target" if k == 0 else None)
             if one.status is Status.MATCHED:
-                ax.plot(one.step, one.distance, "D", color=COLOURS[2], label="matched" if k == 0 else None)
+                ax.plot(one.step - origin, one.distance, "D", color=COLOURS[2], label="matched" if k == 0 else None)
             if one.interval is not None:
-                ax.plot(one.interval, [one.target] * 2, color=COLOURS[2], linewidth=2.5, solid_capstyle="butt")
-        ax.set(xlabel=_UPDATES, ylabel=_DISTANCE + unit)
+                interval = [step - origin for step in one.interval]
+                ax.plot(interval, [one.target] * 2, color=COLOURS[2], linewidth=2.5, solid_capstyle="butt")
         t_axis(ax, logarithmic=True)
-        _zoom(ax, found.reference.drop_steps[0] / 10)
+        if forecast is not None:
+            _draw_forecast(ax, forecast)
+        ax.set(xlabel=updates(origin), ylabel=distance_label(origin) + unit)
+        _zoom(ax, (found.reference.drop_steps[0] - origin) / 10)
         legend(figure)
     return figure
+
+
+def _draw_forecast(ax: Axes, forecast: Forecast) -> None:
+    """The forecast match and its interval, as far as they lie within twice the updates shown."""
+    end = 2 * max(ax.get_xlim()[1], forecast.seen - forecast.origin)
+    low, high = (min(step - forecast.origin, end) for step in forecast.interval)
+    level = f"forecast, {100 * forecast.level:g} %"
+    ax.plot([low, high], [forecast.target] * 2, color=COLOURS[3], linewidth=1.5, label=level)
+    if forecast.step - forecast.origin < end:
+        marker: dict[str, Any] = {"color": COLOURS[3], "markerfacecolor": "white"}
+        ax.plot(forecast.step - forecast.origin, forecast.target, "D", **marker)
 
 
 def _match_first_with_second(runs: Curves) -> PaperFigure:

@@ -102,6 +102,8 @@ class DistanceMatcher:
 
     targets: distance to reach, or several to reach in turn, in the stream's unit.
     target_errors: standard errors of log target. They widen the reported interval and delay nothing.
+    origin: the update t_w that the distances are measured from, ‖w_t − w_{t_w}‖. Those up to it are passed over
+        and the window lies in log(t − t_w); every t given and reported counts from w_0 all the same.
     window: W in log t; None chooses .05, or .1 where the distances are noisy.
     min_step: updates before it do not count; a run above its target by then is `already_above`.
     budget: the number of updates after which an unmatched target is `never_reached`.
@@ -115,6 +117,7 @@ class DistanceMatcher:
         targets: float | Iterable[float],
         *,
         target_errors: float | Iterable[float] = 0.0,
+        origin: int = 0,
         window: float | None = None,
         min_step: int = TRANSIENT,
         budget: int | None = None,
@@ -129,7 +132,7 @@ class DistanceMatcher:
                 raise MatchError(f"target distance {target:g}: expected a positive, finite number")
         if window is not None and not 0 < window < 1:
             raise MatchError(f"window {window:g}: expected a width in log t between 0 and 1, such as 0.05")
-        self.min_step, self.budget = min_step, budget
+        self.origin, self.min_step, self.budget = origin, min_step, budget
         self._window = LevelWindow(window)
         self._state = _State()
 
@@ -158,7 +161,7 @@ class DistanceMatcher:
         return Match(state.status, state.t, exp(state.z), self.target, state.error, None, None, sentence)
 
     def update(self, t: ArrayLike, distance: ArrayLike, learning_rate: ArrayLike | None = None) -> Status:
-        """Takes ‖w_t − w_0‖ after t updates, or arrays of both in order, and returns the status.
+        """Takes ‖w_t − w_origin‖ after t updates, or arrays of both in order, and returns the status.
 
         learning_rate: of those updates. The window restarts when it moves by more than 10 %; after a rise, the run
             must also be seen below the target again.
@@ -204,7 +207,7 @@ class DistanceMatcher:
 
     def _take(self, t: int, distance: float, rate: float | None) -> None:
         state = self._state
-        if t <= state.t or (state.status.final and not self._next_target()):
+        if t <= max(state.t, self.origin) or (state.status.final and not self._next_target()):
             return
         state.t = t
         if rate is not None and not isnan(rate):
@@ -212,7 +215,7 @@ class DistanceMatcher:
         if not (isfinite(distance) and distance >= 0):
             self._diverge(f"the distance is {distance:g} after {t} updates")
         elif distance > 0:  # 0: nothing has moved yet, as in a warm-up that begins at rate 0
-            level = self._window.add(t, log(distance))
+            level = self._window.add(t - self.origin, log(distance))
             if level:
                 self._judge(level)
         if self.budget is not None and t >= self.budget and state.status in (Status.WAITING, Status.ARMED):
@@ -257,8 +260,8 @@ class DistanceMatcher:
         if level.slope > 0:
             middle = level.u - (level.z - log(target)) / level.slope
             half = TWO * hypot(level.error, self.target_errors[self._index]) / level.slope
-            crossing = exp(middle)
-            interval = (exp(middle - half), exp(min(middle + half, _LARGEST_LOG)))
+            crossing = self.origin + exp(middle)
+            interval = (self.origin + exp(middle - half), self.origin + exp(min(middle + half, _LARGEST_LOG)))
         distance, percent = exp(level.z), 100 * level.error
         sentence = f"reached {target:.4g} after {state.t} updates, at {distance:.4g} ± {percent:.2g} %"
         state.status = Status.MATCHED

@@ -1,15 +1,16 @@
 """`Reference`: the distances to match, read off the learning-rate drops of recorded runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from math import isfinite, nan, sqrt
-from typing import Any, Literal, Self, get_args
+from math import exp, isfinite, nan, sqrt
+from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 
-from analysis.curve import Curve, Curves, curves
+from analysis.curve import Curve, Curves, Run, curves
 from analysis.errors import DifferentNetworksError, MatchError, ReferenceRunError
 from analysis.match import DistanceMatcher
+from analysis.outlook import distance_ahead
 
 LaterPhases = Literal["updates", "distance"]
 
@@ -23,6 +24,9 @@ class Reference:
     the factor on the learning rate.
     learning_rate: before the first drop; batch_size: None if the runs do not say; signature: the network's.
     relative: distances are in units of ‖w_0‖. names: of the runs.
+    origin: the update t_w that distances are measured from, ‖w_t − w_{t_w}‖; steps count from w_0 all the same.
+    last_phase: updates made after the last drop; None if unknown.
+    extrapolated: drops that lie beyond what the runs recorded, their targets read off the fitted law.
     """
 
     targets: tuple[float, ...]
@@ -34,16 +38,23 @@ class Reference:
     signature: Mapping[str, Any]
     relative: bool
     names: tuple[str, ...]
+    origin: int = 0
+    last_phase: int | None = None
+    extrapolated: tuple[int, ...] = ()
 
     @classmethod
-    def from_runs(cls, runs: Curves, *, relative: bool = False) -> Self:
+    def from_runs(cls, runs: Curves, *, relative: bool = False, origin: int = 0, extrapolate: bool = False) -> Self:
         """Reads run(s), or path(s) of them: seeds of one experiment.
 
         relative: take distances in units of ‖w_0‖, to hold another network against them.
-        Raises ReferenceRunError if a run has no drop or ends before one, or if the seeds' drops or batch sizes
-        differ; DifferentNetworksError if their networks do.
+        origin: measure from w_{t_w}, after the first updates that throw the weights, instead of w_0.
+        extrapolate: where a run ends before a drop it was to make, continue its law to there
+            (`analysis.outlook`); the target's standard error then is the extrapolation's.
+        Raises ReferenceRunError if a run has no drop, ends before one, or drops before the origin, or if the
+        seeds' drops or batch sizes differ; DifferentNetworksError if their networks do; CurveError if nothing
+        was recorded from the origin.
         """
-        seeds = [_Seed.read(curve, relative) for curve in curves(runs)]
+        seeds = [_Seed.read(curve, relative, extrapolate) for curve in curves(runs, origin=origin)]
         first = seeds[0]
         for seed in seeds[1:]:
             check_network(first.signature, first.name, seed.signature, seed.name)
@@ -51,9 +62,10 @@ class Reference:
         logs = np.log([seed.distances for seed in seeds])  # (seed, drop)
         several = len(seeds) > 1
         errors = logs.std(axis=0, ddof=1) / sqrt(len(seeds)) if several else np.full(logs.shape[1], nan)
+        unseen = np.sqrt(np.square([seed.errors for seed in seeds]).sum(axis=0)) / len(seeds)
         return cls(
             targets=tuple(np.exp(logs.mean(axis=0)).tolist()),
-            target_errors=tuple(errors.tolist()),
+            target_errors=tuple(np.where(unseen > 0, np.hypot(np.nan_to_num(errors), unseen), errors).tolist()),
             drop_steps=first.steps,
             ratios=tuple(new / old for old, new in first.rates),
             learning_rate=first.rates[0][0],
@@ -61,6 +73,9 @@ class Reference:
             signature=first.signature,
             relative=relative,
             names=tuple(seed.name for seed in seeds),
+            origin=origin,
+            last_phase=max(seed.last_phase for seed in seeds) or None,
+            extrapolated=tuple(np.flatnonzero(unseen > 0).tolist()),
         )
 
     @property
@@ -77,25 +92,31 @@ class Reference:
         target = self.targets[drop]
         if since is not None:
             gain = target - self.targets[drop - 1]
-            if gain <= 0:
+            if not gain > 0:  # or NaN: beyond an extrapolated drop
                 raise MatchError(
                     f"drop {drop + 1}: the reference goes from {self.targets[drop - 1]:.4g} to {target:.4g} in"
                     " that phase, expected a growing distance; match this drop by updates"
                 )
             target = since + gain
-        return DistanceMatcher(target, target_errors=self.target_errors[drop], **options)
+        errors = self.target_errors[drop]
+        return DistanceMatcher(target, target_errors=errors, origin=self.origin, **options)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able fields; errors from one seed are None."""
-        errors = [error if isfinite(error) else None for error in self.target_errors]
-        return asdict(self) | {"target_errors": errors, "phase_lengths": self.phase_lengths}
+        """JSON-able fields; None for what is unknown, such as errors from one seed."""
+        known = {
+            name: [value if isfinite(value) else None for value in getattr(self, name)]
+            for name in ("targets", "target_errors")
+        }
+        return asdict(self) | known | {"phase_lengths": self.phase_lengths}
 
 
-def as_reference(reference: Reference | Curves, relative: bool = False) -> Reference:
-    """A Reference as it is, or the one that run(s) or path(s) make."""
+def as_reference(
+    reference: Reference | Curves, relative: bool = False, origin: int = 0, extrapolate: bool = False
+) -> Reference:
+    """A Reference as it is, or the one that run(s) or path(s) make, read in the way given."""
     if isinstance(reference, Reference):
         return reference
-    return Reference.from_runs(reference, relative=relative)
+    return Reference.from_runs(reference, relative=relative, origin=origin, extrapolate=extrapolate)
 
 
 def check_later_phases(later_phases: str) -> None:
@@ -141,34 +162,45 @@ class _Seed:
     steps: tuple[int, ...]
     rates: tuple[tuple[float, float], ...]  # before and after each drop
     distances: tuple[float, ...]
+    errors: tuple[float, ...]  # of log distance: 0 where it was recorded
+    last_phase: int
     batch_size: int | None
     signature: Mapping[str, Any]
 
     @classmethod
-    def read(cls, curve: Curve, relative: bool) -> Self:
+    def read(cls, curve: Curve, relative: bool, extrapolate: bool) -> Self:
         run, name = curve.run, curve.name
         if run is None:
             raise ReferenceRunError(f"{name}: got bare distances; a reference is a recorded run with its drops")
-        drops = [event for event in run.drops if event.step > 0]
+        last = curve.origin + int(curve.t[-1]) if len(curve.t) else 0
+        drops, end = _drops(run), last
+        if not drops and extrapolate:
+            drops, end = _planned(run), run.config.get("updates", last)
         if not drops:
             raise ReferenceRunError(
                 f"{name}: no learning-rate drop is recorded; expected at least one: train the reference past its"
                 " drop, or file recorder.event('lr_drop', lr_from=..., lr_to=...)"
             )
-        last = int(curve.t[-1]) if len(curve.t) else 0
-        if drops[-1].step > last:
+        if drops[0].step <= curve.origin:
+            raise ReferenceRunError(
+                f"{name}: its first drop, after {drops[0].step} updates, is no later than the origin {curve.origin};"
+                " expected an origin in the first phase"
+            )
+        ahead = extrapolate and drops[0].step > last
+        if drops[-1].step > last and not ahead:
             raise ReferenceRunError(
                 f"{name}: its distances end after {last} updates, before the drop at {drops[-1].step}; record the"
-                " reference to its last drop"
+                " reference to its last drop, or pass extrapolate=True to continue its law to the first one"
             )
-        distances = tuple(distance_at(scaled(curve, relative), event.step) for event in drops)
-        if not all(isfinite(d) and d > 0 for d in distances):
-            raise ReferenceRunError(f"{name}: distances at its drops are {distances}; expected positive numbers")
+        curve = scaled(curve, relative)
+        distances, errors = _extrapolated(curve, drops) if ahead else _recorded(curve, drops)
         return cls(
             name,
-            tuple(event.step for event in drops),
-            tuple((float(event.details["lr_from"]), float(event.details["lr_to"])) for event in drops),
+            tuple(drop.step for drop in drops),
+            tuple((drop.before, drop.after) for drop in drops),
             distances,
+            errors,
+            end - drops[-1].step,
             run.config.get("batch_size"),
             run.signature,
         )
@@ -184,3 +216,45 @@ class _Seed:
 
 
 _REGIME = {"steps": "drop steps", "rates": "learning rates at the drops", "batch_size": "batch sizes"}
+
+
+class _Drop(NamedTuple):
+    step: int
+    before: float  # learning rates
+    after: float
+
+
+def _drops(run: Run) -> list[_Drop]:
+    """The recorded drops."""
+    rates = [(e.step, float(e.details["lr_from"]), float(e.details["lr_to"])) for e in run.drops]
+    return [_Drop(*entry) for entry in rates if entry[0] > 0]
+
+
+def _planned(run: Run) -> list[_Drop]:
+    """The drops that a run cut short was to make, as `train` notes them in its configuration."""
+    found, rate = [], run.config.get("lr", nan)
+    for step, factor in run.config.get("drop_steps", ()):
+        found.append(_Drop(step, rate, rate * factor))
+        rate *= factor
+    return found
+
+
+def _recorded(curve: Curve, drops: Sequence[_Drop]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Distances at the drops, and zeros for their errors."""
+    distances = tuple(distance_at(curve, drop.step - curve.origin) for drop in drops)
+    if not all(isfinite(d) and d > 0 for d in distances):
+        raise ReferenceRunError(f"{curve.name}: distances at its drops are {distances}; expected positive numbers")
+    return distances, (0.0,) * len(drops)
+
+
+def _extrapolated(curve: Curve, drops: Sequence[_Drop]) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """The first drop's distance by the curve's law, with its error; NaN for later ones, which no law tells."""
+    step = drops[0].step
+    z, error = distance_ahead(curve, step - curve.origin)
+    if not isfinite(error):
+        raise ReferenceRunError(
+            f"{curve.name}: continued from {curve.origin + curve.t[-1]:.0f} updates to the drop at {step}, its law"
+            " has no finite distance; record the reference to its drop"
+        )
+    rest = len(drops) - 1
+    return (exp(z), *[nan] * rest), (error, *[0.0] * rest)

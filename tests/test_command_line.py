@@ -97,7 +97,7 @@ def test_a_command_is_a_process_with_an_exit_status(runs):
 
 
 def test_help_has_an_example_of_every_command():
-    commands = ("demo", "train", "info", "verify", "fit", "scan", "compare", "match", "plot")
+    commands = ("demo", "train", "info", "verify", "fit", "scan", "compare", "match", "plan", "plot")
     assert f"{{{','.join(commands)}}}" in run("--help").stdout
     for command in commands:
         done = run(command, "--help")
@@ -195,6 +195,38 @@ def test_a_run_that_has_not_matched_yet_gets_a_forecast(runs, tmp_path):
     assert low < 1455 < high  # as in test_match
     assert str(round(found["forecast"]["step"])) in run("match", runs / "sb-0.zarr", early).stdout
     assert "no forecast: " in run("match", runs / "sb-0.zarr", runs / "short.zarr").stdout
+
+
+def test_match_draws_what_it_says(runs, tmp_path):
+    for run_, file in (("lb.zarr", "matched.png"), ("short.zarr", "waiting.svg")):
+        assert run("match", runs / "sb-0.zarr", runs / run_, "--plot", tmp_path / file).returncode == 0
+    assert (tmp_path / "matched.png").read_bytes().startswith(b"\x89PNG")
+    assert "from update 50 are unknown" in refused("match", runs / "sb-0.zarr", runs / "lb.zarr", "--origin", 50)
+
+
+def test_a_plan_becomes_a_recipe_that_trains(runs, tmp_path):
+    small, large = tmp_path / "small.zarr", tmp_path / "large.zarr"
+    assert run("train", "f1-digits", "--epochs", 16, "--lr", 0.02, "--out", small).returncode == 0
+    recipe = tmp_path / "large.toml"
+    found = json.loads(run("plan", small, "--batch-size", 64, "--out", recipe, "--json").stdout)
+    # 16 epochs of 80 updates with a drop after 15, in batches of 64: 20 updates an epoch
+    assert (found["updates"], found["epochs"], found["drop_epochs"]) == (1280, 64, [60])
+    assert found["lr"] == pytest.approx(0.04)
+    assert "0.04" in run("plan", small, "--batch-size", 64).stdout
+    done = run("train", recipe, "--epochs", 2, "--out", large)
+    assert done.returncode == 0, done.stderr
+    config = Run(large).config
+    assert (config["batch_size"], config["ghost_batch_size"], config["warm_up"]) == (64, 16, 100)
+    assert config["match"] == [str(small)]
+    assert config["lr"] == pytest.approx(0.04)
+
+    assert "not trained by `ultraslow train`" in refused(
+        "plan", runs / "sb-0.zarr", "--batch-size", 64, "--out", recipe
+    )
+    assert "expected 1 to 1280" in refused("plan", small, "--batch-size", 4096)
+    assert "no learning-rate drop" in refused("plan", runs / "lb.zarr", "--batch-size", 64)
+    recipe.write_text("lr = fast")
+    assert "not a recipe" in refused("train", recipe)
 
 
 def test_plot(runs, tmp_path):

@@ -1,14 +1,15 @@
 """The training loop: one recorded run, from its configuration to its store."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
+from time import perf_counter
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from analysis.match import TRANSIENT
 from analysis.reference import as_reference, check_network
 from train.data import Dataset, batches, crop_and_flip, crop_choices, epoch_seed, load, shuffle_labels
 from train.errors import ConfigError, DivergedError
@@ -17,7 +18,7 @@ from train.matched_lr import DistanceMatchedLR
 from train.models import NETWORKS
 from train.noise import sample_weights
 from train.recipes import Config
-from trajectory import At, LogSpaced, Recorder
+from trajectory import LogSpaced, Recorder
 from trajectory.snapshots import signature
 
 _CHECK_EVERY = 200  # updates between two looks at the loss: reading it waits for the device
@@ -36,9 +37,12 @@ def train(
     """Trains as `config` says and records the run in a new store at `out`; returns its path.
 
     Recorded: ‖w_t − w_0‖ at every update, total and by parameter; loss and learning rate at every update;
-    epoch, validation_error (a fraction), validation_loss and train_loss (the epoch's mean) at the end of
-    each epoch and of the run; every learning-rate drop as an event; weight snapshots, log-spaced and the
-    last; the configuration.
+    epoch, validation_error (a fraction), validation_loss, train_loss (the epoch's mean) and wall_time (seconds
+    since the first update, evaluations included) at the end of each epoch and of the run; every learning-rate
+    drop as an event; weight snapshots, log-spaced and the last; the configuration.
+
+    Under `config.match` the drops follow the reference (`DistanceMatchedLR`), and the run ends when its last phase
+    is as long as the reference's, or after the configuration's epochs.
 
     `config.seed` seeds torch's global generator, and so the initial weights (made on the host, the same for
     every device). On one device, one seed gives bit-identical weights. `progress(t, updates)` is called
@@ -60,17 +64,19 @@ def train(
         parameters, lr=schedule.lr, momentum=config.momentum, weight_decay=config.weight_decay
     )
     drops = {at for at, _ in schedule.drops}
-    reference = as_reference(list(config.match)) if config.match else None
+    reference = as_reference(list(config.match), origin=config.match_origin) if config.match else None
     if reference is not None:  # before a store is made
         check_network(reference.signature, reference.names[0], signature(model), "the network to train")
     noise = torch.Generator(device)
+    snapshots = _Snapshots(LogSpaced(config.snapshots or 1), schedule.updates)
+    origins = {*config.origins, config.match_origin}
     recorder = Recorder(
         out,
         model,
         optimizer,
         schedule=LogSpaced(config.rows) if config.rows else 1,
-        snapshots=_snapshot_steps(config.snapshots, schedule.updates),
-        origins=config.origins,
+        snapshots=snapshots if config.snapshots else None,
+        origins=origins - {0},
         config=config.record(train_size),
         seed=config.seed,
         overwrite=overwrite,
@@ -78,9 +84,18 @@ def train(
     with recorder:
         matched = None
         if reference is not None:
-            floor = max(config.warm_up, TRANSIENT)
-            matched = DistanceMatchedLR(optimizer, recorder, reference, min_step=floor)
-        t = 0
+            matched = DistanceMatchedLR(
+                optimizer,
+                recorder,
+                reference,
+                gamma=config.gamma,
+                min_step=max(config.min_step, schedule.warm_up),
+                later_phases=config.later_phases,
+                timeout=config.timeout,
+                on_timeout=config.on_timeout,
+                already_above=config.already_above,
+            )
+        t, last, began = 0, schedule.updates, perf_counter()
         for epoch in count():
             model.train()
             noise.manual_seed(epoch_seed(config.seed, epoch, "noise"))
@@ -88,7 +103,7 @@ def train(
             losses: list[Tensor] = []
             for index in batches(train_size, config.batch_size, seed=config.seed, epoch=epoch, device=device):
                 rate = schedule.rate(t)
-                if matched is None or t < config.warm_up:
+                if matched is None or t < schedule.warm_up:
                     set_rate(optimizer, rate)
                 if t in drops:
                     before = schedule.rate(t - 1)
@@ -114,11 +129,12 @@ def train(
                 recorder.log(loss=losses[-1])
                 if matched is not None:
                     matched.step()
+                    snapshots.last = last = min(schedule.updates, matched.last_update or schedule.updates)
                 if progress is not None:
-                    progress(t, schedule.updates)
+                    progress(t, last)
                 if t % _CHECK_EVERY == 0:
                     _check_finite(losses, t, recorder.path)
-                if t == schedule.updates:
+                if t == last:
                     break
             _check_finite(losses, t, recorder.path)
             error, validation_loss = evaluate(model, data)
@@ -127,8 +143,9 @@ def train(
                 validation_error=error,
                 validation_loss=validation_loss,
                 train_loss=torch.stack(losses).mean(),
+                wall_time=perf_counter() - began,
             )
-            if t == schedule.updates:
+            if t == last:
                 break
     return recorder.path
 
@@ -158,12 +175,15 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
         group["lr"] = rate
 
 
-def _snapshot_steps(per_decade: int, updates: int) -> At | None:
+@dataclass
+class _Snapshots:
     """Log-spaced steps and the last one: the trained weights are what is most often asked for."""
-    if not per_decade:
-        return None
-    spaced = LogSpaced(per_decade)
-    return At([t for t in range(updates) if t in spaced] + [updates])
+
+    spaced: LogSpaced
+    last: int  # a match moves it when it makes its last drop
+
+    def __contains__(self, step: int) -> bool:
+        return step in self.spaced or step == self.last
 
 
 def _check_finite(losses: list[Tensor], t: int, out: Path) -> None:

@@ -4,7 +4,7 @@ from math import ceil, exp, inf, nan
 from typing import Any, Literal, get_args
 
 import numpy as np
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -20,7 +20,7 @@ OnFailure = Literal["keep", "drop", "raise"]
 
 
 class DistanceMatchedLR(LRScheduler):
-    """Drops the learning rate when ‖w_t − w_0‖ reaches the reference's at its drop.
+    """Drops the learning rate when ‖w_t − w_0‖, or ‖w_t − w_origin‖, reaches the reference's at its drop.
 
     Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), section 5, propose to adapt a large batch's regime by the
     distance travelled. Call `step()` after every optimizer step (or every epoch: a drop then waits for its end).
@@ -36,10 +36,16 @@ class DistanceMatchedLR(LRScheduler):
     on_timeout, already_above: what to do when the target is never reached, and when the run is above it
         without having been seen below: "keep" the rate, "drop" it, or "raise" NotMatchedError.
     relative: compare distances in units of ‖w_0‖, which other networks than the reference's may do.
+    origin: measure both runs from this update, after the first ones that throw the weights; the recorder must
+        have it among its origins. extrapolate: allow a reference that ends before its drop. These three say how
+        to read a reference given as runs; a `Reference` holds its own.
 
     The rate of every parameter group is multiplied at a drop and otherwise left alone, so other schedulers
     that multiply (a warm-up by LinearLR, say) compose; those that set a rate from the initial one undo it.
     Each drop is filed as the recorder's event "lr_drop", each failure as "match_failed".
+
+    In a process group of several ranks (DistributedDataParallel) every rank has a recorder and a scheduler, and
+    rank 0 decides for all: where a decision is due, at most once in W/8 of log t, its match is broadcast.
 
     Raises ReferenceRunError, DifferentNetworksError, ConfigError, MatchError.
     """
@@ -58,6 +64,8 @@ class DistanceMatchedLR(LRScheduler):
         on_timeout: OnFailure = "keep",
         already_above: OnFailure = "keep",
         relative: bool = False,
+        origin: int = 0,
+        extrapolate: bool = False,
         last_epoch: int = -1,
     ):
         check_later_phases(later_phases)
@@ -68,7 +76,12 @@ class DistanceMatchedLR(LRScheduler):
         for name, choice in (("on_timeout", on_timeout), ("already_above", already_above)):
             if choice not in get_args(OnFailure):
                 raise ConfigError(f"{name} is {choice!r}; expected one of {', '.join(get_args(OnFailure))}")
-        self.recorder, self.reference = recorder, as_reference(reference, relative)
+        self.recorder, self.reference = recorder, as_reference(reference, relative, origin, extrapolate)
+        if self.reference.origin not in recorder.origins:
+            raise ConfigError(
+                f"the reference's distances are from update {self.reference.origin}, the recorder measures from"
+                f" {recorder.origins}; expected Recorder(..., origins=[{self.reference.origin}])"
+            )
         if not self.reference.relative:
             check_network(self.reference.signature, self.reference.names[0], recorder.signature, "the recorded model")
         self.gamma, self.window, self.min_step, self.later_phases = gamma, window, min_step, later_phases
@@ -85,6 +98,13 @@ class DistanceMatchedLR(LRScheduler):
     def match(self) -> Match | None:
         """Where the run stands against the distance watched for; None in a phase that counts updates."""
         return self._matcher.match if self._matcher else None
+
+    @property
+    def last_update(self) -> int | None:
+        """The update that ends the run: its last phase is as long as the reference's. None before the last drop."""
+        if self._phase < len(self.reference.targets) or self.reference.last_phase is None:
+            return None
+        return self._phase_start + self.reference.last_phase
 
     def get_lr(self) -> list[Any]:
         """The groups' rates, multiplied if a drop is due after the updates made so far."""
@@ -147,7 +167,7 @@ class DistanceMatchedLR(LRScheduler):
 
     def _receive(self, rows: Rows) -> None:
         """Takes recorded rows, in order, with the rates that made them."""
-        distance = rows.distance / self._unit
+        distance = rows.displacement[self.reference.origin] / self._unit
         self._seen = (int(rows.step[-1]), float(distance[-1]))
         if self._matcher is None:
             return
@@ -166,15 +186,16 @@ class DistanceMatchedLR(LRScheduler):
         if self._matcher is None:
             return self._drop("updates", None)
         self._due = float(max(t + 1, ceil(t * exp((self.window or WINDOWS[0]) / 8))))
-        match self._matcher.status:
+        found, self._seen = _of_rank_0((self._matcher.match, self._seen))
+        match found.status:
             case Status.MATCHED:
-                return self._drop("distance", self._matcher.match)
+                return self._drop("distance", found)
             case Status.ALREADY_ABOVE:
-                return self._fail(self.already_above, self._matcher.match)
+                return self._fail(self.already_above, found)
             case Status.NEVER_REACHED:
-                return self._fail(self.on_timeout, self._matcher.match)
+                return self._fail(self.on_timeout, found)
             case Status.DIVERGED:
-                return self._fail("keep", self._matcher.match)
+                return self._fail("keep", found)
         return 1.0
 
     def _drop(self, reason: str, match: Match | None) -> float:
@@ -188,7 +209,7 @@ class DistanceMatchedLR(LRScheduler):
             lr_to=rate * factor,
             reason=reason,
             distance=found["distance"],
-            target=found.get("target", self.reference.targets[phase]),
+            target=found.get("target", self.reference.to_dict()["targets"][phase]),
             standard_error=found.get("standard_error"),
             matched_step=found["step"],
         )
@@ -208,3 +229,15 @@ class DistanceMatchedLR(LRScheduler):
         if match.status.final:
             self._due = inf
         return 1.0
+
+
+_Decision = tuple[Match, tuple[int, float]]
+
+
+def _of_rank_0(decision: _Decision) -> _Decision:
+    """Rank 0's, on every rank: others may have got their rows later, or none at all."""
+    if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
+        return decision
+    held = [decision]
+    distributed.broadcast_object_list(held, src=0)
+    return held[0]

@@ -9,13 +9,25 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from analysis.match import TRANSIENT
+from analysis.reference import LaterPhases
 from train.errors import ConfigError
+from train.matched_lr import OnFailure
 from train.models import NETWORKS
 from train.noise import matching_sigma
 from train.readers import READERS
 from train.regime import LrRule, Regime, Schedule, scaled_lr, updates_per_epoch
+
+# Of a matched run, unless it says otherwise: without one a √-scaled batch of 4096 is thrown past its target
+# (docs/matching.md).
+MATCH_WARM_UP = 100
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "later_phases": get_args(LaterPhases),
+    "on_timeout": get_args(OnFailure),
+    "already_above": get_args(OnFailure),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +54,8 @@ class Config:
     """Passes through the training set (at base_batch_size, under regime adaptation)."""
     regime_adaptation: bool = False
     """Stretch the epoch counts so that a large batch makes as many updates as the base batch."""
-    warm_up: int = 0
-    """Updates over which the learning rate grows linearly from lr/warm_up; 0 for none."""
+    warm_up: int | None = None
+    """Updates over which the learning rate grows linearly from lr/warm_up; none: 100 under a match, otherwise 0."""
     ghost_batch_size: int | None = None
     """Batch normalization over ghost batches of this size; none for the whole batch."""
     momentum: float = 0.9
@@ -61,7 +73,22 @@ class Config:
     label_noise: float = 0.0
     """Fraction of the training labels that are shuffled, the same ones for every seed: slow to learn by heart."""
     match: tuple[str, ...] = ()
-    """Reference runs: drop the learning rate at their distance at their drops, instead of at epochs."""
+    """Reference runs: drop the learning rate at their distance at their drops, instead of at epochs. The run
+    ends when its last phase is as long as the reference's, and after `epochs` at the latest."""
+    match_origin: int = 0
+    """Under a match, the update t_w that both runs' distances are measured from, ‖w_t − w_{t_w}‖."""
+    min_step: int = TRANSIENT
+    """Under a match, the update before which nothing counts; no less than warm_up."""
+    gamma: float | None = None
+    """Under a match, the factor of every drop; none for the reference's own."""
+    later_phases: LaterPhases = "updates"
+    """Under a match, what later drops follow: the reference's number of updates in the phase, or its distance."""
+    timeout: int | None = None
+    """Under a match, updates that a phase may last; none for no limit."""
+    on_timeout: OnFailure = "keep"
+    """Then: keep the rate, drop it, or raise NotMatchedError."""
+    already_above: OnFailure = "keep"
+    """Likewise, when the run is above the target without having been seen below it."""
     seed: int = 0
     """Fixes the initial weights, the order of the samples and all noise."""
     snapshots: int = 4
@@ -84,6 +111,10 @@ class Config:
             raise ConfigError(f"input_noise is {self.input_noise}; expected 0 or more")
         if not 0 <= self.label_noise <= 1:
             raise ConfigError(f"label_noise is {self.label_noise}; expected a fraction from 0 to 1")
+        for name, known in _CHOICES.items():
+            _one_of(name, getattr(self, name), known)
+        for name in ("match_origin", "min_step"):
+            _at_least(name, getattr(self, name), 0)
         match = (self.match,) if isinstance(self.match, str | Path) else self.match
         object.__setattr__(self, "match", tuple(str(path) for path in match))
         self._regime()
@@ -131,9 +162,11 @@ class Config:
             "label": self.label or self.method,
             "lr": regime.lr,
             "epochs": regime.epochs,
+            "warm_up": regime.warm_up,
             "drops": regime.drops,
             "train_size": train_size,
             "updates": self.schedule(train_size).updates,
+            "drop_steps": self.schedule(train_size).drops,
             "settings": asdict(self),
         }
 
@@ -142,7 +175,7 @@ class Config:
             lr=scaled_lr(self.lr_rule, self.lr, self.batch_size, self.base_batch_size),
             drops=() if self.match else self.drops,
             epochs=self.epochs,
-            warm_up=self.warm_up,
+            warm_up=(MATCH_WARM_UP if self.match else 0) if self.warm_up is None else self.warm_up,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
             clip_norm=self.clip_norm,

@@ -9,7 +9,8 @@ from scipy import stats
 
 from analysis import Curve, Reference, fit, simulate
 from analysis.errors import MatchError
-from analysis.forecast import _Draws, _first_passage, _Point, predict_match
+from analysis.forecast import _first_passage, predict_match
+from analysis.outlook import Draws, Point
 
 CROSSING = 5000
 U = np.arange(np.log(30), np.log(CROSSING) + 3, 0.01)
@@ -40,8 +41,8 @@ def crossing(d):
 def test_first_passage_of_brownian_motion_with_drift(drift):
     """Inverse Gaussian: P(passage ≤ U) = Φ((μU − a)/σ√U) + e^(2μa/σ²) Φ((−μU − a)/σ√U)."""
     n, a, sigma = 20_000, 0.3, 0.4
-    draws = _Draws(np.full(n, 1e-12), np.full(n, drift), np.full(n, sigma), 0.0)
-    passage = np.log(_first_passage(draws, _Point(2.0, 1.0), 1.0 + a, np.random.default_rng(0))) - 2.0
+    draws = Draws(np.full(n, 1e-12), np.full(n, drift), np.full(n, sigma), 0.0)
+    passage = np.log(_first_passage(draws, Point(2.0, 1.0), 1.0 + a, np.random.default_rng(0))) - 2.0
     for ahead in (0.05, 0.3, 1.0, 4.0, 9.0):
         spread = sigma * ahead**0.5
         exact = stats.norm.cdf((drift * ahead - a) / spread)
@@ -53,14 +54,14 @@ def test_first_passage_of_brownian_motion_with_drift(drift):
 @pytest.mark.parametrize("s", [0.4, -0.2])
 def test_first_passage_without_noise_is_the_laws_crossing(s):
     """z − z_now = q (g_s(x) − g_s(0)) = 0.1 at x = (e^(0.1 s/q) − 1)/s."""
-    draws = _Draws(np.full(5, s), np.full(5, 0.25), np.full(5, 1e-9), 6.0)
-    passage = _first_passage(draws, _Point(6.0, 0.0), 0.1, np.random.default_rng(0))
+    draws = Draws(np.full(5, s), np.full(5, 0.25), np.full(5, 1e-9), 6.0)
+    passage = _first_passage(draws, Point(6.0, 0.0), 0.1, np.random.default_rng(0))
     np.testing.assert_allclose(np.log(passage) - 6.0, np.expm1(0.1 * s / 0.25) / s, atol=2e-4)
 
 
 def test_law_that_blows_up_arrives_before():
-    draws = _Draws(np.full(5, -0.5), np.full(5, 0.25), np.full(5, 1e-6), 6.0)
-    passage = _first_passage(draws, _Point(6.0, 0.0), 3.0, np.random.default_rng(0))
+    draws = Draws(np.full(5, -0.5), np.full(5, 0.25), np.full(5, 1e-6), 6.0)
+    passage = _first_passage(draws, Point(6.0, 0.0), 3.0, np.random.default_rng(0))
     assert np.all(np.log(passage) < 8.0 + 1e-6)  # 1 + s x = 0 at x = 2
 
 

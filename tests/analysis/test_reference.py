@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.errors import DifferentNetworksError, MatchError, ReferenceRunError
+from analysis.errors import CurveError, DifferentNetworksError, MatchError, ReferenceRunError
 from analysis.reference import Reference
 from analysis.replay import match
 from trajectory import Recorder, Run
@@ -15,13 +15,26 @@ DROPS = (500, 700)
 UPDATES = 800
 
 
-def record(path, law, updates=UPDATES, drops=(), batch_size=128, weights=1, start=0.0, dtype=torch.float64):
+def record(
+    path,
+    law,
+    updates=UPDATES,
+    drops=(),
+    batch_size=128,
+    weights=1,
+    start=0.0,
+    dtype=torch.float64,
+    origins=(),
+    facts=None,
+):
     """A run whose distance after t updates is law(t); the rate falls tenfold at the drops."""
     model = torch.nn.Linear(weights, 1, bias=False, dtype=dtype)
     torch.nn.init.constant_(model.weight, start)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     group = optimizer.param_groups[0]
-    with Recorder(path, model, optimizer, config={"batch_size": batch_size}) as recorder:
+    with Recorder(
+        path, model, optimizer, config=(facts or {}) | {"batch_size": batch_size}, origins=origins
+    ) as recorder:
         for t in range(1, updates + 1):
             if t - 1 in drops:
                 recorder.event("lr_drop", lr_from=group["lr"], lr_to=group["lr"] / 10)
@@ -176,3 +189,74 @@ def test_refuses_an_unknown_criterion_and_several_runs(small, large):
         match(small, large, later_phases="epochs")
     with pytest.raises(MatchError, match="got 2 runs"):
         match(small, [large, small[0]])
+
+
+ORIGIN = 100
+
+
+def thrown(t):
+    """Thrown to 12, past the reference's 9.5, within fifty updates; then on its way as 1.9 t^.25."""
+    return 12 * (1 - np.exp(-t / 10)) + 1.9 * t**0.25
+
+
+def test_from_an_origin_a_throw_is_not_travel(tmp_path):
+    """w_t moves along one axis: ‖w_t − w_100‖ is the difference of the distances from w_0."""
+    small = record(tmp_path / "small.zarr", lambda t: 2 * t**0.25, drops=DROPS, origins=[ORIGIN])
+    large = record(tmp_path / "large.zarr", thrown, 1000, batch_size=1024, origins=[ORIGIN])
+    assert match(small, large).matches[0].status == "already_above"
+
+    found = match(small, large, origin=ORIGIN)
+    target = 2 * (500**0.25 - 100**0.25)
+    assert found.reference.targets[0] == pytest.approx(target)
+    assert found.reference.phase_lengths == (500, 200)  # updates count from w_0 all the same
+    crossing = (target / 1.9 + 100**0.25) ** 4
+    first, second = found.matches
+    assert first.status == "matched"
+    assert first.crossing == pytest.approx(crossing, rel=2e-3)
+    assert 0 < first.step - crossing < 2 * 0.05 / 8 * (crossing - ORIGIN) + 6
+    assert f"due after {first.step + 200} updates" in second.sentence
+    assert "measured from update 100" in str(found)
+
+    arrays = np.arange(101, 1000), 1.9 * (np.arange(101, 1000) ** 0.25 - 100**0.25)  # t counts from w_0
+    assert match(found.reference, arrays).matches[0].crossing == pytest.approx(crossing, rel=2e-3)
+
+
+def test_refuses_an_origin_that_was_not_recorded_or_is_past_the_drop(tmp_path):
+    run = record(tmp_path / "small.zarr", lambda t: 2 * t**0.25, drops=DROPS, origins=[600])
+    with pytest.raises(CurveError, match="distances from update 100 are unknown") as error:
+        Reference.from_runs(run, origin=ORIGIN)
+    one_line(error)
+    with pytest.raises(ReferenceRunError, match="no later than the origin 600") as error:
+        Reference.from_runs(run, origin=600)
+    one_line(error)
+
+
+def test_a_reference_cut_short_is_extrapolated_on_request_alone(tmp_path, large):
+    """Three seeds of 2 t^.25 with .1 % of noise, seen up to 300 of the 500 updates before their drop."""
+    noise = np.random.default_rng(5).normal(0, 1e-3, (3, UPDATES))
+    planned = {"lr": 0.1, "drop_steps": [[500, 0.1], [700, 0.5]], "updates": 800}
+    cut = [
+        record(tmp_path / f"{k}.zarr", lambda t, k=k: 2 * t**0.25 * np.exp(noise[k, t]), 300, facts=planned)
+        for k in range(3)
+    ]
+    with pytest.raises(ReferenceRunError, match="no learning-rate drop is recorded") as error:
+        Reference.from_runs(cut)
+    one_line(error)
+
+    reference = Reference.from_runs(cut, extrapolate=True)
+    (target, later), (error, _) = reference.targets, reference.target_errors
+    assert reference.extrapolated == (0,)
+    assert abs(np.log(target / (2 * 500**0.25))) < 3 * error
+    assert 0 < error < 0.02
+    assert np.isnan(later)
+    assert (reference.drop_steps, reference.ratios, reference.last_phase) == ((500, 700), (0.1, 0.5), 100)
+    json.dumps(reference.to_dict(), allow_nan=False)
+
+    found = match(reference, large)
+    low, high = found.matches[0].interval
+    crossing = (2 / 1.9) ** 4 * 500
+    assert low < crossing < high
+    assert np.log(high / low) > 4 * error / 0.25  # the target's own error, at 2 SE either way and q = .25
+    assert "target 1 is extrapolated to update 500" in str(found)
+    with pytest.raises(MatchError, match="match this drop by updates"):
+        reference.matcher(1, 10.0)

@@ -103,6 +103,7 @@ def test_what_is_recorded(tmp_path):
     assert ends["epoch"].tolist() == [1, 2, 3]
     assert ends.loc[40, "train_loss"] == pytest.approx(metrics.loc[21:40, "loss"].mean(), rel=1e-6)
     assert metrics.loc[60, "loss"] < 0.5 < metrics.loc[1, "loss"]
+    assert 0 < ends["wall_time"].iloc[0] < ends["wall_time"].iloc[-1]
 
     (drop,) = run.drops
     assert drop.step == 40
@@ -204,9 +205,12 @@ def test_a_matched_run_drops_where_its_reference_had_travelled_to(tmp_path):
     small = replace(f1_digits(), epochs=5, drops=((4, 0.1),))
     references = [train(replace(small, seed=s), tmp_path / f"small{s}.zarr") for s in range(2)]
     target = sum(Run(path).distance[320] for path in references) / 2
-    large = replace(small, batch_size=256, lr_rule="sqrt", ghost_batch_size=16, warm_up=100)
+    large = replace(small, batch_size=256, lr_rule="sqrt", ghost_batch_size=16)
     run = Run(train(replace(large, regime_adaptation=True, epochs=8, match=references), tmp_path / "large.zarr"))
     (drop,) = run.drops
+    assert run.config["warm_up"] == 100  # a match's default
+    assert run.distance.index[-1] == run.snapshots[-1] == drop.step + 80  # a last phase as long as the reference's
+    assert run.metrics["validation_error"].notna().iloc[-1]
     assert drop.step > 110  # past the warm-up and the transient
     # the rule's delay and the seeds' spread, matching.md: a few percent in log step at q ≈ .3, so 3 % in d
     assert run.distance[drop.step] == pytest.approx(target, rel=0.03)

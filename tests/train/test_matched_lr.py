@@ -40,7 +40,7 @@ def thrown(t):
 class Walk:
     """A recorded loop in which the weight goes where `law` says, whatever the learning rate."""
 
-    def __init__(self, path, law=steady, noise=0.001, lr=0.1, groups=1, **scheduler):
+    def __init__(self, path, law=steady, noise=0.001, lr=0.1, groups=1, origins=(), **scheduler):
         self.law, self.noise = law, np.random.default_rng(7).normal(0, noise, 5000)
         self.model = torch.nn.Linear(1, 1, bias=groups == 2, dtype=torch.float64)
         torch.nn.init.zeros_(self.model.weight)
@@ -48,7 +48,7 @@ class Walk:
         self.optimizer = torch.optim.SGD(
             [{"params": [p], "lr": rate} for p, rate in zip(self.model.parameters(), rates, strict=True)]
         )
-        self.recorder = Recorder(path, self.model, self.optimizer)
+        self.recorder = Recorder(path, self.model, self.optimizer, origins=origins)
         self.scheduler = DistanceMatchedLR(self.optimizer, self.recorder, **({"reference": REFERENCE} | scheduler))
 
     def update(self):
@@ -154,6 +154,31 @@ def test_thrown_run_drops_or_raises_by_choice(tmp_path):
         Walk(tmp_path / "raise.zarr", thrown, noise=0.0, already_above="raise").run(300)
     assert "\n" not in str(error.value)
     assert events(Run(tmp_path / "raise.zarr"), "match_failed")
+
+
+def test_from_an_origin_a_thrown_run_drops_where_it_has_travelled(tmp_path):
+    """Thrown 12 away by update 100, then on its way: ‖w_t − w_100‖ is 2 t^.25 − 2 · 100^.25."""
+    travelled = steady(625) - steady(100)
+    reference = replace(REFERENCE, origin=100, targets=(travelled, 4.7, 5.2), last_phase=50)
+    walk = Walk(
+        tmp_path / "run.zarr",
+        lambda t: thrown(100) * min(1.0, t / 50) + steady(t),
+        origins=[100],
+        reference=reference,
+        noise=1e-4,
+    )
+    assert walk.scheduler.last_update is None
+    run = walk.run(1000)
+    first, second, third = run.drops
+    assert abs(math.log(first.step / 625)) < 0.06
+    assert first.details["target"] == pytest.approx(travelled)
+    assert (second.step, third.step) == (first.step + 200, first.step + 300)
+    assert walk.scheduler.last_update == third.step + 50
+
+
+def test_refuses_a_recorder_without_the_references_origin(tmp_path):
+    with pytest.raises(ConfigError, match=r"measures from \[0\]; expected Recorder\(..., origins=\[100\]\)"):
+        Walk(tmp_path / "run.zarr", reference=replace(REFERENCE, origin=100))
 
 
 def test_timeout_keeps_drops_or_raises(tmp_path):

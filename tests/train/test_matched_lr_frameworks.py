@@ -1,0 +1,126 @@
+"""The scheduler under Lightning, and in two processes of one training, which must decide alike."""
+
+import json
+import math
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pytest
+import torch
+
+from analysis.reference import Reference
+from train.matched_lr import DistanceMatchedLR
+from trajectory import Recorder, Run
+
+REFERENCE = Reference(
+    targets=(10.0, 11.0),
+    target_errors=(0.004, 0.004),
+    drop_steps=(400, 450),
+    ratios=(0.1, 0.5),
+    learning_rate=0.1,
+    batch_size=128,
+    signature={"parameters": [["weight", [1, 1], "float64"]]},
+    relative=False,
+    names=("small batch",),
+)
+
+
+def aim(t):
+    """Where the weight is to be after t updates: at 10 after 625."""
+    return 2.0 * t**0.25
+
+
+@pytest.mark.filterwarnings("ignore")  # Lightning's own: of loaders, loggers and what else it might have used
+def test_under_lightning(tmp_path):
+    lightning = pytest.importorskip("lightning")
+
+    class Walk(lightning.LightningModule):
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
+            torch.nn.init.zeros_(self.layer.weight)
+
+        def configure_optimizers(self):
+            optimizer = torch.optim.SGD(self.parameters(), lr=0.1)
+            self.recorder = Recorder(tmp_path / "run.zarr", self.layer, optimizer)
+            scheduler = DistanceMatchedLR(optimizer, self.recorder, REFERENCE)
+            return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+        def training_step(self, batch, index):
+            """A loss whose gradient takes the weight to its aim in one update."""
+            rate = self.optimizers().param_groups[0]["lr"]
+            return ((self.layer.weight - aim(self.recorder.step + 1)) ** 2).sum() / (2 * rate)
+
+        def on_train_end(self):
+            self.recorder.close()
+
+    trainer = lightning.Trainer(
+        max_steps=800,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(Walk(), torch.utils.data.DataLoader(torch.zeros(800, 1)))
+    run = Run(tmp_path / "run.zarr")
+    first, second = run.drops
+    assert abs(math.log(first.step / 625)) < 0.06
+    assert second.step == first.step + 50
+    rates = run.metrics["learning_rate"]
+    assert (rates[first.step], rates[first.step + 1]) == pytest.approx((0.1, 0.01))
+    assert rates[800] == pytest.approx(0.005)
+
+
+RANK = """
+import json, sys
+from pathlib import Path
+import torch
+from torch import distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+from analysis.reference import Reference
+from train.matched_lr import DistanceMatchedLR
+from trajectory import Recorder
+
+rank, meeting, out = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
+distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
+if rank == 1:  # gets no rows
+    Recorder.subscribe = lambda self, receive: None
+net = nn.Linear(1, 1, bias=False, dtype=torch.float64)
+nn.init.zeros_(net.weight)
+model = DistributedDataParallel(net)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+recorder = Recorder(out / f"rank{rank}.zarr", model, optimizer)
+reference = Reference(**json.loads(sys.argv[4]))
+scheduler = DistanceMatchedLR(optimizer, recorder, reference, later_phases="distance")
+rates = []
+with recorder:
+    for t in range(1, 1001):
+        rate = optimizer.param_groups[0]["lr"]
+        share = 1.5 if rank else 0.5  # DDP takes the mean of the ranks' gradients
+        loss = ((model(torch.ones(1, 1, dtype=torch.float64)) - 2.0 * t**0.25) ** 2).sum() / (2 * rate) * share
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        scheduler.step()
+        rates.append(optimizer.param_groups[0]["lr"])
+(out / f"rates{rank}.json").write_text(json.dumps(rates))
+distributed.destroy_process_group()
+"""
+
+
+def test_two_ranks_decide_alike(tmp_path):
+    """Two gloo processes; rank 1 never sees a distance, and drops where rank 0 does."""
+    fields = json.dumps(asdict(REFERENCE))
+    command = [sys.executable, "-c", RANK]
+    meeting = f"file://{tmp_path}/meeting"
+    ranks = [subprocess.Popen([*command, str(rank), meeting, str(tmp_path), fields]) for rank in range(2)]
+    assert [rank.wait(timeout=300) for rank in ranks] == [0, 0]
+    rates = [json.loads((tmp_path / f"rates{rank}.json").read_text()) for rank in range(2)]
+    assert rates[0] == rates[1]
+    drops = Run(tmp_path / "rank0.zarr").drops
+    assert [event.details["reason"] for event in drops] == ["distance", "distance"]
+    assert [1 + k for k in range(999) if rates[0][k] > rates[0][k + 1]] == [drop.step - 1 for drop in drops]
+    for drop, crossing in zip(drops, (625, (aim(drops[0].step) + 1) ** 4 / 16), strict=True):
+        assert abs(math.log(drop.step / crossing)) < 0.06

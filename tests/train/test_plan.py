@@ -1,0 +1,49 @@
+"""The plan of a large batch, from recorded walks with chosen distances."""
+
+import json
+from math import exp, sqrt
+
+import pytest
+import torch
+
+from analysis.errors import ReferenceRunError
+from train.plan import plan
+from trajectory import Recorder
+
+
+def walk(path, amplitude, **config):
+    """d = A t^.25 for 700 updates, the rate halved after 500."""
+    model = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    torch.nn.init.zeros_(model.weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(path, model, optimizer, config=config) as recorder:
+        for t in range(1, 701):
+            model.weight.grad = (model.weight.detach() - amplitude * t**0.25) / optimizer.param_groups[0]["lr"]
+            optimizer.step()
+            if t == 500:
+                recorder.event("lr_drop", lr_from=0.1, lr_to=0.05)
+                optimizer.param_groups[0]["lr"] = 0.05
+    return path
+
+
+def test_a_plan_has_as_many_updates_and_the_square_root_rate(tmp_path):
+    amplitudes = (1.98, 2.0, 2.02)
+    seeds = [walk(tmp_path / f"{a}.zarr", a, batch_size=10, train_size=1000) for a in amplitudes]
+    found = plan(seeds, 40)
+    assert found.lr == pytest.approx(0.2)
+    assert (found.ghost_batch_size, found.updates, found.epochs) == (10, 700, 28)
+    assert (found.drop_steps, found.drop_epochs) == ((500,), (20,))
+    sd = 0.0100004  # of log(1.98, 2, 2.02)
+    assert found.first_drop == pytest.approx((500 * exp(-2 * sd / 0.25), 500 * exp(2 * sd / 0.25)), rel=1e-3)
+    assert found.config is None
+    assert "500 (462 to 542)" in found.table()["drops expected at"]
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_a_plan_without_epochs_or_spread(tmp_path):
+    found = plan(walk(tmp_path / "a.zarr", 2.0, batch_size=10), 90)
+    assert found.lr == pytest.approx(0.1 * sqrt(9))
+    assert (found.epochs, found.drop_epochs, found.first_drop) == (None, None, None)
+    with pytest.raises(ReferenceRunError, match="does not tell its batch size") as error:
+        plan(walk(tmp_path / "b.zarr", 2.0), 90)
+    assert "\n" not in str(error.value)
