@@ -13,10 +13,17 @@ from analysis.reference import Reference
 from train.matched_lr import DistanceMatchedLR
 from trajectory import Recorder, Run
 
+
+def aim(t):
+    """Where the weight is to be after t updates."""
+    return 2.0 * t**0.25
+
+
+CROSSING, SECOND = 250, 350
 REFERENCE = Reference(
-    targets=(10.0, 11.0),
+    targets=(aim(CROSSING), aim(SECOND)),
     target_errors=(0.004, 0.004),
-    drop_steps=(400, 450),
+    drop_steps=(200, 240),
     ratios=(0.1, 0.5),
     learning_rate=0.1,
     batch_size=128,
@@ -24,11 +31,6 @@ REFERENCE = Reference(
     relative=False,
     names=("small batch",),
 )
-
-
-def aim(t):
-    """Where the weight is to be after t updates: at 10 after 625."""
-    return 2.0 * t**0.25
 
 
 @pytest.mark.filterwarnings("ignore")  # Lightning's own: of loaders, loggers and what else it might have used
@@ -56,21 +58,21 @@ def test_under_lightning(tmp_path):
             self.recorder.close()
 
     trainer = lightning.Trainer(
-        max_steps=800,
+        max_steps=350,
         accelerator="cpu",
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(Walk(), torch.utils.data.DataLoader(torch.zeros(800, 1)))
+    trainer.fit(Walk(), torch.utils.data.DataLoader(torch.zeros(350, 1)))
     run = Run(tmp_path / "run.zarr")
     first, second = run.drops
-    assert abs(math.log(first.step / 625)) < 0.06
-    assert second.step == first.step + 50
+    assert abs(math.log(first.step / CROSSING)) < 0.06
+    assert second.step == first.step + 40
     rates = run.metrics["learning_rate"]
     assert (rates[first.step], rates[first.step + 1]) == pytest.approx((0.1, 0.01))
-    assert rates[800] == pytest.approx(0.005)
+    assert rates[350] == pytest.approx(0.005)
 
 
 RANK = """
@@ -96,7 +98,7 @@ reference = Reference(**json.loads(sys.argv[4]))
 scheduler = DistanceMatchedLR(optimizer, recorder, reference, later_phases="distance")
 rates = []
 with recorder:
-    for t in range(1, 1001):
+    for t in range(1, 401):
         rate = optimizer.param_groups[0]["lr"]
         share = 1.5 if rank else 0.5  # DDP takes the mean of the ranks' gradients
         loss = ((model(torch.ones(1, 1, dtype=torch.float64)) - 2.0 * t**0.25) ** 2).sum() / (2 * rate) * share
@@ -121,6 +123,7 @@ def test_two_ranks_decide_alike(tmp_path):
     assert rates[0] == rates[1]
     drops = Run(tmp_path / "rank0.zarr").drops
     assert [event.details["reason"] for event in drops] == ["distance", "distance"]
-    assert [1 + k for k in range(999) if rates[0][k] > rates[0][k + 1]] == [drop.step - 1 for drop in drops]
-    for drop, crossing in zip(drops, (625, (aim(drops[0].step) + 1) ** 4 / 16), strict=True):
+    assert [1 + k for k in range(399) if rates[0][k] > rates[0][k + 1]] == [drop.step - 1 for drop in drops]
+    gained = aim(drops[0].step) + aim(SECOND) - aim(CROSSING)
+    for drop, crossing in zip(drops, (CROSSING, (gained / 2) ** 4), strict=True):
         assert abs(math.log(drop.step / crossing)) < 0.06
