@@ -24,7 +24,7 @@ from pathlib import Path
 import pandas as pd
 from real_curves import complete
 
-from analysis import figures
+from analysis import figures, match
 from train.loop import train
 from train.plan import LONGEST
 from train.recipes import Config, f1_fashion_mnist, f1_mnist
@@ -32,13 +32,14 @@ from trajectory import Run
 
 SMALL_SEEDS = 3
 LARGE_SEEDS = {1024: 3, 4096: 1}  # an update at 4096 costs as much as 32 of the reference's
+ORIGIN = 100  # recorded by every run, so that all can be matched from there as well
 METHODS = ("matched", "fixed", "adapted")
 
 
 def experiments(out: Path) -> Iterator[tuple[Path, Config]]:
     """Path and configuration of every run, the first seed of everything before further ones."""
     for name, recipe in (("mnist", f1_mnist()), ("fashion-mnist", f1_fashion_mnist())):
-        small = replace(recipe, epochs=3, drops=((2, 0.1),), label="128")
+        small = replace(recipe, epochs=3, drops=((2, 0.1),), origins=(ORIGIN,), label="128")
         reference = [out / f"{name}-128-{seed}.zarr" for seed in range(SMALL_SEEDS)]
         for seed, path in enumerate(reference):
             yield path, replace(small, seed=seed)
@@ -98,14 +99,21 @@ def report(out: Path, folder: Path | None) -> None:
         frame = pd.DataFrame([measured(run) for run in runs])
         cells = [_spread(frame[name], digits) for name, digits in COLUMNS.items()]
         print(f"| {dataset} | {label} | {len(runs)} | " + " | ".join(cells) + " |")
-    for run in (run for group in groups.values() for run in group):
-        for event in run.events:
-            if event.name == "match_failed":
-                print(f"\n{run.name}: {event.details['status']}: {event.details['sentence']}")
+    replays(out, [run for group in groups.values() for run in group])
     for dataset in {dataset for dataset, _ in groups} if folder else ():
         runs = [run for (data, _), group in groups.items() if data == dataset for run in group]
         for kind in ("distance-log", "error-updates"):
             figures.save(figures.draw(kind, runs), folder / f"matching-{dataset}-{kind.split('-')[0]}.png")
+
+
+def replays(out: Path, runs: list[Run]) -> None:
+    """What the matcher says of each large batch, measured from w_0 and from the origin."""
+    print(f"\n| run | from w_0 | from w_{ORIGIN} |\n|---|---|---|")
+    for run in (run for run in runs if run.config["batch_size"] in LARGE_SEEDS):
+        reference = [out / f"{run.config['dataset']}-128-{seed}.zarr" for seed in range(SMALL_SEEDS)]
+        found = [match(reference, run, origin=origin).matches[0] for origin in (0, ORIGIN)]
+        cells = [f"{one.status} at {one.step} ({one.distance:.2f} of {one.target:.2f})" for one in found]
+        print(f"| {run.name} | " + " | ".join(cells) + " |")
 
 
 def _spread(values: pd.Series, digits: int) -> str:

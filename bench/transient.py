@@ -17,25 +17,25 @@ from train.loop import train
 from train.recipes import Config, f1_fashion_mnist, f1_mnist
 from trajectory import Run
 
-SHOWN = (1, 5, 10, 20, 30, 50, 100, 200, 300, 400)
-ORIGINS = (50, 100, 200)
+SHOWN = (1, 5, 10, 20, 30, 50, 100, 150, 200)
+ORIGINS = (100,)
 TRAIN_SIZE = 60_000
-WARM_UPS = (0, 100, 200)
+WARM_UPS = (0, 50, 100)
 
 
-def cases() -> dict[str, tuple[Config, int]]:
-    """name: configuration and number of updates."""
+def cases() -> dict[str, Config]:
+    """The configurations, by name."""
     found = {}
     for name, small in (("mnist", f1_mnist()), ("fashion-mnist", f1_fashion_mnist())):
-        found[f"{name} 128"] = small, 400
-        found[f"{name} 4096"] = replace(small, batch_size=4096), 100
-        found[f"{name} 4096 √"] = replace(small, batch_size=4096, lr_rule="sqrt"), 100
+        found[f"{name} 128"] = _cut(small, 200)
+        found[f"{name} 4096"] = _cut(replace(small, batch_size=4096), 100)
+        found[f"{name} 4096 √"] = _cut(replace(small, batch_size=4096, lr_rule="sqrt"), 100)
         for batch_size in (1024, 4096):
             scaled = replace(small, batch_size=batch_size, lr_rule="sqrt", ghost_batch_size=128)
             for warm_up in WARM_UPS:
                 label = f"{name} {batch_size} √ ghost" + f" warm-up {warm_up}" * bool(warm_up)
-                found[label] = replace(scaled, warm_up=warm_up), 300
-    return {name: (_cut(config, updates), updates) for name, (config, updates) in found.items()}
+                found[label] = _cut(replace(scaled, warm_up=warm_up), 200)
+    return found
 
 
 def _cut(config: Config, updates: int) -> Config:
@@ -64,7 +64,7 @@ def main() -> None:
     options = parser.parse_args()
     chosen = {k: v for k, v in cases().items() if k.startswith(options.only) and options.cases in k}
     paths = {name: options.out / f"{name.replace(' ', '-').replace('√', 'sqrt')}.zarr" for name in chosen}
-    for name, (config, _) in chosen.items():
+    for name, config in chosen.items():
         if not complete(paths[name]):
             train(config, paths[name], data_root=options.data_root, overwrite=paths[name].exists())
     report(paths)
