@@ -19,6 +19,7 @@ _WORDS = {
     "quantities": "quantities",
     "layers": "measured parameters or groups",
     "origins": "origins",
+    "sketch": "sketches",
 }
 
 
@@ -56,9 +57,9 @@ def reopen(
     specs = {"parameters": [spec.to_json() for spec in parameters], "buffers": [spec.to_json() for spec in buffers]}
     here = json.loads(json.dumps({**specs, "origins": origins, **made_of}))
     for key, word in _WORDS.items():
-        if facts[key] != here[key]:
+        if facts.get(key, {}) != here[key]:
             raise StoreError(
-                f"{path}: other {word} there than here{_difference(facts[key], here[key])}; "
+                f"{path}: other {word} there than here{_difference(facts.get(key, {}), here[key])}; "
                 "go on with the network and the settings it was recorded with, or record to another path"
             )
     return Store.reopen(path)

@@ -1,5 +1,6 @@
 """The read side of a run: what `Recorder` wrote, as pandas, xarray and state dicts."""
 
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -214,6 +215,38 @@ class Run:
             tensors[spec.name] = flat.clone().view(dtype).reshape(spec.shape)
         tied = {name: tensors[source] for name, source in self._facts["tied"].items()}
         return tensors | tied
+
+    @property
+    def sketches(self) -> list[int]:
+        """The steps that hold a sketch of the weights."""
+        count = self._facts["committed"].get("sketches", 0)
+        return self._read("sketches/step", count).tolist() if count else []
+
+    def pairwise_distance(
+        self, steps: Iterable[int] | None = None, others: Iterable[int] | None = None, *, layer: str | None = None
+    ) -> pd.DataFrame:
+        """‖w_s − w_t‖ for s in `steps` and t in `others`, from sketches: s × t.
+
+        The relative error is about 1/√(2K), K the recorder's `sketch`, but for a pair so close that the float32
+        of a sketch shows. steps, others: steps that hold a sketch, default all. layer: over one column of `layers`
+        alone; default over all measured parameters.
+        Raises StoreError for a step without a sketch, and for an unknown layer.
+        """
+        rows, columns = (self.sketches if chosen is None else list(chosen) for chosen in (steps, others))
+        missing = sorted({*rows, *columns} - set(self.sketches))
+        if missing or not self.sketches:
+            raise StoreError(f"{self.path}: no sketch at steps {missing}; sketches are at {self.sketches}")
+        if layer is not None and layer not in self._columns.layers:
+            raise StoreError(f"{self.path}: no layer {layer!r}; this run tells apart {list(self._columns.layers)}")
+        left, right = (np.stack([self._sketch(step, layer) for step in chosen]) for chosen in (rows, columns))
+        values = [np.linalg.norm(right - sketch, axis=1) for sketch in left]
+        return pd.DataFrame(values, pd.Index(rows, name="step"), pd.Index(columns, name="other"))
+
+    def _sketch(self, step: int, layer: str | None) -> np.ndarray:
+        """The sketch at a step: of a layer, or the sum of all."""
+        k = self.sketches.index(step)
+        by_layer = self._read("sketches/values", k + 1, k)[0].astype(float)
+        return by_layer.sum(axis=0) if layer is None else by_layer[self._columns.layers.index(layer)]
 
     def load_into(self, model: "torch.nn.Module", step: int) -> None:
         """Puts the weights and buffers after `step` updates into `model`, in place.

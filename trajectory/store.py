@@ -40,6 +40,7 @@ from trajectory.layout import (
 )
 
 RECORDING = "recording"
+_ROW_OF = {"metrics": "step", "snapshots": "snapshot", "origins": "kept", "sketches": "sketch"}
 _STREAM = (ZstdCodec(level=1), Crc32cCodec())
 _RAW = (Crc32cCodec(),)  # weights hardly compress
 
@@ -203,6 +204,15 @@ class Store:
                 replace(self._committed, origins=k + 1), self._read_nodes(["origins/weights", "origins/step"])
             )
 
+    def append_sketch(self, step: int, values: np.ndarray) -> None:
+        """Adds a sketch, (layer, bucket), from the thread of rows."""
+        with self._lock:
+            k = self._committed.sketches
+            self._extend("sketches/values", k, values[None].astype("float32"))
+            self._extend("sketches/step", k, np.array([step]))
+            commit = replace(self._committed, sketches=k + 1)
+            self._publish(commit, self._read_nodes(["sketches/values", "sketches/step"]))
+
     def cut(self, step: int, events: int | None = None) -> None:
         """Takes back what was recorded after `step` updates; the store then goes on from there.
 
@@ -225,6 +235,7 @@ class Store:
                 metrics=self._count("metrics/step", before.metrics, step - 1),
                 snapshots=self._count("snapshots/step", before.snapshots, step),
                 origins=self._count("origins/step", before.origins, step),
+                sketches=self._count("sketches/step", before.sketches, step),
                 generation=before.generation + 1,
                 events=tuple(kept),
             )
@@ -254,8 +265,10 @@ class Store:
         self._group = root = zarr.open_group(self.path, mode="a", zarr_format=3)
         parameter = root.create_array("parameter", shape=(len(names),), dtype=str, dimension_names=["parameter"])
         parameter[:] = np.array(names, dtype=object)
-        for group in ("metrics", "snapshots", "origins"):
+        groups = ["metrics", "snapshots", "origins", "sketches"]
+        for group in groups:
             root.create_group(group)
+            self._create_column(f"{group}/step", "int64", [_ROW_OF[group]])
         if origins:
             origin = root.create_array("origin", shape=(len(origins),), dtype="int64", dimension_names=["origin"])
             origin[:] = np.array(origins)
@@ -264,24 +277,22 @@ class Store:
         for name, values in streams.items():
             across = tuple(sizes[dimension] for dimension in DIMENSIONS[name][1:])
             self._create_column(name, str(values.dtype), DIMENSIONS[name], across=across)
-        self._create_column("metrics/step", "int64", ["step"])
-        self._create_column("snapshots/step", "int64", ["snapshot"])
-        self._create_column("origins/step", "int64", ["kept"])
+        sketch = self._attributes.get("sketch") or {"buckets": 0}
         copies = {
-            "snapshots/weights": (weight_dtype, ["snapshot", "weight"], n_weights),
-            "snapshots/buffers": ("uint8", ["snapshot", "buffer"], n_bytes),
-            "origins/weights": (weight_dtype, ["kept", "weight"], n_weights),
+            "snapshots/weights": (weight_dtype, ["weight"], [n_weights]),
+            "snapshots/buffers": ("uint8", ["buffer"], [n_bytes]),
+            "origins/weights": (weight_dtype, ["weight"], [n_weights]),
+            "sketches/values": ("float32", ["parameter", "bucket"], [len(names), sketch["buckets"]]),
         }
-        for name, (dtype, dimensions, width) in copies.items():
+        for name, (dtype, dimensions, shape) in copies.items():
             root.create_array(
                 name,
-                shape=(0, width),
-                chunks=(1, max(width, 1)),
+                shape=(0, *shape),
+                chunks=(1, *(max(size, 1) for size in shape)),
                 dtype=dtype,
                 compressors=_RAW,
-                dimension_names=dimensions,
+                dimension_names=[_ROW_OF[name.partition("/")[0]], *dimensions],
             )
-        groups = ["metrics", "snapshots", "origins"]
         made = ["parameter", *(["origin"] if origins else []), *streams, *copies]
         return [*made, *groups, *(f"{group}/step" for group in groups)]
 
@@ -428,6 +439,7 @@ class _Commit:
     metrics: int = 0
     snapshots: int = 0
     origins: int = 0  # further ones' weights kept, and w_0's
+    sketches: int = 0
     generation: int = 0
     events: tuple[Event, ...] = ()
 
@@ -439,6 +451,7 @@ class _Commit:
                 "metrics": self.metrics,
                 "snapshots": self.snapshots,
                 "origins": self.origins,
+                "sketches": self.sketches,
             },
             "journal": self.generation if self.status == RECORDING else None,
             "events": [[event.step, event.name, event.details] for event in self.events],
@@ -454,6 +467,7 @@ class _Commit:
             metrics=counts["metrics"],
             snapshots=counts["snapshots"],
             origins=counts.get("origins", 0),
+            sketches=counts.get("sketches", 0),
             generation=facts["journal"] or 0,
             events=events,
         )
