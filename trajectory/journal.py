@@ -5,11 +5,14 @@ A killed process can leave its last record torn: reading stops at the first reco
 checksum does not hold, so whole records are returned and nothing else.
 """
 
+# ruff: noqa: D102 (what both kinds do is said at `Journal`)
+
 import json
 import os
 import struct
 import zlib
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,24 +22,12 @@ ROWS, METRICS, EVENT = b"R", b"M", b"E"
 _HEADER = struct.Struct("<cII")
 
 
-class Journal:
-    """A journal file open for writing, new unless `append`.
-
-    Each record is one unbuffered write: once `append` returned, it outlives the process.
-    """
-
-    def __init__(self, path: Path, *, append: bool = False):
-        self.path = path
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if append else os.O_TRUNC), 0o666)
-        self._size = os.fstat(self._fd).st_size
+class Journal(ABC):
+    """A journal open for writing. What was appended when `sync` returned outlives the process."""
 
     def append(self, kind: bytes, payload: bytes) -> None:
-        """Adds one record. Raises OSError, leaving no part of the record, when the disk is full."""
-        record = _HEADER.pack(kind, len(payload), zlib.crc32(kind + payload)) + payload
-        if os.write(self._fd, record) < len(record):  # a disk that fills up takes the first part only
-            os.ftruncate(self._fd, self._size)
-            raise OSError(28, "No space left on device", str(self.path))
-        self._size += len(record)
+        """Adds one record, or no part of it. Raises OSError when the disk is full."""
+        self._write(_HEADER.pack(kind, len(payload), zlib.crc32(kind + payload)) + payload)
 
     def append_rows(self, rows: np.ndarray) -> None:
         """Adds a record of float64 rows."""
@@ -46,14 +37,86 @@ class Journal:
         """Adds a record that holds `value` as JSON."""
         self.append(kind, json.dumps(value).encode())
 
+    @abstractmethod
+    def _write(self, record: bytes) -> None: ...
+
+    @abstractmethod
+    def sync(self) -> None:
+        """Waits until every record is kept."""
+
+    @abstractmethod
     def close(self) -> None:
-        """Closes the file; its records stay."""
+        """Ends the writing; what was kept stays."""
+
+    @abstractmethod
+    def remove(self) -> None:
+        """Closes the journal and removes it."""
+
+
+class FileJournal(Journal):
+    """A file. Each record is one unbuffered write, and is kept once `append` returned."""
+
+    def __init__(self, path: Path, *, append: bool = False):
+        self.path = path
+        self._size = 0
+        if append and path.exists():  # behind the last whole record: one that a kill tore would hide the rest
+            self._size = sum(_HEADER.size + len(payload) for _, payload in read(path.read_bytes()))
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+        os.ftruncate(self._fd, self._size)
+
+    def _write(self, record: bytes) -> None:
+        if os.write(self._fd, record) < len(record):  # a disk that fills up takes the first part only
+            os.ftruncate(self._fd, self._size)
+            raise OSError(28, "No space left on device", str(self.path))
+        self._size += len(record)
+
+    def sync(self) -> None:
+        pass
+
+    def close(self) -> None:
         os.close(self._fd)
 
+    def remove(self) -> None:
+        self.close()
+        self.path.unlink(missing_ok=True)
 
-def read(path: Path) -> Iterator[tuple[bytes, bytes]]:
+
+class ObjectJournal(Journal):
+    """Objects `folder/000000`, `folder/000001`, ...: each holds the records between two calls of `sync`.
+
+    put, delete: how an object is written, in one step, and removed. `first` objects are there.
+    """
+
+    def __init__(self, folder: str, first: int, put: Callable[[str, bytes], None], delete: Callable[[str], None]):
+        self._folder, self._count, self._put, self._delete = folder, first, put, delete
+        self._records: list[bytes] = []
+        self.sync()
+
+    @staticmethod
+    def key(folder: str, n: int) -> str:
+        """The key of a journal's object number n, from 0."""
+        return f"{folder}/{n:06d}"
+
+    def _write(self, record: bytes) -> None:
+        self._records.append(record)
+
+    def sync(self) -> None:
+        """Puts the new records, if there are any; a new journal begins with an object even if it is empty."""
+        if self._records or self._count == 0:
+            self._put(self.key(self._folder, self._count), b"".join(self._records))
+            self._count += 1
+            self._records = []
+
+    def close(self) -> None:
+        self.sync()
+
+    def remove(self) -> None:
+        for n in reversed(range(self._count)):
+            self._delete(self.key(self._folder, n))
+
+
+def read(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """The whole records of a journal in the order they were appended, as (kind, payload)."""
-    data = path.read_bytes()
     at = 0
     while at + _HEADER.size <= len(data):
         kind, length, checksum = _HEADER.unpack_from(data, at)

@@ -1,11 +1,9 @@
 """Names, versions and shapes of a store: what docs/format.md describes, shared by writer and reader."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -13,6 +11,7 @@ import numpy as np
 
 from trajectory.errors import StoreError
 from trajectory.groups import Groups
+from trajectory.place import Place
 
 FORMAT = 1
 ROWS_PER_CHUNK = 1024  # a write of a whole chunk costs hardly more than a write of one row
@@ -117,45 +116,44 @@ def metric_name(array: str) -> str:
     return unquote(array)
 
 
-def journal_path(path: Path, generation: int) -> Path:
-    """The journal that belongs to the root's `journal` attribute."""
-    return path / f"journal.{generation}"
-
-
-def read_root(path: Path) -> dict[str, Any]:
+def read_root(place: Place) -> dict[str, Any]:
     """The root's metadata, after checking that it is a run of a format this version reads.
 
-    Raises StoreError for a missing path, a path that is no run, and a newer format.
+    Raises StoreError for a missing place, one that holds no run, and a newer format.
     """
-    file = path / ROOT
-    if not path.exists():
-        raise StoreError(f"{path}: no such run; expected the folder a Recorder wrote (such as runs/sb.zarr)")
     try:
-        root = json.loads(file.read_bytes())
+        root = json.loads(place.read(ROOT))
         version = root["attributes"]["ultraslow"]["format"]
     except OSError as error:
-        found = "a folder without zarr.json" if path.is_dir() else "a file"
-        if isinstance(error, PermissionError):
-            found = "a path that may not be read"
-        raise StoreError(f"{path}: not a run: got {found}, expected the folder a Recorder wrote") from error
+        if isinstance(error, FileNotFoundError) and not place.exists():
+            raise StoreError(
+                f"{place.path}: no such run; expected the folder a Recorder wrote (such as runs/sb.zarr)"
+            ) from error
+        found = {
+            FileNotFoundError: "a folder without zarr.json",
+            NotADirectoryError: "a file",
+            PermissionError: "a path that may not be read",
+        }.get(type(error), str(error.strerror))
+        raise StoreError(f"{place.path}: not a run: got {found}, expected the folder a Recorder wrote") from error
     except (ValueError, KeyError, TypeError) as error:
         raise StoreError(
-            f"{path}: not a run: its zarr.json has no ultraslow format; expected the folder a Recorder wrote"
+            f"{place.path}: not a run: its zarr.json has no ultraslow format; expected the folder a Recorder wrote"
         ) from error
     if not isinstance(version, int) or version > FORMAT:
         raise StoreError(
-            f"{path}: written in format {version}, this ultraslow reads up to {FORMAT}; upgrade ultraslow to read it"
+            f"{place.path}: written in format {version}, this ultraslow reads up to {FORMAT}; "
+            "upgrade ultraslow to read it"
         )
     return root
 
 
-def read_node(path: Path, node: str) -> dict[str, Any]:
-    """The metadata of an array or group as it stands on disk, committed or not."""
-    return json.loads((path / node / ROOT).read_bytes())
+def read_node(place: Place, node: str) -> dict[str, Any]:
+    """The metadata of an array or group as it stands there, committed or not."""
+    return json.loads(place.read(f"{node}/{ROOT}"))
 
 
-def write_root(path: Path, attributes: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]]) -> None:
-    """The commit: one atomic rename publishes the attributes and every node's metadata together.
+def write_root(place: Place, attributes: Mapping[str, Any], nodes: Mapping[str, Mapping[str, Any]]) -> None:
+    """The commit: one replacement publishes the attributes and every node's metadata together.
 
     Zarr readers take the arrays' shapes from this consolidated metadata, so an array that was
     lengthened but not committed is seen at its old length. zarr-python expects a group's members
@@ -171,6 +169,4 @@ def write_root(path: Path, attributes: Mapping[str, Any], nodes: Mapping[str, Ma
             "metadata": dict(sorted(nodes.items())),
         },
     }
-    partial = path / f".{ROOT}.partial"
-    partial.write_text(json.dumps(root, allow_nan=False))
-    os.replace(partial, path / ROOT)
+    place.replace(ROOT, json.dumps(root, allow_nan=False).encode())

@@ -6,7 +6,6 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from math import isfinite
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, NamedTuple, Self
 from uuid import uuid4
@@ -21,6 +20,7 @@ from trajectory.errors import RecordingError, StoreError
 from trajectory.groups import GroupBy, group
 from trajectory.layout import QUANTITIES, Event, RowColumns, metric_array
 from trajectory.observables import Observables, accumulator, trainable
+from trajectory.place import Where, first_line, place
 from trajectory.provenance import provenance
 from trajectory.resume import Resume, is_resumed, reopen
 from trajectory.schedule import LogSpaced, Schedule, as_schedule
@@ -32,6 +32,7 @@ from trajectory.transfer import HostCopy
 
 _BLOCK = 64  # updates between two drains, and so the rows the ring holds: what a killed process can lose
 _SKETCHED = LogSpaced(12)
+_QUEUED = 1024  # calls of the thread that writes rows; one more makes the training thread wait
 _SHARP_DROP = 1.5  # a rate that falls by this factor between two updates is a drop, not a smooth decay
 
 
@@ -62,7 +63,9 @@ class Recorder:
     the device, and neither weights nor random state are touched. A killed process loses at most what was
     not drained.
 
-    path: the store's folder (`runs/sb.zarr`); it is created, parents included.
+    path: the store's folder (`runs/sb.zarr`), created with its parents; or a URL (`s3://bucket/sb.zarr`) that
+        obstore or fsspec opens, or a Zarr store. Writes to those two lag behind; a block's rows are put there
+        together, and the training waits only if hundreds of blocks are on their way.
     schedule: steps that are recorded: an int n for every n, or a schedule; default every step.
     quantities: what is recorded of them, in total and by parameter: "distance" ‖w_t − w_0‖, always, and by
         choice "norm" ‖w_t‖, "update_norm" ‖w_t − w_{t−1}‖ (one more copy of the weights, taken before each
@@ -96,7 +99,7 @@ class Recorder:
 
     def __init__(
         self,
-        path: str | Path,
+        path: Where,
         model: nn.Module,
         optimizer: Optimizer,
         *,
@@ -120,9 +123,10 @@ class Recorder:
         if on_error not in ("raise", "warn"):
             raise RecordingError(f"on_error={on_error!r}; expected 'raise' or 'warn'")
         self._optimizer = _hooked(optimizer)
-        self.path = Path(path)
+        at = place(path)
+        self.path = at.path
         self.step = 0
-        self._awaits_step = is_resumed(self.path, resume, step)  # no update before it is known where to go on
+        self._awaits_step = is_resumed(at, resume, step)  # no update before it is known where to go on
         self._on_error = on_error
         self._given_up = False
         self._schedule = as_schedule(schedule)
@@ -151,10 +155,10 @@ class Recorder:
             "tied": tied_names(model),
         }
         if self._awaits_step:
-            self._store = reopen(self.path, self._weight_specs, buffer_specs(state), self._origins, made_of)
+            self._store = reopen(at, self._weight_specs, buffer_specs(state), self._origins, made_of)
         else:
             self._store = Store.create(
-                self.path,
+                at,
                 self._weight_specs,
                 buffer_specs(state),
                 origins=self._origins,
@@ -185,6 +189,7 @@ class Recorder:
         self._finite = True
         self._closed = False
         self._pending: list[Future[None]] = []
+        self._sync: Future[None] | None = None
         self._row_thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
         self._snapshot_thread = SnapshotWriter(model, weights, weight_dtype, self._store.append_snapshot)
         self._hook = self._optimizer.register_step_post_hook(self._after_step)
@@ -284,11 +289,14 @@ class Recorder:
         """Hands on the rows that have arrived from the device, without waiting for it."""
         self._send()
         self._receive(wait=False)
+        if self._sync is None or self._sync.done():  # a store that lags behind gets fewer and larger pieces
+            self._sync = self._in_background(self._store.sync)
 
     def flush(self) -> None:
         """Waits until everything recorded so far would outlive this process."""
         self._send()
         self._receive(wait=True)
+        self._in_background(self._store.sync)
         wait(self._pending)
         self._raise_failures()
 
@@ -419,15 +427,19 @@ class Recorder:
         for receive in self._subscribers:
             receive(rows)
 
-    def _in_background(self, call: Callable[..., None], *args: Any) -> None:
-        self._pending.append(self._row_thread.submit(call, *args))
+    def _in_background(self, call: Callable[..., None], *args: Any) -> Future[None]:
+        if len(self._pending) >= _QUEUED:
+            wait(self._pending[:1])
+        future = self._row_thread.submit(call, *args)
+        self._pending.append(future)
+        return future
 
     def _raise_failures(self) -> None:
         """Raises, or warns of, what went wrong in the background since the last call."""
         done = {future for future in self._pending if future.done()}
         self._pending = [future for future in self._pending if future not in done]
         for error in filter(None, (future.exception() for future in done)):
-            cause = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {error}"
+            cause = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {first_line(error)}"
             sentence = f"{self.path}: recording failed ({cause}); what was written before stays readable"
             if self._on_error == "raise":
                 raise RecordingError(sentence) from error

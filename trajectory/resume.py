@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Literal, get_args
 
 from trajectory.errors import RecordingError, StoreError
 from trajectory.layout import ROOT, TensorSpec, read_root
+from trajectory.place import Place
 from trajectory.store import Store
 
 Resume = Literal["never", "allow", "must"]
@@ -23,8 +23,8 @@ _WORDS = {
 }
 
 
-def is_resumed(path: Path, resume: Resume, step: int | None) -> bool:
-    """Whether a recorder at `path` goes on with the run there.
+def is_resumed(at: Place, resume: Resume, step: int | None) -> bool:
+    """Whether a recorder at this place goes on with the run there.
 
     Raises RecordingError for arguments that contradict each other, StoreError if there is no run that must be.
     """
@@ -33,36 +33,45 @@ def is_resumed(path: Path, resume: Resume, step: int | None) -> bool:
     if step is not None and (resume == "never" or step < 0):
         raise RecordingError(f"step={step} with resume={resume!r}; expected 0 or more, with 'allow' or 'must'")
     if resume == "must":
-        read_root(path)
-    there = resume != "never" and (path / ROOT).exists()
+        read_root(at)
+    there = resume != "never" and _is_run(at)
     if step and not there:
-        raise StoreError(f"{path}: no run there to go on with after {step} updates; restore it, or begin with step=0")
+        raise StoreError(
+            f"{at.path}: no run there to go on with after {step} updates; restore it, or begin with step=0"
+        )
     return there and step != 0
 
 
+def _is_run(at: Place) -> bool:
+    try:
+        return "ultraslow" in json.loads(at.read(ROOT))["attributes"]
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def reopen(
-    path: Path,
+    at: Place,
     parameters: Sequence[TensorSpec],
     buffers: Sequence[TensorSpec],
     origins: Sequence[int],
     made_of: Mapping[str, Any],
 ) -> Store:
-    """The store at `path`, if a recorder of this network that records the same can go on with it.
+    """The store there, if a recorder of this network that records the same can go on with it.
 
     Raises StoreError if it is another network's, was recorded otherwise, or is being written.
     """
-    facts = read_root(path)["attributes"]["ultraslow"]
+    facts = read_root(at)["attributes"]["ultraslow"]
     if "id" not in facts:
-        raise StoreError(f"{path}: holds no weights to measure from; record a new run, to another path")
+        raise StoreError(f"{at.path}: holds no weights to measure from; record a new run, to another path")
     specs = {"parameters": [spec.to_json() for spec in parameters], "buffers": [spec.to_json() for spec in buffers]}
     here = json.loads(json.dumps({**specs, "origins": origins, **made_of}))
     for key, word in _WORDS.items():
         if facts.get(key, {}) != here[key]:
             raise StoreError(
-                f"{path}: other {word} there than here{_difference(facts.get(key, {}), here[key])}; "
+                f"{at.path}: other {word} there than here{_difference(facts.get(key, {}), here[key])}; "
                 "go on with the network and the settings it was recorded with, or record to another path"
             )
-    return Store.reopen(path)
+    return Store.reopen(at)
 
 
 def _difference(there: Any, here: Any) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -13,6 +13,7 @@ from trajectory import tail
 from trajectory.errors import StoreError
 from trajectory.groups import Groups
 from trajectory.layout import DIMENSIONS, Event, RowColumns, TensorSpec, metric_name
+from trajectory.place import Where, place
 
 if TYPE_CHECKING:
     import torch
@@ -37,14 +38,16 @@ def angle(distance: Any, norm: Any, origin_norm: Any) -> np.ndarray:
 class Run:
     """One recorded run, read from its store; works while it is still written and after it was killed.
 
-    path: the store's folder. What is returned is as of the moment of opening.
+    path: the store's folder, its URL (`s3://bucket/sb.zarr`) or the Zarr store itself. What is returned is as
+        of the moment of opening.
     Raises StoreError if the path is missing, is no run, or has a newer format.
     """
 
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-        self._facts, self._tail = tail.read(self.path)
-        self._group = zarr.open_group(self.path, mode="r")
+    def __init__(self, path: Where):
+        at = place(path)
+        self.path = at.path
+        self._facts, self._tail = tail.read(at)
+        self._group = zarr.open_group(at.zarr, mode="r")
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}): {self.status}, {len(self._steps)} recorded steps"
@@ -52,7 +55,7 @@ class Run:
     @property
     def name(self) -> str:
         """The folder's name without `.zarr`."""
-        return self.path.name.removesuffix(".zarr")
+        return PurePosixPath(self.path).name.removesuffix(".zarr")
 
     @property
     def status(self) -> str:

@@ -8,11 +8,9 @@ of smaller counts.
 """
 
 import json
-import shutil
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any, Self, cast
 
 import numpy as np
@@ -31,18 +29,19 @@ from trajectory.layout import (
     Event,
     RowColumns,
     TensorSpec,
-    journal_path,
     metric_array,
     metric_name,
     read_node,
     read_root,
     write_root,
 )
+from trajectory.place import Place, first_line
 
 RECORDING = "recording"
 _ROW_OF = {"metrics": "step", "snapshots": "snapshot", "origins": "kept", "sketches": "sketch"}
 _STREAM = (ZstdCodec(level=1), Crc32cCodec())
 _RAW = (Crc32cCodec(),)  # weights hardly compress
+_EMPTY_GROUP = {"attributes": {}, "zarr_format": 3, "node_type": "group"}  # what zarr writes before the first commit
 
 
 class Store:
@@ -51,8 +50,8 @@ class Store:
     Its methods may be called from several threads.
     """
 
-    def __init__(self, path: Path, claim: Claim, attributes: Mapping[str, Any]):
-        self.path = path
+    def __init__(self, place: Place, claim: Claim | None, attributes: Mapping[str, Any]):
+        self.place = place
         self._claim = claim
         self._attributes = attributes
         self._columns = RowColumns.of(attributes)
@@ -69,7 +68,7 @@ class Store:
     @classmethod
     def create(
         cls,
-        path: Path,
+        place: Place,
         parameters: Sequence[TensorSpec],
         buffers: Sequence[TensorSpec],
         *,
@@ -79,13 +78,13 @@ class Store:
         attributes: Mapping[str, Any],
         overwrite: bool,
     ) -> Self:
-        """A new, empty store at `path`.
+        """A new, empty store at `place`.
 
         parameters, buffers: the tensors a snapshot holds, in order; weight_dtype: how snapshots keep weights.
         origins: steps other than 0 that distances are also measured from.
         attributes: JSON-able facts about the run, kept in the root's `ultraslow` attribute.
         Raises StoreError if a store is there and `overwrite` is False, if another recorder is writing there,
-        or if the path cannot be written.
+        or if the place cannot be written.
         """
         facts = {
             "format": FORMAT,
@@ -95,37 +94,48 @@ class Store:
             "buffers": [spec.to_json() for spec in buffers],
         }
         try:
-            _make_way(path, overwrite)
-            store = cls(path, Claim(path), facts)
-            store._journal = Journal(journal_path(path, 0))
+            _make_way(place, overwrite)
+            store = cls(place, place.claim(), facts)
+            store._journal = place.journal(0)
             made = store._create_arrays(parameters, weight_dtype, buffer_bytes)
             store._publish(_Commit(), store._read_nodes(made))
-        except OSError as error:
+        except StoreError:
+            raise
+        except Exception as error:  # a remote store's own kinds
+            reason = error.strerror if isinstance(error, OSError) else first_line(error)
             raise StoreError(
-                f"{path}: cannot write a run there ({error.strerror}); choose a folder that can be written"
+                f"{place.path}: cannot write a run there ({reason}); choose a place that can be written"
             ) from error
         return store
 
     @classmethod
-    def reopen(cls, path: Path) -> Self:
-        """The store at `path`, with the rows of its journal if its process was killed.
+    def reopen(cls, place: Place) -> Self:
+        """The store at `place`, with the rows of its journal if its process was killed.
 
         A killed run's store can be closed as it is; any store goes on after `cut`. Raises StoreError if it is
         no run, or if a recorder is writing there.
         """
-        root = read_root(path)
-        claim = Claim(path)
-        facts, newest = tail.read(path)
-        store = cls(path, claim, {key: value for key, value in facts.items() if key not in _Commit().to_json()})
-        store._group = zarr.open_group(path, mode="r+", use_consolidated=False)
-        store._nodes = root["consolidated_metadata"]["metadata"]
+        read_root(place)
+        claim = place.claim()
+        try:
+            return cls._reopen(place, claim)
+        except BaseException:
+            if claim is not None:
+                claim.close()
+            raise
+
+    @classmethod
+    def _reopen(cls, place: Place, claim: Claim | None) -> Self:
+        facts, newest = tail.read(place)
+        store = cls(place, claim, {key: value for key, value in facts.items() if key not in _Commit().to_json()})
+        store._group = zarr.open_group(place.zarr, mode="r+", use_consolidated=False)
+        store._nodes = read_root(place)["consolidated_metadata"]["metadata"]
         store._committed = _Commit.from_json(facts)
         store._rows, store._metrics = [newest.rows], newest.metrics
         store._events = [*store._committed.events, *newest.events]
         columns = [name.removeprefix("metrics/") for name in store._nodes if name.startswith("metrics/")]
         store._metric_names = [metric_name(column) for column in columns if column != "step"]
-        closed = facts["journal"] is None
-        store._journal = Journal(journal_path(path, store._committed.generation), append=not closed)
+        store._journal = place.journal(store._committed.generation, append=facts["journal"] is not None)
         store._trim()
         return store
 
@@ -154,7 +164,9 @@ class Store:
         try:
             return {int(cast(Any, steps[k])): np.asarray(weights[k]) for k in range(kept)}
         except (ValueError, RuntimeError) as error:
-            raise StoreError(f"{self.path}: an origin's weights are damaged ({error}); record a new run") from error
+            raise StoreError(
+                f"{self.place.path}: an origin's weights are damaged ({error}); record a new run"
+            ) from error
 
     def append_rows(self, rows: np.ndarray) -> None:
         """Adds recorded steps: float64 (n, width), columns as in `RowColumns`."""
@@ -244,25 +256,34 @@ class Store:
             self._events = kept
             self._trim()
 
+    def sync(self) -> None:
+        """Waits until everything appended so far outlives the process."""
+        with self._lock:
+            self._journal.sync()
+
     def close(self, status: str) -> None:
         """Moves the journal's rows into the arrays and marks how the run ended: "complete" or why not."""
         with self._lock:
             self._commit(status)
-            self._journal.close()
-            self._journal.path.unlink()
-        self._claim.close()
+            self._journal.remove()
+        self._give_free()
 
     def release(self) -> None:
-        """Leaves the store as it is on the disk."""
-        self._journal.close()
-        if self._committed.status != RECORDING:
-            self._journal.path.unlink()
-        self._claim.close()
+        """Leaves the store as it is."""
+        if self._committed.status == RECORDING:
+            self._journal.close()
+        else:
+            self._journal.remove()
+        self._give_free()
+
+    def _give_free(self) -> None:
+        if self._claim is not None:
+            self._claim.close()
 
     def _create_arrays(self, parameters: Sequence[TensorSpec], weight_dtype: str, n_bytes: int) -> list[str]:
         """Makes all arrays but the metrics'; returns the nodes made."""
         names, origins, n_weights = self._columns.layers, self._columns.origins, sum(spec.size for spec in parameters)
-        self._group = root = zarr.open_group(self.path, mode="a", zarr_format=3)
+        self._group = root = zarr.open_group(self.place.zarr, mode="a", zarr_format=3)
         parameter = root.create_array("parameter", shape=(len(names),), dtype=str, dimension_names=["parameter"])
         parameter[:] = np.array(names, dtype=object)
         groups = ["metrics", "snapshots", "origins", "sketches"]
@@ -349,18 +370,18 @@ class Store:
         metrics: dict[int, dict[str, float]],
     ) -> None:
         """Publishes a commit together with a new journal, of the rows that the arrays do not hold."""
-        fresh = Journal(journal_path(self.path, commit.generation))
+        fresh = self.place.journal(commit.generation)
         try:
             fresh.append_rows(rows)
             fresh.append_json(journal.METRICS, list(metrics.items()))
+            fresh.sync()
             self._publish(commit, nodes)
-        except OSError:
+        except Exception:
             fresh.close()
             raise
         old, self._journal = self._journal, fresh
         self._rows, self._metrics = [rows], metrics
-        old.close()
-        old.path.unlink(missing_ok=True)
+        old.remove()
 
     def _write_rows(self, rows: np.ndarray) -> list[str]:
         """Writes behind the committed rows; returns the arrays written to."""
@@ -417,16 +438,16 @@ class Store:
     def _trim(self) -> None:
         """Removes what lies in the arrays beyond the commit."""
         for name, node in self._nodes.items():
-            if _table(name, node) and read_node(self.path, name)["shape"] != node["shape"]:
+            if _table(name, node) and read_node(self.place, name)["shape"] != node["shape"]:
                 cast(zarr.Array, self._group[name]).resize(node["shape"])
 
     def _read_nodes(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-        return {name: read_node(self.path, name) for name in names}
+        return {name: read_node(self.place, name) for name in names}
 
     def _publish(self, commit: "_Commit", changed: Mapping[str, dict[str, Any]]) -> None:
         """Makes a commit visible, with the metadata of the nodes it changed."""
         nodes = self._nodes | changed
-        write_root(self.path, {"ultraslow": {**self._attributes, **commit.to_json()}}, nodes)
+        write_root(self.place, {"ultraslow": {**self._attributes, **commit.to_json()}}, nodes)
         self._nodes, self._committed = nodes, commit
 
 
@@ -486,25 +507,29 @@ def _table(name: str, node: Mapping[str, Any]) -> str | None:
     return group if group else "step" if node["dimension_names"][0] == "step" else None
 
 
-def _make_way(path: Path, overwrite: bool) -> None:
-    """An empty folder for a new store. Only a run is ever removed, never a folder of something else."""
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
-        if not (overwrite or _unfinished(path)):
+def _make_way(place: Place, overwrite: bool) -> None:
+    """Room for a new store. Only a run is ever removed, never something else."""
+    if not place.is_free():
+        unfinished = _unfinished(place)
+        if not (overwrite or unfinished):
             raise StoreError(
-                f"{path}: already exists; choose another path, or overwrite=True to replace the run there"
+                f"{place.path}: already exists; choose another path, or overwrite=True to replace the run there"
             )
-        if not _unfinished(path):
-            read_root(path)
-        Claim(path).close()
-        shutil.rmtree(path)
-    path.mkdir(parents=True, exist_ok=True)
+        if not unfinished:
+            read_root(place)
+        claim = place.claim()
+        if claim is not None:
+            claim.close()
+    place.clear()
 
 
-def _unfinished(path: Path) -> bool:
+def _unfinished(place: Place) -> bool:
     """Whether a process was killed there while it made a store: a journal, but no commit yet."""
-    if not journal_path(path, 0).exists():
+    try:
+        place.read_journal(0)
+    except OSError:
         return False
     try:
-        return not json.loads((path / ROOT).read_bytes())["attributes"]
+        return json.loads(place.read(ROOT)) == _EMPTY_GROUP
     except FileNotFoundError:
         return True

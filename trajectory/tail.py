@@ -1,14 +1,14 @@
 """What a store holds at a moment: the root's facts, and the rows its journal holds beyond the arrays."""
 
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trajectory import journal
 from trajectory.errors import StoreError
-from trajectory.layout import Event, RowColumns, journal_path, read_root
+from trajectory.layout import Event, RowColumns, read_root
+from trajectory.place import Place
 
 
 class Tail:
@@ -29,19 +29,22 @@ class Tail:
         self.rows = np.concatenate(rows)
 
 
-def read(path: Path) -> tuple[Mapping[str, Any], Tail]:
-    """The facts of the store at `path` and its tail.
+def read(place: Place) -> tuple[Mapping[str, Any], Tail]:
+    """The facts of the store there and its tail.
 
     A running recorder may commit between the two reads and remove the journal: then both are read again.
     Raises StoreError if there is no run of a known format, or its journal is missing.
     """
+    facts = read_root(place)["attributes"]["ultraslow"]
     for _ in range(10):
-        facts = read_root(path)["attributes"]["ultraslow"]
         columns = RowColumns.of(facts)
         if facts["journal"] is None:
             return facts, Tail([], columns)
         try:
-            return facts, Tail(journal.read(journal_path(path, facts["journal"])), columns)
+            records: bytes | None = place.read_journal(facts["journal"])
         except FileNotFoundError:
-            continue
-    raise StoreError(f"{path}: its journal.{facts['journal']} is missing; restore the whole folder of the run")
+            records = None
+        before, facts = facts, read_root(place)["attributes"]["ultraslow"]
+        if records is not None and facts["journal"] == before["journal"]:
+            return before, Tail(journal.read(records), columns)
+    raise StoreError(f"{place.path}: its journal.{facts['journal']} is missing; restore the whole run")

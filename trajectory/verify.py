@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import zarr
 
 from trajectory import tail
 from trajectory.layout import read_root
+from trajectory.place import Place, Where, place
 from trajectory.store import Store
 
 
@@ -20,45 +20,53 @@ class Finding:
     mendable: bool
 
 
-def verify(path: str | Path, *, repair: bool = False) -> list[Finding]:
+def verify(path: Where, *, repair: bool = False) -> list[Finding]:
     """What is wrong with the store at `path`, nothing if it is whole; every stored chunk is read once.
+
+    path: a folder, a URL or a Zarr store, as for `Run`.
 
     repair: move the journal of a killed run into the arrays, mark the run as interrupted, and remove what
     the kill left half-written. Damaged chunks cannot be mended: they are named.
     Raises StoreError if `path` is no run, or, for a repair, while a recorder is writing there.
     """
-    path = Path(path)
-    findings = [*_journal(path), *_leftovers(path), *_rows(path), *_chunks(path)]
+    at = place(path)
+    findings = [*_journal(at), *_leftovers(at), *_rows(at), *_chunks(at)]
     if repair:
-        if read_root(path)["attributes"]["ultraslow"]["journal"] is not None:
-            Store.reopen(path).close("interrupted (killed)")
-        for leftover in _leftover_files(path):
-            leftover.unlink()
+        if read_root(at)["attributes"]["ultraslow"]["journal"] is not None:
+            Store.reopen(at).close("interrupted (killed)")
+        for key in _leftover_keys(at):
+            at.remove(key)
     return findings
 
 
-def _journal(path: Path) -> Iterator[Finding]:
-    facts, newest = tail.read(path)
+def _journal(at: Place) -> Iterator[Finding]:
+    facts, newest = tail.read(at)
     if facts["journal"] is not None:
         yield Finding(f"not closed: {len(newest.rows)} recorded steps are in the journal alone", True)
 
 
-def _leftover_files(path: Path) -> list[Path]:
-    current = read_root(path)["attributes"]["ultraslow"]["journal"]
-    journals = [file for file in path.glob("journal.*") if file.name != f"journal.{current}"]
-    return journals + list(path.rglob("*.partial")) + (list(path.glob("lock")) if current is None else [])
+def _leftover_keys(at: Place) -> list[str]:
+    """Journals of other commits, files that were never renamed, and the lock of a closed run."""
+    current = read_root(at)["attributes"]["ultraslow"]["journal"]
+    return [
+        key
+        for key in at.names()
+        if (key.startswith("journal.") and key.partition("/")[0] != f"journal.{current}")
+        or key.endswith(".partial")
+        or (key == "lock" and current is None)
+    ]
 
 
-def _leftovers(path: Path) -> Iterator[Finding]:
-    files = _leftover_files(path)
-    if files:
-        yield Finding(f"{len(files)} files of interrupted writes, such as {files[0].relative_to(path)}", True)
+def _leftovers(at: Place) -> Iterator[Finding]:
+    keys = _leftover_keys(at)
+    if keys:
+        yield Finding(f"{len(keys)} files of interrupted writes, such as {keys[0]}", True)
 
 
-def _rows(path: Path) -> Iterator[Finding]:
-    facts, newest = tail.read(path)
+def _rows(at: Place) -> Iterator[Finding]:
+    facts, newest = tail.read(at)
     try:
-        committed = zarr.open_group(path, mode="r")["step"][: facts["committed"]["step"]]  # type: ignore[index]
+        committed = zarr.open_group(at.zarr, mode="r")["step"][: facts["committed"]["step"]]  # type: ignore[index]
     except (ValueError, RuntimeError):
         return  # `_chunks` names it
     steps = np.concatenate([np.asarray(committed), newest.rows[:, 0]])
@@ -66,10 +74,10 @@ def _rows(path: Path) -> Iterator[Finding]:
         yield Finding("recorded steps do not increase from 1 on", False)
 
 
-def _chunks(path: Path) -> Iterator[Finding]:
+def _chunks(at: Place) -> Iterator[Finding]:
     """Reads every chunk once: each carries a checksum."""
     arrays = {
-        key: node for key, node in zarr.open_group(path, mode="r").members(None) if isinstance(node, zarr.Array)
+        key: node for key, node in zarr.open_group(at.zarr, mode="r").members(None) if isinstance(node, zarr.Array)
     }
     for name, array in sorted(arrays.items()):
         for start in range(0, array.shape[0], array.chunks[0]):

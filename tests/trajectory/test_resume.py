@@ -22,6 +22,7 @@ from analysis.reference import Reference
 from train import DistanceMatchedLR
 from trajectory import Event, Every, Recorder, RecordingError, Run, StoreError, verify
 from trajectory.layout import TensorSpec
+from trajectory.place import place
 from trajectory.store import Store
 
 # A loop as a user writes it. It checkpoints now and then, and says how far it got.
@@ -139,6 +140,7 @@ folder = Path(sys.argv[1])
 torch.set_num_threads(1)
 os.waitpid(child(lambda: loop(folder, 1100, lambda t: t == 1090 and os.kill(os.getpid(), signal.SIGKILL))), 0)
 import shutil
+from trajectory.place import place
 from trajectory.store import Store
 
 def cut(path, operations):
@@ -150,7 +152,7 @@ def cut(path, operations):
             if left[0] < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(count)
-    Store.reopen(path).cut(600)
+    Store.reopen(place(path)).cut(600)
 
 status, operations = 1, 0
 while status:
@@ -324,7 +326,7 @@ def test_cut_and_recorded_again_is_as_if_never_cut(data, lengths):
             if data.draw(st.booleans(), "cut"):
                 if data.draw(st.booleans(), "reopened"):
                     store.close("complete") if data.draw(st.booleans(), "closed") else store.release()
-                    store = Store.reopen(path)
+                    store = Store.reopen(place(path))
                 at = data.draw(st.integers(0, at), "step")
                 store.cut(at)
                 run = Run(path)

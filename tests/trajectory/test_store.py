@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from trajectory import Event, Run, StoreError
 from trajectory.layout import ROWS_PER_CHUNK, TensorSpec
+from trajectory.place import place
 from trajectory.store import Store
 
 number = st.floats(allow_nan=True, allow_infinity=True, width=64)
@@ -25,7 +26,7 @@ def make_store(path, names=("a", "b"), **kwargs):
     parameters = [TensorSpec(name, (2,), "float32", 2 * k) for k, name in enumerate(names)]
     arguments = {"config": {}, "seed": None, "versions": {}, "origin_norm": 1.0, "tied": {}}
     settings = {"weight_dtype": "float32", "buffer_bytes": 0, "attributes": arguments, "overwrite": False}
-    return Store.create(path, parameters, [], **(settings | kwargs))
+    return Store.create(place(path), parameters, [], **(settings | kwargs))
 
 
 @settings(max_examples=40)

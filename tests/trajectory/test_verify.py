@@ -11,6 +11,7 @@ import xarray
 from torch import nn
 
 from trajectory import Recorder, Run, StoreError, verify
+from trajectory.place import place
 from trajectory.store import Store
 
 KILLED = """
@@ -63,7 +64,7 @@ def test_a_killed_run_is_closed_and_nothing_changes_but_where_it_lies(killed):
 
 
 def test_a_recovered_store_goes_on_where_it_was(killed):
-    store = Store.reopen(killed)
+    store = Store.reopen(place(killed))
     rows = np.column_stack([np.arange(1301, 2501), np.ones((1200, 4))])
     store.append_rows(rows)
     store.append_metrics([(1301, {"weight": 7.0, "new": 1.0})])
@@ -98,16 +99,10 @@ def test_damage_is_named_and_stays(killed):
 
 
 def test_steps_that_do_not_increase_are_found(killed):
-    store = Store.reopen(killed)
+    store = Store.reopen(place(killed))
     store.append_rows(np.array([[5.0, 1, 1, 1, 1]]))
     store.close("complete")
     assert "recorded steps do not increase from 1 on" in [finding.sentence for finding in verify(killed)]
-
-
-def test_a_closed_store_needs_no_recovery(killed):
-    verify(killed, repair=True)
-    with pytest.raises(StoreError, match="needs no recovery"):
-        Store.reopen(killed)
 
 
 def test_two_recorders_on_one_path(tmp_path):
