@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 app = tyro.extras.SubcommandApp()
 
-RunPath = Annotated[Path, Positional, arg(metavar="RUN")]
-MoreRuns = Annotated[tuple[Path, ...], Positional, arg(metavar="[RUN ...]")]
+RunPath = Annotated[str, Positional, arg(metavar="RUN")]  # a folder or a URL, whose // a Path would lose
+MoreRuns = Annotated[tuple[str, ...], Positional, arg(metavar="[RUN ...]")]
 Updates = Annotated[float | None, arg(metavar="T")]
 Origin = Annotated[int, arg(metavar="T")]
 Count = Annotated[int | None, arg(metavar="N")]
-Seeds = Annotated[tuple[Path, ...], arg(metavar="RUN [RUN ...]")]
+Seeds = Annotated[tuple[str, ...], arg(metavar="RUN [RUN ...]")]
 OnFailure = Annotated[Literal["keep", "drop", "raise"] | None, arg(metavar="{keep,drop,raise}")]
 File = Annotated[Path | None, arg(metavar="FILE")]
 Columns = Annotated[Literal[1, 2], arg(metavar="{1,2}")]
@@ -89,7 +89,7 @@ def demo(*, out: Path = Path("ultraslow-demo"), seed: int = 0, json: bool = Fals
 def train(
     recipe: Annotated[str, Positional, arg(metavar="RECIPE")],
     *,
-    out: File = None,
+    out: Annotated[str | None, arg(metavar="RUN")] = None,
     seed: Count = None,
     data_root: Path = Path("data"),
     device: str = "cpu",
@@ -102,7 +102,7 @@ def train(
     warm_up: Annotated[int | None, arg(metavar="UPDATES")] = None,
     weight_decay: Annotated[float | None, arg(metavar="L")] = None,
     clip_norm: Annotated[float | None, arg(metavar="NORM")] = None,
-    match: Annotated[tuple[Path, ...], arg(metavar="REFERENCE [REFERENCE ...]")] = (),
+    match: Annotated[tuple[str, ...], arg(metavar="REFERENCE [REFERENCE ...]")] = (),
     match_origin: Count = None,
     min_step: Count = None,
     gamma: Annotated[float | None, arg(metavar="FACTOR")] = None,
@@ -156,7 +156,7 @@ def train(
         "warm_up": warm_up,
         "weight_decay": weight_decay,
         "clip_norm": clip_norm,
-        "match": tuple(map(str, match)) or None,
+        "match": match or None,
         "match_origin": match_origin,
         "min_step": min_step,
         "gamma": gamma,
@@ -169,14 +169,14 @@ def train(
     if clip_norm == 0:
         changes["clip_norm"] = None
     config = replace(read_recipe(recipe) if recipe.endswith(".toml") else get(recipe), **changes)
-    path = out or Path("runs") / f"{_file_name(config)}.zarr"
+    path = out or str(Path("runs") / f"{_file_name(config)}.zarr")
     with _progress() as bar, _kept(path):
         run_training(
             config,
             path,
             data_root=data_root,
             device=device,
-            progress=lambda t, updates: bar(path.name, t, updates),
+            progress=lambda t, updates: bar(Path(path).name, t, updates),
             overwrite=overwrite,
         )
     info(path)
@@ -352,7 +352,7 @@ def compare(
 
 @app.command
 def match(
-    reference: Annotated[Path, Positional, arg(metavar="REFERENCE")],
+    reference: Annotated[str, Positional, arg(metavar="REFERENCE")],
     run: RunPath,
     *,
     seeds: Seeds = (),
@@ -401,7 +401,7 @@ def match(
 
 @app.command
 def plan(
-    reference: Annotated[Path, Positional, arg(metavar="REFERENCE")],
+    reference: Annotated[str, Positional, arg(metavar="REFERENCE")],
     *,
     batch_size: Annotated[int, arg(metavar="N")],
     seeds: Seeds = (),
@@ -517,7 +517,7 @@ def _print_table(rows: list[dict[str, str]]) -> None:
 
 
 @contextmanager
-def _kept(path: Path) -> Iterator[None]:
+def _kept(path: Path | str) -> Iterator[None]:
     """Says where the runs are when Ctrl-C ends the training."""
     try:
         yield

@@ -19,6 +19,7 @@ from train.models import NETWORKS
 from train.noise import sample_weights
 from train.recipes import Config
 from trajectory import LogSpaced, Recorder
+from trajectory.place import Where
 from trajectory.snapshots import signature
 
 _CHECK_EVERY = 200  # updates between two looks at the loss: reading it waits for the device
@@ -27,13 +28,13 @@ _TEST_BATCH = 2000  # samples evaluated at a time: bounds the memory, changes no
 
 def train(
     config: Config,
-    out: str | Path,
+    out: Where,
     *,
     data_root: str | Path = "data",
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
     overwrite: bool = False,
-) -> Path:
+) -> Path | str:
     """Trains as `config` says and records the run in a new store at `out`; returns its path.
 
     Recorded: ‖w_t − w_0‖ at every update, total and by parameter; loss and learning rate at every update;
@@ -186,7 +187,7 @@ class _Snapshots:
         return step in self.spaced or step == self.last
 
 
-def _check_finite(losses: list[Tensor], t: int, out: Path) -> None:
+def _check_finite(losses: list[Tensor], t: int, out: Path | str) -> None:
     """Raises DivergedError if one of the last losses, the newest that of update t, is not finite."""
     values = torch.stack(losses)
     bad = (~torch.isfinite(values)).nonzero()

@@ -1,0 +1,182 @@
+"""Stores that are no folder: what is recorded there, what a failure leaves, and that no step waits for one."""
+
+import asyncio
+import threading
+import uuid
+import warnings
+
+import numpy as np
+import obstore.store
+import pandas as pd
+import pytest
+import torch
+import xarray
+import zarr.storage
+from torch import nn
+from zarr.storage import MemoryStore, ObjectStore, WrapperStore
+
+from trajectory import Every, Recorder, RecordingError, Run, StoreError, verify
+from trajectory.place import place
+
+
+class FailsFrom(WrapperStore):
+    """Every write from number n on fails, as when a connection is lost."""
+
+    def __init__(self, store, n):
+        super().__init__(store)
+        self.left = n
+
+    async def set(self, key, value):
+        self.left -= 1
+        if self.left < 0:
+            raise RuntimeError("connection reset by peer\nDebug source: ...")
+        await super().set(key, value)
+
+
+class StandsStill(WrapperStore):
+    """No write ends before `go` is set."""
+
+    def __init__(self, store):
+        super().__init__(store)
+        self.go = threading.Event()
+        self.go.set()
+        self.keys = []
+
+    async def set(self, key, value):
+        await asyncio.to_thread(self.go.wait)
+        self.keys.append(key)
+        await super().set(key, value)
+
+
+def stores():
+    return {
+        "a zarr store": MemoryStore(),
+        "fsspec": f"memory://{uuid.uuid4().hex}/run.zarr",
+        "obstore": ObjectStore(obstore.store.MemoryStore()),
+    }
+
+
+def record(where, updates=1100, seed=0, **arguments):
+    torch.manual_seed(seed)
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    run = Recorder(where, model, optimizer, snapshots=Every(400), origins=[50], **arguments)
+    for t in range(run.step + 1, updates + 1):
+        model.weight.grad = torch.full((2, 3), float(t % 7))
+        model.bias.grad = torch.ones(2)
+        optimizer.step()
+        run.log(loss=1 / t)
+        if t % 500 == 0:
+            run.event("mark", t=t)
+    return run
+
+
+def same(one, other):
+    one, other = Run(one), Run(other)
+    pd.testing.assert_frame_equal(one.layers(), other.layers(), check_exact=True)
+    pd.testing.assert_frame_equal(one.layers(origin=50), other.layers(origin=50), check_exact=True)
+    pd.testing.assert_frame_equal(one.metrics, other.metrics, check_exact=True)
+    assert (one.events, one.snapshots, one.status) == (other.events, other.snapshots, other.status)
+    for step in one.snapshots:
+        assert torch.equal(one.state_dict(step)["weight"], other.state_dict(step)["weight"])
+
+
+@pytest.mark.parametrize("kind", stores())
+def test_a_run_recorded_elsewhere_equals_one_in_a_folder(kind, tmp_path):
+    where = stores()[kind]
+    record(tmp_path / "run.zarr").close()
+    run = record(where)
+    run.flush()
+    newest = Run(where)  # as somebody watching it
+    assert (len(newest.distance), newest.status) == (1100, "recording")
+    assert not [name for name in place(where).names() if name == "lock"]
+    run.close()
+    same(where, tmp_path / "run.zarr")
+    assert verify(where) == []
+    assert xarray.open_zarr(where).sizes["step"] == 1100
+    with pytest.raises(StoreError, match="already exists"):
+        record(where)
+    record(where, updates=10, overwrite=True).close()
+    assert len(Run(where).distance) == 10
+
+
+@pytest.mark.parametrize("kind", stores())
+def test_a_killed_run_elsewhere_is_mended_and_goes_on(kind, tmp_path):
+    where = stores()[kind]
+    record(tmp_path / "run.zarr").close()
+    killed = record(where)
+    killed.flush()
+    del killed  # its last rows are in the journal alone
+    sentences = [finding.sentence for finding in verify(where)]
+    assert sentences == ["not closed: 76 recorded steps are in the journal alone"]
+    again = record(where, updates=1050, resume="must", step=1050)
+    again.flush()
+    assert Run(where).distance.index[-1] == 1050
+    del again
+    verify(where, repair=True)
+    assert Run(where).status == "interrupted (killed)"
+    assert verify(where) == []
+    pd.testing.assert_series_equal(Run(where).distance, Run(tmp_path / "run.zarr").distance[:1050], check_exact=True)
+
+
+@pytest.mark.parametrize("on_error", ["raise", "warn"])
+def test_a_connection_lost_at_any_write_leaves_what_was_written_readable(on_error):
+    whole, counted = MemoryStore(), FailsFrom(MemoryStore(), 10**9)
+    record(whole).close()
+    record(counted).close()
+    writes = 10**9 - counted.left
+    lengths = []
+    for n in range(0, writes, 11):
+        store = MemoryStore()
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            try:
+                record(FailsFrom(store, n), on_error=on_error).close()
+                told = str(caught[0].message)
+            except (RecordingError, StoreError) as error:
+                told = str(error)
+        assert "connection reset by peer)" in told
+        assert "\n" not in told
+        if zarr.open_group(store, mode="a").attrs.get("ultraslow") is None:
+            lengths.append(-1)  # it had not come as far as a run
+            continue
+        run = Run(store)
+        lengths.append(len(run.distance))
+        np.testing.assert_array_equal(run.distance, Run(whole).distance[: len(run.distance)])
+        for step in run.snapshots:
+            assert torch.equal(run.state_dict(step)["weight"], Run(whole).state_dict(step)["weight"])
+    assert lengths[0] == -1
+    assert max(lengths) >= 1088
+
+
+def test_no_step_waits_for_a_store_that_stands_still():
+    inner = StandsStill(MemoryStore())
+    run = record(inner, updates=1)
+    run.flush()
+    puts = len(inner.keys)
+    inner.go.clear()
+    optimizer, model = run._optimizer, run._observables.parameters
+    for _ in range(640):  # ten blocks; this line ends although nothing can be written
+        for p in model:
+            p.grad = torch.ones_like(p)
+        optimizer.step()
+    inner.go.set()
+    run.flush()
+    assert len(Run(inner).distance) == 641
+    assert len(inner.keys) - puts <= 3  # what had queued up went in one piece
+    run.close()
+
+
+def test_a_url_nobody_can_open_is_one_line():
+    for url in ("nonsense://bucket/run.zarr", "gopher://x"):
+        with pytest.raises(StoreError, match="cannot be opened") as caught:
+            Run(url)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(StoreError, match="no such run"):
+        Run("memory://nowhere/run.zarr")
+
+
+def test_a_zarr_store_or_url_of_a_folder_is_that_folder(tmp_path):
+    record(zarr.storage.LocalStore(tmp_path / "run.zarr"), updates=3).close()
+    assert len(Run(f"file://{tmp_path}/run.zarr").distance) == 3
+    assert Run(tmp_path / "run.zarr").name == Run(f"file://{tmp_path}/run.zarr").name == "run"
