@@ -24,6 +24,7 @@ def caveats(
     """Every warning that a fit carries, the gravest first. hull: `window.over_starts`."""
     found = [
         _goodness(at),
+        _later(scan, bins, at),
         _lenient(at, len(group)),
         _few_seeds(len(group)),
         _power_law(at, level),
@@ -44,6 +45,18 @@ def _goodness(at: Estimate) -> str | None:
     return (
         f"No law of the family fits this window (p = {at.goodness:.2g}, misfit {100 * at.misfit:.2g} % of "
         "d): α describes no law here."
+    )
+
+
+def _later(scan: pd.DataFrame, bins: Bins, at: Estimate) -> str | None:
+    """A law that holds from here on holds from any later start: one in twenty is rejected by chance."""
+    later = scan[(scan.t_min > bins.window[0]) & scan.alpha.notna()]
+    rejected = later[later.goodness < ACCEPTED]
+    if at.goodness < ACCEPTED or len(rejected) <= len(later) / 4:
+        return None
+    return (
+        f"The law is rejected at {len(rejected)} of {len(later)} later starts, where it would hold if it held from "
+        f"here: the fit at this start (p = {at.goodness:.2g}) may be luck."
     )
 
 

@@ -72,30 +72,32 @@ def _grown(bins: Bins, level: float) -> Estimate | None:
         return None
 
 
-def _earliest_good(found: Sequence[Window]) -> Window | None:
-    """The earliest window whose goodness of fit holds: at least 5 % there and at the start before it.
+def _earliest_good(found: Sequence[Window]) -> tuple[Window | None, bool]:
+    """The earliest window whose goodness of fit holds, at least 5 % there and at the start before it; and whether so.
 
     One good p-value is not enough: the start at which a decaying transient just escapes detection still bends α by
     more than its interval (`bench/coverage.py --only start` shows by how much). The very first start has none before
-    it. Where only single starts are good, the last of them is returned.
+    it. Where only single starts are good, the last of them is returned, and False.
     """
     good = [w.estimate is not None and w.estimate.goodness >= ACCEPTED for w in found]
-    settled = (w for i, w in enumerate(found) if good[i] and (i == 0 or good[i - 1]))
-    single = [w for w, holds in zip(found, good, strict=True) if holds]
-    return next(settled, single[-1] if single else None)
+    settled = next((w for i, w in enumerate(found) if good[i] and (i == 0 or good[i - 1])), None)
+    if settled is not None:
+        return settled, True
+    return next((w for w, holds in zip(reversed(found), reversed(good), strict=True) if holds), None), False
 
 
 def choose(found: Sequence[Window], t_min: float | None) -> tuple[Window, tuple[str, ...]]:
     """The first window if t_min was given, else the earliest good one or the least bad; and a sentence."""
     if t_min is not None:
         return found[0], ()
-    good = _earliest_good(found)
+    good, settled = _earliest_good(found)
     if good is not None:
-        said = (
-            f"t_min was not given: the fit starts at t = {good.bins.window[0]:.4g}, the earliest start at which"
-            f" the goodness of fit holds (p of at least {ACCEPTED:g}, there and one start before)."
-        )
-        return good, (said,)
+        start = f"t_min was not given: the fit starts at t = {good.bins.window[0]:.4g}, "
+        if settled:
+            why = f"the earliest start at which the goodness of fit holds (p of at least {ACCEPTED:g}, there and one"
+            return good, (f"{start}{why} start before).",)
+        why = f"the last start at which the goodness of fit holds (p of at least {ACCEPTED:g}), at no two in a row."
+        return good, (start + why,)
     grown = [window for window in found if window.estimate]
     best = max(grown, key=lambda window: window.estimate.goodness, default=found[0])  # type: ignore[union-attr]
     return best, ("t_min was not given and no start gives a good fit: the least bad one is shown.",)

@@ -1,6 +1,6 @@
 """One thousand curves by variable projection, by scipy's curve_fit (bounded, and Levenberg-Marquardt) and by lmfit.
 
-    python bench/fit.py [--curves 1000] [--seed 0]          # lmfit is in the extra `bench`
+    python bench/fit.py [--curves 1000] [--seed 0] > bench/results/fit.txt    # lmfit is in the extra `bench`
 
 All minimise the same sum of squares of log d over 36 log bins, in the same parameters (a, q, s), from one start.
 The solvers take turns in blocks of 100 curves, so that a busy machine slows all alike; the time is the median over
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from time import perf_counter
 
 import numpy as np
+from heading import heading
 from lmfit import Model
 from scipy.optimize import curve_fit
 
@@ -110,6 +111,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # the rivals' overflows and unestimated covariances are counted, not printed
+    heading("lmfit")
     rng = np.random.default_rng(args.seed)
     z = curves(args.curves, rng)
     found: dict[str, list[Array]] = {name: [] for name in SOLVERS}

@@ -7,19 +7,22 @@ from pathlib import Path
 
 import pytest
 
-from analysis import compare, curves
+from analysis import compare, curves, fit
 from trajectory import Run
 
 ROOT = Path(__file__).parents[1]
 CURVES = ROOT / "docs" / "curves"
 
 
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("curves")
-    with tarfile.open(CURVES / "mnist-wd.tar.xz") as packed:
+def unpack(name, folder):
+    with tarfile.open(CURVES / f"{name}.tar.xz") as packed:
         packed.extractall(folder, filter="data")
     return [Run(path) for path in sorted(folder.glob("*.zarr"))]
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    return unpack("mnist-wd", tmp_path_factory.mktemp("curves"))
 
 
 def test_packed_runs_are_whole_runs_with_their_settings(runs):
@@ -33,6 +36,21 @@ def test_packed_runs_are_whole_runs_with_their_settings(runs):
     squares = runs[0].layers("distance").pow(2).sum(axis=1)
     assert squares.to_numpy() == pytest.approx(runs[0].distance.to_numpy() ** 2, rel=2e-5)
     assert compare(runs, ("power law", "saturation"), t_min=1000).memory == pytest.approx(0.1 / (0.1 * 1e-4))
+
+
+def test_a_start_that_fits_by_luck_is_warned_of(tmp_path):
+    found = fit(unpack("mnist-no-wd", tmp_path), origin=100)
+    later = found.scan[found.scan.t_min > found.window[0]]
+    assert found.goodness >= 0.05
+    assert (later.goodness < 0.05).mean() > 0.9
+    assert any("may be luck" in sentence for sentence in found.warnings)
+
+
+def test_no_law_of_the_family_fits_five_real_seeds_from_w_0(runs):
+    found = fit(runs)
+    assert (found.scan.goodness < 0.01).all()
+    assert found.window_interval is None
+    assert any("No law of the family" in sentence for sentence in found.warnings)
 
 
 def test_the_committed_archives_hold_every_experiment_in_little_space():
