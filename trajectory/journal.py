@@ -12,7 +12,7 @@ import os
 import struct
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -87,10 +87,11 @@ class ObjectJournal(Journal):
     put, delete: how an object is written, in one step, and removed. `first` objects are there.
     """
 
-    def __init__(self, folder: str, first: int, put: Callable[[str, bytes], None], delete: Callable[[str], None]):
+    def __init__(
+        self, folder: str, first: int, put: Callable[[str, bytes], None], delete: Callable[[Iterable[str]], None]
+    ):
         self._folder, self._count, self._put, self._delete = folder, first, put, delete
         self._records: list[bytes] = []
-        self.sync()
 
     @staticmethod
     def key(folder: str, n: int) -> str:
@@ -111,8 +112,7 @@ class ObjectJournal(Journal):
         self.sync()
 
     def remove(self) -> None:
-        for n in reversed(range(self._count)):
-            self._delete(self.key(self._folder, n))
+        self._delete(self.key(self._folder, n) for n in range(self._count))
 
 
 def read(data: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -11,7 +11,7 @@ import os
 import shutil
 from abc import ABC, abstractmethod
 from asyncio import gather
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -57,8 +57,8 @@ class Place(ABC):
         """Writes a whole file or object in one step: readers see the old one or the new one."""
 
     @abstractmethod
-    def remove(self, key: str) -> None:
-        """Removes one file or object."""
+    def remove(self, keys: Iterable[str]) -> None:
+        """Removes files or objects."""
 
     @abstractmethod
     def clear(self) -> None:
@@ -101,8 +101,9 @@ class Folder(Place):
         partial.write_bytes(data)
         os.replace(partial, self.path / key)
 
-    def remove(self, key: str) -> None:
-        (self.path / key).unlink(missing_ok=True)
+    def remove(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            (self.path / key).unlink(missing_ok=True)
 
     def clear(self) -> None:
         if self.path.exists():
@@ -142,11 +143,14 @@ class Remote(Place):
     def replace(self, key: str, data: bytes) -> None:
         self._wait(self.zarr.set(key, cpu.Buffer.from_bytes(data)))
 
-    def remove(self, key: str) -> None:
-        self._wait(self.zarr.delete(key))
+    def remove(self, keys: Iterable[str]) -> None:
+        async def delete() -> None:
+            await gather(*map(self.zarr.delete, keys))
+
+        self._wait(delete())
 
     def clear(self) -> None:
-        self._wait(self.zarr.clear())
+        self.remove(self.names())
 
     def claim(self) -> None:
         return None
@@ -155,8 +159,7 @@ class Remote(Place):
         folder = f"journal.{generation}"
         there = self._list(f"{folder}/")
         if not append:
-            for key in there:
-                self.remove(key)
+            self.remove(there)
         return ObjectJournal(folder, len(there) if append else 0, self.replace, self.remove)
 
     def read_journal(self, generation: int) -> bytes:

@@ -97,6 +97,7 @@ class Store:
             _make_way(place, overwrite)
             store = cls(place, place.claim(), facts)
             store._journal = place.journal(0)
+            store._journal.sync()
             made = store._create_arrays(parameters, weight_dtype, buffer_bytes)
             store._publish(_Commit(), store._read_nodes(made))
         except StoreError:

@@ -34,8 +34,7 @@ def verify(path: Where, *, repair: bool = False) -> list[Finding]:
     if repair:
         if read_root(at)["attributes"]["ultraslow"]["journal"] is not None:
             Store.reopen(at).close("interrupted (killed)")
-        for key in _leftover_keys(at):
-            at.remove(key)
+        at.remove(_leftover_keys(at))
     return findings
 
 

@@ -188,7 +188,7 @@ def make_store(path):
     parameters = [TensorSpec(name, (2,), "float32", 2 * k) for k, name in enumerate("ab")]
     facts = {"config": {}, "seed": None, "versions": {}, "origin_norm": 1.0, "tied": {}}
     return Store.create(
-        path, parameters, [], weight_dtype="float32", buffer_bytes=0, attributes=facts, overwrite=False
+        place(path), parameters, [], weight_dtype="float32", buffer_bytes=0, attributes=facts, overwrite=False
     )
 
 

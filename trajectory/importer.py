@@ -1,0 +1,151 @@
+"""Checkpoints that are there already, made into a run: distances, snapshots, sketches."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from trajectory.checkpoint import CheckpointError, find, load
+from trajectory.groups import group
+from trajectory.observables import Observables, accumulator, plain_name
+from trajectory.place import Where, place
+from trajectory.provenance import provenance
+from trajectory.sketch import SEED, sketches
+from trajectory.snapshots import buffer_specs, weight_specs
+from trajectory.store import Store
+
+_QUANTITIES = ("distance", "norm")
+_STATISTICS = ("running_mean", "running_var")  # the floating-point buffers of normalization layers
+
+
+def import_checkpoints(
+    checkpoints: Iterable[str | Path],
+    out: Where,
+    *,
+    steps: Sequence[int] | None = None,
+    key: str | None = None,
+    snapshots: bool = True,
+    sketch: int = 0,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Makes a run at `out` of checkpoints; `Run` reads it like a recorded one.
+
+    w_0 is the earliest checkpoint, and t counts from it: one of step s, the earliest of step s_0, is recorded
+    at t = s − s_0. Recorded are distance and norm, in total and by parameter. What is floating-point counts as
+    a parameter, but for running_mean and running_var; tied parameters once.
+
+    checkpoints, steps: as for `find`; key: as for `load`.
+    snapshots: keep weights and buffers; sketch: K > 0 keeps a count sketch of K numbers for each parameter.
+    progress: called with the checkpoints done and their number.
+
+    In memory are the weights of two checkpoints, in float32 or wider; files are mapped, not read at once.
+    Raises CheckpointError, and StoreError if `out` is taken or cannot be written.
+    """
+    found = find(checkpoints, steps)
+    tensors = load(found[0], key)
+    weights = _Weights(tensors)
+    weights.take(found[0].name, tensors)
+    measured = Observables(weights.views, _QUANTITIES)
+    names = [spec.name for spec in weights.specs]
+    groups = group(names)
+    config = {"imported": [checkpoint.name for checkpoint in found], "first_step": found[0].step}
+    norms = measured.origin_norms()
+    store = Store.create(
+        place(out),
+        weights.specs,
+        weights.buffer_specs,
+        weight_dtype=str(weights.flat.dtype).removeprefix("torch."),
+        buffer_bytes=len(weights.buffers()),
+        attributes={
+            "id": uuid4().hex,
+            "config": config,
+            "seed": None,
+            **provenance(),
+            "sketch": {"buckets": sketch, "seed": SEED} if sketch else {},
+            "quantities": _QUANTITIES,
+            "layers": groups.to_json(),
+            "tied": weights.tied,
+            "origin_norm": float(np.linalg.norm(norms)),
+            "origin_norms": norms.tolist(),
+        },
+        overwrite=overwrite,
+    )
+    status = "interrupted (import failed)"
+    try:
+        store.append_origin(0, weights.flat.numpy())
+        squares = torch.empty(measured.measurements, len(names), dtype=torch.float64)
+        for done, checkpoint in enumerate(found, 1):
+            t = checkpoint.step - found[0].step
+            if t:
+                weights.take(checkpoint.name, load(checkpoint, key))
+                measured.write(squares)
+                norms = np.sqrt(squares.numpy())
+                store.append_rows(np.concatenate([[t], np.linalg.norm(norms, axis=1), norms.ravel()])[None])
+            if snapshots:
+                store.append_snapshot(t, weights.flat.numpy(), weights.buffers())
+            if sketch:
+                store.append_sketch(t, sketches(weights.pieces(), sketch).numpy())
+            if progress is not None:
+                progress(done, len(found))
+        status = "complete"
+    finally:
+        store.close(status)
+
+
+class _Weights:
+    """Room for one checkpoint's weights, flattened one after the other as a snapshot keeps them, and its buffers.
+
+    Laid out for `tensors`, the state dict of the first.
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor]):
+        named = {plain_name(name): tensor for name, tensor in tensors.items()}
+        parameters = {name: tensor for name, tensor in named.items() if _is_parameter(name, tensor)}
+        first: dict[Any, str] = {}
+        owners = {name: first.setdefault(_identity(tensor), name) for name, tensor in parameters.items()}
+        self.tied = {name: owner for name, owner in owners.items() if name != owner}
+        self.specs = weight_specs({name: tensor for name, tensor in parameters.items() if name not in self.tied})
+        self.buffer_specs = buffer_specs({name: tensor for name, tensor in named.items() if name not in parameters})
+        wide = any(accumulator(tensor.dtype) == torch.float64 for tensor in parameters.values())
+        self.flat = torch.empty(sum(spec.size for spec in self.specs), dtype=torch.float64 if wide else torch.float32)
+        self.views = [self.flat[spec.offset : spec.offset + spec.size].view(spec.shape) for spec in self.specs]
+
+    def take(self, name: str, tensors: Mapping[str, Tensor]) -> None:
+        """Copies a checkpoint's tensors, after checking that they are the first one's in name and shape."""
+        self._named = {plain_name(key): tensor for key, tensor in tensors.items()}
+        for spec in (*self.specs, *self.buffer_specs):
+            tensor = self._named.get(spec.name)
+            if tensor is None or tuple(tensor.shape) != spec.shape:
+                got = "none" if tensor is None else f"shape {list(tensor.shape)}"
+                raise CheckpointError(
+                    f"{name}: {spec.name} has {got}, expected {list(spec.shape)} as in the first; "
+                    "import checkpoints of one network"
+                )
+        for spec, view in zip(self.specs, self.views, strict=True):
+            view.copy_(self._named[spec.name])
+
+    def buffers(self) -> np.ndarray:
+        """The buffers' bytes, as a snapshot keeps them."""
+        pieces = [
+            self._named[spec.name].to(getattr(torch, spec.dtype)).contiguous().reshape(-1).view(torch.uint8)
+            for spec in self.buffer_specs
+        ]
+        return torch.cat([torch.empty(0, dtype=torch.uint8), *pieces]).numpy()
+
+    def pieces(self) -> list[list[tuple[Tensor, int]]]:
+        """Each parameter and its first element's index, as `sketches` takes them."""
+        return [[(view, spec.offset)] for view, spec in zip(self.views, self.specs, strict=True)]
+
+
+def _is_parameter(name: str, tensor: Tensor) -> bool:
+    return tensor.is_floating_point() and name.rpartition(".")[2] not in _STATISTICS
+
+
+def _identity(tensor: Tensor) -> Any:
+    """Equal for tied tensors: those that share their memory; empty ones are each their own."""
+    return (tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else id(tensor)
