@@ -61,8 +61,9 @@ class FileJournal(Journal):
         self._size = 0
         if append and path.exists():  # behind the last whole record: one that a kill tore would hide the rest
             self._size = sum(_HEADER.size + len(payload) for _, payload in read(path.read_bytes()))
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-        os.ftruncate(self._fd, self._size)
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if append else os.O_TRUNC), 0o666)
+        if append:
+            os.ftruncate(self._fd, self._size)
 
     def _write(self, record: bytes) -> None:
         if os.write(self._fd, record) < len(record):  # a disk that fills up takes the first part only

@@ -4,7 +4,6 @@ import math
 import platform
 import random
 import subprocess
-import sys
 import time
 from concurrent.futures import wait
 
@@ -399,70 +398,3 @@ def test_a_run_knows_where_it_came_from(tmp_path, monkeypatch):
     Recorder("changed.zarr", model, optimizer).close()
     assert Run("clean.zarr").commit == head
     assert Run("changed.zarr").commit == f"{head}-dirty"
-
-
-KILL_WRITERS = """
-import os, random, signal, sys, time
-import torch
-from trajectory import Every, Recorder
-
-folder, kills = sys.argv[1], int(sys.argv[2])
-torch.set_num_threads(1)
-random.seed(0)
-model = torch.nn.Linear(1, 1, bias=False)
-optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-model.weight.grad = -torch.ones(1, 1)
-optimizer.step()  # imports what torch imports late, before the clock runs
-for k in range(kills):
-    child = os.fork()
-    if child == 0:
-        model.weight.data.zero_()
-        recorder = Recorder(f"{folder}/{k}.zarr", model, optimizer, snapshots=Every(200))
-        while True:
-            optimizer.step()
-            recorder.log(weight=model.weight)
-            if recorder.step % 500 == 0:
-                recorder.event("five hundred")
-                recorder.flush()
-                os.write(1, f"{k} {recorder.step}\\n".encode())
-    time.sleep(random.uniform(0.1, 2.0))
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-"""
-
-
-def test_a_process_killed_at_any_moment_leaves_whole_rows(tmp_path):
-    """The weight after t updates is t, so each row says itself whether it is right."""
-    kills = 15
-    done = subprocess.run(
-        [sys.executable, "-c", KILL_WRITERS, str(tmp_path), str(kills)],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    flushed = dict.fromkeys(range(kills), 0)
-    flushed |= {int(k): int(step) for k, step in (line.split() for line in done.stdout.splitlines())}
-    assert max(flushed.values()) >= 1500  # some got past a commit
-    opened = 0
-    for k, kept in flushed.items():
-        path = tmp_path / f"{k}.zarr"
-        if not (path / "zarr.json").exists():  # killed before the store was made
-            assert kept == 0
-            continue
-        opened += 1
-        run = Run(path)
-        steps = np.arange(1, len(run.distance) + 1)
-        assert run.status == "recording"
-        assert len(steps) >= kept
-        np.testing.assert_array_equal(run.distance.index, steps)
-        np.testing.assert_allclose(run.distance, steps, rtol=1e-7)  # squares are summed in float32
-        weight = run.metrics["weight"]  # logged after the step: the last row may have been cut off from it
-        assert not weight[:-1].isna().any()
-        np.testing.assert_array_equal(weight.dropna(), weight.dropna().index)
-        assert [event.step for event in run.events][: kept // 500] == list(range(500, kept + 1, 500))
-        for step in run.snapshots:
-            assert run.state_dict(step)["weight"].item() == step
-        seen = xarray.open_zarr(path)
-        np.testing.assert_allclose(seen["distance"], seen["step"], rtol=1e-7)
-        assert seen.sizes["step"] % 1024 == 0
-    assert opened >= kills - 3

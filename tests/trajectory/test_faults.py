@@ -1,0 +1,192 @@
+"""Killed at any moment, out of room, or without its folder: what was written stays readable, and the run is told."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import xarray
+from torch import nn
+
+from trajectory import Recorder, RecordingError, Run, StoreError, verify
+from trajectory.journal import FileJournal
+
+# Children of one process, so that torch is imported once. The weight after t updates is t.
+DRIVER = """
+import os, random, resource, signal, sys, time
+import torch
+from trajectory import Every, Recorder, RecordingError
+
+folder, kills = sys.argv[1], int(sys.argv[2])
+torch.set_num_threads(1)
+chance = random.Random(0)
+model = torch.nn.Linear(1, 1, bias=False)
+optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+model.weight.grad = -torch.ones(1, 1)
+optimizer.step()  # imports what torch imports late
+
+def record(path, updates, flushed=lambda step: None, **arguments):
+    model.weight.data.zero_()
+    recorder = Recorder(path, model, optimizer, snapshots=Every(200), **arguments)
+    while recorder.step < updates:
+        optimizer.step()
+        recorder.log(weight=model.weight)
+        if recorder.step % 250 == 0:
+            recorder.event("mark")
+            recorder.flush()
+            flushed(recorder.step)
+    recorder.close()
+
+def child(run):
+    pid = os.fork()
+    if pid == 0:
+        run()
+        os._exit(0)
+    return pid
+
+for k in range(kills):
+    hears, says = os.pipe()
+    pid = child(lambda: record(f"{folder}/{k}.zarr", 10**9, lambda step: os.write(says, b".")))
+    os.close(says)
+    wanted, kept = chance.randrange(8), 0
+    while kept < wanted:
+        kept += len(os.read(hears, 1))
+    time.sleep(chance.expovariate(50))
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+    while os.read(hears, 1):
+        kept += 1
+    os.close(hears)
+    print("killed", k, 250 * kept)
+
+def without_room(path, on_error):
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, 30_000))  # bytes a file may have
+    try:
+        record(path, 3000, on_error=on_error)
+        print(on_error, "went on")
+    except RecordingError as error:
+        print(on_error, error)
+    sys.stdout.flush()
+
+sys.stdout.flush()
+for on_error in ("raise", "warn"):
+    os.waitpid(child(lambda: without_room(f"{folder}/{on_error}.zarr", on_error)), 0)
+"""
+
+
+def run_driver(folder, kills):
+    done = subprocess.run(
+        [sys.executable, "-c", DRIVER, str(folder), str(kills)], capture_output=True, text=True, check=True
+    )
+    return done.stdout.splitlines(), done.stderr
+
+
+@pytest.fixture(scope="module")
+def driven(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("driven")
+    return folder, *run_driver(folder, kills=5)
+
+
+def check_killed(folder, lines):
+    """Every store is whole, and holds what flush() had returned for."""
+    opened = 0
+    for words in (line.split() for line in lines if line.startswith("killed")):
+        path, kept = folder / f"{words[1]}.zarr", int(words[2])
+        try:
+            run = Run(path)
+        except StoreError:
+            assert kept == 0  # killed before the store was made
+            continue
+        opened += 1
+        steps = np.arange(1, len(run.distance) + 1)
+        assert run.status == "recording"
+        assert len(steps) >= kept
+        np.testing.assert_array_equal(run.distance.index, steps)
+        np.testing.assert_allclose(run.distance, steps, rtol=1e-7)  # squares are summed in float32
+        weight = run.metrics.get("weight", run.distance[:0])
+        assert len(weight.dropna()) >= kept
+        assert not weight[:-1].isna().any()  # logged after the step: the last row may have been cut off from it
+        np.testing.assert_array_equal(weight.dropna(), weight.dropna().index)
+        assert [event.step for event in run.events][: kept // 250] == list(range(250, kept + 1, 250))
+        assert [step for step in run.snapshots if step <= kept] == list(range(0, kept + 1, 200)) if kept else True
+        for step in run.snapshots:
+            assert run.state_dict(step)["weight"].item() == step
+        seen = xarray.open_zarr(path)
+        np.testing.assert_allclose(seen["distance"], seen["step"], rtol=1e-7)
+        verify(path, repair=True)
+        assert verify(path) == []
+        assert len(Run(path).distance) == len(steps)
+    return opened
+
+
+def test_a_process_killed_at_any_moment_leaves_whole_rows(driven):
+    folder, lines, _ = driven
+    assert check_killed(folder, lines) >= 3
+
+
+@pytest.mark.slow
+def test_a_hundred_kills(tmp_path):
+    lines, _ = run_driver(tmp_path, kills=100)
+    assert check_killed(tmp_path, lines) >= 85
+
+
+@pytest.mark.parametrize("on_error", ["raise", "warn"])
+def test_a_full_disk_is_told_and_keeps_what_was_written(driven, on_error):
+    """Files may not grow beyond 30 kB, and the first to reach it is the journal."""
+    folder, lines, warned = driven
+    (told,) = [line.removeprefix(f"{on_error} ") for line in lines if line.startswith(on_error)]
+    if on_error == "raise":
+        assert "raise.zarr: recording failed (" in told
+        assert "what was written before stays readable" in told
+    else:
+        assert told == "went on"
+        assert "warn.zarr: recording failed" in warned
+        assert Run(folder / "warn.zarr").status == "interrupted (recording failed)"
+    run = Run(folder / f"{on_error}.zarr")
+    assert 64 <= len(run.distance) < 1024
+    np.testing.assert_allclose(run.distance, run.distance.index, rtol=1e-7)
+    verify(folder / f"{on_error}.zarr", repair=True)
+    assert verify(folder / f"{on_error}.zarr") == []
+
+
+def one_weight():
+    model = nn.Linear(1, 1, bias=False)
+    model.weight.grad = torch.ones(1, 1)
+    return model, torch.optim.SGD(model.parameters(), lr=1.0)
+
+
+def test_a_device_that_is_always_full(tmp_path):
+    model, optimizer = one_weight()
+    recorder = Recorder(tmp_path / "run.zarr", model, optimizer)
+    for _ in range(64):
+        optimizer.step()
+    recorder.flush()
+    recorder._store._journal = FileJournal(Path("/dev/full"))
+    for _ in range(64):
+        optimizer.step()
+    with pytest.raises(RecordingError, match="No space left on device"):
+        recorder.flush()
+    assert list(Run(tmp_path / "run.zarr").distance.index) == list(range(1, 65))
+
+
+def test_a_folder_that_goes_away_is_told_at_the_next_commit(tmp_path):
+    model, optimizer = one_weight()
+    recorder = Recorder(tmp_path / "run.zarr", model, optimizer)
+    recorder.flush()
+    shutil.rmtree(tmp_path / "run.zarr")
+    for _ in range(1023):
+        optimizer.step()
+    recorder.flush()  # the journal's file is open still
+    optimizer.step()
+    with pytest.raises(RecordingError, match=r"run.zarr: recording failed \("):
+        recorder.flush()
+
+
+def test_a_place_nobody_can_write_to():
+    model, optimizer = one_weight()
+    with pytest.raises(StoreError, match="cannot write a run there") as caught:
+        Recorder("/proc/run.zarr", model, optimizer)
+    assert "\n" not in str(caught.value)
