@@ -116,6 +116,11 @@ def metric_name(array: str) -> str:
     return unquote(array)
 
 
+def part_array(rank: int) -> str:
+    """The array of `snapshots` that holds a rank's parts, where a model is sharded."""
+    return f"weights.{rank}"
+
+
 def read_root(place: Place) -> dict[str, Any]:
     """The root's metadata, after checking that it is a run of a format this version reads.
 

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trajectory.distributed import Share
 from trajectory.errors import RecordingError
 from trajectory.layout import QUANTITIES
 
@@ -46,6 +47,12 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
 def accumulator(dtype: torch.dtype) -> torch.dtype:
     """The type differences of `dtype` are taken and summed in."""
     return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+@torch.no_grad()
+def squared_norms(parameters: Sequence[Tensor]) -> np.ndarray:
+    """‖w_i‖² by parameter (waits for the device)."""
+    return np.square([float(torch.linalg.vector_norm(p, dtype=torch.float64)) for p in parameters])
 
 
 class Copy:
@@ -114,7 +121,7 @@ class Observables:
     """
 
     def __init__(self, parameters: Sequence[Tensor], quantities: Sequence[str] = QUANTITIES[:1], origins: int = 0):
-        self.parameters = list(parameters)
+        self.parameters = parameters
         self.quantities = tuple(quantities)
         self.copies: list[Copy | None] = [Copy(self.parameters)] + [None] * origins
         self.previous = Copy(self.parameters) if "update_norm" in quantities else None
@@ -125,11 +132,6 @@ class Observables:
     def measurements(self) -> int:
         """The rows that `write` fills."""
         return len(self.copies) + len(self.quantities) - 1
-
-    def origin_norms(self) -> np.ndarray:
-        """‖w_0‖ by parameter (waits for the device)."""
-        start = cast(Copy, self.copies[0])
-        return np.array([float(w.double().norm()) for w in start.tensors])
 
     def add_origin(self, k: int) -> None:
         """Measures from the weights as they are now, in the row of the k-th further origin."""
@@ -179,7 +181,8 @@ class Observables:
 
     def _gradients(self) -> list[Tensor | None]:
         """Each parameter's gradient; a sparse one's values."""
-        gradients = [p.grad for p in self.parameters]
+        weights = self.parameters
+        gradients = weights.gradients if isinstance(weights, Share) else [p.grad for p in weights]
         return [None if g is None else (g.coalesce().values() if g.is_sparse else g).detach() for g in gradients]
 
     def _sources(self) -> list[Copy | str | None]:

@@ -49,6 +49,10 @@ class Place(ABC):
         """Everything that is there."""
 
     @abstractmethod
+    def holds(self, key: str) -> bool:
+        """Whether there is a file or object of this key."""
+
+    @abstractmethod
     def read(self, key: str) -> bytes:
         """Raises FileNotFoundError, or another OSError."""
 
@@ -93,6 +97,9 @@ class Folder(Place):
     def names(self) -> list[str]:
         return sorted(file.relative_to(self.path).as_posix() for file in self.path.rglob("*") if file.is_file())
 
+    def holds(self, key: str) -> bool:
+        return (self.path / key).is_file()
+
     def read(self, key: str) -> bytes:
         return (self.path / key).read_bytes()
 
@@ -135,6 +142,9 @@ class Remote(Place):
 
     def names(self) -> list[str]:
         return self._list("")
+
+    def holds(self, key: str) -> bool:
+        return self._wait(self.zarr.exists(key))
 
     def read(self, key: str) -> bytes:
         (data,) = self._read([key])

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import asdict, is_dataclass
 from math import isfinite
 from types import TracebackType
-from typing import Any, Literal, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, cast
 from uuid import uuid4
 
 import numpy as np
@@ -16,10 +16,13 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from trajectory.bystander import Bystander
+from trajectory.distributed import Ranks
 from trajectory.errors import RecordingError, StoreError
 from trajectory.groups import GroupBy, group
 from trajectory.layout import QUANTITIES, Event, RowColumns, metric_array
-from trajectory.observables import Observables, accumulator, trainable
+from trajectory.observables import Observables, accumulator, squared_norms, trainable
+from trajectory.parts import check_cover
 from trajectory.place import Where, first_line, place
 from trajectory.provenance import provenance
 from trajectory.resume import Resume, is_resumed, reopen
@@ -29,6 +32,9 @@ from trajectory.sketch import sketches as sketches_of
 from trajectory.snapshots import SnapshotWriter, buffer_specs, buffers, signature, tied_names, weight_specs
 from trajectory.store import Store
 from trajectory.transfer import HostCopy
+
+if TYPE_CHECKING:
+    from torch.distributed import ProcessGroup
 
 _BLOCK = 64  # updates between two drains, and so the rows the ring holds: what a killed process can lose
 _SKETCHED = LogSpaced(12)
@@ -52,7 +58,7 @@ class _Block(NamedTuple):
     steps: list[int]
     metrics: dict[int, dict[str, float]]  # logged from the host
     scalars: list[tuple[int, str]]  # logged from the device
-    values: HostCopy  # sums of squares by parameter, row by row, then the device's scalars
+    values: HostCopy  # sums of squares by parameter, row by row; the device's scalars; where the ranks are
 
 
 class Recorder:
@@ -93,6 +99,15 @@ class Recorder:
     on_error: what a failure of the disk does at the next step: "raise" RecordingError, or "warn", give up
         recording and let the training go on. What was written before stays readable either way.
 
+    process_group: the ranks that train this model, if not all of torch.distributed's.
+
+    Where torch.distributed is initialized, every rank makes a Recorder alike; the first one writes rows, scalars
+    and events and calls subscribers, the others count steps. Copies of a model (DistributedDataParallel) need not
+    meet: the others compute nothing. Shards of it (fully_shard, any DTensor) are summed on every rank and added up
+    once a drain, and each rank writes its part of a snapshot: there, to construct, drain, flush and close are for
+    all ranks after the same update, as torch's collectives are, and end with the process group's timeout if one
+    is missing.
+
     Raises StoreError if the path is taken or cannot be written, and RecordingError if the model has no
     trainable real parameters.
     """
@@ -119,6 +134,7 @@ class Recorder:
         resume: Resume = "never",
         step: int | None = None,
         on_error: Literal["raise", "warn"] = "raise",
+        process_group: "ProcessGroup | None" = None,
     ):
         if on_error not in ("raise", "warn"):
             raise RecordingError(f"on_error={on_error!r}; expected 'raise' or 'warn'")
@@ -126,7 +142,6 @@ class Recorder:
         at = place(path)
         self.path = at.path
         self.step = 0
-        self._awaits_step = is_resumed(at, resume, step)  # no update before it is known where to go on
         self._on_error = on_error
         self._given_up = False
         self._schedule = as_schedule(schedule)
@@ -134,17 +149,27 @@ class Recorder:
         self._buckets, self._sketches = sketch, as_schedule(sketches) if sketch else ()
         if sketch < 0:
             raise RecordingError(f"sketch={sketch}: expected the number of buckets, such as 4096, or 0 for none")
+        self._ranks = ranks = Ranks(model, process_group)
+        # no update before it is known where to go on
+        self._awaits_step = ranks.all_or_none(lambda: ranks.writes and is_resumed(at, resume, step))
+        if ranks.sharded and any(ranks.gather(self._awaits_step)):
+            raise RecordingError(f"{self.path}: shards of a model cannot go on with a run; record to another path")
+        if ranks.looks_on:
+            self.step = step or 0
         parameters, state = trainable(model), buffers(model)
         weights = list(parameters.values())
         weight_dtype = torch.float32 if all(accumulator(p.dtype) == torch.float32 for p in weights) else torch.float64
         self._groups = group(parameters, group_by, include, exclude)
         self.signature = signature(model, self._groups.parameters)
         self._measured = [name for name in parameters if name in set(self._groups.parameters)]
-        measured = [parameters[name] for name in self._measured]
-        self._origins = _origins(origins, max_origins, measured)
-        self._observables = Observables(measured, _quantities(quantities), len(self._origins))
-        origin_norms = np.sqrt(self._groups.sum(np.square(self._observables.origin_norms()), self._measured))
-        self._columns = RowColumns(self._groups.names, tuple(self._origins), self._observables.quantities)
+        whole = [parameters[name] for name in self._measured]
+        self._origins = _origins(origins, max_origins, whole)
+        self._columns = RowColumns(self._groups.names, tuple(self._origins), tuple(_quantities(quantities)))
+        ranks.agree({**asdict(self._columns), **self.signature, "sketch": sketch}, parameters)
+        measured, kept = ranks.share(whole), ranks.share(weights)
+        squares = np.sum(ranks.gather(squared_norms(measured)), axis=0)
+        origin_norms = np.sqrt(self._groups.sum(squares, self._measured))
+        origin_norm = float(np.linalg.norm(origin_norms))
         self._weight_specs = weight_specs(parameters)
         first = {spec.name: spec.offset for spec in self._weight_specs}
         self._sketched = [[(parameters[name], first[name]) for name in names] for names in self._groups.members]
@@ -154,13 +179,21 @@ class Recorder:
             "layers": self._groups.to_json(),
             "tied": tied_names(model),
         }
-        if self._awaits_step:
-            self._store = reopen(at, self._weight_specs, buffer_specs(state), self._origins, made_of)
-        else:
-            self._store = Store.create(
+        parts = ranks.parts(kept)
+
+        def begin() -> Store:
+            if not ranks.writes:
+                unknown = ranks.looks_on and resume != "never"  # these weights may not be w_0
+                return cast(Store, Bystander(at, ranks.rank, torch.nan if unknown else origin_norm))
+            if self._awaits_step:
+                return reopen(at, self._weight_specs, buffer_specs(state), self._origins, made_of)
+            if ranks.sharded:
+                check_cover(self._weight_specs, parts)
+            return Store.create(
                 at,
                 self._weight_specs,
                 buffer_specs(state),
+                parts=parts,
                 origins=self._origins,
                 weight_dtype=str(weight_dtype).removeprefix("torch."),
                 buffer_bytes=sum(b.numel() * b.element_size() for b in state.values()),
@@ -170,13 +203,17 @@ class Recorder:
                     "seed": seed,
                     **provenance(),
                     **made_of,
-                    "origin_norm": float(np.linalg.norm(origin_norms)),
+                    "origin_norm": origin_norm,
                     "origin_norms": origin_norms.tolist(),
                 },
                 overwrite=overwrite or step == 0,
             )
+
+        self._store = ranks.all_or_none(begin)
         self.origin_norm = float(self._store.facts["origin_norm"])
-        shape = (_BLOCK, self._observables.measurements, len(self._measured))
+        if not ranks.looks_on:
+            self._observables = Observables(measured, self._columns.quantities, len(self._origins))
+        shape = (_BLOCK, self._columns.measurements, len(self._measured))
         self._ring = torch.zeros(shape, dtype=_ring_dtype(weights[0]), device=weights[0].device)
         self._steps: list[int] = []
         self._scalars: list[tuple[int, str, Tensor]] = []
@@ -191,7 +228,7 @@ class Recorder:
         self._pending: list[Future[None]] = []
         self._sync: Future[None] | None = None
         self._row_thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
-        self._snapshot_thread = SnapshotWriter(model, weights, weight_dtype, self._store.append_snapshot)
+        self._snapshot_thread = SnapshotWriter(model, kept, weight_dtype, self._store.append_snapshot)
         self._hook = self._optimizer.register_step_post_hook(self._after_step)
         self._first_hook: RemovableHandle | None = None
         if self._awaits_step:
@@ -199,8 +236,8 @@ class Recorder:
             if step:
                 self._go_back(step)
                 self._rate = self._store.scalars(step).get("learning_rate")
-        else:
-            self._pending.append(self._snapshot_thread.keep(0, self._store.append_origin))
+        elif not ranks.looks_on:
+            self._keep_origin()
             if 0 in self._snapshots:
                 self._pending.append(self._snapshot_thread.take(0))
             if 0 in self._sketches:
@@ -216,7 +253,7 @@ class Recorder:
             self.close()
             return
         with suppress(RecordingError):  # the error in flight is the one to report
-            self.close(f"interrupted ({kind.__name__})")
+            self._close(f"interrupted ({kind.__name__})", together=False)  # the other ranks may go on
 
     @property
     def origins(self) -> list[int]:
@@ -226,6 +263,8 @@ class Recorder:
     def log(self, **scalars: float | Tensor) -> None:
         """Files scalars under the current step t. A tensor (one element) stays on its device: no sync."""
         self._refuse_if_closed()
+        if self._silent:
+            return
         for name, value in scalars.items():
             if name not in self._names:
                 metric_array(name)  # refuses a name no array can have
@@ -246,6 +285,8 @@ class Recorder:
         new rate.
         """
         self._refuse_if_closed()
+        if self._silent:
+            return
         if name == "lr_drop":
             self._drop_filed_at = self.step
         self._in_background(self._store.append_event, Event(self.step, name, _plain(details)))
@@ -271,6 +312,11 @@ class Recorder:
         if the state is of another run than the one at `path`.
         """
         self._refuse_if_closed(awaits_step=True)
+        if self._ranks.sharded:
+            raise RecordingError(f"{self.path}: shards of a model cannot go back to a step; record to another path")
+        if self._ranks.looks_on:
+            self.step = state["step"]
+            return
         if state["run"] != self._store.facts["id"]:
             raise RecordingError(
                 f"{self.path}: is not the run the checkpoint belongs to, but another or a new one; "
@@ -294,6 +340,8 @@ class Recorder:
 
     def flush(self) -> None:
         """Waits until everything recorded so far would outlive this process."""
+        if self._ranks.sharded:
+            wait(self._pending)  # then the ranks tell each other of these parts of snapshots
         self._send()
         self._receive(wait=True)
         self._in_background(self._store.sync)
@@ -302,6 +350,10 @@ class Recorder:
 
     def close(self, status: str = "complete") -> None:
         """Flushes, marks how the run ended, and removes the hook. Further calls do nothing."""
+        self._close(status, together=True)
+
+    def _close(self, status: str, *, together: bool) -> None:
+        """together: all ranks close. Otherwise rows not drained yet are lost where a model is sharded."""
         if self._closed:
             return
         self._closed = True
@@ -312,12 +364,18 @@ class Recorder:
             self._row_thread.shutdown()
             self._store.release()
             return
-        self._send()
-        self._receive(wait=True)
         self._snapshot_thread.close()
+        failure = None
+        try:
+            self._send(together=together)
+            self._receive(wait=True)
+        except RecordingError as error:
+            failure, status = error, "interrupted (a rank ended)"
         self._in_background(self._store.close, "interrupted (recording failed)" if self._given_up else status)
         self._row_thread.shutdown(wait=True)
         self._raise_failures()
+        if failure:
+            raise failure
 
     def _go_back(self, step: int, events: int | None = None) -> None:
         """To the moment after `step` updates, when `events` had been filed."""
@@ -339,6 +397,11 @@ class Recorder:
         self.step = step
         self._awaits_step = False
 
+    def _keep_origin(self) -> None:
+        """Puts the weights now measured from into the store, to go on from after an interruption."""
+        if not self._ranks.sharded:
+            self._pending.append(self._snapshot_thread.keep(self.step, self._store.append_origin))
+
     def _before_first_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Of a resumed run: the weights to go on with are those that the update begins with."""
         self._refuse_if_closed()
@@ -353,7 +416,7 @@ class Recorder:
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         self._remove_first_hook()
         self._raise_failures()
-        if self._given_up:
+        if self._ranks.looks_on or (self._given_up and not self._ranks.sharded):
             self.step += 1
             return
         rate = optimizer.param_groups[0]["lr"]
@@ -367,16 +430,20 @@ class Recorder:
             self._observables.keep()
         if self.step in self._origins:
             self._observables.add_origin(self._origins.index(self.step))
-            self._pending.append(self._snapshot_thread.keep(self.step, self._store.append_origin))
+            self._keep_origin()
         if self.step % _BLOCK == 0:
             self.drain()
-        if self.step in self._snapshots:
+        if self.step in self._snapshots and not self._given_up:
             self._pending.append(self._snapshot_thread.take(self.step))
         if self.step in self._sketches:
             self._take_sketch()
 
     def _take_sketch(self) -> None:
-        copy = HostCopy(sketches_of(self._sketched, self._buckets))
+        values = sketches_of([self._ranks.runs(members) for members in self._sketched], self._buckets)
+        self._ranks.add(values)
+        if self._silent:
+            return
+        copy = HostCopy(values)
         self._in_background(lambda step: self._store.append_sketch(step, copy.wait().numpy()), self.step)
 
     def _watch_rate(self, rate: float | Tensor) -> None:
@@ -387,22 +454,39 @@ class Recorder:
             self.event("lr_drop", lr_from=self._rate, lr_to=rate, reason="seen in the optimizer")
         self._rate = rate
 
-    def _send(self) -> None:
-        """Starts what was recorded since the last call on its way to the host."""
-        if self._given_up or not (self._steps or self._metrics or self._scalars):
+    @property
+    def _silent(self) -> bool:
+        """Whether this process writes no rows: another one does, or it has given up."""
+        return self._given_up or not self._ranks.writes
+
+    def _send(self, *, together: bool = True) -> None:
+        """Starts what was recorded since the last call on its way to the host.
+
+        together: every rank calls this now. Where a model is sharded, the rows are left out otherwise.
+        """
+        steps, self._steps = self._steps, []
+        if self._ranks.sharded and not together:
+            steps = []
+        rows, progress = self._ring[: len(steps)], self._ring.new_empty(0)
+        if self._ranks.sharded and together:
+            rows, progress = self._ranks.add_up(self._ring, len(steps), self._store.written)
+        if self._silent or not (steps or len(progress) or self._metrics or self._scalars):
             return
-        rows = self._ring[: len(self._steps)].flatten()
-        values = HostCopy(torch.cat([rows, *(value.reshape(1) for _, _, value in self._scalars)]))
+        values = HostCopy(torch.cat([rows.flatten(), *(value.reshape(1) for _, _, value in self._scalars), progress]))
         scalars = [(step, name) for step, name, _ in self._scalars]
-        self._blocks.append(_Block(self._steps, self._metrics, scalars, values))
-        self._steps, self._metrics, self._scalars = [], {}, []
+        self._blocks.append(_Block(steps, self._metrics, scalars, values))
+        self._metrics, self._scalars = {}, []
 
     def _receive(self, *, wait: bool) -> None:
         """Stores and hands on the blocks that have arrived, oldest first."""
         while self._blocks and (wait or self._blocks[0].values.ready()):
             block = self._blocks.pop(0)
             values = block.values.wait().double().numpy()
-            squares, scalars = np.split(values, [len(values) - len(block.scalars)])
+            n = len(block.steps) * self._ring[0].numel()
+            squares, scalars, progress = np.split(values, [n, n + len(block.scalars)])
+            if len(progress):
+                written = self._ranks.written_by_all(progress, len(block.steps))
+                self._in_background(self._store.commit_snapshots, written)
             for (step, name), value in zip(block.scalars, scalars, strict=True):
                 block.metrics.setdefault(step, {})[name] = float(value)
             if block.metrics:

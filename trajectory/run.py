@@ -12,7 +12,8 @@ import zarr
 from trajectory import tail
 from trajectory.errors import StoreError
 from trajectory.groups import Groups
-from trajectory.layout import DIMENSIONS, Event, RowColumns, TensorSpec, metric_name
+from trajectory.layout import DIMENSIONS, Event, RowColumns, TensorSpec, metric_name, part_array
+from trajectory.parts import assemble, from_table, missing_parts
 from trajectory.place import Where, place
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ class Run:
     """
 
     def __init__(self, path: Where):
-        at = place(path)
+        self._place = at = place(path)
         self.path = at.path
         self._facts, self._tail = tail.read(at)
         self._group = zarr.open_group(at.zarr, mode="r")
@@ -204,14 +205,13 @@ class Run:
             raise StoreError(f"{self.path}: no snapshot at step {step}; snapshots are at {self.snapshots}")
         k = self.snapshots.index(step)
         try:
-            weights = self._read("snapshots/weights", k + 1, k)[0]
+            weights = self._weights(k)
             raw = self._read("snapshots/buffers", k + 1, k)[0]
         except (ValueError, RuntimeError) as error:
             raise StoreError(f"{self.path}: the snapshot at step {step} is damaged ({error}); use another") from error
         tensors = {}
-        for spec in self._parameters:
-            flat = torch.from_numpy(weights[spec.offset : spec.offset + spec.size])
-            tensors[spec.name] = flat.to(getattr(torch, spec.dtype)).reshape(spec.shape)
+        for spec, values in zip(self._parameters, weights, strict=True):
+            tensors[spec.name] = torch.from_numpy(values).to(getattr(torch, spec.dtype))
         for spec in self._buffers:
             dtype = getattr(torch, spec.dtype)
             flat = torch.from_numpy(raw[spec.offset : spec.offset + spec.size * dtype.itemsize])
@@ -254,9 +254,10 @@ class Run:
     def load_into(self, model: "torch.nn.Module", step: int) -> None:
         """Puts the weights and buffers after `step` updates into `model`, in place.
 
-        Names are compared without the prefixes that wrappers add (`module.`, `_orig_mod.`).
+        Names are compared without the prefixes that wrappers add (`module.`, `_orig_mod.`). A shard takes its part.
         Raises StoreError if the model's names or shapes differ from the run's.
         """
+        from trajectory.distributed import put
         from trajectory.observables import plain_name
 
         state = self.state_dict(step)
@@ -268,7 +269,7 @@ class Run:
                 f" ({len(wrong)} such tensors); build the network the run was recorded with"
             )
         for name, tensor in state.items():
-            own[name].detach().copy_(tensor)
+            put(tensor, own[name])
 
     def to_xarray(self) -> "xarray.Dataset":
         """What was recorded and logged in one Dataset over `step`, NaN where one of the two is absent.
@@ -320,8 +321,23 @@ class Run:
             raise StoreError(f"{self.path}: no distances from step {origin}; this run holds origins {self.origins}")
         return self._rows[further][:, self.origins.index(origin) - 1] if origin else self._rows[start]
 
-    def _read(self, name: str, stop: int, start: int = 0) -> np.ndarray:
+    def _read(self, name: str, stop: int | None, start: int = 0) -> np.ndarray:
         return np.asarray(cast(zarr.Array, self._group[name])[start:stop])
+
+    def _weights(self, k: int) -> list[np.ndarray]:
+        """The k-th snapshot's parameters, put together from the ranks' parts where the model was sharded."""
+        if not self._facts.get("ranks"):
+            flat = self._read("snapshots/weights", k + 1, k)[0]
+            return [flat[spec.offset : spec.offset + spec.size].reshape(spec.shape) for spec in self._parameters]
+        missing = missing_parts(self._place, self._facts["ranks"], k)
+        if missing:
+            raise StoreError(
+                f"{self.path}: rank {missing[0]}'s part of the snapshot at step {self.snapshots[k]} is missing;"
+                " restore the folder as the ranks wrote it, or use another snapshot"
+            )
+        table = from_table(self._read("part", None), self._parameters)
+        flat = {rank: self._read(f"snapshots/{part_array(rank)}", k + 1, k)[0] for rank in self._facts["ranks"]}
+        return assemble(self._parameters, table, flat)
 
     @property
     def _steps(self) -> pd.Index:

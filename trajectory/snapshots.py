@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from trajectory.distributed import whole
 from trajectory.layout import TensorSpec
 from trajectory.observables import plain_name, trainable
 from trajectory.transfer import HostCopy
@@ -46,7 +47,7 @@ def buffers(model: nn.Module) -> dict[str, Tensor]:
     parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
     state = model.state_dict(keep_vars=True)
     return {
-        plain_name(name): value
+        plain_name(name): whole(value)
         for name, value in state.items()
         if name not in parameters and isinstance(value, Tensor)
     }

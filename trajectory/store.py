@@ -18,6 +18,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from trajectory import journal, tail
+from trajectory.bystander import PartWriter
 from trajectory.claim import Claim
 from trajectory.errors import StoreError
 from trajectory.journal import Journal
@@ -31,10 +32,12 @@ from trajectory.layout import (
     TensorSpec,
     metric_array,
     metric_name,
+    part_array,
     read_node,
     read_root,
     write_root,
 )
+from trajectory.parts import Part, part_sizes, to_table
 from trajectory.place import Place, first_line
 
 RECORDING = "recording"
@@ -62,6 +65,7 @@ class Store:
         self._events: list[Event] = []
         self._nodes: dict[str, dict[str, Any]] = {}
         self._committed = _Commit()
+        self._part: PartWriter | None = None
         self._journal: Journal
         self._group: zarr.Group
 
@@ -72,6 +76,7 @@ class Store:
         parameters: Sequence[TensorSpec],
         buffers: Sequence[TensorSpec],
         *,
+        parts: Sequence[Part] = (),
         origins: Sequence[int] = (),
         weight_dtype: str,
         buffer_bytes: int,
@@ -81,6 +86,7 @@ class Store:
         """A new, empty store at `place`.
 
         parameters, buffers: the tensors a snapshot holds, in order; weight_dtype: how snapshots keep weights.
+        parts: which rank writes which part of the parameters, where they are sharded; this process is rank 0.
         origins: steps other than 0 that distances are also measured from.
         attributes: JSON-able facts about the run, kept in the root's `ultraslow` attribute.
         Raises StoreError if a store is there and `overwrite` is False, if another recorder is writing there,
@@ -92,13 +98,14 @@ class Store:
             "origins": list(origins),
             "parameters": [spec.to_json() for spec in parameters],
             "buffers": [spec.to_json() for spec in buffers],
+            "ranks": list(part_sizes(parts)),
         }
         try:
             _make_way(place, overwrite)
             store = cls(place, place.claim(), facts)
             store._journal = place.journal(0)
             store._journal.sync()
-            made = store._create_arrays(parameters, weight_dtype, buffer_bytes)
+            made = store._create_arrays(parameters, parts, weight_dtype, buffer_bytes)
             store._publish(_Commit(), store._read_nodes(made))
         except StoreError:
             raise
@@ -198,14 +205,28 @@ class Store:
         The large write happens outside the lock, so that rows never wait for it; one thread at a time
         may append snapshots.
         """
-        k = self._committed.snapshots
+        k = self._part.begin() if self._part else self._committed.snapshots
         columns = {"weights": weights[None], "buffers": buffers[None], "step": np.array([step])}
+        if self._part:
+            del columns["weights"]
         for name, values in columns.items():
             self._extend(f"snapshots/{name}", k, values)
+        if self._part:
+            self._part.write(k, weights)
+        else:
+            self.commit_snapshots(k + 1)
+
+    @property
+    def written(self) -> int:
+        """How many snapshots this process has written its part of."""
+        return self._part.written if self._part else self._committed.snapshots
+
+    def commit_snapshots(self, complete: int) -> None:
+        """Makes the first `complete` snapshots visible: every rank has written its part of them."""
         with self._lock:
-            self._publish(
-                replace(self._committed, snapshots=k + 1), self._read_nodes(f"snapshots/{name}" for name in columns)
-            )
+            if complete > self._committed.snapshots:
+                commit = replace(self._committed, snapshots=complete)
+                self._publish(commit, self._cut_nodes(commit))  # a faster rank may be further
 
     def append_origin(self, step: int, weights: np.ndarray) -> None:
         """Keeps the weights that distances are measured from; in order of step, from the thread of snapshots."""
@@ -281,7 +302,9 @@ class Store:
         if self._claim is not None:
             self._claim.close()
 
-    def _create_arrays(self, parameters: Sequence[TensorSpec], weight_dtype: str, n_bytes: int) -> list[str]:
+    def _create_arrays(
+        self, parameters: Sequence[TensorSpec], parts: Sequence[Part], weight_dtype: str, n_bytes: int
+    ) -> list[str]:
         """Makes all arrays but the metrics'; returns the nodes made."""
         names, origins, n_weights = self._columns.layers, self._columns.origins, sum(spec.size for spec in parameters)
         self._group = root = zarr.open_group(self.place.zarr, mode="a", zarr_format=3)
@@ -300,10 +323,11 @@ class Store:
             across = tuple(sizes[dimension] for dimension in DIMENSIONS[name][1:])
             self._create_column(name, str(values.dtype), DIMENSIONS[name], across=across)
         sketch = self._attributes.get("sketch") or {"buckets": 0}
+        widths = {part_array(rank): width for rank, width in part_sizes(parts).items()} or {"weights": n_weights}
         copies = {
-            "snapshots/weights": (weight_dtype, ["weight"], [n_weights]),
+            **{f"snapshots/{name}": (weight_dtype, [name], [width]) for name, width in widths.items()},
             "snapshots/buffers": ("uint8", ["buffer"], [n_bytes]),
-            "origins/weights": (weight_dtype, ["weight"], [n_weights]),
+            "origins/weights": (weight_dtype, ["weight"], [0 if parts else n_weights]),
             "sketches/values": ("float32", ["parameter", "bucket"], [len(names), sketch["buckets"]]),
         }
         for name, (dtype, dimensions, shape) in copies.items():
@@ -315,7 +339,12 @@ class Store:
                 compressors=_RAW,
                 dimension_names=[_ROW_OF[name.partition("/")[0]], *dimensions],
             )
-        made = ["parameter", *(["origin"] if origins else []), *streams, *copies]
+        if parts:
+            table = to_table(parts)
+            part = root.create_array("part", shape=table.shape, dtype="int64", dimension_names=["part", "field"])
+            part[:] = table
+            self._part = PartWriter(self.place, 0)
+        made = ["parameter", *(["origin"] if origins else []), *(["part"] if parts else []), *streams, *copies]
         return [*made, *groups, *(f"{group}/step" for group in groups)]
 
     def _create_column(

@@ -8,6 +8,7 @@ import zarr
 
 from trajectory import tail
 from trajectory.layout import read_root
+from trajectory.parts import missing_parts
 from trajectory.place import Place, Where, place
 from trajectory.store import Store
 
@@ -30,7 +31,7 @@ def verify(path: Where, *, repair: bool = False) -> list[Finding]:
     Raises StoreError if `path` is no run, or, for a repair, while a recorder is writing there.
     """
     at = place(path)
-    findings = [*_journal(at), *_leftovers(at), *_rows(at), *_chunks(at)]
+    findings = [*_journal(at), *_leftovers(at), *_rows(at), *_parts(at), *_chunks(at)]
     if repair:
         if read_root(at)["attributes"]["ultraslow"]["journal"] is not None:
             Store.reopen(at).close("interrupted (killed)")
@@ -71,6 +72,15 @@ def _rows(at: Place) -> Iterator[Finding]:
     steps = np.concatenate([np.asarray(committed), newest.rows[:, 0]])
     if np.any(np.diff(steps) <= 0) or np.any(steps < 1):
         yield Finding("recorded steps do not increase from 1 on", False)
+
+
+def _parts(at: Place) -> Iterator[Finding]:
+    """A part that is not there reads as zeros: it has to be looked for."""
+    facts = read_root(at)["attributes"]["ultraslow"]
+    steps = zarr.open_group(at.zarr, mode="r")["snapshots/step"][: facts["committed"]["snapshots"]]  # type: ignore[index]
+    for k, step in enumerate(np.asarray(steps)):
+        for rank in missing_parts(at, facts.get("ranks", ()), k):
+            yield Finding(f"rank {rank}'s part of the snapshot at step {step} is missing", False)
 
 
 def _chunks(at: Place) -> Iterator[Finding]:
