@@ -391,9 +391,9 @@ class Recorder:
         )
         if self._first_hook is None:
             self._first_hook = self._optimizer.register_step_pre_hook(self._before_first_step)
-        events = self._store.events
-        self._finite = all(event.name != "non_finite_weights" for event in events)
-        self._drop_filed_at = max((event.step for event in events if event.name == "lr_drop"), default=-1)
+        filed = self._store.events
+        self._finite = all(event.name != "non_finite_weights" for event in filed)
+        self._drop_filed_at = max((event.step for event in filed if event.name == "lr_drop"), default=-1)
         self.step = step
         self._awaits_step = False
 

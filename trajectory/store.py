@@ -286,6 +286,7 @@ class Store:
     def close(self, status: str) -> None:
         """Moves the journal's rows into the arrays and marks how the run ended: "complete" or why not."""
         with self._lock:
+            self._journal.sync()  # if the commit fails, the last rows are kept all the same
             self._commit(status)
             self._journal.remove()
         self._give_free()
