@@ -8,7 +8,7 @@ are taken and squares are summed in float32, or float64 for float64 parameters, 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self, cast
+from typing import TYPE_CHECKING, Self, cast
 
 import numpy as np
 import torch
@@ -17,6 +17,9 @@ from torch import Tensor, nn
 from trajectory.distributed import Share
 from trajectory.errors import RecordingError
 from trajectory.layout import QUANTITIES
+
+if TYPE_CHECKING:
+    from trajectory.kernel import SumsOfSquares
 
 _BlockKey = tuple[torch.device, torch.dtype]
 _WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel's and torch.compile's
@@ -160,8 +163,11 @@ class Observables:
         """
         if [p.data_ptr() for p in self.parameters] != self._pointers:
             self._lay_out()
+        kept = self.previous if keep else None
         if self._tiles is not None:
-            out.copy_(torch.from_numpy(self._tile_by_tile(self._tiles, self.previous if keep else None)))
+            out.copy_(torch.from_numpy(self._tile_by_tile(self._tiles, kept)))
+        elif self._kernel is not None and out.device == self.parameters[0].device:
+            self._fused(out, self._kernel, kept)
         else:
             self._foreach(out)
             if keep:
@@ -178,12 +184,13 @@ class Observables:
             self._tiles = _tiles(self.parameters, cast(Copy, self.copies[0]).offsets)
             for copy in filter(None, [*self.copies, self.previous]):
                 copy.cut(self._tiles)
+        self._kernel = _kernel(self.parameters, self.measurements)
 
     def _gradients(self) -> list[Tensor | None]:
-        """Each parameter's gradient; a sparse one's values."""
+        """Each parameter's gradient, dense."""
         weights = self.parameters
         gradients = weights.gradients if isinstance(weights, Share) else [p.grad for p in weights]
-        return [None if g is None else (g.coalesce().values() if g.is_sparse else g).detach() for g in gradients]
+        return [None if g is None else (g.to_dense() if g.is_sparse else g).detach() for g in gradients]
 
     def _sources(self) -> list[Copy | str | None]:
         """What each measurement takes the difference from, or its name; None before an origin is reached."""
@@ -230,6 +237,16 @@ class Observables:
                 squares[i] += torch.dot(values, values).item()
         return squares
 
+    def _fused(self, out: Tensor, kernel: "SumsOfSquares", kept: Copy | None) -> None:
+        """On a GPU: one launch for all parameters."""
+        sources = self._sources()
+        gradients = None
+        if sources[-1] == "grad_norm":
+            sources.pop()
+            gradients = [g if g is None or _is_dense(g) else g.contiguous() for g in self._gradients()]
+        copies = [[] if source == "norm" else source and cast(Copy, source).tensors for source in sources]
+        kernel.write(out, copies, gradients, kept and kept.tensors)
+
     def _foreach(self, out: Tensor) -> None:
         """On other devices, and for weights with gaps in memory."""
         weights = [p.detach() for p in self.parameters]
@@ -240,6 +257,20 @@ class Observables:
                 row.fill_(torch.nan)
             else:
                 _write_squares(row, weights if source == "norm" else self._gradients())
+
+
+def _kernel(parameters: Sequence[Tensor], measurements: int) -> "SumsOfSquares | None":
+    """The kernel for parameters that lie dense on one GPU, if Triton is there."""
+    devices, types = {p.device for p in parameters}, {p.dtype for p in parameters}
+    if len(devices) > 1 or next(iter(devices)).type != "cuda" or not all(map(_is_dense, parameters)):
+        return None
+    if not types <= {torch.float32, torch.bfloat16, torch.float16, torch.float64}:
+        return None
+    try:
+        from trajectory.kernel import SumsOfSquares
+    except ImportError:
+        return None
+    return SumsOfSquares(parameters, measurements)
 
 
 def _write_squares(row: Tensor, tensors: Sequence[Tensor | None]) -> None:

@@ -26,7 +26,7 @@ from trajectory.parts import check_cover
 from trajectory.place import Where, first_line, place
 from trajectory.provenance import provenance
 from trajectory.resume import Resume, is_resumed, reopen
-from trajectory.schedule import LogSpaced, Schedule, as_schedule
+from trajectory.schedule import Every, LogSpaced, Schedule, as_schedule
 from trajectory.sketch import SEED as SKETCH_SEED
 from trajectory.sketch import sketches as sketches_of
 from trajectory.snapshots import SnapshotWriter, buffer_specs, buffers, signature, tied_names, weight_specs
@@ -98,6 +98,8 @@ class Recorder:
     step: the number of updates the model has made, if no `state_dict()` was kept; 0 starts the run over.
     on_error: what a failure of the disk does at the next step: "raise" RecordingError, or "warn", give up
         recording and let the training go on. What was written before stays readable either way.
+    capturable: the optimizer's step may be captured in a CUDA graph. A replay runs no hook, so the loop calls
+        `replayed()` after each. Every update is recorded, from w_0 alone.
 
     process_group: the ranks that train this model, if not all of torch.distributed's.
 
@@ -135,6 +137,7 @@ class Recorder:
         step: int | None = None,
         on_error: Literal["raise", "warn"] = "raise",
         process_group: "ProcessGroup | None" = None,
+        capturable: bool = False,
     ):
         if on_error not in ("raise", "warn"):
             raise RecordingError(f"on_error={on_error!r}; expected 'raise' or 'warn'")
@@ -145,11 +148,15 @@ class Recorder:
         self._on_error = on_error
         self._given_up = False
         self._schedule = as_schedule(schedule)
+        if capturable and (self._schedule != Every(1) or origins):
+            raise RecordingError("capturable=True with a schedule or origins; give neither: a graph stays as it is")
         self._snapshots = () if snapshots is None else as_schedule(snapshots)
         self._buckets, self._sketches = sketch, as_schedule(sketches) if sketch else ()
         if sketch < 0:
             raise RecordingError(f"sketch={sketch}: expected the number of buckets, such as 4096, or 0 for none")
         self._ranks = ranks = Ranks(model, process_group)
+        if capturable and ranks.sharded:
+            raise RecordingError("capturable=True with a sharded model; its sums cannot be in a graph: leave it out")
         # no update before it is known where to go on
         self._awaits_step = ranks.all_or_none(lambda: ranks.writes and is_resumed(at, resume, step))
         if ranks.sharded and any(ranks.gather(self._awaits_step)):
@@ -215,6 +222,8 @@ class Recorder:
             self._observables = Observables(measured, self._columns.quantities, len(self._origins))
         shape = (_BLOCK, self._columns.measurements, len(self._measured))
         self._ring = torch.zeros(shape, dtype=_ring_dtype(weights[0]), device=weights[0].device)
+        self._slot = torch.zeros(1, dtype=torch.int64, device=self._ring.device) if capturable else None
+        self._first = 0  # the ring's row that the next block begins with
         self._steps: list[int] = []
         self._scalars: list[tuple[int, str, Tensor]] = []
         self._metrics: dict[int, dict[str, float]] = {}
@@ -290,6 +299,17 @@ class Recorder:
         if name == "lr_drop":
             self._drop_filed_at = self.step
         self._in_background(self._store.append_event, Event(self.step, name, _plain(details)))
+
+    def replayed(self) -> None:
+        """Says that a CUDA graph with one step of the optimizer in it was replayed, on the current stream."""
+        self._refuse_if_closed()
+        if self._slot is None:
+            raise RecordingError(f"{self.path}: replayed() without capturable=True; give it to the Recorder")
+        self._raise_failures()
+        if self._ranks.looks_on:
+            self.step += 1
+        else:
+            self._count_step()
 
     def state_dict(self) -> dict[str, Any]:
         """Where the recording stands, in plain types, to be kept with the weights in the training's checkpoint.
@@ -414,20 +434,39 @@ class Recorder:
 
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+        if self._slot is not None and torch.cuda.is_current_stream_capturing():
+            if not self._ranks.looks_on:
+                self._measure()  # for the replays to do; `replayed` does the rest
+            return
         self._remove_first_hook()
         self._raise_failures()
         if self._ranks.looks_on or (self._given_up and not self._ranks.sharded):
             self.step += 1
             return
-        rate = optimizer.param_groups[0]["lr"]
+        if self.step + 1 in self._schedule:
+            self._measure()
+        elif self.step + 2 in self._schedule:
+            self._observables.keep()
+        self._count_step()
+
+    def _measure(self) -> None:
+        """Writes the row of the update just made into the ring."""
+        if self._slot is None:
+            self._observables.write(self._ring[len(self._steps)], keep=self.step + 2 in self._schedule)
+            return
+        row = torch.empty_like(self._ring[0])
+        self._observables.write(row, keep=True)
+        self._ring.index_copy_(0, self._slot, row[None])
+        self._slot.add_(1).remainder_(_BLOCK)
+
+    def _count_step(self) -> None:
+        """What the host does for an update whose row, if it has one, is in the ring."""
+        rate = self._optimizer.param_groups[0]["lr"]
         self._watch_rate(rate)
         self.step += 1
         if self.step in self._schedule:
-            self._observables.write(self._ring[len(self._steps)], keep=self.step + 1 in self._schedule)
             self._steps.append(self.step)
             self.log(learning_rate=rate)
-        elif self.step + 1 in self._schedule:
-            self._observables.keep()
         if self.step in self._origins:
             self._observables.add_origin(self._origins.index(self.step))
             self._keep_origin()
@@ -465,9 +504,12 @@ class Recorder:
         together: every rank calls this now. Where a model is sharded, the rows are left out otherwise.
         """
         steps, self._steps = self._steps, []
+        ring = self._ring.roll(-self._first, 0) if self._first else self._ring
+        if self._slot is not None:
+            self._first = (self._first + len(steps)) % _BLOCK
         if self._ranks.sharded and not together:
             steps = []
-        rows, progress = self._ring[: len(steps)], self._ring.new_empty(0)
+        rows, progress = ring[: len(steps)], ring.new_empty(0)
         if self._ranks.sharded and together:
             rows, progress = self._ranks.add_up(self._ring, len(steps), self._store.written)
         if self._silent or not (steps or len(progress) or self._metrics or self._scalars):

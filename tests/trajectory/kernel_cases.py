@@ -1,0 +1,68 @@
+"""The GPU kernel against a float64 twin; run by test_kernel.py in a process where Triton interprets on the CPU."""
+
+import pytest
+import torch
+
+from trajectory.kernel import SumsOfSquares
+
+
+def tensors(wide):
+    torch.manual_seed(0)
+    mixed = [
+        torch.randn(17_001 if wide else 300),  # two chunks, or a part of one
+        torch.randn(30, 7).bfloat16(),
+        torch.randn(5).half(),
+        torch.zeros(0),
+        torch.randn(4, 3, 5, 5).to(memory_format=torch.channels_last),
+        torch.randn(9, 6).t(),
+    ]
+    return [*mixed, torch.randn(70).double()] if wide else mixed
+
+
+def twin(left, right=None):
+    right = [torch.zeros_like(x) for x in left] if right is None else right
+    return torch.stack([(a.double() - b.double()).square().sum() for a, b in zip(left, right, strict=True)])
+
+
+@pytest.mark.parametrize("wide", [False, True], ids=["float32", "with float64"])
+def test_every_measurement_equals_its_float64_twin(wide):
+    weights = tensors(wide)
+    copies = [[torch.randn_like(w, dtype=torch.float64 if w.dtype == torch.float64 else None) for w in weights]]
+    copies = [[c if c.dtype == torch.float64 else c.float() for c in copy] for copy in copies]
+    previous = [torch.empty_like(c).normal_() for c in copies[0]]
+    gradients = [torch.randn_like(w) for w in weights]
+    gradients[2] = None
+    before = [w.clone() for w in previous]
+    sums = SumsOfSquares(weights, 5)
+    out = torch.empty(5, len(weights), dtype=torch.float64)
+    sums.write(out, [copies[0], None, [], previous], gradients, previous)
+    seen = [torch.zeros(1) if g is None else g for g in gradients]
+    expected = torch.stack([twin(weights, copies[0]), twin(weights), twin(weights, before), twin(seen)])
+    torch.testing.assert_close(out[[0, 2, 3, 4]], expected, rtol=2e-6, atol=0)
+    assert out[1].isnan().all()
+    for kept, w in zip(previous, weights, strict=True):
+        assert torch.equal(kept, w.to(kept.dtype))
+    again = torch.empty_like(out)
+    sums.write(again, [copies[0], None, [], before], gradients, None)
+    assert torch.equal(again.nan_to_num(), out.nan_to_num())  # the order of the sums is fixed
+
+
+def test_the_table_follows_the_tensors():
+    weight, copy = torch.zeros(10), torch.zeros(10)
+    sums = SumsOfSquares([weight], 2)
+    out = torch.empty(2, 1)
+    sums.write(out, [[copy]], [None], None)
+    assert out[0].item() == 0
+    assert out[1].isnan().all()  # no gradient at all
+    weight.data = torch.full((10,), 2.0)  # another place in memory
+    sums.write(out, [[copy]], [torch.ones(10)], None)
+    assert out.flatten().tolist() == [40, 10]
+
+
+def test_a_tiny_move_of_large_weights_is_not_rounded_away():
+    weights = torch.full((1000,), 256.0, dtype=torch.bfloat16)
+    start = weights.float()
+    weights[::2] = 258.0
+    out = torch.empty(1, 1, dtype=torch.float64)
+    SumsOfSquares([weights], 1).write(out, [[start]], None, None)
+    assert out.item() == 2000

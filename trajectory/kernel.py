@@ -1,0 +1,184 @@
+"""Sums of squares of all parameters in one launch on a GPU, and a second that adds up the parts (Triton).
+
+The parameters are cut into chunks; a program reads its chunk of the weights, of every copy and of the gradient
+where they lie, by a table of addresses, and writes one partial sum a measurement. Partial sums are added in the
+order of the chunks, so that equal weights give equal numbers; nothing as large as a parameter is written.
+
+Elements are taken to float32, or to float64 if any parameter is, before they are subtracted. Chunks are summed in
+that type lane by lane, over 16 elements each, and from there on in float64.
+"""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+_CODES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.float64: 3}
+_LANES, _TURNS = 1024, 16  # elements a program takes at a time, and how often
+_CHUNK = _LANES * _TURNS
+_PARTS = 256  # partial sums added at a time
+_ABSENT = -1  # the address of a copy that is not taken yet, or of gradients that there are none of
+# rows of the table, each with an entry a parameter; behind them come the measurements' addresses
+_SIZE, _WEIGHTS, _CODE, _GRADIENT, _GRADIENT_CODE, _KEPT = range(6)
+_HEAD = 6
+
+
+@triton.jit
+def _load(address, code, offsets, mask, like):
+    """Elements at `address`, of the type that `code` names, in the type of `like`."""
+    if code == 0:
+        values = tl.load(address.to(tl.pointer_type(tl.float32)) + offsets, mask=mask, other=0.0).to(like.dtype)
+    elif code == 1:
+        values = tl.load(address.to(tl.pointer_type(tl.bfloat16)) + offsets, mask=mask, other=0.0).to(like.dtype)
+    elif code == 2:
+        values = tl.load(address.to(tl.pointer_type(tl.float16)) + offsets, mask=mask, other=0.0).to(like.dtype)
+    else:
+        values = tl.load(address.to(tl.pointer_type(tl.float64)) + offsets, mask=mask, other=0.0).to(like.dtype)
+    return values
+
+
+@triton.jit
+def _sum_chunks(
+    table, owners, firsts, partial, parameters, chunks,
+    DIFFERENCES: tl.constexpr, GRADIENT: tl.constexpr, KEEP: tl.constexpr, WIDE: tl.constexpr,
+    HEAD: tl.constexpr, LANES: tl.constexpr, TURNS: tl.constexpr,
+):  # fmt: skip
+    """The sum of squares of each measurement over one chunk."""
+    chunk = tl.program_id(0)
+    entry = table + tl.load(owners + chunk)
+    size, weights, code = tl.load(entry), tl.load(entry + parameters), tl.load(entry + 2 * parameters)
+    wide = tl.where(code == 3, 3, 0)  # the type of copies
+    first = tl.load(firsts + chunk) + tl.arange(0, LANES)
+    zero = tl.zeros((LANES,), tl.float64 if WIDE else tl.float32)
+    for row in tl.static_range(DIFFERENCES):
+        copy = tl.load(entry + (HEAD + row) * parameters)
+        there = tl.where(copy > 0, size, 0)
+        total = zero
+        for turn in range(TURNS):
+            at = first + turn * LANES
+            x = _load(weights, code, at, at < size, zero)
+            x -= _load(copy, wide, at, at < there, zero)
+            total += x * x
+        tl.store(partial + row * chunks + chunk, tl.sum(total.to(tl.float64), 0))
+    if GRADIENT:
+        gradient, kind = tl.load(entry + 3 * parameters), tl.load(entry + 4 * parameters)
+        there = tl.where(gradient > 0, size, 0)
+        total = zero
+        for turn in range(TURNS):
+            at = first + turn * LANES
+            x = _load(gradient, kind, at, at < there, zero)
+            total += x * x
+        tl.store(partial + DIFFERENCES * chunks + chunk, tl.sum(total.to(tl.float64), 0))
+    if KEEP:
+        kept = tl.load(entry + 5 * parameters)
+        tl.debug_barrier()  # what lies there has been read
+        for turn in range(TURNS):
+            at = first + turn * LANES
+            x = _load(weights, code, at, at < size, zero)
+            if wide == 3:
+                tl.store(kept.to(tl.pointer_type(tl.float64)) + at, x.to(tl.float64), mask=at < size)
+            else:
+                tl.store(kept.to(tl.pointer_type(tl.float32)) + at, x.to(tl.float32), mask=at < size)
+
+
+@triton.jit
+def _add_up(
+    table, ends, partial, out, parameters, chunks, stride,
+    DIFFERENCES: tl.constexpr, HEAD: tl.constexpr, PARTS: tl.constexpr,
+):  # fmt: skip
+    """A parameter's sum of squares from those of its chunks; NaN for what is absent."""
+    parameter, row = tl.program_id(0), tl.program_id(1)
+    start, stop = tl.load(ends + parameter), tl.load(ends + parameter + 1)
+    total = tl.zeros((PARTS,), tl.float64)
+    for at in range(start, stop, PARTS):
+        part = at + tl.arange(0, PARTS)
+        total += tl.load(partial + row * chunks + part, mask=part < stop, other=0.0)
+    source = tl.where(row < DIFFERENCES, HEAD + row, 3)
+    absent = tl.load(table + source * parameters + parameter) == -1
+    result = tl.where(absent, float("nan"), tl.sum(total, 0))
+    tl.store(out + row * stride + parameter, result.to(out.dtype.element_ty))
+
+
+class SumsOfSquares:
+    """The kernels for one list of parameters on one device, each dense in memory in some order.
+
+    measurements: at most how many rows `write` fills.
+    """
+
+    def __init__(self, parameters: Sequence[Tensor], measurements: int):
+        self._parameters = list(parameters)
+        self._device = device = parameters[0].device
+        self._wide = any(p.dtype == torch.float64 for p in parameters)
+        self._codes = [_CODES[p.dtype] for p in parameters]
+        counts = [-(-p.numel() // _CHUNK) for p in parameters]
+        owners = [i for i, count in enumerate(counts) for _ in range(count)]
+        firsts = [k * _CHUNK for count in counts for k in range(count)]
+        ends = [sum(counts[:i]) for i in range(len(counts) + 1)]
+        self._chunks = len(owners)
+        self._owners, self._firsts, self._ends = (
+            torch.tensor(values, dtype=torch.int64, device=device) for values in (owners, firsts, ends)
+        )
+        self._partial = torch.zeros(measurements, max(self._chunks, 1), dtype=torch.float64, device=device)
+        self._entries: list[int] = []
+        self._table = torch.zeros((_HEAD + measurements) * len(parameters), dtype=torch.int64, device=device)
+        # a capture can pin no memory, and its replays read this again
+        self._staged = torch.empty(len(self._table), dtype=torch.int64, pin_memory=device.type == "cuda")
+
+    def write(
+        self,
+        out: Tensor,
+        copies: Sequence[Sequence[Tensor] | None],
+        gradients: Sequence[Tensor | None] | None,
+        kept: Sequence[Tensor] | None,
+    ) -> None:
+        """Writes into `out`, (measurement, parameter): ‖w − copy‖² for every copy, then ‖g‖².
+
+        copies: each as the parameters, in the same order of memory, in float32, or float64 where they are; an
+        empty list stands for 0, None for a copy that is not taken yet (NaN). gradients: None for no such row.
+        kept: takes the weights in the end. Neither waits for the device nor allocates on it.
+        """
+        self._send_table(copies, gradients, kept)
+        count, n = len(copies) + (gradients is not None), len(self._parameters)
+        with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
+            if self._chunks:
+                _sum_chunks[(self._chunks,)](
+                    self._table, self._owners, self._firsts, self._partial, n, self._partial.shape[1],
+                    DIFFERENCES=len(copies), GRADIENT=gradients is not None, KEEP=kept is not None, WIDE=self._wide,
+                    HEAD=_HEAD, LANES=_LANES, TURNS=_TURNS,
+                )  # fmt: skip
+            _add_up[(n, count)](
+                self._table, self._ends, self._partial, out, n, self._partial.shape[1], out.stride(0),
+                DIFFERENCES=len(copies), HEAD=_HEAD, PARTS=_PARTS,
+            )  # fmt: skip
+
+    def _send_table(
+        self,
+        copies: Sequence[Sequence[Tensor] | None],
+        gradients: Sequence[Tensor | None] | None,
+        kept: Sequence[Tensor] | None,
+    ) -> None:
+        """Puts the addresses on the device, if one of them is new."""
+        nothing = [0] * len(self._parameters)
+        of_gradients, types = nothing, nothing
+        if gradients is not None:
+            none = _ABSENT if all(g is None for g in gradients) else 0
+            of_gradients = [none if g is None else g.data_ptr() for g in gradients]
+            types = [0 if g is None else _CODES[g.dtype] for g in gradients]
+        entries = [p.numel() for p in self._parameters] + [p.data_ptr() for p in self._parameters] + self._codes
+        entries += of_gradients + types + (nothing if kept is None else [w.data_ptr() for w in kept])
+        for copy in copies:
+            absent = [_ABSENT] * len(nothing)
+            entries += absent if copy is None else [w.data_ptr() for w in copy] if len(copy) else nothing
+        captured = self._device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        if entries == self._entries and not captured:
+            return
+        self._entries = entries
+        host = torch.tensor(entries, dtype=torch.int64)
+        if captured:
+            host = self._staged[: len(entries)].copy_(host)
+        elif self._device.type == "cuda":
+            host = host.pin_memory()  # torch keeps it until the copy is done
+        self._table[: len(entries)].copy_(host, non_blocking=True)
