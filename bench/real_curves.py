@@ -29,6 +29,7 @@ from train.loop import train
 from train.recipes import Config, f1_fashion_mnist, f1_mnist
 from trajectory import LogSpaced, Run, UltraslowError
 from trajectory.layout import metric_name, read_node, read_root, write_root
+from trajectory.place import Folder
 
 ORIGINS = (100, 1000)
 KEPT = LogSpaced(24)
@@ -84,7 +85,8 @@ def export(folder: Path, out: Path, only: str | None) -> None:
 def thin(run: Run, path: Path) -> None:
     """A copy of a closed run with some of its rows and scalars, and everything it says of itself."""
     shutil.copytree(run.path, path, ignore=shutil.ignore_patterns("lock"))
-    root = read_root(path)
+    place = Folder(path)
+    root = read_root(place)
     facts, nodes = root["attributes"]["ultraslow"], root["consolidated_metadata"]["metadata"]
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     rows, metrics = kept(run)
@@ -99,7 +101,8 @@ def thin(run: Run, path: Path) -> None:
             array.resize(values.shape)
             array[:] = values if scalar or name == "step" else five_digits(values)
     committed = facts["committed"] | {"step": int(rows.sum()), "metrics": int(metrics.sum())}
-    write_root(path, {"ultraslow": facts | {"committed": committed}}, {name: read_node(path, name) for name in nodes})
+    attributes = {"ultraslow": facts | {"committed": committed}}
+    write_root(place, attributes, {name: read_node(place, name) for name in nodes})
 
 
 def kept(run: Run) -> tuple[np.ndarray, np.ndarray]:
