@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
+from heading import heading
 from scipy.signal import lfilter
 
 from analysis import DistanceMatcher, Reference, simulate
@@ -153,6 +154,7 @@ if __name__ == "__main__":
     parser.add_argument("--curves", type=int, default=300, help="curves per noise level")
     parser.add_argument("--forecasts", type=int, default=200, help="curves per truth of the forecasts")
     arguments = parser.parse_args()
+    heading()
     print(f"Error in log step × 100 (mean ± sd, {arguments.curves} curves); fraction more than 5 % early\n")
     accuracy(arguments.curves)
     cost()

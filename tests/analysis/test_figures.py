@@ -10,7 +10,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from analysis import compare, figures, fit
+from analysis import Reference, compare, figures, fit, predict_match
 from analysis.errors import FigureError
 from analysis.replay import match
 from analysis.style import COLOURS
@@ -185,6 +185,23 @@ def test_match_shows_curves_target_and_crossing(tmp_path, runs):
     (matched,) = data(ax, "matched")
     assert matched.get_xdata()[0] == found.matches[0].step
     assert data(ax, "target")[0].get_ydata()[0] == found.reference.targets[0]
+
+
+def test_match_from_an_origin_counts_t_from_it_and_shows_the_forecast():
+    """d = (t − 100)^.25, at the target 4 after 356 updates; the run a tenth behind, seen up to t = 300."""
+    small = (T[:1000], np.maximum(T[:1000] - 100.0, 1) ** 0.25)
+    noise = np.exp(1e-3 * np.random.default_rng(3).normal(size=300))
+    run = (T[:300], 0.9 * np.maximum(T[:300] - 100.0, 1) ** 0.25 * noise)
+    nothing = {"parameters": []}
+    reference = Reference((4.0,), (np.nan,), (356,), (0.1,), 0.1, None, nothing, False, ("small",), origin=100)
+    found, forecast = match(reference, run), predict_match(run, reference)
+    (ax,) = figures.match(found, small, run, forecast).axes
+    assert data(ax, "run: curve")[0].get_xdata()[[0, -1]].tolist() == [1, 200]
+    assert data(ax, "forecast, 90 %")[0].get_xdata()[0] == forecast.interval[0] - 100
+    low, high = forecast.interval
+    assert low < 100 + (4 / 0.9) ** 4 < high
+    assert ax.get_xlabel().endswith("after update 100")
+    assert "w_{100}" in ax.get_ylabel()
 
 
 @pytest.mark.parametrize("name", [name for name in figures.FIGURES if name not in ("fit", "scan", "compare")])

@@ -106,6 +106,9 @@ def test_the_record_holds_what_was_run_and_how_to_run_it_again():
         ({"input_noise": float("nan")}, "input_noise is nan"),
         ({"label_noise": 1.1}, "label_noise is 1.1; expected a fraction from 0 to 1"),
         ({"lr_rule": "cubic"}, "lr_rule is 'cubic'"),
+        ({"later_phases": "epochs"}, "no later_phases is named 'epochs'; known are updates, distance"),
+        ({"already_above": "wait"}, "known are keep, drop, raise"),
+        ({"match_origin": -1}, "match_origin is -1"),
         ({"momentum": 2}, "momentum is 2"),
     ],
 )
