@@ -42,7 +42,7 @@ from trajectory import At, LogSpaced, Recorder
 
 NOT_RUN = "not run on a GPU"
 FIGURE = Path("docs/figures/recording-cost.png")
-Turn = Callable[[], None]
+Turn = Callable[[], object]
 T = TypeVar("T")
 
 
@@ -181,7 +181,7 @@ def reading(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> T
     """w and w_0 read once by an inner product, and nothing else done: the floor for any exact distance."""
     parameters = [p.detach().flatten() for p in model.parameters()]
     origin = [p.clone() for p in parameters]
-    return lambda: [torch.dot(p, w) for p, w in zip(parameters, origin, strict=True)] and None
+    return lambda: [torch.dot(p, w) for p, w in zip(parameters, origin, strict=True)]
 
 
 def foreach(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> Turn:
@@ -323,7 +323,7 @@ def snapshot_variants(weights: Weights, folder: Path, device: str) -> dict[str, 
         saving = []
         return finished(
             lambda: saving.append(checkpoint.async_save(state, checkpoint_id=folder / "async", no_dist=True)),
-            lambda: saving[0].result() and None,
+            lambda: saving[0].result(),
         )
 
     return {
@@ -331,7 +331,7 @@ def snapshot_variants(weights: Weights, folder: Path, device: str) -> dict[str, 
         "Recorder": lambda: finished(weights.optimizer.step, recorder.flush),
         "torch.save": lambda: finished(save, lambda: None),
         "checkpoint.async_save": save_async,
-        "clone on the device": lambda: finished(lambda: weights.flat() and None, lambda: None),
+        "clone on the device": lambda: finished(lambda: weights.flat(), lambda: None),
     }
 
 
@@ -365,7 +365,7 @@ def against_bandwidth(
         def read() -> float:
             """The fastest way found to read two vectors once; on a GPU a copy, which reads one and writes one."""
             if device == "cuda":
-                return seconds(lambda: [other.copy_(flat) for _ in range(steps)] and None, device) / steps
+                return seconds(lambda: [other.copy_(flat) for _ in range(steps)], device) / steps
             ways = (lambda: torch.dot(flat, other), lambda: (flat.sum(), other.sum()))
             return min(repeated(way, lambda: None, steps, device) for way in ways)
 

@@ -1,15 +1,18 @@
-"""The README's Python blocks run, in order, in one namespace, on runs recorded here."""
+"""The Python blocks of the README and of docs/recording.md run, in order, in one namespace each."""
 
 import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from trajectory import Recorder
+from trajectory import Recorder, Run
 
-README = (Path(__file__).parents[1] / "README.md").read_text()
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
 
 
 def record(path, amplitude, seed):
@@ -45,7 +48,33 @@ def test_the_python_blocks_run(tmp_path, monkeypatch, capsys):
     assert "matched" in capsys.readouterr().out
 
 
+@pytest.mark.filterwarnings("ignore:.*does not have many workers:UserWarning")
+@pytest.mark.filterwarnings("ignore:.isinstance.treespec, LeafSpec.. is deprecated:FutureWarning")
+def test_the_page_on_recording_records_in_every_place_it_names(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    namespace = {"__name__": "recording"}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "recording.md").read_text(), flags=re.DOTALL):
+        exec(block, namespace)
+    updates = {path.stem: len(Run(path).distance) for path in tmp_path.glob("*.zarr")}
+    expected = {
+        "plain": 200,
+        "accelerate": 5,
+        "lightning": 20,
+        "trainer": 6,
+        "amp": 2,
+        "resumed": 150,
+        "watched": 100,
+    }
+    assert updates == expected
+    assert len(Run(namespace["store"]).distance) == 10
+    events = EventAccumulator("tensorboard")
+    events.Reload()
+    seen = events.Scalars("distance")
+    assert [event.step for event in seen] == list(range(1, 101))
+    np.testing.assert_allclose([event.value for event in seen], Run("watched.zarr").distance, rtol=1e-6)
+
+
 def test_the_commands_that_ci_runs_are_the_readme_s():
-    run = (Path(__file__).parents[1] / ".ci" / "run").read_text()
+    run = (ROOT / ".ci" / "run").read_text()
     assert 'pip install -c constraints.txt -e ".[test]" && pytest' in README
     assert 'pip install -q -c constraints.txt -e ".[test]"\npytest\n' in run

@@ -1,11 +1,12 @@
 """Recording in Lightning: a callback that keeps a `Recorder` for as long as `Trainer.fit` trains."""
 
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor
 
 from trajectory.errors import RecordingError
+from trajectory.place import Where
 from trajectory.recorder import Recorder
 
 try:
@@ -15,14 +16,17 @@ except ImportError as error:
 
 
 class RecorderCallback(Callback):
-    """Records every update of the module, and the metrics it logs, into a new run at `path`.
+    """Records every update of the module, and the metrics it logs, into a run at `path`.
 
     w_0 is the module when training starts; t counts the optimizer's steps, so batches whose gradients
     accumulate make one t. `self.log` values are filed as Lightning names them, tensors as they are: nothing
     waits for the device, whatever `log_every_n_steps` is. An exception leaves the run readable, with the
     status `interrupted (...)`.
 
-    path: the store's folder.
+    Lightning's checkpoints hold where the recording stands: with resume="allow" or "must", `fit(ckpt_path=...)`
+    goes on with the run from there, and `fit` without a checkpoint begins it anew.
+
+    path: where `Recorder` writes.
     optimizer: which of the module's optimizers counts the steps, needed if there are several. Distances are
         over all trainable parameters whichever it is.
     recording: further arguments of `Recorder`, such as `schedule` and `snapshots`; `config` is the module's
@@ -31,11 +35,12 @@ class RecorderCallback(Callback):
     Raises RecordingError when training starts with several optimizers and none chosen.
     """
 
-    def __init__(self, path: str | Path, *, optimizer: int | None = None, **recording: Any):
-        self.path = Path(path)
+    def __init__(self, path: Where, *, optimizer: int | None = None, **recording: Any):
+        self.path = path
         self._chosen = optimizer
         self._recording = recording
         self._recorder: Recorder | None = None
+        self._checkpoint: Mapping[str, Any] = {}
         self._filed: dict[str, Tensor] = {}
         self._filed_at = 0
 
@@ -49,6 +54,14 @@ class RecorderCallback(Callback):
             raise RecordingError(f"{self.path}: no recorder here; there is one between on_train_start and on_fit_end")
         return self._recorder
 
+    def state_dict(self) -> dict[str, Any]:
+        """Where the recording stands, for Lightning's checkpoint."""
+        return self._recorder.state_dict() if self._recorder is not None else {}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """What a checkpoint held: training will go on from there."""
+        self._checkpoint = state_dict
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The weights are on their device and the optimizers made: w_0 is now."""
         if not trainer.is_global_zero:
@@ -60,8 +73,13 @@ class RecorderCallback(Callback):
             )
         optimizer = trainer.optimizers[self._chosen or 0]
         recording = {"config": dict(pl_module.hparams), **self._recording}
+        resumes = recording.get("resume", "never") != "never"
+        if resumes and not self._checkpoint:
+            recording["step"] = 0
         self._recorder = Recorder(self.path, pl_module, optimizer, **recording)
-        self._filed, self._filed_at = {}, 0
+        if resumes and self._checkpoint:
+            self._recorder.load_state_dict(self._checkpoint)
+        self._filed, self._filed_at = {}, self._recorder.step
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """Files what `training_step` logged, if its batch ended an update."""

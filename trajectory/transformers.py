@@ -1,6 +1,5 @@
 """Recording in the Hugging Face Trainer: a callback that keeps a `Recorder` for as long as `train` trains."""
 
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -8,6 +7,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from trajectory.errors import RecordingError
+from trajectory.place import Where
 from trajectory.recorder import Recorder
 
 try:
@@ -17,7 +17,7 @@ except ImportError as error:
 
 
 class RecorderCallback(TrainerCallback):
-    """Records every update of the model, and the numbers the Trainer logs, into a new run at `path`.
+    """Records every update of the model, and the numbers the Trainer logs, into a run at `path`.
 
     w_0 is the model when training starts; t counts the optimizer's steps, as `state.global_step` does, so
     batches whose gradients accumulate make one t. The Trainer's numbers keep their names (`loss`,
@@ -28,13 +28,16 @@ class RecorderCallback(TrainerCallback):
         with RecorderCallback("run.zarr") as callback:
             Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
 
-    path: the store's folder.
+    With resume="allow" or "must", `train(resume_from_checkpoint=...)` goes on with the run from the checkpoint's
+    step, and `train()` without a checkpoint begins it anew.
+
+    path: where `Recorder` writes.
     recording: further arguments of `Recorder`, such as `schedule` and `snapshots`; `seed` is the Trainer's
         unless given.
     """
 
-    def __init__(self, path: str | Path, **recording: Any):
-        self.path = Path(path)
+    def __init__(self, path: Where, **recording: Any):
+        self.path = path
         self._recording = recording
         self._recorder: Recorder | None = None
 
@@ -72,7 +75,10 @@ class RecorderCallback(TrainerCallback):
     ) -> None:
         """The weights are on their device and the optimizer made: w_0 is now."""
         if state.is_world_process_zero:
-            self._recorder = Recorder(self.path, model, optimizer, **{"seed": args.seed, **self._recording})
+            recording = {"seed": args.seed, **self._recording}
+            if recording.get("resume", "never") != "never":
+                recording["step"] = state.global_step
+            self._recorder = Recorder(self.path, model, optimizer, **recording)
 
     def on_log(
         self,
@@ -88,6 +94,11 @@ class RecorderCallback(TrainerCallback):
             numbers = {name: value for name, value in logs.items() if isinstance(value, (int, float))}
             numbers.pop("learning_rate", None)  # the next update's; the recorder files each update's own
             self._recorder.log(**numbers)
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Waits until what was recorded up to the checkpoint would outlive this process."""
+        if self._recorder is not None:
+            self._recorder.flush()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -70,14 +71,18 @@ class TwoOptimizers(Regression):
         return [torch.optim.SGD(layer.parameters(), lr=0.1) for layer in (self.net[0], self.net[2])]
 
 
-def fit(module, callback, folder, epochs=2, **options):
+def fit(module, callback, folder, epochs=2, ckpt_path=None, **options):
     torch.manual_seed(0)
     batches = DataLoader(torch.randn(5 * BATCHES, 6), batch_size=5)
+    checkpoints = (
+        [ModelCheckpoint(folder / "checkpoints", save_last=True)] if options.get("enable_checkpointing") else []
+    )
     trainer = Trainer(
-        max_epochs=epochs, callbacks=[callback], accelerator="cpu", default_root_dir=folder,
-        logger=False, enable_checkpointing=False, enable_progress_bar=False, enable_model_summary=False, **options,
+        max_epochs=epochs, callbacks=[callback, *checkpoints], accelerator="cpu", default_root_dir=folder,
+        logger=False, enable_progress_bar=False, enable_model_summary=False,
+        **{"enable_checkpointing": False, **options},
     )  # fmt: skip
-    trainer.fit(module, batches, batches)
+    trainer.fit(module, batches, batches, ckpt_path=ckpt_path)
 
 
 def test_every_optimizer_step_is_one_t_and_metrics_are_filed_as_lightning_names_them(tmp_path):
@@ -127,6 +132,34 @@ def test_an_exception_leaves_an_interrupted_run(tmp_path):
     run = Run(tmp_path / "run.zarr")
     assert run.status == "interrupted (ArithmeticError)"
     np.testing.assert_allclose(run.distance, module.twin, rtol=1e-6)
+
+
+def test_going_on_from_a_checkpoint_records_what_one_go_would_have(tmp_path):
+    class Fails(Regression):
+        def training_step(self, batch, index):
+            if self.current_epoch == 1 and index == 4:
+                raise ArithmeticError("out of numbers")
+            return super().training_step(batch, index)
+
+    def begin(kind):
+        torch.manual_seed(1)
+        return kind()
+
+    fit(begin(Regression), RecorderCallback(tmp_path / "one.zarr", snapshots=At([0, 15])), tmp_path)
+    path = tmp_path / "two.zarr"
+    callback = RecorderCallback(path, snapshots=At([0, 15]), resume="allow")
+    with pytest.raises(ArithmeticError):
+        fit(begin(Fails), callback, tmp_path, enable_checkpointing=True)
+    assert Run(path).distance.index[-1] == BATCHES + 4  # four updates beyond the checkpoint
+    callback = RecorderCallback(path, snapshots=At([0, 15]), resume="must")
+    fit(begin(Regression), callback, tmp_path, ckpt_path=tmp_path / "checkpoints" / "last.ckpt")
+
+    one, two = Run(tmp_path / "one.zarr"), Run(path)
+    assert two.layers().equals(one.layers())
+    assert two.metrics["loss_step"].equals(one.metrics["loss_step"])
+    assert all(torch.equal(two.state_dict(15)[name], value) for name, value in one.state_dict(15).items())
+    fit(begin(Regression), RecorderCallback(path, resume="allow"), tmp_path, epochs=1)  # no checkpoint: anew
+    assert Run(path).distance.equals(one.distance.loc[:BATCHES])
 
 
 def test_without_lightning_the_module_says_what_to_install(monkeypatch):

@@ -40,9 +40,10 @@ def language_model():
 
 def trainer(model, callback, folder, *, optimizer=None, data=None, **options):
     arguments = TrainingArguments(
-        folder, use_cpu=True, report_to="none", disable_tqdm=True, save_strategy="no", num_train_epochs=2,
+        folder, use_cpu=True, report_to="none", disable_tqdm=True, num_train_epochs=2,
         per_device_train_batch_size=4, gradient_accumulation_steps=2, logging_steps=2, eval_strategy="epoch",
-        learning_rate=0.01, seed=7, dataloader_pin_memory=False, **options,
+        learning_rate=0.01, seed=7, dataloader_pin_memory=False,
+        **{"save_strategy": "no", **options},
     )  # fmt: skip
     return Trainer(
         model, arguments, train_dataset=data or Sentences(), eval_dataset=Sentences(), callbacks=[callback],
@@ -86,6 +87,25 @@ def test_an_exception_inside_the_context_leaves_an_interrupted_run(tmp_path):
     with pytest.raises(ArithmeticError), RecorderCallback(tmp_path / "run.zarr") as callback:
         trainer(language_model(), callback, tmp_path, data=Sentences(poison=11)).train()
     assert Run(tmp_path / "run.zarr").status == "interrupted (ArithmeticError)"
+
+
+def test_going_on_from_a_checkpoint_records_what_one_go_would_have(tmp_path):
+    class StopsAtStep4(RecorderCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 4:
+                raise ArithmeticError("out of numbers")
+
+    trainer(language_model(), RecorderCallback(tmp_path / "one.zarr"), tmp_path / "one").train()
+    path = tmp_path / "two.zarr"
+    with pytest.raises(ArithmeticError), StopsAtStep4(path, resume="allow") as callback:
+        trainer(language_model(), callback, tmp_path / "two", save_strategy="epoch").train()
+    assert list(Run(path).distance.index) == [1, 2, 3, 4]
+    callback = RecorderCallback(path, resume="must")
+    trainer(language_model(), callback, tmp_path / "two").train(resume_from_checkpoint=True)  # from step 3
+    one, two = Run(tmp_path / "one.zarr"), Run(path)
+    assert two.layers().equals(one.layers())
+    assert two.metrics["learning_rate"].equals(one.metrics["learning_rate"])
+    assert two.status == "complete"
 
 
 def record(path, prepare, accumulate):
