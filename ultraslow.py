@@ -512,6 +512,7 @@ def _facts(run: "Run") -> dict[str, Any]:
         "weights": run.weight_count,
         "metrics": metrics,
         "snapshots": run.snapshots,
+        "resumed": run.resumed,
         "events": [{"step": event.step, "name": event.name, **event.details} for event in run.events],
         "seed": run.seed,
         "config": run.config,

@@ -128,6 +128,24 @@ def test_info(runs):
     assert json.loads(run("info", runs / "empty.zarr", "--json").stdout)["recorded"] == 0
 
 
+def test_a_url_stands_for_a_run():
+    url = "memory://command-line/run.zarr"
+    record(url, law(100))
+    assert json.loads(run("info", url, "--json").stdout)["path"] == url
+    assert run("verify", url).stdout == f"{url}: whole\n"
+    assert "cannot be opened" in refused("info", "nonsense://command-line/run.zarr")
+
+
+def test_import_makes_a_run_of_checkpoints(tmp_path):
+    for step in (0, 100):
+        torch.save({"w": torch.full((4,), float(step))}, tmp_path / f"step={step}.pt")
+    done = run("import", tmp_path, "--out", tmp_path / "run.zarr", "--no-snapshots")
+    assert (done.returncode, done.stderr) == (0, "")
+    facts = json.loads(run("info", tmp_path / "run.zarr", "--json").stdout)
+    assert (facts["steps"], facts["distance"], facts["snapshots"]) == ([100, 100], 200.0, [])
+    assert "got 1 checkpoints" in refused("import", tmp_path / "step=0.pt", "--out", tmp_path / "one.zarr")
+
+
 def test_verify(runs, tmp_path):
     assert run("verify", runs / "sb-0.zarr").stdout.endswith("whole\n")
     killed = shutil.copytree(runs / "lb.zarr", tmp_path / "killed.zarr")

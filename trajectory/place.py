@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-import zarr.abc.store
+from zarr.abc.store import Store as ZarrStore
 from zarr.buffer import cpu, default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
@@ -27,14 +27,14 @@ from trajectory.claim import Claim
 from trajectory.errors import StoreError
 from trajectory.journal import FileJournal, Journal, ObjectJournal
 
-Where = str | Path | zarr.abc.store.Store
+Where = str | Path | ZarrStore
 
 
 class Place(ABC):
     """A place for one store. Keys are paths within it, with `/`; `path` names it to people."""
 
     path: Path | str
-    zarr: Path | zarr.abc.store.Store  # what zarr opens
+    root: Path | ZarrStore  # what zarr opens
 
     @abstractmethod
     def exists(self) -> bool:
@@ -86,7 +86,7 @@ class Folder(Place):
 
     def __init__(self, path: Path):
         self.path: Path = path
-        self.zarr = path
+        self.root: Path = path
 
     def exists(self) -> bool:
         return self.path.exists()
@@ -130,32 +130,32 @@ class Folder(Place):
 class Remote(Place):
     """Any other Zarr store. Nothing keeps a second recorder off."""
 
-    def __init__(self, store: zarr.abc.store.Store, path: str):
+    def __init__(self, store: ZarrStore, path: str):
         self.path: str = path
-        self.zarr = store
+        self.root: ZarrStore = store
 
     def exists(self) -> bool:
         return not self.is_free()
 
     def is_free(self) -> bool:
-        return self._wait(self.zarr.is_empty(""))
+        return self._wait(self.root.is_empty(""))
 
     def names(self) -> list[str]:
         return self._list("")
 
     def holds(self, key: str) -> bool:
-        return self._wait(self.zarr.exists(key))
+        return self._wait(self.root.exists(key))
 
     def read(self, key: str) -> bytes:
         (data,) = self._read([key])
         return data
 
     def replace(self, key: str, data: bytes) -> None:
-        self._wait(self.zarr.set(key, cpu.Buffer.from_bytes(data)))
+        self._wait(self.root.set(key, cpu.Buffer.from_bytes(data)))
 
     def remove(self, keys: Iterable[str]) -> None:
         async def delete() -> None:
-            await gather(*map(self.zarr.delete, keys))
+            await gather(*map(self.root.delete, keys))
 
         self._wait(delete())
 
@@ -182,13 +182,13 @@ class Remote(Place):
 
     def _list(self, prefix: str) -> list[str]:
         async def collect() -> list[str]:
-            return [key async for key in self.zarr.list_prefix(prefix)]
+            return [key async for key in self.root.list_prefix(prefix)]
 
         return sorted(self._wait(collect()))
 
     def _read(self, keys: list[str]) -> list[bytes]:
         async def get() -> list[Any]:
-            return await gather(*(self.zarr.get(key, default_buffer_prototype()) for key in keys))
+            return await gather(*(self.root.get(key, default_buffer_prototype()) for key in keys))
 
         found = self._wait(get())
         if None in found:
@@ -220,7 +220,7 @@ def place(where: "Where | Place") -> Place:
         return where
     if isinstance(where, LocalStore):
         return Folder(Path(where.root))
-    if isinstance(where, zarr.abc.store.Store):
+    if isinstance(where, ZarrStore):
         return Remote(where, str(where))
     if isinstance(where, str) and "://" in where:
         parts = urlsplit(where)
@@ -228,7 +228,7 @@ def place(where: "Where | Place") -> Place:
     return Folder(Path(where))
 
 
-def _open(url: str) -> zarr.abc.store.Store:
+def _open(url: str) -> ZarrStore:
     """obstore where it knows the kind of URL and is installed; fsspec otherwise."""
     try:
         if url.partition("://")[0] in ("s3", "s3a", "gs", "az", "abfs", "abfss"):

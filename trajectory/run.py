@@ -48,7 +48,7 @@ class Run:
         self._place = at = place(path)
         self.path = at.path
         self._facts, self._tail = tail.read(at)
-        self._group = zarr.open_group(at.zarr, mode="r")
+        self._group = zarr.open_group(at.root, mode="r")
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}): {self.status}, {len(self._steps)} recorded steps"

@@ -136,7 +136,7 @@ class Store:
     def _reopen(cls, place: Place, claim: Claim | None) -> Self:
         facts, newest = tail.read(place)
         store = cls(place, claim, {key: value for key, value in facts.items() if key not in _Commit().to_json()})
-        store._group = zarr.open_group(place.zarr, mode="r+", use_consolidated=False)
+        store._group = zarr.open_group(place.root, mode="r+", use_consolidated=False)
         store._nodes = read_root(place)["consolidated_metadata"]["metadata"]
         store._committed = _Commit.from_json(facts)
         store._rows, store._metrics = [newest.rows], newest.metrics
@@ -308,7 +308,7 @@ class Store:
     ) -> list[str]:
         """Makes all arrays but the metrics'; returns the nodes made."""
         names, origins, n_weights = self._columns.layers, self._columns.origins, sum(spec.size for spec in parameters)
-        self._group = root = zarr.open_group(self.place.zarr, mode="a", zarr_format=3)
+        self._group = root = zarr.open_group(self.place.root, mode="a", zarr_format=3)
         parameter = root.create_array("parameter", shape=(len(names),), dtype=str, dimension_names=["parameter"])
         parameter[:] = np.array(names, dtype=object)
         groups = ["metrics", "snapshots", "origins", "sketches"]

@@ -66,7 +66,7 @@ def _leftovers(at: Place) -> Iterator[Finding]:
 def _rows(at: Place) -> Iterator[Finding]:
     facts, newest = tail.read(at)
     try:
-        committed = zarr.open_group(at.zarr, mode="r")["step"][: facts["committed"]["step"]]  # type: ignore[index]
+        committed = zarr.open_group(at.root, mode="r")["step"][: facts["committed"]["step"]]  # type: ignore[index]
     except (ValueError, RuntimeError):
         return  # `_chunks` names it
     steps = np.concatenate([np.asarray(committed), newest.rows[:, 0]])
@@ -77,7 +77,7 @@ def _rows(at: Place) -> Iterator[Finding]:
 def _parts(at: Place) -> Iterator[Finding]:
     """A part that is not there reads as zeros: it has to be looked for."""
     facts = read_root(at)["attributes"]["ultraslow"]
-    steps = zarr.open_group(at.zarr, mode="r")["snapshots/step"][: facts["committed"]["snapshots"]]  # type: ignore[index]
+    steps = zarr.open_group(at.root, mode="r")["snapshots/step"][: facts["committed"]["snapshots"]]  # type: ignore[index]
     for k, step in enumerate(np.asarray(steps)):
         for rank in missing_parts(at, facts.get("ranks", ()), k):
             yield Finding(f"rank {rank}'s part of the snapshot at step {step} is missing", False)
@@ -86,7 +86,7 @@ def _parts(at: Place) -> Iterator[Finding]:
 def _chunks(at: Place) -> Iterator[Finding]:
     """Reads every chunk once: each carries a checksum."""
     arrays = {
-        key: node for key, node in zarr.open_group(at.zarr, mode="r").members(None) if isinstance(node, zarr.Array)
+        key: node for key, node in zarr.open_group(at.root, mode="r").members(None) if isinstance(node, zarr.Array)
     }
     for name, array in sorted(arrays.items()):
         for start in range(0, array.shape[0], array.chunks[0]):

@@ -309,8 +309,8 @@ def test_a_store_that_a_kill_left_half_made_is_made_anew(tmp_path):
     assert Run(path).status == "complete"
 
 
-@settings(max_examples=15)
-@given(data=st.data(), lengths=st.lists(st.integers(1, 900), min_size=1, max_size=5))
+@settings(max_examples=12)
+@given(data=st.data(), lengths=st.lists(st.integers(1, 900), min_size=1, max_size=4))
 def test_cut_and_recorded_again_is_as_if_never_cut(data, lengths):
     """Wherever the chunks and the journal end."""
     rng = np.random.default_rng(0)
