@@ -11,7 +11,7 @@ from torch import Tensor
 
 from trajectory.checkpoint import CheckpointError, find, load
 from trajectory.groups import group
-from trajectory.observables import Observables, accumulator, plain_name
+from trajectory.observables import Observables, accumulator, plain_name, squared_norms
 from trajectory.place import Where, place
 from trajectory.provenance import provenance
 from trajectory.sketch import SEED, sketches
@@ -54,7 +54,7 @@ def import_checkpoints(
     names = [spec.name for spec in weights.specs]
     groups = group(names)
     config = {"imported": [checkpoint.name for checkpoint in found], "first_step": found[0].step}
-    norms = measured.origin_norms()
+    norms = np.sqrt(squared_norms(weights.views))
     store = Store.create(
         place(out),
         weights.specs,
