@@ -16,6 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from trajectory.transfer import is_capturing
+
 _CODES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.float64: 3}
 _LANES, _TURNS = 1024, 16  # elements a program takes at a time, and how often
 _CHUNK = _LANES * _TURNS
@@ -172,7 +174,7 @@ class SumsOfSquares:
         for copy in copies:
             absent = [_ABSENT] * len(nothing)
             entries += absent if copy is None else [w.data_ptr() for w in copy] if len(copy) else nothing
-        captured = self._device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+        captured = is_capturing(self._device)
         if entries == self._entries and not captured:
             return
         self._entries = entries

@@ -31,7 +31,7 @@ from trajectory.sketch import SEED as SKETCH_SEED
 from trajectory.sketch import sketches as sketches_of
 from trajectory.snapshots import SnapshotWriter, buffer_specs, buffers, signature, tied_names, weight_specs
 from trajectory.store import Store
-from trajectory.transfer import HostCopy
+from trajectory.transfer import HostCopy, is_capturing
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -82,7 +82,9 @@ class Recorder:
     include, exclude: patterns of parameters' names, such as "*.bias"; only those that match one of include
         (default all) and none of exclude are measured, and totals are over these alone. Snapshots hold all.
     snapshots: steps whose weights and buffers are kept, likewise; default none. Frozen parameters are
-        not stored.
+        not stored. Each carries a hash, which `verify` checks.
+    snapshot_dtype: "float32" keeps weights as they are (float64 if a parameter is), "bfloat16" rounds them to half
+        the bytes. compression: "zstd" compresses snapshots without loss; bench/snapshots.py says what it gains.
     origins: further steps t_w to measure from, listed or a schedule with an end (`LogSpaced(1, until=10**5)`):
         ‖w_t − w_{t_w}‖ for t > t_w at every recorded step. Each keeps one copy of the measured weights (in float32
         or wider) from t_w on and costs as much time as the distance from w_0. More than max_origins are refused at
@@ -126,6 +128,8 @@ class Recorder:
         include: str | Iterable[str] | None = None,
         exclude: str | Iterable[str] = (),
         snapshots: Schedule | int | None = None,
+        snapshot_dtype: Literal["float32", "bfloat16"] = "float32",
+        compression: Literal["zstd"] | None = None,
         origins: Iterable[int] = (),
         max_origins: int = 8,
         sketch: int = 0,
@@ -177,11 +181,13 @@ class Recorder:
         squares = np.sum(ranks.gather(squared_norms(measured)), axis=0)
         origin_norms = np.sqrt(self._groups.sum(squares, self._measured))
         origin_norm = float(np.linalg.norm(origin_norms))
+        form = _snapshot_form(snapshot_dtype, compression, weight_dtype)
         self._weight_specs = weight_specs(parameters)
         first = {spec.name: spec.offset for spec in self._weight_specs}
         self._sketched = [[(parameters[name], first[name]) for name in names] for names in self._groups.members]
         made_of = {
             "sketch": {"buckets": sketch, "seed": SKETCH_SEED} if sketch else {},
+            "snapshot": form,
             "quantities": self._columns.quantities,
             "layers": self._groups.to_json(),
             "tied": tied_names(model),
@@ -237,7 +243,9 @@ class Recorder:
         self._pending: list[Future[None]] = []
         self._sync: Future[None] | None = None
         self._row_thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
-        self._snapshot_thread = SnapshotWriter(model, kept, weight_dtype, self._store.append_snapshot)
+        self._snapshot_thread = SnapshotWriter(
+            model, kept, weight_dtype, getattr(torch, form["dtype"]), self._store.append_snapshot
+        )
         self._hook = self._optimizer.register_step_post_hook(self._after_step)
         self._first_hook: RemovableHandle | None = None
         if self._awaits_step:
@@ -434,7 +442,7 @@ class Recorder:
 
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._slot is not None and torch.cuda.is_current_stream_capturing():
+        if self._slot is not None and is_capturing(self._ring.device):
             if not self._ranks.looks_on:
                 self._measure()  # for the replays to do; `replayed` does the rest
             return
@@ -604,6 +612,16 @@ def _origins(steps: Iterable[int], most: int, weights: Sequence[Tensor]) -> list
             f" expected max_origins={most} at most: choose fewer, or raise max_origins"
         )
     return origins
+
+
+def _snapshot_form(dtype: str, compression: str | None, weights: torch.dtype) -> dict[str, str | None]:
+    """How snapshots are kept, as the root tells it."""
+    if dtype not in ("float32", "bfloat16"):
+        raise RecordingError(f"snapshot_dtype={dtype!r}; expected 'float32' or 'bfloat16'")
+    if compression not in (None, "zstd"):
+        raise RecordingError(f"compression={compression!r}; expected None or 'zstd'")
+    exact = str(weights).removeprefix("torch.")
+    return {"dtype": exact if dtype == "float32" else dtype, "compression": compression}
 
 
 def _quantities(names: Iterable[str]) -> list[str]:

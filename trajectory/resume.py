@@ -20,6 +20,7 @@ _WORDS = {
     "layers": "measured parameters or groups",
     "origins": "origins",
     "sketch": "sketches",
+    "snapshot": "form of snapshots",
 }
 
 
@@ -66,7 +67,7 @@ def reopen(
     specs = {"parameters": [spec.to_json() for spec in parameters], "buffers": [spec.to_json() for spec in buffers]}
     here = json.loads(json.dumps({**specs, "origins": origins, **made_of}))
     for key, word in _WORDS.items():
-        if facts.get(key, {}) != here[key]:
+        if key in facts and facts[key] != here[key]:
             raise StoreError(
                 f"{at.path}: other {word} there than here{_difference(facts.get(key, {}), here[key])}; "
                 "go on with the network and the settings it was recorded with, or record to another path"

@@ -197,6 +197,8 @@ class Run:
     def state_dict(self, step: int) -> "dict[str, torch.Tensor]":
         """Weights and buffers after `step` updates, in their own types, on the CPU.
 
+        Weights are exact, unless the recorder was told to round them (`snapshot_dtype="bfloat16"`).
+
         Raises StoreError if no snapshot was taken at that step or its stored bytes are damaged.
         """
         import torch
@@ -327,7 +329,7 @@ class Run:
     def _weights(self, k: int) -> list[np.ndarray]:
         """The k-th snapshot's parameters, put together from the ranks' parts where the model was sharded."""
         if not self._facts.get("ranks"):
-            flat = self._read("snapshots/weights", k + 1, k)[0]
+            flat = self._stored("weights", k)
             return [flat[spec.offset : spec.offset + spec.size].reshape(spec.shape) for spec in self._parameters]
         missing = missing_parts(self._place, self._facts["ranks"], k)
         if missing:
@@ -336,8 +338,15 @@ class Run:
                 " restore the folder as the ranks wrote it, or use another snapshot"
             )
         table = from_table(self._read("part", None), self._parameters)
-        flat = {rank: self._read(f"snapshots/{part_array(rank)}", k + 1, k)[0] for rank in self._facts["ranks"]}
+        flat = {rank: self._stored(part_array(rank), k) for rank in self._facts["ranks"]}
         return assemble(self._parameters, table, flat)
+
+    def _stored(self, name: str, k: int) -> np.ndarray:
+        """A row of weights of the k-th snapshot; bfloat16 are kept as their bits, the upper half of a float32's."""
+        row = self._read(f"snapshots/{name}", k + 1, k)[0]
+        if self._facts.get("snapshot", {}).get("dtype") != "bfloat16":
+            return row
+        return (row.astype("uint32") << 16).view("float32")
 
     @property
     def _steps(self) -> pd.Index:

@@ -66,7 +66,11 @@ def tied_names(model: nn.Module) -> dict[str, str]:
 class SnapshotWriter:
     """Takes snapshots of `parameters` and `model`'s buffers and hands them to `write` on a thread of its own.
 
+    dtype, snapshot_dtype: what `keep` and `take` turn weights into; bfloat16 is delivered as its bits, in uint16.
     write: called with (step, flat weights, bytes of the buffers), one snapshot at a time, in order.
+
+    At most two snapshots are on their way; a disk that falls behind makes `take` wait, and nothing else. The
+    pinned memory they travel to on CUDA is torch's, which hands out again what is no longer in use.
     """
 
     def __init__(
@@ -74,10 +78,11 @@ class SnapshotWriter:
         model: nn.Module,
         parameters: Sequence[Tensor],
         dtype: torch.dtype,
+        snapshot_dtype: torch.dtype,
         write: Callable[[int, np.ndarray, np.ndarray], None],
     ):
         self._model, self._parameters, self._dtype = model, parameters, dtype
-        self._write = write
+        self._snapshot_dtype, self._write = snapshot_dtype, write
         self._slots = threading.BoundedSemaphore(_IN_FLIGHT)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="snapshots")
 
@@ -88,7 +93,8 @@ class SnapshotWriter:
         Waits only if earlier copies still wait for the disk.
         """
         with self._slot():
-            weights = self._flat_weights()
+            weights = self._flat_weights(self._snapshot_dtype)
+            weights = weights.view(torch.int16) if weights.dtype == torch.bfloat16 else weights
             raw = [b.detach().contiguous().reshape(-1).view(torch.uint8) for b in buffers(self._model).values()]
             nothing = torch.empty(0, dtype=torch.uint8, device=weights.device)
             state = torch.cat([nothing, *(piece.to(weights.device) for piece in raw)])
@@ -98,14 +104,14 @@ class SnapshotWriter:
     def keep(self, step: int, write: Callable[[int, np.ndarray], None]) -> Future[None]:
         """Likewise copies the weights alone and hands them to `write`, in turn with the snapshots."""
         with self._slot():
-            return self._thread.submit(self._deliver, write, step, HostCopy(self._flat_weights()))
+            return self._thread.submit(self._deliver, write, step, HostCopy(self._flat_weights(self._dtype)))
 
     def close(self) -> None:
         """Waits until everything taken is written."""
         self._thread.shutdown(wait=True)
 
-    def _flat_weights(self) -> Tensor:
-        return torch.cat([p.detach().reshape(-1).to(self._dtype) for p in self._parameters])
+    def _flat_weights(self, dtype: torch.dtype) -> Tensor:
+        return torch.cat([p.detach().reshape(-1).to(dtype) for p in self._parameters])
 
     @contextmanager
     def _slot(self) -> Iterator[None]:
@@ -119,6 +125,7 @@ class SnapshotWriter:
 
     def _deliver(self, write: Callable[..., None], step: int, *copies: HostCopy) -> None:
         try:
-            write(step, *(copy.wait().numpy() for copy in copies))
+            arrays = [copy.wait().numpy() for copy in copies]
+            write(step, *(array.view("uint16") if array.dtype == np.int16 else array for array in arrays))
         finally:
             self._slots.release()

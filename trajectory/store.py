@@ -11,6 +11,7 @@ import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from hashlib import blake2b
 from typing import Any, Self, cast
 
 import numpy as np
@@ -44,6 +45,7 @@ RECORDING = "recording"
 _ROW_OF = {"metrics": "step", "snapshots": "snapshot", "origins": "kept", "sketches": "sketch"}
 _STREAM = (ZstdCodec(level=1), Crc32cCodec())
 _RAW = (Crc32cCodec(),)  # weights hardly compress
+_DIGEST = 32  # bytes of a snapshot's BLAKE2b hash
 _EMPTY_GROUP = {"attributes": {}, "zarr_format": 3, "node_type": "group"}  # what zarr writes before the first commit
 
 
@@ -209,6 +211,8 @@ class Store:
         columns = {"weights": weights[None], "buffers": buffers[None], "step": np.array([step])}
         if self._part:
             del columns["weights"]
+        elif "snapshots/hash" in self._nodes:
+            columns["hash"] = snapshot_hash(weights, buffers)[None]
         for name, values in columns.items():
             self._extend(f"snapshots/{name}", k, values)
         if self._part:
@@ -325,8 +329,11 @@ class Store:
             self._create_column(name, str(values.dtype), DIMENSIONS[name], across=across)
         sketch = self._attributes.get("sketch") or {"buckets": 0}
         widths = {part_array(rank): width for rank, width in part_sizes(parts).items()} or {"weights": n_weights}
+        form = self._attributes.get("snapshot", {})
+        stored_dtype = "uint16" if form.get("dtype") == "bfloat16" else weight_dtype  # Zarr has no bfloat16
         copies = {
-            **{f"snapshots/{name}": (weight_dtype, [name], [width]) for name, width in widths.items()},
+            **{f"snapshots/{name}": (stored_dtype, [name], [width]) for name, width in widths.items()},
+            **({} if parts else {"snapshots/hash": ("uint8", ["byte"], [_DIGEST])}),
             "snapshots/buffers": ("uint8", ["buffer"], [n_bytes]),
             "origins/weights": (weight_dtype, ["weight"], [0 if parts else n_weights]),
             "sketches/values": ("float32", ["parameter", "bucket"], [len(names), sketch["buckets"]]),
@@ -337,7 +344,8 @@ class Store:
                 shape=(0, *shape),
                 chunks=(1, *(max(size, 1) for size in shape)),
                 dtype=dtype,
-                compressors=_RAW,
+                compressors=_STREAM if form.get("compression") and name.startswith("snapshots/") else _RAW,
+                attributes={"dtype": "bfloat16"} if dtype == "uint16" else {},
                 dimension_names=[_ROW_OF[name.partition("/")[0]], *dimensions],
             )
         if parts:
@@ -523,6 +531,13 @@ class _Commit:
             generation=facts["journal"] or 0,
             events=events,
         )
+
+
+def snapshot_hash(weights: np.ndarray, buffers: np.ndarray) -> np.ndarray:
+    """The BLAKE2b hash of the bytes of the stored weights, then of the buffers: uint8 (32,)."""
+    digest = blake2b(np.ascontiguousarray(weights), digest_size=_DIGEST)
+    digest.update(np.ascontiguousarray(buffers))
+    return np.frombuffer(digest.digest(), dtype="uint8")
 
 
 def _whole_chunks(stored: int, more: int) -> int:

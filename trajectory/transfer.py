@@ -6,6 +6,11 @@ import torch
 from torch import Tensor
 
 
+def is_capturing(device: torch.device) -> bool:
+    """Whether a CUDA graph is being captured: what is queued now only runs in its replays."""
+    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+
+
 class HostCopy:
     """A copy of `source` on its way to the host. `source` must not be written to again.
 

@@ -10,7 +10,7 @@ from trajectory import tail
 from trajectory.layout import read_root
 from trajectory.parts import missing_parts
 from trajectory.place import Place, Where, place
-from trajectory.store import Store
+from trajectory.store import Store, snapshot_hash
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ def verify(path: Where, *, repair: bool = False) -> list[Finding]:
     Raises StoreError if `path` is no run, or, for a repair, while a recorder is writing there.
     """
     at = place(path)
-    findings = [*_journal(at), *_leftovers(at), *_rows(at), *_parts(at), *_chunks(at)]
+    findings = [*_journal(at), *_leftovers(at), *_rows(at), *_parts(at), *_chunks(at), *_hashes(at)]
     if repair:
         if read_root(at)["attributes"]["ultraslow"]["journal"] is not None:
             Store.reopen(at).close("interrupted (killed)")
@@ -81,6 +81,21 @@ def _parts(at: Place) -> Iterator[Finding]:
     for k, step in enumerate(np.asarray(steps)):
         for rank in missing_parts(at, facts.get("ranks", ()), k):
             yield Finding(f"rank {rank}'s part of the snapshot at step {step} is missing", False)
+
+
+def _hashes(at: Place) -> Iterator[Finding]:
+    facts, snapshots = read_root(at)["attributes"]["ultraslow"], zarr.open_group(at.zarr, mode="r")["snapshots"]
+    if "hash" not in snapshots:  # type: ignore[operator]
+        return
+    names = ("step", "weights", "buffers", "hash")
+    step, weights, buffers, kept = (snapshots[name] for name in names)  # type: ignore[index]
+    for k in range(facts["committed"]["snapshots"]):
+        try:
+            same = np.array_equal(snapshot_hash(weights[k], buffers[k]), kept[k])
+        except (ValueError, RuntimeError):
+            continue  # `_chunks` names it
+        if not same:
+            yield Finding(f"the snapshot at step {step[k]} is not the one whose hash was kept", False)
 
 
 def _chunks(at: Place) -> Iterator[Finding]:
