@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 _BLOCK = 64  # updates between two drains, and so the rows the ring holds: what a killed process can lose
 _SKETCHED = LogSpaced(12)
 _QUEUED = 1024  # calls of the thread that writes rows; one more makes the training thread wait
+_SKIPPED = "skipped_update"  # the event of an update that changed nothing
 _SHARP_DROP = 1.5  # a rate that falls by this factor between two updates is a drop, not a smooth decay
 
 
@@ -68,6 +69,9 @@ class Recorder:
     the parameters' device, kept there in a ring, and drained every 64 updates; nothing in a step waits for
     the device, and neither weights nor random state are touched. A killed process loses at most what was
     not drained.
+
+    With a GradScaler, an update that it skips is none: t does not count it. A fused optimizer skips by itself, after
+    the step has begun: that one is counted, and marked by the event "skipped_update".
 
     path: the store's folder (`runs/sb.zarr`), created with its parents; or a URL (`s3://bucket/sb.zarr`) that
         obstore or fsspec opens, or a Zarr store. Writes to those two lag behind; a block's rows are put there
@@ -246,7 +250,7 @@ class Recorder:
         self._snapshot_thread = SnapshotWriter(
             model, kept, weight_dtype, getattr(torch, form["dtype"]), self._store.append_snapshot
         )
-        self._hook = self._optimizer.register_step_post_hook(self._after_step)
+        self._hook = self._optimizer.register_step_post_hook(torch.compiler.disable(self._after_step))
         self._first_hook: RemovableHandle | None = None
         if self._awaits_step:
             self._first_hook = self._optimizer.register_step_pre_hook(self._before_first_step)
@@ -472,6 +476,9 @@ class Recorder:
         rate = self._optimizer.param_groups[0]["lr"]
         self._watch_rate(rate)
         self.step += 1
+        skipped = getattr(self._optimizer, "found_inf", None)  # set by a GradScaler while a fused optimizer steps
+        if isinstance(skipped, Tensor) and not self._silent:
+            self._scalars.append((self.step, _SKIPPED, skipped.detach().to(self._ring, copy=True).reshape(())))
         if self.step in self._schedule:
             self._steps.append(self.step)
             self.log(learning_rate=rate)
@@ -538,6 +545,10 @@ class Recorder:
                 written = self._ranks.written_by_all(progress, len(block.steps))
                 self._in_background(self._store.commit_snapshots, written)
             for (step, name), value in zip(block.scalars, scalars, strict=True):
+                if name == _SKIPPED:
+                    if value > 0:
+                        self._in_background(self._store.append_event, Event(step, name, {}))
+                    continue
                 block.metrics.setdefault(step, {})[name] = float(value)
             if block.metrics:
                 self._in_background(self._store.append_metrics, list(block.metrics.items()))

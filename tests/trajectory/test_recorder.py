@@ -284,6 +284,54 @@ def test_nan_weights_are_recorded_and_flagged(tmp_path):
     assert [(e.step, e.name) for e in run.events] == [(4, "non_finite_weights")]
 
 
+@pytest.mark.parametrize("fused", [False, True])
+def test_a_skipped_update_is_told_from_one_that_was_made(tmp_path, fused):
+    model = nn.Linear(4, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=fused)
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    kinds = ["distance", "update_norm", "grad_norm"]
+    with Recorder(tmp_path / "run.zarr", model, optimizer, quantities=kinds) as recorder:
+        for inputs in (torch.ones(3, 4), torch.full((3, 4), torch.inf), torch.ones(3, 4)):
+            optimizer.zero_grad()
+            scaler.scale(model(inputs).sum()).backward()
+            scaler.step(optimizer)
+            scaler.update()
+            recorder.log(scale=scaler.get_scale())
+    run = Run(tmp_path / "run.zarr")
+    assert [event.step for event in run.events if event.name == "skipped_update"] == ([2] if fused else [])
+    moved = run.total("update_norm")
+    assert list(moved.index) == ([1, 2, 3] if fused else [1, 2])
+    assert (moved == 0).tolist() == ([False, True, False] if fused else [False, False])
+    # the gradient of a sum over three rows of ones, without the scale
+    made = run.total("grad_norm")[moved > 0]
+    np.testing.assert_allclose(made, np.sqrt(8 * 9 + 2 * 9), rtol=1e-6)
+    assert "skipped_update" not in run.metrics
+
+
+def test_a_compiled_model_and_optimizer_are_recorded_alike(tmp_path):
+    runs = []
+    for compiled in (False, True):
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        called, step = model, optimizer.step
+        if compiled:
+            called, step = torch.compile(model, backend="eager"), torch.compile(optimizer.step, backend="eager")
+        path = tmp_path / f"{compiled}.zarr"
+        with Recorder(path, called, optimizer, quantities=["distance", "update_norm"]):
+            for k in range(5):
+                inputs = torch.randn(5, 6, generator=torch.Generator().manual_seed(k))
+                torch.manual_seed(k)  # dropout's
+                optimizer.zero_grad()
+                called(inputs).square().mean().backward()
+                step()
+        runs.append(Run(path))
+    for quantity in ("distance", "update_norm"):
+        plain, compiled = (run.layers(quantity) for run in runs)
+        assert list(compiled.columns) == list(plain.columns)
+        np.testing.assert_allclose(compiled, plain, rtol=1e-6)
+        assert len(compiled) == 5
+
+
 def test_the_recorder_refuses_what_it_cannot_file(tmp_path):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
