@@ -26,6 +26,7 @@ from trajectory import At, Recorder, RecordingError, Run, StoreError
 UPDATES = 70  # past one drain
 QUANTITIES = ("distance", "norm", "update_norm", "grad_norm")
 SNAPSHOTS = [0, 3, 70]
+BUCKETS = 64  # of a sketch
 
 
 class Net(nn.Module):
@@ -101,8 +102,9 @@ def shards(folder, mesh=None):
     fully_shard(model, mesh=mesh, ignored_params={model.whole})
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     twin, seen = Twin(model), []
+    kept = {"snapshots": At(SNAPSHOTS), "sketch": BUCKETS, "sketches": At(SNAPSHOTS)}
     recorders = [
-        Recorder(folder / "shards.zarr", model, optimizer, quantities=QUANTITIES, snapshots=At(SNAPSHOTS)),
+        Recorder(folder / "shards.zarr", model, optimizer, quantities=QUANTITIES, **kept),
         Recorder(folder / "groups.zarr", model, optimizer, origins=[3], group_by="module", exclude="whole"),
     ]
     recorders[0].subscribe(seen.append)
@@ -128,7 +130,8 @@ def shards(folder, mesh=None):
     model.load_state_dict({name: torch.zeros_like(value) for name, value in model.state_dict().items()})
     dist.barrier()  # the first rank has closed
     Run(folder / "shards.zarr").load_into(model, UPDATES)
-    assert all(torch.equal(whole(value), twin.states[UPDATES][name]) for name, value in model.state_dict().items())
+    loaded = {name: whole(p) for name, p in model.named_parameters()}
+    assert all(torch.equal(value, twin.states[UPDATES][name]) for name, value in loaded.items())
     norms = torch.tensor([recorder.origin_norm for recorder in recorders])
     dist.all_reduce(norms)
     assert norms[0] / size == torch.tensor(recorders[0].origin_norm)  # on every rank
@@ -172,7 +175,8 @@ def tensor_parallel(folder):
             setattr(layer, name, nn.Parameter(distribute_tensor(p.detach(), mesh, [split])))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     twin = Twin(model)
-    with Recorder(folder / "columns.zarr", model, optimizer, quantities=QUANTITIES, snapshots=At([5])):
+    kept = {"snapshots": At([5]), "sketch": BUCKETS, "sketches": At([5])}
+    with Recorder(folder / "columns.zarr", model, optimizer, quantities=QUANTITIES, **kept):
         for t in range(1, 6):
             batch = distribute_tensor(smooth_batch(t), mesh, [Shard(0)])
             optimizer.zero_grad()
@@ -196,7 +200,8 @@ def both(folder):
     fully_shard(model, mesh=mesh["data"])
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     twin = Twin(model)
-    with Recorder(folder / "columns.zarr", model, optimizer, quantities=QUANTITIES, snapshots=At([5])):
+    kept = {"snapshots": At([5]), "sketch": BUCKETS, "sketches": At([5])}
+    with Recorder(folder / "columns.zarr", model, optimizer, quantities=QUANTITIES, **kept):
         for t in range(1, 6):
             optimizer.zero_grad()
             model(smooth_batch(t)).square().mean().backward()

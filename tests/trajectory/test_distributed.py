@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import zarr
 
 from trajectory import Run, StoreError, verify
+from trajectory.sketch import sketches
 
 
 def run_ranks(*arguments):
@@ -78,6 +80,19 @@ def test_snapshots_of_shards_are_put_together(sharded, store):
         for name, value in expected.items():
             assert state[name].dtype == value.dtype
             assert torch.equal(state[name], value), (step, name)
+
+
+@pytest.mark.parametrize("store", ["shards", "columns"])
+def test_sketches_of_shards_are_those_of_the_whole(sharded, store):
+    twin = torch.load(sharded / f"{store}.pt")
+    recorded = zarr.open_group(sharded / f"{store}.zarr", mode="r")["sketches"]
+    for step, values in zip(recorded["step"][:], recorded["values"][:], strict=True):
+        layers, first = [], 0
+        for name in twin["names"]:
+            layers.append([(twin["states"][int(step)][name], first)])
+            first += layers[-1][0][0].numel()
+        np.testing.assert_allclose(values, sketches(layers, values.shape[1]), rtol=1e-6, atol=1e-6)
+    assert list(recorded["step"][:]) == Run(sharded / f"{store}.zarr").snapshots
 
 
 def test_tensor_parallel_shards_and_unsummed_gradients(sharded):
