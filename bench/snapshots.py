@@ -84,7 +84,7 @@ def main() -> None:
             if round_ == 0:
                 for form in FORMS:
                     chunks = Path(folder, f"{FORMS.index(form)}.zarr", "snapshots", "weights", "c")
-                    sizes[form] = [file.stat().st_size for file in chunks.rglob("0")]
+                    sizes[form] = [file.stat().st_size for file in chunks.glob("*/0")]
             for store in stores.values():
                 store.close("complete")
     exact = [float((w.double() - weights[0].double()).norm()) for w in weights]

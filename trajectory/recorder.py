@@ -248,7 +248,7 @@ class Recorder:
         self._sync: Future[None] | None = None
         self._row_thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
         self._snapshot_thread = SnapshotWriter(
-            model, kept, weight_dtype, getattr(torch, form["dtype"]), self._store.append_snapshot
+            model, kept, weight_dtype, getattr(torch, form["dtype"] or "float32"), self._store.append_snapshot
         )
         self._hook = self._optimizer.register_step_post_hook(torch.compiler.disable(self._after_step))
         self._first_hook: RemovableHandle | None = None

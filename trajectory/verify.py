@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import zarr
@@ -85,17 +86,20 @@ def _parts(at: Place) -> Iterator[Finding]:
 
 def _hashes(at: Place) -> Iterator[Finding]:
     facts, snapshots = read_root(at)["attributes"]["ultraslow"], zarr.open_group(at.zarr, mode="r")["snapshots"]
-    if "hash" not in snapshots:  # type: ignore[operator]
+    assert isinstance(snapshots, zarr.Group)
+    if "hash" not in snapshots:
         return
-    names = ("step", "weights", "buffers", "hash")
-    step, weights, buffers, kept = (snapshots[name] for name in names)  # type: ignore[index]
+
+    def row(name: str, k: int) -> np.ndarray:
+        return np.asarray(cast(zarr.Array, snapshots[name])[k])
+
     for k in range(facts["committed"]["snapshots"]):
         try:
-            same = np.array_equal(snapshot_hash(weights[k], buffers[k]), kept[k])
+            same = np.array_equal(snapshot_hash(row("weights", k), row("buffers", k)), row("hash", k))
         except (ValueError, RuntimeError):
             continue  # `_chunks` names it
         if not same:
-            yield Finding(f"the snapshot at step {step[k]} is not the one whose hash was kept", False)
+            yield Finding(f"the snapshot at step {row('step', k)} is not the one whose hash was kept", False)
 
 
 def _chunks(at: Place) -> Iterator[Finding]:

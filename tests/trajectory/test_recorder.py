@@ -36,6 +36,8 @@ OPTIONS = {
     "every quantity": {"quantities": ["distance", "norm", "update_norm", "grad_norm"], "group_by": "module"},
     "origins": {"origins": [3, 60], "include": "0.*"},
     "sketches": {"sketch": 16, "sketches": 9},
+    "rounded snapshots": {"snapshot_dtype": "bfloat16", "compression": "zstd"},
+    "capturable": {"capturable": True},
 }
 
 

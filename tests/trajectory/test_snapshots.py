@@ -42,7 +42,7 @@ def test_every_form_gives_the_weights_back(tmp_path, dtype, compression):
         ("uint16", {"dtype": "bfloat16"}) if dtype == "bfloat16" else ("float32", {})
     )
     assert verify(run.path) == []
-    sizes = [chunk.stat().st_size for chunk in (run.path / "snapshots" / "weights" / "c").rglob("0")]
+    sizes = [chunk.stat().st_size for chunk in (run.path / "snapshots" / "weights" / "c").glob("*/0")]
     raw = weights.shape[1] * weights.dtype.itemsize + 4  # the checksum
     assert max(sizes) < raw if compression else set(sizes) == {raw}
 
