@@ -48,7 +48,7 @@ class RecorderCallback(Callback):
     def recorder(self) -> Recorder:
         """The recorder, while the module trains: `self.trainer` callbacks may log, file events, subscribe.
 
-        Raises RecordingError before and after training, and on processes that do not record.
+        Raises RecordingError before and after training.
         """
         if self._recorder is None:
             raise RecordingError(f"{self.path}: no recorder here; there is one between on_train_start and on_fit_end")
@@ -64,8 +64,6 @@ class RecorderCallback(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The weights are on their device and the optimizers made: w_0 is now."""
-        if not trainer.is_global_zero:
-            return
         if self._chosen is None and len(trainer.optimizers) != 1:
             raise RecordingError(
                 f"{type(pl_module).__name__} has {len(trainer.optimizers)} optimizers, expected one to count"

@@ -209,6 +209,8 @@ class Run:
         try:
             weights = self._weights(k)
             raw = self._read("snapshots/buffers", k + 1, k)[0]
+        except StoreError:
+            raise
         except (ValueError, RuntimeError) as error:
             raise StoreError(f"{self.path}: the snapshot at step {step} is damaged ({error}); use another") from error
         tensors = {}

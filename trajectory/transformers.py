@@ -55,7 +55,7 @@ class RecorderCallback(TrainerCallback):
     def recorder(self) -> Recorder:
         """The recorder, while the model trains: other callbacks may log, file events, subscribe.
 
-        Raises RecordingError before and after training, and on processes that do not record.
+        Raises RecordingError before and after training.
         """
         if self._recorder is None:
             raise RecordingError(
@@ -74,11 +74,10 @@ class RecorderCallback(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """The weights are on their device and the optimizer made: w_0 is now."""
-        if state.is_world_process_zero:
-            recording = {"seed": args.seed, **self._recording}
-            if recording.get("resume", "never") != "never":
-                recording["step"] = state.global_step
-            self._recorder = Recorder(self.path, model, optimizer, **recording)
+        recording = {"seed": args.seed, **self._recording}
+        if recording.get("resume", "never") != "never":
+            recording["step"] = state.global_step
+        self._recorder = Recorder(self.path, model, optimizer, **recording)
 
     def on_log(
         self,

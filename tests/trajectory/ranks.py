@@ -234,12 +234,12 @@ def endless(folder):
     """Trains until a rank is killed; says when rows and snapshots are safe."""
     model = fully_shard(smooth_network())
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with Recorder(folder / "killed.zarr", model, optimizer, snapshots=50) as recorder:
+    with Recorder(folder / "killed.zarr", model, optimizer, snapshots=20) as recorder:
         while recorder.step < 100_000:  # should nobody come to kill it
             optimizer.zero_grad()
             model(smooth_batch(recorder.step)).square().mean().backward()
             optimizer.step()
-            if recorder.step == 150:
+            if recorder.step == 70:
                 recorder.flush()
                 (folder / f"flushed.{dist.get_rank()}").touch()
 
@@ -277,7 +277,7 @@ def together(size, folder, *cases):
 def killed(victim, folder):
     """Kills one of two ranks that train; the other must end by itself."""
     children = spawn(2, folder, endless)
-    until = time.monotonic() + 300
+    until = time.monotonic() + 1200
     while not all((folder / f"flushed.{rank}").exists() for rank in (0, 1)):
         assert time.monotonic() < until, "the ranks did not start"
         time.sleep(0.05)

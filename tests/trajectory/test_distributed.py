@@ -124,7 +124,7 @@ def test_a_missing_part_is_named(folder, tmp_path):
     shutil.copytree(folder / "shards.zarr", tmp_path / "run.zarr")
     (tmp_path / "run.zarr/snapshots/weights.1/c/1/0").unlink()
     run = Run(tmp_path / "run.zarr")
-    with pytest.raises(StoreError, match="rank 1's part of the snapshot at step 3 is missing"):
+    with pytest.raises(StoreError, match=r"run.zarr: rank 1's part of the snapshot at step 3 is missing"):
         run.state_dict(3)
     assert run.state_dict(70).keys() == run.state_dict(0).keys()
     sentences = [finding.sentence for finding in verify(run.path)]
@@ -138,8 +138,8 @@ def test_a_killed_rank_leaves_a_readable_store_and_the_other_ends(tmp_path):
         assert run.status.startswith(status)
         steps = list(run.distance.index)
         assert steps == list(range(1, len(steps) + 1))
-        assert len(steps) >= 150  # flushed
+        assert len(steps) >= 70  # flushed
         assert run.distance.gt(0).all()
-        assert run.snapshots[:3] == [50, 100, 150]
+        assert run.snapshots[:3] == [20, 40, 60]
         for step in run.snapshots:
             assert all(value.isfinite().all() for value in run.state_dict(step).values())
