@@ -44,7 +44,7 @@ class PartWriter:
         config: Any = {"write_empty_chunks": True}
         try:
             name = f"snapshots/{part_array(self._rank)}"
-            return zarr.open_array(self._place.zarr, path=name, mode="r+", config=config)
+            return zarr.open_array(self._place.root, path=name, mode="r+", config=config)
         except OSError as error:
             raise StoreError(
                 f"{self._place.path}: rank {self._rank} does not see the run that the first rank made there; expected"

@@ -85,7 +85,7 @@ def _parts(at: Place) -> Iterator[Finding]:
 
 
 def _hashes(at: Place) -> Iterator[Finding]:
-    facts, snapshots = read_root(at)["attributes"]["ultraslow"], zarr.open_group(at.zarr, mode="r")["snapshots"]
+    facts, snapshots = read_root(at)["attributes"]["ultraslow"], zarr.open_group(at.root, mode="r")["snapshots"]
     assert isinstance(snapshots, zarr.Group)
     if "hash" not in snapshots:
         return
