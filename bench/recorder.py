@@ -161,8 +161,8 @@ class Task:
 
 TASKS = {
     "F1": Task(lambda: NETWORKS["f1"]((1, 28, 28), 10), (1, 28, 28), steps=20, rounds=60),
-    "ResNet44": Task(lambda: NETWORKS["resnet44"]((3, 32, 32), 10), (3, 32, 32), steps=2, rounds=9),
-    "transformer, 124 M": Task(Transformer, None, steps=2, rounds=9),
+    "ResNet44": Task(lambda: NETWORKS["resnet44"]((3, 32, 32), 10), (3, 32, 32), steps=2, rounds=7),
+    "transformer, 124 M": Task(Transformer, None, steps=2, rounds=5),
 }
 
 
@@ -276,7 +276,7 @@ def measure_snapshots(report: Report, scale: float) -> None:
     throughput: dict[str, float] = {}
     stall = None
     for device in devices():
-        for name, shapes, rounds in (("25 M", layers(25_000_000), 15), ("124 M", transformer_shapes(), 7)):
+        for name, shapes, rounds in (("25 M", layers(25_000_000), 11), ("124 M", transformer_shapes(), 5)):
             with scratch() as folder:
                 weights = Weights(shapes, device)
                 size = 4 * sum(map(prod, shapes))

@@ -26,6 +26,8 @@ class RecorderCallback(Callback):
     Lightning's checkpoints hold where the recording stands: with resume="allow" or "must", `fit(ckpt_path=...)`
     goes on with the run from there, and `fit` without a checkpoint begins it anew.
 
+    In several processes each has a recorder, of which the first writes.
+
     path: where `Recorder` writes.
     optimizer: which of the module's optimizers counts the steps, needed if there are several. Distances are
         over all trainable parameters whichever it is.

@@ -31,6 +31,8 @@ class RecorderCallback(TrainerCallback):
     With resume="allow" or "must", `train(resume_from_checkpoint=...)` goes on with the run from the checkpoint's
     step, and `train()` without a checkpoint begins it anew.
 
+    In several processes each has a recorder, of which the first writes.
+
     path: where `Recorder` writes.
     recording: further arguments of `Recorder`, such as `schedule` and `snapshots`; `seed` is the Trainer's
         unless given.
