@@ -425,7 +425,7 @@ def match(
     from analysis import AnalysisError, Status, predict_match
     from analysis import match as match_runs
 
-    floor = {} if min_step is None else {"min_step": min_step}
+    floor: dict[str, Any] = {} if min_step is None else {"min_step": min_step}
     result = match_runs([reference, *seeds], run, origin=origin, extrapolate=extrapolate, **floor)
     forecast, why_not = None, ""
     if result.matches[0].status in (Status.WAITING, Status.ARMED, Status.NEVER_REACHED):

@@ -91,7 +91,7 @@ def plan(reference: Curves, batch_size: int) -> Plan:
         raise ReferenceRunError(
             f"{known.names[0]}: it does not tell its batch size; expected Recorder(config={{'batch_size': ...}})"
         )
-    config = _matched(run.config, known, [curve.run for curve in found if curve.run], batch_size)
+    config = _matched(run.config, known, [curve.run for curve in found if curve.run], base, batch_size)
     updates = known.drop_steps[-1] + (known.last_phase or 0)
     size = run.config.get("train_size")
     per_epoch = updates_per_epoch(size, batch_size) if size else None
@@ -111,17 +111,19 @@ def plan(reference: Curves, batch_size: int) -> Plan:
     )
 
 
-def _matched(facts: dict[str, Any], reference: Reference, runs: list[Run], batch_size: int) -> Config | None:
+def _matched(
+    facts: dict[str, Any], reference: Reference, runs: list[Run], base: int, batch_size: int
+) -> Config | None:
     """The reference's own configuration, made a large batch that is matched to it."""
     if "settings" not in facts:
         return None
     return replace(
         as_config(facts["settings"], reference.names[0]),
         batch_size=batch_size,
-        base_batch_size=reference.batch_size,
+        base_batch_size=base,
         lr=facts["lr"],
         lr_rule="sqrt",
-        ghost_batch_size=reference.batch_size,
+        ghost_batch_size=base,
         regime_adaptation=True,
         epochs=LONGEST * facts["epochs"],
         warm_up=None,

@@ -90,7 +90,7 @@ def _entries(path: Path) -> list[tuple[str, tuple[Path, ...]]]:
         return [(path.name, (path,))]
     if files := _model_files(path):
         return [(path.name, files)]
-    entries = []
+    entries: list[tuple[str, tuple[Path, ...]]] = []
     for child in sorted(path.iterdir()):
         if child.is_file() and child.suffix in _SUFFIXES:
             entries.append((child.name, (child,)))

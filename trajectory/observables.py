@@ -244,8 +244,10 @@ class Observables:
         if sources[-1] == "grad_norm":
             sources.pop()
             gradients = [g if g is None or _is_dense(g) else g.contiguous() for g in self._gradients()]
-        copies = [[] if source == "norm" else source and cast(Copy, source).tensors for source in sources]
-        kernel.write(out, copies, gradients, kept and kept.tensors)
+        copies = [
+            source.tensors if isinstance(source, Copy) else None if source is None else [] for source in sources
+        ]
+        kernel.write(out, copies, gradients, kept.tensors if kept else None)
 
     def _foreach(self, out: Tensor) -> None:
         """On other devices, and for weights with gaps in memory."""

@@ -340,8 +340,8 @@ class Run:
                 " restore the folder as the ranks wrote it, or use another snapshot"
             )
         table = from_table(self._read("part", None), self._parameters)
-        flat = {rank: self._stored(part_array(rank), k) for rank in self._facts["ranks"]}
-        return assemble(self._parameters, table, flat)
+        held = {rank: self._stored(part_array(rank), k) for rank in self._facts["ranks"]}
+        return assemble(self._parameters, table, held)
 
     def _stored(self, name: str, k: int) -> np.ndarray:
         """A row of weights of the k-th snapshot; bfloat16 are kept as their bits, the upper half of a float32's."""

@@ -453,15 +453,18 @@ class Store:
         """How many of the committed rows are of a step up to `last`."""
         if committed == 0:
             return 0
-        return int(np.searchsorted(cast(zarr.Array, self._group[steps])[:committed], last, side="right"))
+        stored = np.asarray(cast(zarr.Array, self._group[steps])[:committed])
+        return int(np.searchsorted(stored, last, side="right"))
 
     def _stored_scalars(self, step: int) -> dict[str, float]:
         """What the arrays hold of `step`."""
         row = self._count("metrics/step", self._committed.metrics, step) - 1
         group = cast(zarr.Group, self._group["metrics"])
-        if row < 0 or int(cast(zarr.Array, group["step"])[row]) != step:
+        if row < 0 or np.asarray(cast(zarr.Array, group["step"])[row]) != step:
             return {}
-        values = {name: float(cast(zarr.Array, group[metric_array(name)])[row]) for name in self._metric_names}
+        values = {
+            name: float(np.asarray(cast(zarr.Array, group[metric_array(name)])[row])) for name in self._metric_names
+        }
         return {name: value for name, value in values.items() if not np.isnan(value)}
 
     def _cut_nodes(self, commit: "_Commit") -> dict[str, dict[str, Any]]:
@@ -485,7 +488,7 @@ class Store:
 
     def _publish(self, commit: "_Commit", changed: Mapping[str, dict[str, Any]]) -> None:
         """Makes a commit visible, with the metadata of the nodes it changed."""
-        nodes = self._nodes | changed
+        nodes = {**self._nodes, **changed}
         write_root(self.place, {"ultraslow": {**self._attributes, **commit.to_json()}}, nodes)
         self._nodes, self._committed = nodes, commit
 
@@ -535,8 +538,8 @@ class _Commit:
 
 def snapshot_hash(weights: np.ndarray, buffers: np.ndarray) -> np.ndarray:
     """The BLAKE2b hash of the bytes of the stored weights, then of the buffers: uint8 (32,)."""
-    digest = blake2b(np.ascontiguousarray(weights), digest_size=_DIGEST)
-    digest.update(np.ascontiguousarray(buffers))
+    digest = blake2b(np.ascontiguousarray(weights).data, digest_size=_DIGEST)
+    digest.update(np.ascontiguousarray(buffers).data)
     return np.frombuffer(digest.digest(), dtype="uint8")
 
 

@@ -134,6 +134,7 @@ def test_an_exception_leaves_an_interrupted_run(tmp_path):
     np.testing.assert_allclose(run.distance, module.twin, rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore:Be aware that when using `ckpt_path`")
 def test_going_on_from_a_checkpoint_records_what_one_go_would_have(tmp_path):
     class Fails(Regression):
         def training_step(self, batch, index):

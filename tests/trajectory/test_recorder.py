@@ -310,6 +310,7 @@ def test_a_skipped_update_is_told_from_one_that_was_made(tmp_path, fused):
     assert "skipped_update" not in run.metrics
 
 
+@pytest.mark.filterwarnings("ignore:`torch.jit.script_method` is deprecated:DeprecationWarning")
 def test_a_compiled_model_and_optimizer_are_recorded_alike(tmp_path):
     runs = []
     for compiled in (False, True):
