@@ -23,6 +23,7 @@ from pathlib import Path
 
 import pandas as pd
 from real_curves import complete
+from transient import report as first_updates
 
 from analysis import figures, match
 from train.loop import train
@@ -33,6 +34,7 @@ from trajectory import Run
 SMALL_SEEDS = 3
 LARGE_SEEDS = {1024: 3, 4096: 1}  # an update at 4096 costs as much as 32 of the reference's
 ORIGIN = 100  # recorded by every run, so that all can be matched from there as well
+FIRST_UPDATES = (5, 20, 50, 100, 150, 200, 300)
 METHODS = ("matched", "fixed", "adapted")
 
 
@@ -99,6 +101,9 @@ def report(out: Path, folder: Path | None) -> None:
         frame = pd.DataFrame([measured(run) for run in runs])
         cells = [_spread(frame[name], digits) for name, digits in COLUMNS.items()]
         print(f"| {dataset} | {label} | {len(runs)} | " + " | ".join(cells) + " |")
+    first = {" ".join(name): runs[0] for name, runs in groups.items()}
+    first_updates(first, FIRST_UPDATES)
+    first_updates(first, FIRST_UPDATES[-3:], ORIGIN)
     replays(out, [run for group in groups.values() for run in group])
     for dataset in {dataset for dataset, _ in groups} if folder else ():
         runs = [run for (data, _), group in groups.items() if data == dataset for run in group]
