@@ -101,7 +101,7 @@ def report(out: Path, folder: Path | None) -> None:
         frame = pd.DataFrame([measured(run) for run in runs])
         cells = [_spread(frame[name], digits) for name, digits in COLUMNS.items()]
         print(f"| {dataset} | {label} | {len(runs)} | " + " | ".join(cells) + " |")
-    first = {" ".join(name): runs[0] for name, runs in groups.items()}
+    first = {" ".join(name): runs[0] for name, runs in groups.items() if not name[1].endswith("fixed")}
     first_updates(first, FIRST_UPDATES)
     first_updates(first, FIRST_UPDATES[-3:], ORIGIN)
     replays(out, [run for group in groups.values() for run in group])
@@ -112,9 +112,9 @@ def report(out: Path, folder: Path | None) -> None:
 
 
 def replays(out: Path, runs: list[Run]) -> None:
-    """What the matcher says of each large batch, measured from w_0 and from the origin."""
+    """What the matcher says of each large batch that goes beyond the transient, from w_0 and from the origin."""
     print(f"\n| run | from w_0 | from w_{ORIGIN} |\n|---|---|---|")
-    for run in (run for run in runs if run.config["batch_size"] in LARGE_SEEDS):
+    for run in (run for run in runs if run.config["label"].endswith(("matched", "adapted"))):
         reference = [out / f"{run.config['dataset']}-128-{seed}.zarr" for seed in range(SMALL_SEEDS)]
         found = [match(reference, run, origin=origin).matches[0] for origin in (0, ORIGIN)]
         cells = [f"{one.status} at {one.step} ({one.distance:.2f} of {one.target:.2f})" for one in found]
