@@ -297,7 +297,10 @@ def test_weights_that_turn_nan_stop_the_run_and_leave_it_readable(tmp_path):
 def test_interrupting_leaves_readable_stores(tmp_path):
     """Ctrl-C while the demo trains."""
     command = [sys.executable, "-m", "ultraslow", "demo", "--out", str(tmp_path)]
+    # a shell ignores it in what it runs in the background, and so would the demo
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
     store = tmp_path / "sb-0.zarr"
     while not (store / "zarr.json").exists():
         assert process.poll() is None
