@@ -25,7 +25,7 @@ def test_the_top_level_is_the_one_agreed_on():
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     assert packages == {"trajectory", "analysis", "train"}
     wheel = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel["only-include"] == ["trajectory", "analysis", "train", "ultraslow.py"]
+    assert wheel["only-include"] == ["trajectory", "analysis", "train", "ultraslow"]
 
 
 def test_no_module_is_named_after_its_package():

@@ -1,0 +1,5 @@
+"""python -m ultraslow."""
+
+from ultraslow import main
+
+main()

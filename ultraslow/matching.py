@@ -1,0 +1,84 @@
+"""Large batches held against small ones: match, plan."""
+
+from typing import Annotated, Any
+
+from tyro.conf import Positional, arg
+
+from ultraslow.arguments import Count, File, Origin, RunPath, Seeds
+from ultraslow.console import print_facts, print_json
+
+
+def match(
+    reference: Annotated[str, Positional, arg(metavar="REFERENCE")],
+    run: RunPath,
+    *,
+    seeds: Seeds = (),
+    origin: Origin = 0,
+    extrapolate: bool = False,
+    min_step: Count = None,
+    plot: File = None,
+    json: bool = False,
+) -> None:
+    """Tells when RUN reaches the distance REFERENCE had travelled at its learning-rate drops.
+
+    Where it has not reached the first yet, a forecast follows: advice, with an interval and a back-test.
+
+    $ ultraslow match runs/sb-0.zarr runs/lb.zarr --seeds runs/sb-1.zarr runs/sb-2.zarr
+
+    Args:
+        reference: a run with a learning-rate drop.
+        run: the run held against it.
+        seeds: further seeds of the reference.
+        origin: measure both runs from this update, after the first ones that throw the weights.
+        extrapolate: continue the law of a reference that ends before its drop.
+        min_step: update before which no distance counts; default 100.
+        plot: also draw both curves, the targets, the crossing and the forecast to this file (.png, .pdf, .svg).
+        json: print one JSON document instead of a table.
+    """
+    from analysis import AnalysisError, Status, predict_match
+    from analysis import match as match_runs
+
+    floor: dict[str, Any] = {} if min_step is None else {"min_step": min_step}
+    result = match_runs([reference, *seeds], run, origin=origin, extrapolate=extrapolate, **floor)
+    forecast, why_not = None, ""
+    if result.matches[0].status in (Status.WAITING, Status.ARMED, Status.NEVER_REACHED):
+        try:
+            forecast = predict_match(run, result.reference)
+        except AnalysisError as error:
+            why_not = f"no forecast: {error}"
+    if plot is not None:
+        from analysis import figures
+
+        figures.save(figures.match(result, [reference, *seeds], run, forecast), plot)
+    if json:
+        print_json({**result.to_dict(), "forecast": forecast.to_dict() if forecast else None})
+    else:
+        print(*filter(None, [result, forecast, why_not]), sep="\n")
+
+
+def plan(
+    reference: Annotated[str, Positional, arg(metavar="REFERENCE")],
+    *,
+    batch_size: Annotated[int, arg(metavar="N")],
+    seeds: Seeds = (),
+    out: File = None,
+    json: bool = False,
+) -> None:
+    """Plans a large batch's run from a small batch's: learning rate, ghost batch, updates, epochs, drops.
+
+    $ ultraslow plan runs/sb-0.zarr --batch-size 4096 --out lb.toml && ultraslow train lb.toml --data-root data
+
+    Args:
+        reference: the small batch's run, with a learning-rate drop.
+        batch_size: samples in an update of the large batch.
+        seeds: further seeds of the reference.
+        out: also write the matched run's recipe to this TOML file, for `ultraslow train`.
+        json: print one JSON document instead of a table.
+    """
+    from train.plan import plan as plan_run
+    from train.recipe_file import write_recipe
+
+    found = plan_run([reference, *seeds], batch_size)
+    if out is not None:
+        write_recipe(found.recipe(), out)
+    print_json(found.to_dict()) if json else print_facts(found.table())

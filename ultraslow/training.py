@@ -1,0 +1,138 @@
+"""Runs are made: demo, train."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from tyro.conf import Positional, arg
+
+from ultraslow.arguments import Count, OnFailure
+from ultraslow.console import kept, print_json, print_table, progress_bar
+from ultraslow.recording import info
+
+if TYPE_CHECKING:
+    from train.recipes import Config
+
+
+def demo(*, out: Path = Path("ultraslow-demo"), seed: int = 0, json: bool = False) -> None:
+    """Trains small batch, large batch and matched large batch on bundled digits; fits; draws.
+
+    $ ultraslow demo --out demo
+
+    Args:
+        out: folder for runs and figures; runs of an earlier demo there are replaced.
+        seed: seed of the first run; the small batch's three take seed, seed + 1 and seed + 2.
+        json: print one JSON document instead of the table.
+    """
+    from train.demo import demo as run_demo
+
+    with progress_bar() as bar, kept(out):
+        result = run_demo(out, seed=seed, progress=bar)
+    if json:
+        print_json(result.to_dict())
+        return
+    print_table(result.table())
+    print("distance: ‖w_t − w_0‖ at the end; error: validation error; drop at: update (distance there)")
+    print("α: * provisional, from one run alone; ? no law of the family holds, α describes nothing")
+    print(*(f"! {note}" for note in result.notes), "", *result.paths, sep="\n")
+
+
+def train(
+    recipe: Annotated[str, Positional, arg(metavar="RECIPE")],
+    *,
+    out: Annotated[str | None, arg(metavar="RUN")] = None,
+    seed: Count = None,
+    data_root: Path = Path("data"),
+    device: str = "cpu",
+    batch_size: Annotated[int | None, arg(metavar="N")] = None,
+    epochs: Annotated[float | None, arg(metavar="N")] = None,
+    lr: Annotated[float | None, arg(metavar="RATE")] = None,
+    lr_rule: Annotated[Literal["none", "sqrt", "linear"] | None, arg(metavar="{none,sqrt,linear}")] = None,
+    ghost_batch_size: Annotated[int | None, arg(metavar="N")] = None,
+    regime_adaptation: bool = False,
+    warm_up: Annotated[int | None, arg(metavar="UPDATES")] = None,
+    weight_decay: Annotated[float | None, arg(metavar="L")] = None,
+    clip_norm: Annotated[float | None, arg(metavar="NORM")] = None,
+    match: Annotated[tuple[str, ...], arg(metavar="REFERENCE [REFERENCE ...]")] = (),
+    match_origin: Count = None,
+    min_step: Count = None,
+    gamma: Annotated[float | None, arg(metavar="FACTOR")] = None,
+    later_phases: Annotated[Literal["updates", "distance"] | None, arg(metavar="{updates,distance}")] = None,
+    timeout: Count = None,
+    on_timeout: OnFailure = None,
+    already_above: OnFailure = None,
+    overwrite: bool = False,
+) -> None:
+    """Trains one recorded run of a recipe: f1-digits, f1-mnist, f1-fashion-mnist, or a file that `plan` wrote.
+
+    $ ultraslow train f1-mnist --data-root data --batch-size 4096 --lr-rule sqrt --ghost-batch-size 128
+
+    Args:
+        recipe: the experiment, or a TOML file of it; what is not given below is as it says.
+        out: the run's store; default runs/RECIPE-METHOD-seedN.zarr.
+        seed: fixes the initial weights, the order of the samples and all noise.
+        data_root: folder of the data sets (MNIST/raw/..., FashionMNIST/raw/...); what is missing is downloaded.
+        device: cpu, or cuda.
+        batch_size: samples in an update.
+        epochs: passes through the training set.
+        lr: learning rate at the recipe's base batch size.
+        lr_rule: learning rate × 1, × √(B/B₀) or × B/B₀ for batch size B and base batch size B₀.
+        ghost_batch_size: batch normalization over ghost batches of this size.
+        regime_adaptation: stretch the epochs so that the updates are as many as at the base batch size.
+        warm_up: updates over which the learning rate grows linearly; under a match 100 by default.
+        weight_decay: SGD's weight decay.
+        clip_norm: clip the gradient's norm to this; 0 for no clipping.
+        match: reference runs; the learning rate drops where they had travelled at their drops.
+        match_origin: measure both runs' distances from this update, after the first ones that throw the weights.
+        min_step: update before which no distance counts.
+        gamma: factor of every drop under a match; default the reference's own.
+        later_phases: what drops after the first follow: the reference's updates in the phase, or its distance.
+        timeout: updates that a phase may last.
+        on_timeout: then keep the rate, drop it, or raise an error.
+        already_above: likewise when the run is above the target without having been seen below.
+        overwrite: replace the run at `out`.
+    """
+    from train.loop import train as run_training
+    from train.recipe_file import read_recipe
+    from train.recipes import get
+
+    given = {
+        "seed": seed,
+        "batch_size": batch_size,
+        "epochs": epochs,
+        "lr": lr,
+        "lr_rule": lr_rule,
+        "ghost_batch_size": ghost_batch_size,
+        "regime_adaptation": regime_adaptation or None,
+        "warm_up": warm_up,
+        "weight_decay": weight_decay,
+        "clip_norm": clip_norm,
+        "match": match or None,
+        "match_origin": match_origin,
+        "min_step": min_step,
+        "gamma": gamma,
+        "later_phases": later_phases,
+        "timeout": timeout,
+        "on_timeout": on_timeout,
+        "already_above": already_above,
+    }
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    if clip_norm == 0:
+        changes["clip_norm"] = None
+    config = replace(read_recipe(recipe) if recipe.endswith(".toml") else get(recipe), **changes)
+    path = out or str(Path("runs") / f"{_file_name(config)}.zarr")
+    with progress_bar() as bar, kept(path):
+        run_training(
+            config,
+            path,
+            data_root=data_root,
+            device=device,
+            progress=lambda t, updates: bar(Path(path).name, t, updates),
+            overwrite=overwrite,
+        )
+    info(path)
+
+
+def _file_name(config: "Config") -> str:
+    """RECIPE-METHOD-seedN in characters every file system takes."""
+    return f"{config.recipe}-{config.method}-seed{config.seed}".lower().replace(" ", "-").replace("+", "")
