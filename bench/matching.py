@@ -9,9 +9,10 @@ large batches, 1024 (three seeds) and 4096 (one), have the √-scaled rate and g
     fixed    the reference's epochs: 1/8 and 1/32 of its updates
     adapted  regime adaptation: its updates, 8 and 32 times its epochs
     matched  the drop where the run has travelled as far as the reference at its drop (mean of the seeds), then
-             as many updates as the reference makes after it; 1.5 times its updates at the most
+             as many updates as the reference makes after it; 1.5 times its updates at the most; a warm-up over 100
 
-Runs that are there and complete are kept. One thread each is enough: OMP_NUM_THREADS=1, and one call for each data
+and as controls the first two with that warm-up (at 4096 the fixed run is over before it), and matched runs with one
+over 50 and 200 updates. Runs that are there and complete are kept. One thread each is enough: OMP_NUM_THREADS=1, and one call for each data
 set side by side.
 """
 
@@ -28,7 +29,7 @@ from transient import report as first_updates
 from analysis import figures, match
 from train.loop import train
 from train.plan import LONGEST
-from train.recipes import Config, f1_fashion_mnist, f1_mnist
+from train.recipes import MATCH_WARM_UP, Config, f1_fashion_mnist, f1_mnist
 from trajectory import Run
 
 SMALL_SEEDS = 3
@@ -36,6 +37,8 @@ LARGE_SEEDS = {1024: 3, 4096: 1}  # an update at 4096 costs as much as 32 of the
 ORIGIN = 100  # recorded by every run, so that all can be matched from there as well
 FIRST_UPDATES = (5, 20, 50, 100, 150, 200, 300)
 METHODS = ("matched", "fixed", "adapted")
+WARM = {"fixed": (1024,), "adapted": (1024, 4096)}  # controls: batch sizes that get the matched runs' warm-up as well
+WARM_UPS = (50, 200)  # further ones of matched runs, one seed each
 
 
 def experiments(out: Path) -> Iterator[tuple[Path, Config]]:
@@ -47,9 +50,16 @@ def experiments(out: Path) -> Iterator[tuple[Path, Config]]:
             yield path, replace(small, seed=seed)
         for seed in range(max(LARGE_SEEDS.values())):
             for batch_size in (size for size, seeds in LARGE_SEEDS.items() if seed < seeds):
-                for method in METHODS:
+                chosen: list[tuple[str, int | None]] = [(method, None) for method in METHODS]
+                chosen += [(method, MATCH_WARM_UP) for method, sizes in WARM.items() if batch_size in sizes]
+                chosen += [("matched", warm_up) for warm_up in WARM_UPS if seed == 0]
+                for method, warm_up in chosen:
                     config = replace(_large(small, batch_size, method, reference), seed=seed)
-                    yield out / f"{name}-{batch_size}-{method}-{seed}.zarr", config
+                    run = f"{name}-{batch_size}-{method}"
+                    if warm_up is not None:
+                        config = replace(config, warm_up=warm_up, label=f"{config.label}, warm-up {warm_up}")
+                        run += f"-warm-{warm_up}"
+                    yield out / f"{run}-{seed}.zarr", config
 
 
 def _large(small: Config, batch_size: int, method: str, reference: list[Path]) -> Config:
@@ -101,7 +111,7 @@ def report(out: Path, folder: Path | None) -> None:
         frame = pd.DataFrame([measured(run) for run in runs])
         cells = [_spread(frame[name], digits) for name, digits in COLUMNS.items()]
         print(f"| {dataset} | {label} | {len(runs)} | " + " | ".join(cells) + " |")
-    first = {" ".join(name): runs[0] for name, runs in groups.items() if not name[1].endswith("fixed")}
+    first = {" ".join(name): runs[0] for name, runs in groups.items() if "fixed" not in name[1]}
     first_updates(first, FIRST_UPDATES)
     first_updates(first, FIRST_UPDATES[-3:], ORIGIN)
     replays(out, [run for group in groups.values() for run in group])
@@ -114,7 +124,7 @@ def report(out: Path, folder: Path | None) -> None:
 def replays(out: Path, runs: list[Run]) -> None:
     """What the matcher says of each large batch that goes beyond the transient, from w_0 and from the origin."""
     print(f"\n| run | from w_0 | from w_{ORIGIN} |\n|---|---|---|")
-    for run in (run for run in runs if run.config["label"].endswith(("matched", "adapted"))):
+    for run in (run for run in runs if run.config["batch_size"] > 128 and "fixed" not in run.config["label"]):
         reference = [out / f"{run.config['dataset']}-128-{seed}.zarr" for seed in range(SMALL_SEEDS)]
         found = [match(reference, run, origin=origin).matches[0] for origin in (0, ORIGIN)]
         cells = [f"{one.status} at {one.step} ({one.distance:.2f} of {one.target:.2f})" for one in found]
