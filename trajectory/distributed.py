@@ -209,7 +209,8 @@ def _counts(tensor: Any, first: int) -> bool:
     here = tensor.device_mesh.get_coordinate()
     if here is None or first not in tensor.device_mesh.mesh:
         return False
-    return all(placement.is_shard() or at == 0 for placement, at in zip(tensor.placements, here, strict=True))
+    # asked for replicas, since what fully_shard makes of tensor parallel shards does not call itself a shard
+    return all(at == 0 or not placement.is_replicate() for placement, at in zip(tensor.placements, here, strict=True))
 
 
 def _box(tensor: Any) -> tuple[tuple[int, ...], tuple[int, ...]]:

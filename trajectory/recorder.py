@@ -1,13 +1,11 @@
 """`Recorder`: the hook in a training loop that streams ‖w_t − w_0‖ and weights to a Zarr store."""
 
-import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import asdict, is_dataclass
-from math import isfinite
+from dataclasses import asdict
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self, cast
 from uuid import uuid4
 
 import numpy as np
@@ -16,14 +14,16 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
+from trajectory.background import Background, OnError
 from trajectory.bystander import Bystander
 from trajectory.distributed import Ranks
 from trajectory.errors import RecordingError, StoreError
 from trajectory.groups import GroupBy, group
-from trajectory.layout import QUANTITIES, Event, RowColumns, metric_array
+from trajectory.layout import QUANTITIES, Event, RowColumns
 from trajectory.observables import Observables, accumulator, squared_norms, trainable
+from trajectory.options import buckets, chosen_quantities, further_origins, hooked, plain, snapshot_form
 from trajectory.parts import check_cover
-from trajectory.place import Where, first_line, place
+from trajectory.place import Where, place
 from trajectory.provenance import provenance
 from trajectory.resume import Resume, is_resumed, reopen
 from trajectory.schedule import Every, LogSpaced, Schedule, as_schedule
@@ -31,35 +31,14 @@ from trajectory.sketch import SEED as SKETCH_SEED
 from trajectory.sketch import sketches as sketches_of
 from trajectory.snapshots import SnapshotWriter, buffer_specs, buffers, signature, tied_names, weight_specs
 from trajectory.store import Store
+from trajectory.stream import BLOCK, NON_FINITE, Rows, Stream
 from trajectory.transfer import HostCopy, is_capturing
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
 
-_BLOCK = 64  # updates between two drains, and so the rows the ring holds: what a killed process can lose
 _SKETCHED = LogSpaced(12)
-_QUEUED = 1024  # calls of the thread that writes rows; one more makes the training thread wait
-_SKIPPED = "skipped_update"  # the event of an update that changed nothing
 _SHARP_DROP = 1.5  # a rate that falls by this factor between two updates is a drop, not a smooth decay
-
-
-class Rows(NamedTuple):
-    """Recorded steps in order, as handed to subscribers."""
-
-    step: np.ndarray  # int64 (n,)
-    distance: np.ndarray  # float64 (n,): ‖w_t − w_0‖
-    layers: np.ndarray  # float64 (n, parameters): the same by parameter, or group of them
-    displacement: Mapping[int, np.ndarray]  # {t_w: float64 (n,)}, each ‖w_t − w_{t_w}‖, 0 first; NaN up to t_w
-    totals: Mapping[str, np.ndarray]  # {quantity: float64 (n,)}, as chosen
-
-
-class _Block(NamedTuple):
-    """Recorded steps and scalars on their way from the device."""
-
-    steps: list[int]
-    metrics: dict[int, dict[str, float]]  # logged from the host
-    scalars: list[tuple[int, str]]  # logged from the device
-    values: HostCopy  # sums of squares by parameter, row by row; the device's scalars; where the ranks are
 
 
 class Recorder:
@@ -143,25 +122,20 @@ class Recorder:
         overwrite: bool = False,
         resume: Resume = "never",
         step: int | None = None,
-        on_error: Literal["raise", "warn"] = "raise",
+        on_error: OnError = "raise",
         process_group: "ProcessGroup | None" = None,
         capturable: bool = False,
     ):
-        if on_error not in ("raise", "warn"):
-            raise RecordingError(f"on_error={on_error!r}; expected 'raise' or 'warn'")
-        self._optimizer = _hooked(optimizer)
+        self._optimizer = hooked(optimizer)
         at = place(path)
         self.path = at.path
         self.step = 0
-        self._on_error = on_error
-        self._given_up = False
+        self._background = Background(self.path, on_error)
         self._schedule = as_schedule(schedule)
         if capturable and (self._schedule != Every(1) or origins):
             raise RecordingError("capturable=True with a schedule or origins; give neither: a graph stays as it is")
         self._snapshots = () if snapshots is None else as_schedule(snapshots)
-        self._buckets, self._sketches = sketch, as_schedule(sketches) if sketch else ()
-        if sketch < 0:
-            raise RecordingError(f"sketch={sketch}: expected the number of buckets, such as 4096, or 0 for none")
+        self._buckets, self._sketches = buckets(sketch), as_schedule(sketches) if sketch else ()
         self._ranks = ranks = Ranks(model, process_group)
         if capturable and ranks.sharded:
             raise RecordingError("capturable=True with a sharded model; its sums cannot be in a graph: leave it out")
@@ -178,14 +152,14 @@ class Recorder:
         self.signature = signature(model, self._groups.parameters)
         self._measured = [name for name in parameters if name in set(self._groups.parameters)]
         whole = [parameters[name] for name in self._measured]
-        self._origins = _origins(origins, max_origins, whole)
-        self._columns = RowColumns(self._groups.names, tuple(self._origins), tuple(_quantities(quantities)))
+        self._origins = further_origins(origins, max_origins, whole)
+        self._columns = RowColumns(self._groups.names, tuple(self._origins), tuple(chosen_quantities(quantities)))
         ranks.agree({**asdict(self._columns), **self.signature, "sketch": sketch}, parameters)
         measured, kept = ranks.share(whole), ranks.share(weights)
         squares = np.sum(ranks.gather(squared_norms(measured)), axis=0)
         origin_norms = np.sqrt(self._groups.sum(squares, self._measured))
         origin_norm = float(np.linalg.norm(origin_norms))
-        form = _snapshot_form(snapshot_dtype, compression, weight_dtype)
+        form = snapshot_form(snapshot_dtype, compression, weight_dtype)
         self._weight_specs = weight_specs(parameters)
         first = {spec.name: spec.offset for spec in self._weight_specs}
         self._sketched = [[(parameters[name], first[name]) for name in names] for names in self._groups.members]
@@ -216,7 +190,7 @@ class Recorder:
                 buffer_bytes=sum(b.numel() * b.element_size() for b in state.values()),
                 attributes={
                     "id": uuid4().hex,
-                    "config": _plain(config or {}),
+                    "config": plain(config or {}),
                     "seed": seed,
                     **provenance(),
                     **made_of,
@@ -230,23 +204,21 @@ class Recorder:
         self.origin_norm = float(self._store.facts["origin_norm"])
         if not ranks.looks_on:
             self._observables = Observables(measured, self._columns.quantities, len(self._origins))
-        shape = (_BLOCK, self._columns.measurements, len(self._measured))
-        self._ring = torch.zeros(shape, dtype=_ring_dtype(weights[0]), device=weights[0].device)
-        self._slot = torch.zeros(1, dtype=torch.int64, device=self._ring.device) if capturable else None
-        self._first = 0  # the ring's row that the next block begins with
-        self._steps: list[int] = []
-        self._scalars: list[tuple[int, str, Tensor]] = []
-        self._metrics: dict[int, dict[str, float]] = {}
-        self._blocks: list[_Block] = []
-        self._subscribers: list[Callable[[Rows], None]] = []
-        self._names: set[str] = set()
+        self._stream = Stream(
+            self._store,
+            self._background,
+            ranks,
+            self._groups,
+            self._measured,
+            self._columns,
+            weights[0],
+            capturable=capturable,
+        )
+        self._capturable, self._device = capturable, weights[0].device
         self._rate: float | None = None
         self._drop_filed_at = -1
-        self._finite = True
         self._closed = False
-        self._pending: list[Future[None]] = []
         self._sync: Future[None] | None = None
-        self._row_thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
         self._snapshot_thread = SnapshotWriter(
             model, kept, weight_dtype, getattr(torch, form["dtype"] or "float32"), self._store.append_snapshot
         )
@@ -260,7 +232,7 @@ class Recorder:
         elif not ranks.looks_on:
             self._keep_origin()
             if 0 in self._snapshots:
-                self._pending.append(self._snapshot_thread.take(0))
+                self._background.watch(self._snapshot_thread.take(0))
             if 0 in self._sketches:
                 self._take_sketch()
 
@@ -284,20 +256,9 @@ class Recorder:
     def log(self, **scalars: float | Tensor) -> None:
         """Files scalars under the current step t. A tensor (one element) stays on its device: no sync."""
         self._refuse_if_closed()
-        if self._silent:
-            return
-        for name, value in scalars.items():
-            if name not in self._names:
-                metric_array(name)  # refuses a name no array can have
-                self._names.add(name)
-            if not isinstance(value, Tensor):
-                self._metrics.setdefault(self.step, {})[name] = float(value)
-            elif value.numel() != 1:
-                raise RecordingError(f"log({name}=...): got shape {tuple(value.shape)}, expected a single number")
-            elif value.device.type == "cpu":
-                self._metrics.setdefault(self.step, {})[name] = value.item()
-            else:
-                self._scalars.append((self.step, name, value.detach().to(self._ring, copy=True).reshape(())))
+        if not self._stream.silent:
+            for name, value in scalars.items():
+                self._stream.log(self.step, name, value)
 
     def event(self, name: str, **details: Any) -> None:
         """Files something that happened after the current number of updates.
@@ -306,18 +267,18 @@ class Recorder:
         new rate.
         """
         self._refuse_if_closed()
-        if self._silent:
+        if self._stream.silent:
             return
         if name == "lr_drop":
             self._drop_filed_at = self.step
-        self._in_background(self._store.append_event, Event(self.step, name, _plain(details)))
+        self._background.call(self._store.append_event, Event(self.step, name, plain(details)))
 
     def replayed(self) -> None:
         """Says that a CUDA graph with one step of the optimizer in it was replayed, on the current stream."""
         self._refuse_if_closed()
-        if self._slot is None:
+        if not self._capturable:
             raise RecordingError(f"{self.path}: replayed() without capturable=True; give it to the Recorder")
-        self._raise_failures()
+        self._background.raise_failures()
         if self._ranks.looks_on:
             self.step += 1
         else:
@@ -361,24 +322,24 @@ class Recorder:
 
     def subscribe(self, receive: Callable[[Rows], None]) -> None:
         """Hands every drained block of rows to `receive`, in order, in the training thread."""
-        self._subscribers.append(receive)
+        self._stream.subscribers.append(receive)
 
     def drain(self) -> None:
         """Hands on the rows that have arrived from the device, without waiting for it."""
-        self._send()
-        self._receive(wait=False)
+        self._stream.send()
+        self._stream.receive(wait=False)
         if self._sync is None or self._sync.done():  # a store that lags behind gets fewer and larger pieces
-            self._sync = self._in_background(self._store.sync)
+            self._sync = self._background.call(self._store.sync)
 
     def flush(self) -> None:
         """Waits until everything recorded so far would outlive this process."""
         if self._ranks.sharded:
-            wait(self._pending)  # then the ranks tell each other of these parts of snapshots
-        self._send()
-        self._receive(wait=True)
-        self._in_background(self._store.sync)
-        wait(self._pending)
-        self._raise_failures()
+            self._background.wait()  # then the ranks tell each other of these parts of snapshots
+        self._stream.send()
+        self._stream.receive(wait=True)
+        self._background.call(self._store.sync)
+        self._background.wait()
+        self._background.raise_failures()
 
     def close(self, status: str = "complete") -> None:
         """Flushes, marks how the run ended, and removes the hook. Further calls do nothing."""
@@ -393,19 +354,21 @@ class Recorder:
         self._remove_first_hook()
         if self._awaits_step:  # nothing was recorded
             self._snapshot_thread.close()
-            self._row_thread.shutdown()
+            self._background.close()
             self._store.release()
             return
         self._snapshot_thread.close()
         failure = None
         try:
-            self._send(together=together)
-            self._receive(wait=True)
+            self._stream.send(together=together)
+            self._stream.receive(wait=True)
         except RecordingError as error:
             failure, status = error, "interrupted (a rank ended)"
-        self._in_background(self._store.close, "interrupted (recording failed)" if self._given_up else status)
-        self._row_thread.shutdown(wait=True)
-        self._raise_failures()
+        self._background.call(
+            self._store.close, "interrupted (recording failed)" if self._background.given_up else status
+        )
+        self._background.close()
+        self._background.raise_failures()
         if failure:
             raise failure
 
@@ -424,7 +387,7 @@ class Recorder:
         if self._first_hook is None:
             self._first_hook = self._optimizer.register_step_pre_hook(self._before_first_step)
         filed = self._store.events
-        self._finite = all(event.name != "non_finite_weights" for event in filed)
+        self._stream.finite = all(event.name != NON_FINITE for event in filed)
         self._drop_filed_at = max((event.step for event in filed if event.name == "lr_drop"), default=-1)
         self.step = step
         self._awaits_step = False
@@ -432,7 +395,7 @@ class Recorder:
     def _keep_origin(self) -> None:
         """Puts the weights now measured from into the store, to go on from after an interruption."""
         if not self._ranks.sharded:
-            self._pending.append(self._snapshot_thread.keep(self.step, self._store.append_origin))
+            self._background.watch(self._snapshot_thread.keep(self.step, self._store.append_origin))
 
     def _before_first_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Of a resumed run: the weights to go on with are those that the update begins with."""
@@ -446,13 +409,13 @@ class Recorder:
 
     @torch.no_grad()
     def _after_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
-        if self._slot is not None and is_capturing(self._ring.device):
+        if self._capturable and is_capturing(self._device):
             if not self._ranks.looks_on:
                 self._measure()  # for the replays to do; `replayed` does the rest
             return
         self._remove_first_hook()
-        self._raise_failures()
-        if self._ranks.looks_on or (self._given_up and not self._ranks.sharded):
+        self._background.raise_failures()
+        if self._ranks.looks_on or (self._background.given_up and not self._ranks.sharded):
             self.step += 1
             return
         if self.step + 1 in self._schedule:
@@ -462,14 +425,8 @@ class Recorder:
         self._count_step()
 
     def _measure(self) -> None:
-        """Writes the row of the update just made into the ring."""
-        if self._slot is None:
-            self._observables.write(self._ring[len(self._steps)], keep=self.step + 2 in self._schedule)
-            return
-        row = torch.empty_like(self._ring[0])
-        self._observables.write(row, keep=True)
-        self._ring.index_copy_(0, self._slot, row[None])
-        self._slot.add_(1).remainder_(_BLOCK)
+        """Writes the row of the update just made."""
+        self._stream.measure(self._observables, keep=self.step + 2 in self._schedule)
 
     def _count_step(self) -> None:
         """What the host does for an update whose row, if it has one, is in the ring."""
@@ -477,28 +434,28 @@ class Recorder:
         self._watch_rate(rate)
         self.step += 1
         skipped = getattr(self._optimizer, "found_inf", None)  # set by a GradScaler while a fused optimizer steps
-        if isinstance(skipped, Tensor) and not self._silent:
-            self._scalars.append((self.step, _SKIPPED, skipped.detach().to(self._ring, copy=True).reshape(())))
+        if isinstance(skipped, Tensor) and not self._stream.silent:
+            self._stream.skipped(self.step, skipped)
         if self.step in self._schedule:
-            self._steps.append(self.step)
+            self._stream.add_step(self.step)
             self.log(learning_rate=rate)
         if self.step in self._origins:
             self._observables.add_origin(self._origins.index(self.step))
             self._keep_origin()
-        if self.step % _BLOCK == 0:
+        if self.step % BLOCK == 0:
             self.drain()
-        if self.step in self._snapshots and not self._given_up:
-            self._pending.append(self._snapshot_thread.take(self.step))
+        if self.step in self._snapshots and not self._background.given_up:
+            self._background.watch(self._snapshot_thread.take(self.step))
         if self.step in self._sketches:
             self._take_sketch()
 
     def _take_sketch(self) -> None:
         values = sketches_of([self._ranks.runs(members) for members in self._sketched], self._buckets)
         self._ranks.add(values)
-        if self._silent:
+        if self._stream.silent:
             return
         copy = HostCopy(values)
-        self._in_background(lambda step: self._store.append_sketch(step, copy.wait().numpy()), self.step)
+        self._background.call(lambda step: self._store.append_sketch(step, copy.wait().numpy()), self.step)
 
     def _watch_rate(self, rate: float | Tensor) -> None:
         """Files a drop that nobody filed: the update just made used a much lower rate than the one before."""
@@ -508,90 +465,6 @@ class Recorder:
             self.event("lr_drop", lr_from=self._rate, lr_to=rate, reason="seen in the optimizer")
         self._rate = rate
 
-    @property
-    def _silent(self) -> bool:
-        """Whether this process writes no rows: another one does, or it has given up."""
-        return self._given_up or not self._ranks.writes
-
-    def _send(self, *, together: bool = True) -> None:
-        """Starts what was recorded since the last call on its way to the host.
-
-        together: every rank calls this now. Where a model is sharded, the rows are left out otherwise.
-        """
-        steps, self._steps = self._steps, []
-        ring = self._ring.roll(-self._first, 0) if self._first else self._ring
-        if self._slot is not None:
-            self._first = (self._first + len(steps)) % _BLOCK
-        if self._ranks.sharded and not together:
-            steps = []
-        rows, progress = ring[: len(steps)], ring.new_empty(0)
-        if self._ranks.sharded and together:
-            rows, progress = self._ranks.add_up(self._ring, len(steps), self._store.written)
-        if self._silent or not (steps or len(progress) or self._metrics or self._scalars):
-            return
-        values = HostCopy(torch.cat([rows.flatten(), *(value.reshape(1) for _, _, value in self._scalars), progress]))
-        scalars = [(step, name) for step, name, _ in self._scalars]
-        self._blocks.append(_Block(steps, self._metrics, scalars, values))
-        self._metrics, self._scalars = {}, []
-
-    def _receive(self, *, wait: bool) -> None:
-        """Stores and hands on the blocks that have arrived, oldest first."""
-        while self._blocks and (wait or self._blocks[0].values.ready()):
-            block = self._blocks.pop(0)
-            values = block.values.wait().double().numpy()
-            n = len(block.steps) * self._ring[0].numel()
-            squares, scalars, progress = np.split(values, [n, n + len(block.scalars)])
-            if len(progress):
-                written = self._ranks.written_by_all(progress, len(block.steps))
-                self._in_background(self._store.commit_snapshots, written)
-            for (step, name), value in zip(block.scalars, scalars, strict=True):
-                if name == _SKIPPED:
-                    if value > 0:
-                        self._in_background(self._store.append_event, Event(step, name, {}))
-                    continue
-                block.metrics.setdefault(step, {})[name] = float(value)
-            if block.metrics:
-                self._in_background(self._store.append_metrics, list(block.metrics.items()))
-            if block.steps:
-                self._hand_on(block.steps, squares.reshape(len(block.steps), *self._ring.shape[1:]))
-
-    def _hand_on(self, steps: list[int], squares: np.ndarray) -> None:
-        """Stores and passes on rows; squares: (row, measurement, parameter)."""
-        squares = self._groups.sum(squares, self._measured)
-        total, layers = np.sqrt(squares.sum(axis=2)), np.sqrt(squares).reshape(len(steps), -1)
-        table = np.column_stack([steps, total, layers])
-        self._in_background(self._store.append_rows, table)
-        columns = self._columns.split(table)
-        displacement = dict(zip(self.origins, total.T, strict=False))  # the distance, then those further ones
-        totals = {name: columns[name] for name in self._columns.quantities}
-        rows = Rows(columns["step"], columns["distance"], columns["layer_distance"], displacement, totals)
-        bad = rows.step[~np.isfinite(rows.distance)]
-        if self._finite and len(bad):
-            self._finite = False
-            self._in_background(self._store.append_event, Event(int(bad[0]), "non_finite_weights", {}))
-        for receive in self._subscribers:
-            receive(rows)
-
-    def _in_background(self, call: Callable[..., None], *args: Any) -> Future[None]:
-        if len(self._pending) >= _QUEUED:
-            wait(self._pending[:1])
-        future = self._row_thread.submit(call, *args)
-        self._pending.append(future)
-        return future
-
-    def _raise_failures(self) -> None:
-        """Raises, or warns of, what went wrong in the background since the last call."""
-        done = {future for future in self._pending if future.done()}
-        self._pending = [future for future in self._pending if future not in done]
-        for error in filter(None, (future.exception() for future in done)):
-            cause = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {first_line(error)}"
-            sentence = f"{self.path}: recording failed ({cause}); what was written before stays readable"
-            if self._on_error == "raise":
-                raise RecordingError(sentence) from error
-            if not self._given_up:
-                warnings.warn(f"{sentence}; training goes on unrecorded", RuntimeWarning, stacklevel=3)
-            self._given_up = True
-
     def _refuse_if_closed(self, *, awaits_step: bool = False) -> None:
         if self._closed:
             raise RecordingError(f"{self.path}: the recorder is closed; log and file events before close()")
@@ -600,64 +473,3 @@ class Recorder:
                 f"{self.path}: holds a run to go on with, but not from which step; call load_state_dict() with the "
                 "checkpoint's, or give step= (0 starts over)"
             )
-
-
-def _hooked(optimizer: Optimizer) -> Optimizer:
-    """The optimizer whose steps call hooks: Accelerate's wrapper calls none, the one inside it does."""
-    inner = optimizer if hasattr(optimizer, "_optimizer_step_post_hooks") else getattr(optimizer, "optimizer", None)
-    if not isinstance(inner, Optimizer):
-        raise RecordingError(
-            f"got a {type(optimizer).__name__}; expected a torch.optim.Optimizer, whose steps are seen"
-        )
-    return inner
-
-
-def _origins(steps: Iterable[int], most: int, weights: Sequence[Tensor]) -> list[int]:
-    origins = sorted({int(step) for step in steps} - {0})  # w_0 is always measured from
-    if origins and origins[0] < 0:
-        raise RecordingError(f"origins={origins}: expected steps from 1 on")
-    if len(origins) > most:
-        copy = sum(w.numel() * accumulator(w.dtype).itemsize for w in weights)
-        raise RecordingError(
-            f"{len(origins)} origins keep as many copies of the weights ({len(origins) * copy / 2**20:.0f} MiB);"
-            f" expected max_origins={most} at most: choose fewer, or raise max_origins"
-        )
-    return origins
-
-
-def _snapshot_form(dtype: str, compression: str | None, weights: torch.dtype) -> dict[str, str | None]:
-    """How snapshots are kept, as the root tells it."""
-    if dtype not in ("float32", "bfloat16"):
-        raise RecordingError(f"snapshot_dtype={dtype!r}; expected 'float32' or 'bfloat16'")
-    if compression not in (None, "zstd"):
-        raise RecordingError(f"compression={compression!r}; expected None or 'zstd'")
-    exact = str(weights).removeprefix("torch.")
-    return {"dtype": exact if dtype == "float32" else dtype, "compression": compression}
-
-
-def _quantities(names: Iterable[str]) -> list[str]:
-    """The chosen quantities in the order of a row."""
-    chosen = [names] if isinstance(names, str) else list(names)
-    unknown = [name for name in chosen if name not in QUANTITIES]
-    if unknown or "distance" not in chosen:
-        raise RecordingError(f"quantities={chosen}: expected 'distance' and any of {', '.join(QUANTITIES[1:])}")
-    return [name for name in QUANTITIES if name in chosen]
-
-
-def _ring_dtype(weight: Tensor) -> torch.dtype:
-    return torch.float32 if weight.device.type == "mps" else torch.float64  # Apple's GPUs have no float64
-
-
-def _plain(value: Any) -> Any:
-    """`value` as JSON can hold it: numbers that JSON lacks become text, other objects their `str`."""
-    if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [_plain(item) for item in value]
-    if isinstance(value, (Tensor, np.generic)):
-        value = value.item()
-    if isinstance(value, float) and not isfinite(value):
-        return str(value)
-    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

@@ -10,21 +10,20 @@ of smaller counts.
 import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from hashlib import blake2b
+from dataclasses import replace
 from typing import Any, Self, cast
 
 import numpy as np
 import zarr
-from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from trajectory import journal, tail
+from trajectory.arrays import create_arrays, create_column, extend, snapshot_hash
 from trajectory.bystander import PartWriter
 from trajectory.claim import Claim
+from trajectory.commit import RECORDING, Commit, table_of
 from trajectory.errors import StoreError
 from trajectory.journal import Journal
 from trajectory.layout import (
-    DIMENSIONS,
     FORMAT,
     ROOT,
     ROWS_PER_CHUNK,
@@ -33,19 +32,13 @@ from trajectory.layout import (
     TensorSpec,
     metric_array,
     metric_name,
-    part_array,
     read_node,
     read_root,
     write_root,
 )
-from trajectory.parts import Part, part_sizes, to_table
+from trajectory.parts import Part, part_sizes
 from trajectory.place import Place, first_line
 
-RECORDING = "recording"
-_ROW_OF = {"metrics": "step", "snapshots": "snapshot", "origins": "kept", "sketches": "sketch"}
-_STREAM = (ZstdCodec(level=1), Crc32cCodec())
-_RAW = (Crc32cCodec(),)  # weights hardly compress
-_DIGEST = 32  # bytes of a snapshot's BLAKE2b hash
 _EMPTY_GROUP = {"attributes": {}, "zarr_format": 3, "node_type": "group"}  # what zarr writes before the first commit
 
 
@@ -66,7 +59,7 @@ class Store:
         self._metric_names: list[str] = []
         self._events: list[Event] = []
         self._nodes: dict[str, dict[str, Any]] = {}
-        self._committed = _Commit()
+        self._committed = Commit()
         self._part: PartWriter | None = None
         self._journal: Journal
         self._group: zarr.Group
@@ -107,8 +100,10 @@ class Store:
             store = cls(place, place.claim(), facts)
             store._journal = place.journal(0)
             store._journal.sync()
-            made = store._create_arrays(parameters, parts, weight_dtype, buffer_bytes)
-            store._publish(_Commit(), store._read_nodes(made))
+            store._group = zarr.open_group(place.root, mode="a", zarr_format=3)
+            made = create_arrays(store._group, facts, parameters, parts, weight_dtype, buffer_bytes)
+            store._part = PartWriter(place, 0) if parts else None
+            store._publish(Commit(), store._read_nodes(made))
         except StoreError:
             raise
         except Exception as error:  # a remote store's own kinds
@@ -137,10 +132,10 @@ class Store:
     @classmethod
     def _reopen(cls, place: Place, claim: Claim | None) -> Self:
         facts, newest = tail.read(place)
-        store = cls(place, claim, {key: value for key, value in facts.items() if key not in _Commit().to_json()})
+        store = cls(place, claim, {key: value for key, value in facts.items() if key not in Commit().to_json()})
         store._group = zarr.open_group(place.root, mode="r+", use_consolidated=False)
         store._nodes = read_root(place)["consolidated_metadata"]["metadata"]
-        store._committed = _Commit.from_json(facts)
+        store._committed = Commit.from_json(facts)
         store._rows, store._metrics = [newest.rows], newest.metrics
         store._events = [*store._committed.events, *newest.events]
         columns = [name.removeprefix("metrics/") for name in store._nodes if name.startswith("metrics/")]
@@ -214,7 +209,7 @@ class Store:
         elif "snapshots/hash" in self._nodes:
             columns["hash"] = snapshot_hash(weights, buffers)[None]
         for name, values in columns.items():
-            self._extend(f"snapshots/{name}", k, values)
+            extend(self._group, f"snapshots/{name}", k, values)
         if self._part:
             self._part.write(k, weights)
         else:
@@ -235,8 +230,8 @@ class Store:
     def append_origin(self, step: int, weights: np.ndarray) -> None:
         """Keeps the weights that distances are measured from; in order of step, from the thread of snapshots."""
         k = self._committed.origins
-        self._extend("origins/weights", k, weights[None])
-        self._extend("origins/step", k, np.array([step]))
+        extend(self._group, "origins/weights", k, weights[None])
+        extend(self._group, "origins/step", k, np.array([step]))
         with self._lock:
             self._publish(
                 replace(self._committed, origins=k + 1), self._read_nodes(["origins/weights", "origins/step"])
@@ -246,8 +241,8 @@ class Store:
         """Adds a sketch, (layer, bucket), from the thread of rows."""
         with self._lock:
             k = self._committed.sketches
-            self._extend("sketches/values", k, values[None].astype("float32"))
-            self._extend("sketches/step", k, np.array([step]))
+            extend(self._group, "sketches/values", k, values[None].astype("float32"))
+            extend(self._group, "sketches/step", k, np.array([step]))
             commit = replace(self._committed, sketches=k + 1)
             self._publish(commit, self._read_nodes(["sketches/values", "sketches/step"]))
 
@@ -307,75 +302,6 @@ class Store:
         if self._claim is not None:
             self._claim.close()
 
-    def _create_arrays(
-        self, parameters: Sequence[TensorSpec], parts: Sequence[Part], weight_dtype: str, n_bytes: int
-    ) -> list[str]:
-        """Makes all arrays but the metrics'; returns the nodes made."""
-        names, origins, n_weights = self._columns.layers, self._columns.origins, sum(spec.size for spec in parameters)
-        self._group = root = zarr.open_group(self.place.root, mode="a", zarr_format=3)
-        parameter = root.create_array("parameter", shape=(len(names),), dtype=str, dimension_names=["parameter"])
-        parameter[:] = np.array(names, dtype=object)
-        groups = ["metrics", "snapshots", "origins", "sketches"]
-        for group in groups:
-            root.create_group(group)
-            self._create_column(f"{group}/step", "int64", [_ROW_OF[group]])
-        if origins:
-            origin = root.create_array("origin", shape=(len(origins),), dtype="int64", dimension_names=["origin"])
-            origin[:] = np.array(origins)
-        sizes = {"origin": len(origins), "parameter": len(names)}
-        streams = self._columns.split(np.empty((0, self._columns.width)))
-        for name, values in streams.items():
-            across = tuple(sizes[dimension] for dimension in DIMENSIONS[name][1:])
-            self._create_column(name, str(values.dtype), DIMENSIONS[name], across=across)
-        sketch = self._attributes.get("sketch") or {"buckets": 0}
-        widths = {part_array(rank): width for rank, width in part_sizes(parts).items()} or {"weights": n_weights}
-        form = self._attributes.get("snapshot", {})
-        stored_dtype = "uint16" if form.get("dtype") == "bfloat16" else weight_dtype  # Zarr has no bfloat16
-        copies = {
-            **{f"snapshots/{name}": (stored_dtype, [name], [width]) for name, width in widths.items()},
-            **({} if parts else {"snapshots/hash": ("uint8", ["byte"], [_DIGEST])}),
-            "snapshots/buffers": ("uint8", ["buffer"], [n_bytes]),
-            "origins/weights": (weight_dtype, ["weight"], [0 if parts else n_weights]),
-            "sketches/values": ("float32", ["parameter", "bucket"], [len(names), sketch["buckets"]]),
-        }
-        for name, (dtype, dimensions, shape) in copies.items():
-            root.create_array(
-                name,
-                shape=(0, *shape),
-                chunks=(1, *(max(size, 1) for size in shape)),
-                dtype=dtype,
-                compressors=_STREAM if form.get("compression") and name.startswith("snapshots/") else _RAW,
-                attributes={"dtype": "bfloat16"} if dtype == "uint16" else {},
-                dimension_names=[_ROW_OF[name.partition("/")[0]], *dimensions],
-            )
-        if parts:
-            table = to_table(parts)
-            part = root.create_array("part", shape=table.shape, dtype="int64", dimension_names=["part", "field"])
-            part[:] = table
-            self._part = PartWriter(self.place, 0)
-        made = ["parameter", *(["origin"] if origins else []), *(["part"] if parts else []), *streams, *copies]
-        return [*made, *groups, *(f"{group}/step" for group in groups)]
-
-    def _create_column(
-        self, name: str, dtype: str, dimensions: Sequence[str], *, length: int = 0, across: tuple[int, ...] = ()
-    ) -> None:
-        """An array of `length` rows, -1 (integers) or NaN where nothing is written."""
-        self._group.create_array(
-            name,
-            shape=(length, *across),
-            chunks=(ROWS_PER_CHUNK, *(max(size, 1) for size in across)),
-            dtype=dtype,
-            fill_value=-1 if dtype == "int64" else float("nan"),
-            compressors=_STREAM,
-            dimension_names=dimensions,
-            overwrite=True,  # what a kill before the commit has left
-        )
-
-    def _extend(self, name: str, start: int, values: np.ndarray) -> None:
-        array = cast(zarr.Array, self._group[name])
-        array.resize((start + len(values), *array.shape[1:]))
-        array[start:] = values
-
     def _commit(self, status: str = RECORDING) -> None:
         """Moves rows from the journal to the arrays: as many as fill whole chunks, or all if the run ends.
 
@@ -403,7 +329,7 @@ class Store:
 
     def _turn_over(
         self,
-        commit: "_Commit",
+        commit: Commit,
         nodes: Mapping[str, dict[str, Any]],
         rows: np.ndarray,
         metrics: dict[int, dict[str, float]],
@@ -428,7 +354,7 @@ class Store:
             return []
         columns = self._columns.split(rows)
         for name, values in columns.items():
-            self._extend(name, self._committed.steps, values)
+            extend(self._group, name, self._committed.steps, values)
         return list(columns)
 
     def _write_metrics(self, entries: Sequence[tuple[int, Mapping[str, float]]]) -> list[str]:
@@ -438,7 +364,7 @@ class Store:
         start = self._committed.metrics
         for name in dict.fromkeys(name for _, scalars in entries for name in scalars):
             if name not in self._metric_names:
-                self._create_column(f"metrics/{metric_array(name)}", "float64", ["step"], length=start)
+                create_column(self._group, f"metrics/{metric_array(name)}", "float64", ["step"], length=start)
                 self._metric_names.append(name)
         columns = {
             metric_array(name): np.array([scalars.get(name, np.nan) for _, scalars in entries])
@@ -446,7 +372,7 @@ class Store:
         }
         columns["step"] = np.array([step for step, _ in entries])
         for array, values in columns.items():
-            self._extend(f"metrics/{array}", start, values)
+            extend(self._group, f"metrics/{array}", start, values)
         return [f"metrics/{array}" for array in columns]
 
     def _count(self, steps: str, committed: int, last: int) -> int:
@@ -467,10 +393,10 @@ class Store:
         }
         return {name: value for name, value in values.items() if not np.isnan(value)}
 
-    def _cut_nodes(self, commit: "_Commit") -> dict[str, dict[str, Any]]:
+    def _cut_nodes(self, commit: Commit) -> dict[str, dict[str, Any]]:
         """The metadata of every array that has a row for each step, at the commit's lengths."""
         lengths = commit.to_json()["committed"]
-        tables = {name: _table(name, node) for name, node in self._nodes.items()}
+        tables = {name: table_of(name, node) for name, node in self._nodes.items()}
         return {
             name: self._nodes[name] | {"shape": [lengths[table], *self._nodes[name]["shape"][1:]]}
             for name, table in tables.items()
@@ -480,80 +406,22 @@ class Store:
     def _trim(self) -> None:
         """Removes what lies in the arrays beyond the commit."""
         for name, node in self._nodes.items():
-            if _table(name, node) and read_node(self.place, name)["shape"] != node["shape"]:
+            if table_of(name, node) and read_node(self.place, name)["shape"] != node["shape"]:
                 cast(zarr.Array, self._group[name]).resize(node["shape"])
 
     def _read_nodes(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
         return {name: read_node(self.place, name) for name in names}
 
-    def _publish(self, commit: "_Commit", changed: Mapping[str, dict[str, Any]]) -> None:
+    def _publish(self, commit: Commit, changed: Mapping[str, dict[str, Any]]) -> None:
         """Makes a commit visible, with the metadata of the nodes it changed."""
         nodes = {**self._nodes, **changed}
         write_root(self.place, {"ultraslow": {**self._attributes, **commit.to_json()}}, nodes)
         self._nodes, self._committed = nodes, commit
 
 
-@dataclass(frozen=True)
-class _Commit:
-    """What the root says of the store's state."""
-
-    status: str = RECORDING
-    steps: int = 0
-    metrics: int = 0
-    snapshots: int = 0
-    origins: int = 0  # further ones' weights kept, and w_0's
-    sketches: int = 0
-    generation: int = 0
-    events: tuple[Event, ...] = ()
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "status": self.status,
-            "committed": {
-                "step": self.steps,
-                "metrics": self.metrics,
-                "snapshots": self.snapshots,
-                "origins": self.origins,
-                "sketches": self.sketches,
-            },
-            "journal": self.generation if self.status == RECORDING else None,
-            "events": [[event.step, event.name, event.details] for event in self.events],
-        }
-
-    @staticmethod
-    def from_json(facts: Mapping[str, Any]) -> "_Commit":
-        counts = facts["committed"]
-        events = tuple(Event(*entry) for entry in facts["events"])
-        return _Commit(
-            status=facts["status"],
-            steps=counts["step"],
-            metrics=counts["metrics"],
-            snapshots=counts["snapshots"],
-            origins=counts.get("origins", 0),
-            sketches=counts.get("sketches", 0),
-            generation=facts["journal"] or 0,
-            events=events,
-        )
-
-
-def snapshot_hash(weights: np.ndarray, buffers: np.ndarray) -> np.ndarray:
-    """The BLAKE2b hash of the bytes of the stored weights, then of the buffers: uint8 (32,)."""
-    digest = blake2b(np.ascontiguousarray(weights).data, digest_size=_DIGEST)
-    digest.update(np.ascontiguousarray(buffers).data)
-    return np.frombuffer(digest.digest(), dtype="uint8")
-
-
 def _whole_chunks(stored: int, more: int) -> int:
     """How many of `more` rows to store behind those there, so that the last chunk is full."""
     return max(more - (stored + more) % ROWS_PER_CHUNK, 0)
-
-
-def _table(name: str, node: Mapping[str, Any]) -> str | None:
-    """The key of `committed` that counts an array's rows; None for what has no row for each step."""
-    if node["node_type"] != "array":
-        return None
-    group = name.rpartition("/")[0]
-    return group if group else "step" if node["dimension_names"][0] == "step" else None
 
 
 def _make_way(place: Place, overwrite: bool) -> None:

@@ -8,10 +8,11 @@ import numpy as np
 import zarr
 
 from trajectory import tail
+from trajectory.arrays import snapshot_hash
 from trajectory.layout import read_root
 from trajectory.parts import missing_parts
 from trajectory.place import Place, Where, place
-from trajectory.store import Store, snapshot_hash
+from trajectory.store import Store
 
 
 @dataclass(frozen=True)

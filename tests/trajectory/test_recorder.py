@@ -5,7 +5,6 @@ import platform
 import random
 import subprocess
 import time
-from concurrent.futures import wait
 
 import numpy as np
 import pytest
@@ -128,7 +127,7 @@ def test_scalars_reach_the_store_however_seldom_rows_are_recorded(tmp_path):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     recorder = Recorder(tmp_path / "run.zarr", model, optimizer, schedule=LogSpaced(1))
     train(model, optimizer, 200, recorder)
-    wait(recorder._pending)
+    recorder._background.wait()
     left = Run(tmp_path / "run.zarr")  # as a kill would leave it
     assert list(left.distance.index) == [1, 10, 100]
     assert left.metrics["loss"].notna().sum() >= 200 - 64

@@ -69,7 +69,7 @@ def test_a_slow_disk_slows_snapshots_and_not_rows(tmp_path):
         for _ in range(260):
             optimizer.step()  # snapshots at 100 and 200: two may be on their way
         recorder.drain()
-        wait([recorder._row_thread.submit(lambda: None)])
+        wait([recorder._background.call(lambda: None)])
         assert len(Run(path).distance) == 260
         assert Run(path).snapshots == [0]
         further = threading.Thread(target=lambda: [optimizer.step() for _ in range(50)])

@@ -136,8 +136,8 @@ def test_a_disk_that_fills_up_in_a_commit_leaves_the_commit_before(tmp_path, mon
 
     rows = np.column_stack([np.arange(1, 1025), np.ones((1024, 2))])
     with monkeypatch.context() as patch:
-        where = ["_extend", "_publish"][moment % 2]
-        patch.setattr(store, where, fails)
+        where = ["trajectory.store.extend", "trajectory.store.Store._publish"][moment % 2]
+        patch.setattr(where, fails)
         if moment >= 2:
             patch.setattr("trajectory.journal.Journal.append_json", fails)
         with pytest.raises(OSError, match="No space left"):
