@@ -12,8 +12,8 @@ large batches, 1024 (three seeds) and 4096 (one), have the √-scaled rate and g
              as many updates as the reference makes after it; 1.5 times its updates at the most; a warm-up over 100
 
 and as controls the first two with that warm-up (at 4096 the fixed run is over before it), and matched runs with one
-over 50 and 200 updates. Runs that are there and complete are kept. One thread each is enough: OMP_NUM_THREADS=1, and one call for each data
-set side by side.
+over 50 and 200 updates. Runs that are there and complete are kept. One thread each is enough: OMP_NUM_THREADS=1, and
+one call for each data set side by side.
 """
 
 import argparse
