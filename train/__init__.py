@@ -4,12 +4,13 @@ A script of your own may well be called train.py: nothing in `trajectory` or `an
 """
 
 from train.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d, convert_ghost_batch_norm
-from train.loop import evaluate, train
+from train.loop import train
 from train.matched_lr import DistanceMatchedLR
 from train.plan import Plan, plan
 from train.recipe_file import read_recipe, write_recipe
 from train.recipes import RECIPES, Config
 from train.regime import Regime, sqrt_lr
+from train.training import evaluate
 
 __all__ = [
     "RECIPES",

@@ -13,6 +13,7 @@ every device.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from torch import Tensor
 from train.errors import DataError
 from train.readers import READERS
 
+_TEST_BATCH = 2000  # samples evaluated at a time: bounds the memory, changes no result
 CROP_PADDING = 4  # CIFAR: "pad 4, random crop, horizontal flip" (He et al. 2016, section 4.2)
 
 
@@ -42,6 +44,38 @@ class Dataset:
     def normalize(self, x: Tensor) -> Tensor:
         """Images as float32, the training set's mean and standard deviation of each channel taken out."""
         return (x.float() - self.mean) / self.sd
+
+    @property
+    def train_size(self) -> int:
+        """Samples in the training set."""
+        return len(self.train_y)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """An image's (C, H, W)."""
+        return tuple(self.train_x.shape[1:])
+
+    def train_batches(
+        self, batch_size: int, *, seed: int, epoch: int, augment: bool, start: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch's batches but for the first `start`: normalized images (B, C, H, W) and labels (B,).
+
+        augment: each image padded by 4, cropped at random, half of them mirrored. Order and crops are fixed by seed
+        and epoch. The short end of the epoch is dropped.
+        """
+        device = self.train_x.device
+        crops = crop_choices(self.train_size, seed=seed, epoch=epoch, device=device) if augment else None
+        order = batches(self.train_size, batch_size, seed=seed, epoch=epoch, device=device)
+        for index in islice(order, start, None):
+            x = self.train_x[index]
+            if crops is not None:
+                x = crop_and_flip(x, crops[index])
+            yield self.normalize(x), self.train_y[index]
+
+    def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The test set in pieces, likewise."""
+        for x, y in zip(self.test_x.split(_TEST_BATCH), self.test_y.split(_TEST_BATCH), strict=True):
+            yield self.normalize(x), y
 
 
 def load(name: str, root: str | Path = "data", device: torch.device | str = "cpu") -> Dataset:

@@ -16,6 +16,6 @@ def matching_sigma(batch_size: int, base_batch_size: int) -> float:
     return sqrt(max(batch_size / base_batch_size - 1, 0.0))
 
 
-def sample_weights(losses: Tensor, sigma: float, generator: torch.Generator) -> Tensor:
-    """z (B,), drawn from N(1, σ²): the weights of the samples' `losses` (B,) in the batch's mean."""
-    return 1 + sigma * torch.randn(losses.shape, generator=generator, device=losses.device, dtype=losses.dtype)
+def sample_weights(n: int, sigma: float, generator: torch.Generator) -> Tensor:
+    """z (n,), drawn from N(1, σ²) on the generator's device: the weights of n samples' losses in the batch's mean."""
+    return 1 + sigma * torch.randn(n, generator=generator, device=generator.device)

@@ -143,6 +143,30 @@ def test_batches_leave_the_global_random_state_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+@pytest.mark.parametrize("augment", [False, True])
+def test_an_epochs_batches_are_normalized_images_with_their_labels(augment):
+    digits = data.load("digits")
+    assert (digits.train_size, digits.shape) == (1280, (1, 8, 8))
+    found = list(digits.train_batches(100, seed=3, epoch=2, augment=augment))
+    choices = data.crop_choices(1280, seed=3, epoch=2, device="cpu")
+    indices = list(data.batches(1280, 100, seed=3, epoch=2, device="cpu"))
+    for index, (x, y) in zip(indices, found, strict=True):
+        images = data.crop_and_flip(digits.train_x[index], choices[index]) if augment else digits.train_x[index]
+        assert torch.equal(x, (images.float() - digits.mean) / digits.sd)
+        assert torch.equal(y, digits.train_y[index])
+    rest = list(digits.train_batches(100, seed=3, epoch=2, augment=augment, start=9))
+    assert [torch.equal(x, other) for (x, _), (other, _) in zip(rest, found[9:], strict=True)] == [True] * 3
+
+
+def test_the_test_set_comes_whole_and_in_order(monkeypatch):
+    monkeypatch.setattr(data, "_TEST_BATCH", 200)
+    digits = data.load("digits")
+    images, labels = zip(*digits.test_batches(), strict=True)
+    assert [len(y) for y in labels] == [200, 200, 117]
+    assert torch.equal(torch.cat(images), digits.normalize(digits.test_x))
+    assert torch.equal(torch.cat(labels), digits.test_y)
+
+
 def _error(root: object, name: str = "mnist") -> str:
     with pytest.raises(DataError) as caught:
         data.load(name, root)

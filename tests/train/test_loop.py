@@ -10,9 +10,10 @@ from torch import nn
 from train.data import batches, load
 from train.errors import DivergedError
 from train.ghost_batch_norm import convert_ghost_batch_norm
-from train.loop import evaluate, train
+from train.loop import train
 from train.models import NETWORKS
 from train.recipes import Config, f1_digits
+from train.training import evaluate
 from trajectory import Run, StoreError
 
 SHORT = replace(f1_digits(), batch_size=64, epochs=3, drops=((2, 0.1),), input_noise=0.0)  # 60 updates
@@ -32,8 +33,11 @@ def _network() -> nn.Module:
     return NETWORKS["f1-small"]((1, 8, 8), 10)
 
 
-def _plain_loop(config: Config, rates: list[float]) -> nn.Module:
-    """The same training without recorder, schedule or evaluation; one learning rate for each update."""
+def _plain_loop(config: Config, rates: list[float]) -> tuple[nn.Module, list[int]]:
+    """The same training without recorder, schedule or evaluation; one learning rate for each update.
+
+    Also how many samples of each epoch were misclassified when they were trained on.
+    """
     data = load("digits")
     torch.manual_seed(config.seed)
     model = _network()
@@ -41,20 +45,23 @@ def _plain_loop(config: Config, rates: list[float]) -> nn.Module:
         convert_ghost_batch_norm(model, config.ghost_batch_size)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9, weight_decay=config.weight_decay)
     x, mean, sd = data.train_x, data.train_x.double().mean(), data.train_x.double().std(correction=0)
-    epoch = -1
+    epoch, wrong = -1, []
     while rates:
         epoch += 1
+        wrong.append(0)
         for index in batches(1280, config.batch_size, seed=config.seed, epoch=epoch, device="cpu"):
             if not rates:
                 break
             optimizer.param_groups[0]["lr"] = rates.pop(0)
             inputs = (x[index] - mean.float()) / sd.float()
-            loss = F.cross_entropy(model(inputs), data.train_y[index], reduction="none").mean()
+            logits = model(inputs)
+            loss = F.cross_entropy(logits, data.train_y[index], reduction="none").mean()
+            wrong[-1] += sum(int(row.argmax() != y) for row, y in zip(logits, data.train_y[index], strict=True))
             optimizer.zero_grad()
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
             optimizer.step()
-    return model
+    return model, wrong
 
 
 def _final_weights(path: object) -> dict[str, torch.Tensor]:
@@ -72,10 +79,14 @@ def _final_weights(path: object) -> dict[str, torch.Tensor]:
     ids=["small batch", "large batch, √ rate, ghost batch norm, warm-up, as many updates as batch 16"],
 )
 def test_a_recorded_run_equals_the_plain_loop_bit_for_bit(tmp_path, config, rates):
-    stored = _final_weights(train(config, tmp_path / "run.zarr"))
-    expected = _plain_loop(config, rates).state_dict()
+    path = train(config, tmp_path / "run.zarr")
+    stored = _final_weights(path)
+    model, wrong = _plain_loop(config, rates)
+    expected = model.state_dict()
     assert stored.keys() == expected.keys()
     assert all(torch.equal(stored[name], expected[name]) for name in expected)
+    errors = Run(path).metrics["train_error"].dropna()
+    assert (1280 * errors).tolist() == pytest.approx(wrong)
 
 
 def test_a_seed_fixes_the_run(tmp_path):

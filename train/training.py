@@ -1,0 +1,171 @@
+"""`Training`: a run under way, update by update, and what it records at an epoch's end."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from train.data import Dataset, epoch_seed
+from train.errors import DivergedError
+from train.matched_lr import DistanceMatchedLR
+from train.noise import sample_weights
+from train.recipes import Config
+from train.regime import Schedule, updates_per_epoch
+from trajectory import LogSpaced, Recorder
+
+_CHECK_EVERY = 200  # updates between two looks at the loss: reading it waits for the device
+
+
+class Training:
+    """A model on its way through a schedule: everything that an update changes.
+
+    t: updates made; last: the one that ends the run, which a match moves forward when it makes its last drop.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        data: Dataset,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        recorder: Recorder,
+        matched: DistanceMatchedLR | None,
+        snapshots: "Snapshots",
+    ):
+        self.config, self.data, self.model, self.optimizer = config, data, model, optimizer
+        self.recorder, self.matched, self.snapshots = recorder, matched, snapshots
+        self.schedule: Schedule = config.schedule(data.train_size)
+        self.per_epoch = updates_per_epoch(data.train_size, config.batch_size)
+        self.t = 0
+        parameter = next(model.parameters())
+        self._noise = torch.Generator(parameter.device)
+        self._losses: list[Tensor] = []  # of the epoch's updates
+        self._wrong = torch.zeros((), dtype=torch.int64, device=parameter.device)  # of the epoch's samples
+        self._began = perf_counter()
+
+    @property
+    def last(self) -> int:
+        """The update that ends the run."""
+        return self.snapshots.last
+
+    def run(self) -> Iterator[int]:
+        """Trains to the end; yields t after each update."""
+        while self.t < self.last:
+            epoch, start = divmod(self.t, self.per_epoch)
+            if start == 0:
+                self._begin_epoch(epoch)
+            self.model.train()
+            for x, y in self._batches(epoch, start):
+                self.update(x, y)
+                yield self.t
+                if self.t == self.last:
+                    break
+            self._end_epoch()
+
+    def _batches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        seed, augment = self.config.seed, self.config.augment
+        return self.data.train_batches(self.config.batch_size, seed=seed, epoch=epoch, augment=augment, start=start)
+
+    def update(self, x: Tensor, y: Tensor) -> None:
+        """One update on normalized images x (B, C, H, W) and labels y (B,)."""
+        config = self.config
+        self._set_rate()
+        if config.input_noise:
+            x = x + config.input_noise * torch.randn(x.shape, generator=self._noise, device=x.device)
+        weights = sample_weights(len(y), config.sigma, self._noise) if config.multiplicative_noise else None
+        loss, wrong = self._step(x, y, weights)
+        self.t += 1
+        self._losses.append(loss)
+        self._wrong += wrong
+        self.recorder.log(loss=loss)
+        if self.matched is not None:
+            self.matched.step()
+            self.snapshots.last = min(self.schedule.updates, self.matched.last_update or self.schedule.updates)
+        if self.t % _CHECK_EVERY == 0:
+            self._check_finite()
+
+    def _step(self, x: Tensor, y: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Forward, backward, and the optimizer's step; the mean loss and how many samples were misclassified."""
+        logits = self.model(x)
+        each = F.cross_entropy(logits, y, reduction="none")
+        loss = each.mean()
+        objective = loss if weights is None else (weights * each).mean()
+        self.optimizer.zero_grad()
+        objective.backward()
+        if self.config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
+        self.optimizer.step()
+        return loss.detach(), (logits.argmax(1) != y).sum()
+
+    def _set_rate(self) -> None:
+        """The schedule's rate for the update to come; under a match, the warm-up's alone."""
+        rate = self.schedule.rate(self.t)
+        if self.matched is None or self.t < self.schedule.warm_up:
+            for group in self.optimizer.param_groups:
+                group["lr"] = rate
+        if any(at == self.t for at, _ in self.schedule.drops):
+            before = self.schedule.rate(self.t - 1)
+            name = "lr_drop" if rate < before else "lr_rise"
+            self.recorder.event(name, lr_from=before, lr_to=rate, reason="regime")
+
+    def _begin_epoch(self, epoch: int) -> None:
+        self._noise.manual_seed(epoch_seed(self.config.seed, epoch, "noise"))
+        self._losses = []
+        self._wrong.zero_()
+
+    def _end_epoch(self) -> None:
+        self._check_finite()
+        error, loss = evaluate(self.model, self.data)
+        self.recorder.log(
+            epoch=self.t / self.per_epoch,
+            validation_error=error,
+            validation_loss=loss,
+            train_error=self._wrong / (len(self._losses) * self.config.batch_size),
+            train_loss=torch.stack(self._losses).mean(),
+            wall_time=perf_counter() - self._began,
+        )
+
+    def _check_finite(self) -> None:
+        """Raises DivergedError if one of the epoch's losses, the newest that of update t, is not finite."""
+        values = torch.stack(self._losses)
+        bad = (~torch.isfinite(values)).nonzero()
+        if len(bad):
+            first = int(bad[0])
+            raise DivergedError(
+                f"the loss is {float(values[first])} at update {self.t - len(values) + 1 + first}, expected a finite "
+                "number; lower the learning rate, warm it up or clip the gradient (the run is kept in "
+                f"{self.recorder.path})"
+            )
+
+
+@dataclass
+class Snapshots:
+    """Log-spaced steps, so many a decade, and the last one: the trained weights are what is most often asked for."""
+
+    spaced: LogSpaced
+    last: int
+
+    def __contains__(self, step: int) -> bool:
+        return step in self.spaced or step == self.last
+
+
+@torch.no_grad()
+def evaluate(model: nn.Module, data: Dataset) -> tuple[Tensor, Tensor]:
+    """Fraction of the test set that is misclassified, and its mean loss in nats, as tensors on the device.
+
+    Leaves the random state and every module's training flag as they were.
+    """
+    flags = [(module, module.training) for module in model.modules()]
+    model.eval()
+    count, wrong, loss = 0, torch.zeros(()), torch.zeros(())
+    for x, y in data.test_batches():
+        logits = model(x)
+        count += len(y)
+        wrong = wrong.to(x.device) + (logits.argmax(1) != y).sum()
+        loss = loss.to(x.device) + F.cross_entropy(logits, y, reduction="sum")
+    for module, training in flags:
+        module.training = training
+    return wrong / count, loss / count
