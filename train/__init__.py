@@ -3,6 +3,7 @@
 A script of your own may well be called train.py: nothing in `trajectory` or `analysis` imports this package.
 """
 
+from train.ensemble import train_together
 from train.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d, convert_ghost_batch_norm
 from train.loop import train
 from train.matched_lr import DistanceMatchedLR
@@ -26,5 +27,6 @@ __all__ = [
     "read_recipe",
     "sqrt_lr",
     "train",
+    "train_together",
     "write_recipe",
 ]

@@ -1,10 +1,11 @@
 """The training loop: one recorded run, from its configuration to its store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from analysis.reference import Reference, as_reference, check_network
 from train.data import Dataset, load, shuffle_labels
@@ -46,33 +47,18 @@ def train(
     Raises ConfigError (a batch beyond the training set, no such device), DataError, StoreError (`out` is
     taken or cannot be written), and DivergedError when the loss is no longer finite.
     """
-    device = _available(device)
-    data = load(config.dataset, data_root, device)
-    if config.label_noise:
-        data = shuffle_labels(data, config.label_noise)
+    device = available(device)
+    data = data_of(config, data_root, device)
     schedule = config.schedule(data.train_size)
     torch.manual_seed(config.seed)
-    model = _network(config, data).to(device)
-    optimizer = torch.optim.SGD(
-        model.parameters(), lr=schedule.lr, momentum=config.momentum, weight_decay=config.weight_decay
-    )
+    model = network_of(config, data).to(device)
+    optimizer = optimizer_of(config, data, model.parameters())
     reference = as_reference(list(config.match), origin=config.match_origin) if config.match else None
     if reference is not None:  # before a store is made
         check_network(reference.signature, reference.names[0], signature(model), "the network to train")
     snapshots = Snapshots(LogSpaced(config.snapshots or 1), schedule.updates)
-    origins = {*config.origins, config.match_origin}
-    recorder = Recorder(
-        out,
-        model,
-        optimizer,
-        schedule=LogSpaced(config.rows) if config.rows else 1,
-        snapshots=snapshots if config.snapshots else None,
-        origins=origins - {0},
-        config=config.record(data.train_size),
-        seed=config.seed,
-        overwrite=overwrite,
-    )
-    with recorder:
+    facts = config.record(data.train_size)
+    with recorder_of(config, out, model, optimizer, snapshots, facts, overwrite=overwrite) as recorder:
         matched = None
         if reference is not None:
             matched = _matched(config, optimizer, recorder, reference, schedule.warm_up)
@@ -83,11 +69,48 @@ def train(
     return recorder.path
 
 
-def _network(config: Config, data: Dataset) -> nn.Module:
+def data_of(config: Config, root: str | Path, device: torch.device) -> Dataset:
+    """The configuration's data set, its labels shuffled if it says so."""
+    data = load(config.dataset, root, device)
+    return shuffle_labels(data, config.label_noise) if config.label_noise else data
+
+
+def network_of(config: Config, data: Dataset) -> nn.Module:
+    """The configuration's network for these images, with weights from torch's global generator."""
     model = NETWORKS[config.network](data.shape, data.classes)
     if config.ghost_batch_size is not None:
         convert_ghost_batch_norm(model, config.ghost_batch_size)
     return model
+
+
+def optimizer_of(config: Config, data: Dataset, parameters: Iterable[Tensor]) -> torch.optim.SGD:
+    """SGD at the schedule's rate before its first drop."""
+    lr = config.schedule(data.train_size).lr
+    return torch.optim.SGD(parameters, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay)
+
+
+def recorder_of(
+    config: Config,
+    out: Where,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    snapshots: Snapshots,
+    facts: Mapping[str, Any],
+    *,
+    overwrite: bool,
+) -> Recorder:
+    """A new recorder at `out` of what the configuration asks for; facts: what the store says of the run."""
+    return Recorder(
+        out,
+        model,
+        optimizer,
+        schedule=LogSpaced(config.rows) if config.rows else 1,
+        snapshots=snapshots if config.snapshots else None,
+        origins={*config.origins, config.match_origin} - {0},
+        config=facts,
+        seed=config.seed,
+        overwrite=overwrite,
+    )
 
 
 def _matched(
@@ -110,7 +133,8 @@ def _matched(
     )
 
 
-def _available(device: torch.device | str) -> torch.device:
+def available(device: torch.device | str) -> torch.device:
+    """The device, if it can be used here; ConfigError otherwise."""
     try:
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:

@@ -56,27 +56,35 @@ class Training:
         while self.t < self.last:
             epoch, start = divmod(self.t, self.per_epoch)
             if start == 0:
-                self._begin_epoch(epoch)
+                self.begin_epoch(epoch)
             self.model.train()
-            for x, y in self._batches(epoch, start):
+            for x, y in self.batches(epoch, start):
                 self.update(x, y)
                 yield self.t
                 if self.t == self.last:
                     break
-            self._end_epoch()
+            self.end_epoch()
 
-    def _batches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def batches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """The images and labels of the epoch's updates but for the first `start`."""
         seed, augment = self.config.seed, self.config.augment
         return self.data.train_batches(self.config.batch_size, seed=seed, epoch=epoch, augment=augment, start=start)
 
     def update(self, x: Tensor, y: Tensor) -> None:
         """One update on normalized images x (B, C, H, W) and labels y (B,)."""
+        x, weights = self.prepare(x)
+        self.count(*self._step(x, y, weights))
+
+    def prepare(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What precedes an update: sets its rate; the images with noise, and the samples' weights if any."""
         config = self.config
         self._set_rate()
         if config.input_noise:
             x = x + config.input_noise * torch.randn(x.shape, generator=self._noise, device=x.device)
-        weights = sample_weights(len(y), config.sigma, self._noise) if config.multiplicative_noise else None
-        loss, wrong = self._step(x, y, weights)
+        return x, sample_weights(len(x), config.sigma, self._noise) if config.multiplicative_noise else None
+
+    def count(self, loss: Tensor, wrong: Tensor) -> None:
+        """What follows an update: its mean loss and misclassified samples are noted, the match is told."""
         self.t += 1
         self._losses.append(loss)
         self._wrong += wrong
@@ -111,12 +119,14 @@ class Training:
             name = "lr_drop" if rate < before else "lr_rise"
             self.recorder.event(name, lr_from=before, lr_to=rate, reason="regime")
 
-    def _begin_epoch(self, epoch: int) -> None:
+    def begin_epoch(self, epoch: int) -> None:
+        """Starts the epoch's noise and its means."""
         self._noise.manual_seed(epoch_seed(self.config.seed, epoch, "noise"))
         self._losses = []
         self._wrong.zero_()
 
-    def _end_epoch(self) -> None:
+    def end_epoch(self) -> None:
+        """Evaluates, and files what the epoch came to."""
         self._check_finite()
         error, loss = evaluate(self.model, self.data)
         self.recorder.log(
