@@ -14,6 +14,7 @@ from trajectory.parts import Part, part_sizes, to_table
 _ROW_OF = {"metrics": "step", "snapshots": "snapshot", "origins": "kept", "sketches": "sketch"}
 _STREAM = (ZstdCodec(level=1), Crc32cCodec())
 _RAW = (Crc32cCodec(),)  # weights hardly compress
+_HASHED = ()  # the hash is the checksum
 _DIGEST = 32  # bytes of a snapshot's BLAKE2b hash
 
 
@@ -76,12 +77,16 @@ def _copies(
         "sketches/values": ("float32", ["parameter", "bucket"], [len(columns.layers), sketch["buckets"]]),
     }
     for name, (dtype, dimensions, shape) in copies.items():
+        if form.get("compression") and name.startswith("snapshots/"):
+            codecs: tuple[Any, ...] = _STREAM
+        else:
+            codecs = _HASHED if name == "snapshots/weights" else _RAW
         root.create_array(
             name,
             shape=(0, *shape),
             chunks=(1, *(max(size, 1) for size in shape)),
             dtype=dtype,
-            compressors=_STREAM if form.get("compression") and name.startswith("snapshots/") else _RAW,
+            compressors=codecs,
             attributes={"dtype": "bfloat16"} if dtype == "uint16" else {},
             dimension_names=[_ROW_OF[name.partition("/")[0]], *dimensions],
         )

@@ -10,6 +10,7 @@ import pandas as pd
 import zarr
 
 from trajectory import tail
+from trajectory.arrays import snapshot_hash
 from trajectory.errors import StoreError
 from trajectory.groups import Groups
 from trajectory.layout import DIMENSIONS, Event, RowColumns, TensorSpec, metric_name, part_array
@@ -207,8 +208,8 @@ class Run:
             raise StoreError(f"{self.path}: no snapshot at step {step}; snapshots are at {self.snapshots}")
         k = self.snapshots.index(step)
         try:
-            weights = self._weights(k)
             raw = self._read("snapshots/buffers", k + 1, k)[0]
+            weights = self._weights(k, raw)
         except StoreError:
             raise
         except (ValueError, RuntimeError) as error:
@@ -328,10 +329,15 @@ class Run:
     def _read(self, name: str, stop: int | None, start: int = 0) -> np.ndarray:
         return np.asarray(cast(zarr.Array, self._group[name])[start:stop])
 
-    def _weights(self, k: int) -> list[np.ndarray]:
+    def _weights(self, k: int, buffers: np.ndarray) -> list[np.ndarray]:
         """The k-th snapshot's parameters, put together from the ranks' parts where the model was sharded."""
         if not self._facts.get("ranks"):
-            flat = self._stored("weights", k)
+            row = self._read("snapshots/weights", k + 1, k)[0]
+            if "snapshots/hash" in self._group:
+                kept = self._read("snapshots/hash", k + 1, k)[0]
+                if not np.array_equal(snapshot_hash(row, buffers), kept):
+                    raise ValueError("its bytes are not those whose hash was kept")
+            flat = self._widened(row)
             return [flat[spec.offset : spec.offset + spec.size].reshape(spec.shape) for spec in self._parameters]
         missing = missing_parts(self._place, self._facts["ranks"], k)
         if missing:
@@ -340,12 +346,11 @@ class Run:
                 " restore the folder as the ranks wrote it, or use another snapshot"
             )
         table = from_table(self._read("part", None), self._parameters)
-        held = {rank: self._stored(part_array(rank), k) for rank in self._facts["ranks"]}
-        return assemble(self._parameters, table, held)
+        parts = {rank: self._read(f"snapshots/{part_array(rank)}", k + 1, k)[0] for rank in self._facts["ranks"]}
+        return assemble(self._parameters, table, {rank: self._widened(part) for rank, part in parts.items()})
 
-    def _stored(self, name: str, k: int) -> np.ndarray:
-        """A row of weights of the k-th snapshot; bfloat16 are kept as their bits, the upper half of a float32's."""
-        row = self._read(f"snapshots/{name}", k + 1, k)[0]
+    def _widened(self, row: np.ndarray) -> np.ndarray:
+        """A snapshot's weights as numbers: bfloat16 are kept as their bits, the upper half of a float32's."""
         if self._facts.get("snapshot", {}).get("dtype") != "bfloat16":
             return row
         return (row.astype("uint32") << 16).view("float32")

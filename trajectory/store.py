@@ -10,6 +10,7 @@ of smaller counts.
 import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Self, cast
 
@@ -203,13 +204,15 @@ class Store:
         may append snapshots.
         """
         k = self._part.begin() if self._part else self._committed.snapshots
-        columns = {"weights": weights[None], "buffers": buffers[None], "step": np.array([step])}
-        if self._part:
-            del columns["weights"]
-        elif "snapshots/hash" in self._nodes:
-            columns["hash"] = snapshot_hash(weights, buffers)[None]
-        for name, values in columns.items():
-            extend(self._group, f"snapshots/{name}", k, values)
+        columns = {"buffers": buffers[None], "step": np.array([step])}
+        with ThreadPoolExecutor(1) as beside:  # a hash takes about as long as the write
+            digest = None if self._part else beside.submit(snapshot_hash, weights, buffers)
+            if not self._part:
+                columns["weights"] = weights[None]
+            for name, values in columns.items():
+                extend(self._group, f"snapshots/{name}", k, values)
+            if digest and "snapshots/hash" in self._nodes:
+                extend(self._group, "snapshots/hash", k, digest.result()[None])
         if self._part:
             self._part.write(k, weights)
         else:

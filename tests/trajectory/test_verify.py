@@ -93,7 +93,7 @@ def test_damage_is_named_and_stays(killed):
     damaged[0] ^= 1
     chunk.write_bytes(damaged)
     (finding,) = verify(killed, repair=True)
-    assert finding.sentence.startswith("snapshots/weights: the chunk from row 1 on is damaged")
+    assert finding.sentence == f"the snapshot at step {Run(killed).snapshots[1]} is not the one whose hash was kept"
     assert not finding.mendable
     assert len(verify(killed)) == 1
 
