@@ -109,7 +109,7 @@ def demo(out: str | Path, *, seed: int = 0, progress: Progress | None = None) ->
     torch.set_num_threads(1)  # layers of 64 units: a second thread costs more than it does
     try:
         for path, config in plan.items():
-            train(config, path, overwrite=True, progress=_named(progress, path.name))
+            train(config, path, overwrite=True, progress=_named(progress, path.name), checkpoint_every=None)
     finally:
         torch.set_num_threads(threads)
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.reference import Reference, as_reference, check_network
+from train.checkpoint import Checkpoint, check_settings, finishing_the_update, is_complete
 from train.data import Dataset, load, shuffle_labels
 from train.errors import ConfigError
 from train.ghost_batch_norm import convert_ghost_batch_norm
@@ -28,6 +29,8 @@ def train(
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
     overwrite: bool = False,
+    resume: bool = False,
+    checkpoint_every: float | None = 60.0,
 ) -> Path | str:
     """Trains as `config` says and records the run in a new store at `out`; returns its path.
 
@@ -44,9 +47,25 @@ def train(
     every device). On one device, one seed gives bit-identical weights. `progress(t, updates)` is called
     after each update. Interrupted or failed, the run leaves a readable store.
 
-    Raises ConfigError (a batch beyond the training set, no such device), DataError, StoreError (`out` is
-    taken or cannot be written), and DivergedError when the loss is no longer finite.
+    A run in a local folder keeps a checkpoint beside it, RUN.checkpoint.pt, while it trains: at the start, after the
+    first update that ends `checkpoint_every` seconds after the last one (None: no checkpoints), and on Ctrl-C.
+    `resume=True` goes on from it: on a CPU the run is then bit for bit the one that was not interrupted, but for
+    wall_time, which counts the time trained. Where there is no run it begins one; where the run is complete it does
+    nothing.
+
+    Raises ConfigError (a batch beyond the training set, no such device; to resume: other settings than the run's, no
+    checkpoint), DataError, StoreError (`out` is taken or cannot be written), and DivergedError when the loss is no
+    longer finite.
     """
+    checkpoint, state = Checkpoint(out, checkpoint_every), None
+    if resume:
+        if overwrite:
+            raise ConfigError("got resume and overwrite; expected one of them: go on with the run, or begin it again")
+        check_settings(out, config)
+        if is_complete(out):
+            checkpoint.remove()
+            return checkpoint.run
+        state = checkpoint.read()
     device = available(device)
     data = data_of(config, data_root, device)
     schedule = config.schedule(data.train_size)
@@ -57,15 +76,28 @@ def train(
     if reference is not None:  # before a store is made
         check_network(reference.signature, reference.names[0], signature(model), "the network to train")
     snapshots = Snapshots(LogSpaced(config.snapshots or 1), schedule.updates)
-    facts = config.record(data.train_size)
-    with recorder_of(config, out, model, optimizer, snapshots, facts, overwrite=overwrite) as recorder:
+    facts, replaced = config.record(data.train_size), overwrite or resume
+    recorder = recorder_of(config, out, model, optimizer, snapshots, facts, overwrite=replaced, resume=bool(state))
+    with finishing_the_update() as interrupted, recorder:
         matched = None
         if reference is not None:
             matched = _matched(config, optimizer, recorder, reference, schedule.warm_up)
         training = Training(config, data, model, optimizer, recorder, matched, snapshots)
+        if state is not None:
+            training.load_state_dict(state)
+        else:
+            checkpoint.remove()  # of a run that this one replaces
+        if checkpoint.is_due():
+            checkpoint.write(training.state_dict())
         for t in training.run():
+            stop = interrupted()
+            if t < training.last and (checkpoint.is_due() or (checkpoint.is_kept and stop)):
+                checkpoint.write(training.state_dict())
             if progress is not None:
                 progress(t, training.last)
+            if stop:
+                raise KeyboardInterrupt
+    checkpoint.remove()
     return recorder.path
 
 
@@ -98,8 +130,9 @@ def recorder_of(
     facts: Mapping[str, Any],
     *,
     overwrite: bool,
+    resume: bool = False,
 ) -> Recorder:
-    """A new recorder at `out` of what the configuration asks for; facts: what the store says of the run."""
+    """A recorder at `out` of what the configuration asks for; facts: what the store says of the run."""
     return Recorder(
         out,
         model,
@@ -110,6 +143,7 @@ def recorder_of(
         config=facts,
         seed=config.seed,
         overwrite=overwrite,
+        resume="must" if resume else "never",
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -52,7 +53,7 @@ class Training:
         return self.snapshots.last
 
     def run(self) -> Iterator[int]:
-        """Trains to the end; yields t after each update."""
+        """Trains to the end; yields t after each update, once what is due then is recorded."""
         while self.t < self.last:
             epoch, start = divmod(self.t, self.per_epoch)
             if start == 0:
@@ -60,10 +61,41 @@ class Training:
             self.model.train()
             for x, y in self.batches(epoch, start):
                 self.update(x, y)
+                if self.t % self.per_epoch == 0 or self.t == self.last:
+                    self.end_epoch()
                 yield self.t
                 if self.t == self.last:
-                    break
-            self.end_epoch()
+                    return
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything needed to go on exactly, between two updates; waits until what was recorded is safe."""
+        return {
+            "t": self.t,
+            "last": self.last,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "recorder": self.recorder.state_dict(),
+            "matched": self.matched.state_dict() if self.matched else None,
+            "noise": self._noise.get_state(),
+            "random": _random_state(self._wrong.device),
+            "losses": torch.stack(self._losses) if self._losses else torch.empty(0),
+            "wrong": self._wrong,
+            "wall_time": perf_counter() - self._began,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes on from a `state_dict()`: takes back what was recorded after it."""
+        self.t, self.snapshots.last = state["t"], state["last"]
+        self.recorder.load_state_dict(state["recorder"])
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.matched is not None:
+            self.matched.load_state_dict(state["matched"])
+        self._noise.set_state(state["noise"])
+        _set_random_state(state["random"], self._wrong.device)
+        self._losses = list(state["losses"].to(self._wrong.device))
+        self._wrong.copy_(state["wrong"])
+        self._began = perf_counter() - state["wall_time"]
 
     def batches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The images and labels of the epoch's updates but for the first `start`."""
@@ -149,6 +181,17 @@ class Training:
                 "number; lower the learning rate, warm it up or clip the gradient (the run is kept in "
                 f"{self.recorder.path})"
             )
+
+
+def _random_state(device: torch.device) -> list[Tensor]:
+    """Torch's global generators: the host's, and the device's if it has one of its own."""
+    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
+
+
+def _set_random_state(states: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    for state in states[1:]:
+        torch.cuda.set_rng_state(state, device)
 
 
 @dataclass

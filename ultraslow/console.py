@@ -56,12 +56,13 @@ def records(frame: "DataFrame") -> list[dict[str, Any]]:
 
 
 @contextmanager
-def kept(path: Path | str) -> Iterator[None]:
-    """Says where the runs are when Ctrl-C ends the training."""
+def kept(path: Path | str, *, resumable: bool = False) -> Iterator[None]:
+    """Says where the runs are when Ctrl-C ends the training, and how to go on."""
     try:
         yield
     except KeyboardInterrupt:
-        print(f"ultraslow: interrupted; what was recorded is in {path} and can be read", file=sys.stderr)
+        how = "; --resume goes on with it" if resumable else ""
+        print(f"ultraslow: interrupted; what was recorded is in {path} and can be read{how}", file=sys.stderr)
         sys.exit(130)
 
 

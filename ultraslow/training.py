@@ -62,6 +62,7 @@ def train(
     on_timeout: OnFailure = None,
     already_above: OnFailure = None,
     overwrite: bool = False,
+    resume: bool = False,
 ) -> None:
     """Trains one recorded run of a recipe: f1-digits, f1-mnist, f1-fashion-mnist, or a file that `plan` wrote.
 
@@ -91,7 +92,9 @@ def train(
         on_timeout: then keep the rate, drop it, or raise an error.
         already_above: likewise when the run is above the target without having been seen below.
         overwrite: replace the run at `out`.
+        resume: go on with the run at `out` from RUN.checkpoint.pt, if it was interrupted.
     """
+    from train.checkpoint import is_complete
     from train.loop import train as run_training
     from train.recipe_file import read_recipe
     from train.recipes import get
@@ -121,7 +124,8 @@ def train(
         changes["clip_norm"] = None
     config = replace(read_recipe(recipe) if recipe.endswith(".toml") else get(recipe), **changes)
     path = out or str(Path("runs") / f"{_file_name(config)}.zarr")
-    with progress_bar() as bar, kept(path):
+    done = resume and is_complete(path)
+    with progress_bar() as bar, kept(path, resumable=True):
         run_training(
             config,
             path,
@@ -129,7 +133,10 @@ def train(
             device=device,
             progress=lambda t, updates: bar(Path(path).name, t, updates),
             overwrite=overwrite,
+            resume=resume,
         )
+    if done:
+        print(f"{path}: complete; nothing was left to train")
     info(path)
 
 

@@ -1,0 +1,128 @@
+"""A training's checkpoint: one file beside the run, from which an interrupted training goes on bit for bit."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import torch
+
+from train.errors import ConfigError
+from train.recipe_file import as_config
+from train.recipes import Config
+from trajectory import Run
+from trajectory.place import Where, place
+from trajectory.resume import is_resumed
+
+
+class Checkpoint:
+    """The checkpoint of the run at `out`: RUN.checkpoint.pt, for a run in a local folder; others have none.
+
+    every: seconds between two of them. When they are written changes no result.
+    """
+
+    def __init__(self, out: Where, every: float | None):
+        self._out, self._every = out, every
+        self.run = place(out).path
+        self.path = self.run.with_name(f"{self.run.name}.checkpoint.pt") if isinstance(self.run, Path) else None
+        self._written = float("-inf")
+
+    def is_due(self) -> bool:
+        """Whether it is time to write one."""
+        return self.is_kept and perf_counter() - self._written >= (self._every or 0)
+
+    @property
+    def is_kept(self) -> bool:
+        """Whether this run has checkpoints."""
+        return self.path is not None and self._every is not None
+
+    def write(self, state: dict[str, Any]) -> None:
+        """Puts the state in the place of the one before, whole or not at all, even if the machine fails."""
+        assert self.path is not None
+        partial = self.path.with_name(f".{self.path.name}.partial")
+        with partial.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(partial, self.path)
+        self._written = perf_counter()
+
+    def read(self) -> dict[str, Any] | None:
+        """The state to go on from, on the host; None if nothing was recorded yet.
+
+        Raises ConfigError if rows were recorded but the checkpoint is missing, or cannot be read.
+        """
+        if not _is_run(self._out):
+            return None
+        if self.path is None or not self.path.exists():
+            if len(Run(self._out).distance) == 0:
+                return None
+            where = self.path or "of a run that is in no local folder"
+            raise ConfigError(f"{self.run}: there is no checkpoint {where} to go on from; overwrite the run")
+        try:
+            return torch.load(self.path, map_location="cpu", weights_only=True)
+        except Exception as error:  # zip, pickle and torch each raise their own
+            raise ConfigError(
+                f"{self.path}: not to be read as a checkpoint ({type(error).__name__}); overwrite the run"
+            ) from error
+
+    def remove(self) -> None:
+        """Removes it, if it is there: the run is complete, or begins again."""
+        if self.path is not None:
+            self.path.unlink(missing_ok=True)
+
+
+def is_complete(out: Where) -> bool:
+    """Whether there is a run at `out` that was trained to its end."""
+    return _is_run(out) and Run(out).status == "complete"
+
+
+def check_settings(out: Where, config: Config) -> None:
+    """Raises ConfigError if the run at `out`, if there is one, was not trained as `config` says."""
+    if not _is_run(out):
+        return
+    run = Run(out)
+    if "settings" not in run.config:
+        raise ConfigError(f"{run.path}: was not recorded by train; expected a run of train to go on with")
+    there, here = asdict(as_config(run.config["settings"], str(run.path))), asdict(config)
+    for name in here:
+        if there[name] != here[name]:
+            raise ConfigError(
+                f"{run.path}: was trained with {name} {there[name]!r}, not {here[name]!r}; go on with the settings it"
+                " was begun with, or train to another path"
+            )
+
+
+def _is_run(out: Where) -> bool:
+    return is_resumed(place(out), "allow", None)
+
+
+@contextmanager
+def finishing_the_update() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C waits until the update is made: yields whether it was pressed. Pressed again, it interrupts at once.
+
+    Raises KeyboardInterrupt at the end if it was pressed. In a thread, or where Ctrl-C has another meaning, it is
+    left alone.
+    """
+    pressed = threading.Event()
+
+    def note(number: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        pressed.set()
+
+    ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not (ours and threading.current_thread() is threading.main_thread()):
+        yield lambda: False
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed.is_set
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if pressed.is_set():
+        raise KeyboardInterrupt
