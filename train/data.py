@@ -7,14 +7,17 @@
 | cifar10 | cifar-10-batches-bin/*.bin or cifar-10-batches-py/* | 50,000 + 10,000 of 3 × 32 × 32 |
 | cifar100 | cifar-100-binary/*.bin or cifar-100-python/* | 50,000 + 10,000 of 3 × 32 × 32 |
 
+ImageNet does not fit there: `train.image_folder`.
+
 Whatever is random (order, crops, flips) is drawn on the host once an epoch, so it is the same for a seed on
 every device.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -26,6 +29,30 @@ from train.readers import READERS
 
 _TEST_BATCH = 2000  # samples evaluated at a time: bounds the memory, changes no result
 CROP_PADDING = 4  # CIFAR: "pad 4, random crop, horizontal flip" (He et al. 2016, section 4.2)
+
+
+class Images(Protocol):
+    """What a training needs of a data set: a `Dataset`, or an `ImageFolder` (train.image_folder)."""
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+
+    @property
+    def train_size(self) -> int:
+        """Samples in the training set."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """An image's (C, H, W)."""
+
+    def train_batches(
+        self, batch_size: int, *, seed: int, epoch: int, augment: bool, start: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch's batches but for the first `start`: normalized images (B, C, H, W) and labels (B,)."""
+
+    def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The test set in pieces, likewise."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -107,14 +134,14 @@ def load(name: str, root: str | Path = "data", device: torch.device | str = "cpu
     )
 
 
-def shuffle_labels(data: Dataset, fraction: float) -> Dataset:
-    """The data set with this fraction of its training labels, always the same ones, permuted among themselves."""
+def shuffle_labels(labels: Tensor, fraction: float) -> Tensor:
+    """The labels with this fraction of them, always the same ones, permuted among themselves."""
     generator = torch.Generator().manual_seed(0)
-    chosen = torch.randperm(len(data.train_y), generator=generator)[: round(fraction * len(data.train_y))]
-    permuted = chosen[torch.randperm(len(chosen), generator=generator)].to(data.train_y.device)
-    labels = data.train_y.clone()
-    labels[chosen.to(labels.device)] = data.train_y[permuted]
-    return replace(data, train_y=labels)
+    chosen = torch.randperm(len(labels), generator=generator)[: round(fraction * len(labels))]
+    permuted = chosen[torch.randperm(len(chosen), generator=generator)].to(labels.device)
+    shuffled = labels.clone()
+    shuffled[chosen.to(labels.device)] = labels[permuted]
+    return shuffled
 
 
 def epoch_seed(seed: int, epoch: int, purpose: str) -> int:

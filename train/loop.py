@@ -1,6 +1,7 @@
 """The training loop: one recorded run, from its configuration to its store."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,13 @@ from torch import Tensor, nn
 
 from analysis.reference import Reference, as_reference, check_network
 from train.checkpoint import Checkpoint, check_settings, finishing_the_update, is_complete
-from train.data import Dataset, load, shuffle_labels
+from train.data import Images, load, shuffle_labels
 from train.errors import ConfigError
 from train.ghost_batch_norm import convert_ghost_batch_norm
+from train.image_folder import load_image_folder
 from train.matched_lr import DistanceMatchedLR
 from train.models import NETWORKS
+from train.readers import IMAGE_FOLDERS
 from train.recipes import Config
 from train.training import Snapshots, Training
 from trajectory import LogSpaced, Recorder
@@ -101,13 +104,16 @@ def train(
     return recorder.path
 
 
-def data_of(config: Config, root: str | Path, device: torch.device) -> Dataset:
+def data_of(config: Config, root: str | Path, device: torch.device) -> Images:
     """The configuration's data set, its labels shuffled if it says so."""
+    if config.dataset in IMAGE_FOLDERS:
+        folder = load_image_folder(config.dataset, root, device)
+        return replace(folder, train_y=shuffle_labels(folder.train_y, config.label_noise))
     data = load(config.dataset, root, device)
-    return shuffle_labels(data, config.label_noise) if config.label_noise else data
+    return replace(data, train_y=shuffle_labels(data.train_y, config.label_noise))
 
 
-def network_of(config: Config, data: Dataset) -> nn.Module:
+def network_of(config: Config, data: Images) -> nn.Module:
     """The configuration's network for these images, with weights from torch's global generator."""
     model = NETWORKS[config.network](data.shape, data.classes)
     if config.ghost_batch_size is not None:
@@ -115,7 +121,7 @@ def network_of(config: Config, data: Dataset) -> nn.Module:
     return model
 
 
-def optimizer_of(config: Config, data: Dataset, parameters: Iterable[Tensor]) -> torch.optim.SGD:
+def optimizer_of(config: Config, data: Images, parameters: Iterable[Tensor]) -> torch.optim.SGD:
     """SGD at the schedule's rate before its first drop."""
     lr = config.schedule(data.train_size).lr
     return torch.optim.SGD(parameters, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay)

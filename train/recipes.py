@@ -17,7 +17,7 @@ from train.errors import ConfigError
 from train.matched_lr import OnFailure
 from train.models import NETWORKS
 from train.noise import matching_sigma
-from train.readers import READERS
+from train.readers import IMAGE_FOLDERS, READERS
 from train.regime import LrRule, Regime, Schedule, scaled_lr, updates_per_epoch
 
 # Of a matched run, unless it says otherwise: without one a √-scaled batch of 4096 is thrown past its target
@@ -39,7 +39,7 @@ class Config:
     network: str
     """One of train.models.NETWORKS."""
     dataset: str
-    """One of train.readers.READERS."""
+    """One of train.readers.READERS, or of IMAGE_FOLDERS."""
     batch_size: int
     """Samples in an update; the short last batch of an epoch is dropped."""
     base_batch_size: int
@@ -62,12 +62,14 @@ class Config:
     """SGD momentum."""
     weight_decay: float = 0.0
     """SGD weight decay."""
+    weight_decay_until: float | None = None
+    """Epochs after which the weight decay is 0; none for never."""
     clip_norm: float | None = 5.0
     """The gradient's total norm is clipped to this; none for no clipping. 5: the paper's published code."""
     multiplicative_noise: bool = False
     """Weight the samples of a batch at random, so that it is as noisy as one of base_batch_size."""
     augment: bool = False
-    """Pad each training image by 4, crop it at random and mirror half of them."""
+    """Crop each training image at random (padded by 4; ImageNet's: a part of it, scaled) and mirror half of them."""
     input_noise: float = 0.0
     """Standard deviation of Gaussian noise added to each normalized training input."""
     label_noise: float = 0.0
@@ -102,7 +104,7 @@ class Config:
 
     def __post_init__(self) -> None:
         _one_of("network", self.network, NETWORKS)
-        _one_of("dataset", self.dataset, READERS)
+        _one_of("dataset", self.dataset, (*READERS, *IMAGE_FOLDERS))
         for name, least in (("batch_size", 1), ("base_batch_size", 1), ("seed", 0), ("snapshots", 0), ("rows", 0)):
             _at_least(name, getattr(self, name), least)
         if self.ghost_batch_size is not None:
@@ -178,6 +180,7 @@ class Config:
             warm_up=(MATCH_WARM_UP if self.match else 0) if self.warm_up is None else self.warm_up,
             momentum=self.momentum,
             weight_decay=self.weight_decay,
+            weight_decay_until=self.weight_decay_until,
             clip_norm=self.clip_norm,
         )
 
@@ -279,6 +282,26 @@ def wrn16_4_cifar100() -> Config:
     )
 
 
+def alexnet_imagenet() -> Config:
+    """AlexNet on ImageNet: rate .01; 5e-3, 1e-3, 5e-4, 1e-4 from epochs 10, 15, 20, 25 of 30 (published code).
+
+    Weight decay ends with epoch 15. The images are files that worker processes read (`train.image_folder`).
+    """
+    return Config(
+        recipe="alexnet-imagenet",
+        network="alexnet",
+        dataset="imagenet",
+        batch_size=256,
+        base_batch_size=256,
+        lr=0.01,
+        drops=((10, 0.5), (15, 0.2), (20, 0.5), (25, 0.2)),
+        epochs=30,
+        weight_decay=5e-4,
+        weight_decay_until=15,
+        augment=True,
+    )
+
+
 RECIPES: dict[str, Callable[[], Config]] = {
     "f1-digits": f1_digits,
     "f1-mnist": f1_mnist,
@@ -288,6 +311,7 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "vgg-cifar10": vgg_cifar10,
     "c3-cifar100": c3_cifar100,
     "wrn16-4-cifar100": wrn16_4_cifar100,
+    "alexnet-imagenet": alexnet_imagenet,
 }
 
 

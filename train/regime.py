@@ -26,6 +26,10 @@ class Schedule:
     """Updates over which the rate grows linearly from lr/warm_up to lr; 0 for none."""
     updates: int
     """Updates in all."""
+    weight_decay: float = 0.0
+    """SGD weight decay λ."""
+    weight_decay_until: int | None = None
+    """Updates after which it is 0; None for never."""
 
     def rate(self, t: int) -> float:
         """The rate of the update that follows t updates, t = 0, 1, ...: w_t → w_{t+1}."""
@@ -34,6 +38,10 @@ class Schedule:
             if t >= at:
                 rate *= factor
         return rate
+
+    def decay(self, t: int) -> float:
+        """The weight decay of that update."""
+        return self.weight_decay if self.weight_decay_until is None or t < self.weight_decay_until else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +60,8 @@ class Regime:
     """SGD momentum μ."""
     weight_decay: float = 0.0
     """SGD weight decay λ (L2: added to the gradient)."""
+    weight_decay_until: float | None = None
+    """Epochs after which λ is 0; None for never."""
     clip_norm: float | None = None
     """The gradient's total norm is clipped to this; None for no clipping."""
 
@@ -63,6 +73,8 @@ class Regime:
         _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "0 or more")
         if self.clip_norm is not None:
             _check("clip_norm", self.clip_norm, self.clip_norm > 0, "above 0, or none")
+        if self.weight_decay_until is not None:
+            _check("weight_decay_until", self.weight_decay_until, self.weight_decay_until >= 0, "of 0 or more epochs")
         epochs = [epoch for epoch, _ in self.drops]
         if epochs != sorted(set(epochs)) or any(epoch <= 0 or factor <= 0 for epoch, factor in self.drops):
             raise ConfigError(f"drops is {self.drops}; expected (epoch, factor) above 0, epochs ascending")
@@ -70,18 +82,22 @@ class Regime:
     def adapted(self, factor: float) -> "Regime":
         """Regime adaptation: every epoch count × factor, B_L/B_S, so that the updates are as many."""
         drops = tuple((epoch * factor, by) for epoch, by in self.drops)
-        return replace(self, epochs=self.epochs * factor, drops=drops)
+        until = None if self.weight_decay_until is None else self.weight_decay_until * factor
+        return replace(self, epochs=self.epochs * factor, drops=drops, weight_decay_until=until)
 
     def schedule(self, train_size: int, batch_size: int) -> Schedule:
         """The regime in updates. A drop falls on the nearest update; one beyond the end is left out."""
         per_epoch = updates_per_epoch(train_size, batch_size)
         updates = max(1, round(self.epochs * per_epoch))
         drops = ((round(epoch * per_epoch), factor) for epoch, factor in self.drops)
+        until = self.weight_decay_until
         return Schedule(
             lr=self.lr,
             drops=tuple(drop for drop in drops if drop[0] < updates),
             warm_up=self.warm_up,
             updates=updates,
+            weight_decay=self.weight_decay,
+            weight_decay_until=None if until is None else round(until * per_epoch),
         )
 
 

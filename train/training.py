@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.data import Dataset, epoch_seed
+from train.data import Images, epoch_seed
 from train.errors import DivergedError
 from train.matched_lr import DistanceMatchedLR
 from train.noise import sample_weights
@@ -29,7 +29,7 @@ class Training:
     def __init__(
         self,
         config: Config,
-        data: Dataset,
+        data: Images,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         recorder: Recorder,
@@ -141,11 +141,13 @@ class Training:
         return loss.detach(), (logits.argmax(1) != y).sum()
 
     def _set_rate(self) -> None:
-        """The schedule's rate for the update to come; under a match, the warm-up's alone."""
+        """The schedule's rate and decay for the update to come; under a match, no rate but the warm-up's."""
         rate = self.schedule.rate(self.t)
         if self.matched is None or self.t < self.schedule.warm_up:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
+        for group in self.optimizer.param_groups:
+            group["weight_decay"] = self.schedule.decay(self.t)
         if any(at == self.t for at, _ in self.schedule.drops):
             before = self.schedule.rate(self.t - 1)
             name = "lr_drop" if rate < before else "lr_rise"
@@ -206,7 +208,7 @@ class Snapshots:
 
 
 @torch.no_grad()
-def evaluate(model: nn.Module, data: Dataset) -> tuple[Tensor, Tensor]:
+def evaluate(model: nn.Module, data: Images) -> tuple[Tensor, Tensor]:
     """Fraction of the test set that is misclassified, and its mean loss in nats, as tensors on the device.
 
     Leaves the random state and every module's training flag as they were.

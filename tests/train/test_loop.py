@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -246,6 +247,17 @@ def test_augmentation_changes_the_images_and_is_fixed_by_the_seed(tmp_path):
         for k, augment in enumerate([False, True, True])
     ]
     assert losses[0] != losses[1] == losses[2]
+
+
+def test_weight_decay_ends_when_the_regime_says_so(tmp_path):
+    config = replace(SHORT, weight_decay=0.05, epochs=2, drops=())
+    never, after_one, without = (
+        Run(train(replace(config, **change), tmp_path / f"{k}.zarr")).distance
+        for k, change in enumerate([{}, {"weight_decay_until": 1}, {"weight_decay": 0.0}])
+    )
+    assert after_one[:20].equals(never[:20])
+    assert not np.isclose(after_one[21], never[21], rtol=1e-6)
+    assert not np.isclose(after_one[20], without[20], rtol=1e-6)
 
 
 def test_a_rate_that_rises_is_no_drop(tmp_path):

@@ -29,6 +29,16 @@ def test_mnist_follows_the_published_regime():
     assert config.batch_size == 128
 
 
+def test_alexnet_follows_the_published_regime():
+    schedule = get("alexnet-imagenet").schedule(1_281_167)
+    epoch = 1_281_167 // 256
+    starts = [0, 10, 15, 20, 25]  # published: these rates from these epochs on, no weight decay from the 15th
+    assert [schedule.rate(e * epoch) for e in starts] == pytest.approx([1e-2, 5e-3, 1e-3, 5e-4, 1e-4])
+    assert [schedule.decay(e * epoch) for e in starts] == [5e-4, 5e-4, 0, 0, 0]
+    assert schedule.decay(15 * epoch - 1) == 5e-4
+    assert schedule.updates == 30 * epoch
+
+
 def test_every_field_has_a_line():
     source = Path(__import__("train.recipes", fromlist=["x"]).__file__).read_text().splitlines()
     for field in fields(Config):

@@ -1,5 +1,5 @@
 import math
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
@@ -45,6 +45,16 @@ def test_regime_adaptation_makes_as_many_updates(large):
     n = 65_536  # divisible by every batch: the counts are equal to the update
     small = MNIST.schedule(n, 128)
     assert MNIST.adapted(large / 128).schedule(n, large) == small
+
+
+def test_weight_decay_ends_after_its_epochs_which_adapt():
+    regime = Regime(lr=0.1, epochs=4, weight_decay=5e-4, weight_decay_until=1.5)
+    schedule = regime.schedule(100, 10)
+    assert [schedule.decay(t) for t in (0, 14, 15, 39)] == [5e-4, 5e-4, 0, 0]
+    assert regime.adapted(2).schedule(100, 20).weight_decay_until == 15
+    assert Regime(lr=0.1, epochs=4, weight_decay=5e-4).schedule(100, 10).decay(39) == 5e-4
+    with pytest.raises(ConfigError, match="weight_decay_until is -1; expected a number of 0 or more epochs"):
+        replace(regime, weight_decay_until=-1)
 
 
 def test_adaptation_keeps_what_is_not_counted_in_epochs():

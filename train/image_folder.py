@@ -1,0 +1,200 @@
+"""ImageNet, or any data set of its layout: a folder a class, images decoded and cut by worker processes.
+
+    ROOT/imagenet/train/CLASS/*.JPEG    ROOT/imagenet/val/CLASS/*.JPEG
+
+It offers what `train.data.Dataset` does; only, the images stay in their files until a batch asks for them. Training
+images are cut as Szegedy et al. 2015 (arXiv 1409.4842, section 6) cut them: an area of 8 % to 100 % of the image,
+its sides in a ratio of 3/4 to 4/3, scaled to 224 × 224, half of them mirrored. Validation images: the shorter side
+scaled to 256, the middle 224 × 224. Both are those of the published code of Hoffer, Hubara and Soudry 2017.
+
+What is random about an image is drawn from (seed, epoch, its number), whichever process cuts it.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from math import exp, log, sqrt
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import Dataset as TorchDataset
+
+from train.data import batches, epoch_seed
+from train.errors import DataError
+
+# of ImageNet's training pixels, in units of 255, as every network for it takes them
+_MEAN, _SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_SUFFIXES = (".jpeg", ".jpg", ".png")
+_TEST_BATCH = 256  # samples evaluated at a time: bounds the memory, changes no result
+_TRIES = 10  # at a cut that lies within the image; then its middle is taken
+
+Box = tuple[int, int, int, int]  # left, upper, right, lower
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ImageFolder:
+    """Images in files, by class. `train_batches` and `test_batches` put them on the device, normalized."""
+
+    name: str
+    train_files: Sequence[str]
+    train_y: Tensor
+    test_files: Sequence[str]
+    test_y: Tensor
+    classes: int
+    device: torch.device
+    workers: int
+    """Processes that decode images; 0 for none but this one."""
+    size: int = 224
+    """Height and width of the images as the network sees them."""
+
+    @property
+    def train_size(self) -> int:
+        """Samples in the training set."""
+        return len(self.train_files)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """An image's (C, H, W)."""
+        return 3, self.size, self.size
+
+    def train_batches(
+        self, batch_size: int, *, seed: int, epoch: int, augment: bool, start: int = 0
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One epoch's batches but for the first `start`: normalized images (B, C, H, W) and labels (B,).
+
+        augment: cut each image at random and mirror half of them; otherwise they are cut as those of the test set.
+        Order and cuts are fixed by seed and epoch, whatever the number of workers. Raises DataError for a file that
+        is no image.
+        """
+        order = batches(self.train_size, batch_size, seed=seed, epoch=epoch, device="cpu")
+        cuts = epoch_seed(seed, epoch, "crop") if augment else None
+        samples = _Samples(self.train_files, self.train_y, self.size, cuts)
+        return self._load(samples, islice(order, start, None))
+
+    def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """The test set in pieces, likewise."""
+        samples = _Samples(self.test_files, self.test_y, self.size, None)
+        return self._load(samples, iter(torch.arange(len(self.test_files)).split(_TEST_BATCH)))
+
+    def _load(self, samples: "_Samples", order: Iterator[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches of the samples that each tensor of `order` names."""
+        mean, sd = (255 * torch.tensor(v, device=self.device).view(3, 1, 1) for v in (_MEAN, _SD))
+        loader = DataLoader(
+            samples,
+            batch_sampler=(index.tolist() for index in order),
+            num_workers=self.workers,
+            collate_fn=_collate,
+            pin_memory=self.device.type == "cuda",
+            generator=torch.Generator(),  # a loader draws from the global one otherwise
+        )
+        for batch in loader:
+            if isinstance(batch, DataError):
+                raise batch
+            x, y = (part.to(self.device, non_blocking=True) for part in batch)
+            yield (x.float() - mean) / sd, y
+
+
+def load_image_folder(
+    name: str, root: str | Path, device: torch.device | str = "cpu", *, workers: int | None = None
+) -> ImageFolder:
+    """The data set in the folder `name` under `root`. workers: processes that decode; None for one a core, up to 16.
+
+    Raises DataError if a folder is missing or holds no images, or for classes of val that train lacks.
+    """
+    root = Path(root) / name
+    train, test = _by_class(root, "train"), _by_class(root, "val")
+    unknown = sorted(test.keys() - train.keys())
+    if unknown:
+        raise DataError(f"{root / 'val'} holds the class {unknown[0]}, {root / 'train'} does not; add or remove it")
+    number = {label: k for k, label in enumerate(train)}
+    files, labels = {}, {}
+    for part, found in (("train", train), ("val", test)):
+        files[part] = tuple(file for listed in found.values() for file in listed)
+        labels[part] = torch.tensor([number[label] for label, listed in found.items() for _ in listed])
+    return ImageFolder(
+        name=name,
+        train_files=files["train"],
+        train_y=labels["train"],
+        test_files=files["val"],
+        test_y=labels["val"],
+        classes=len(train),
+        device=torch.device(device),
+        workers=min(os.cpu_count() or 1, 16) if workers is None else workers,
+    )
+
+
+def _by_class(root: Path, part: str) -> dict[str, list[str]]:
+    """The images of each class's folder, both in order of their names."""
+    folder = root / part
+    layout = f"expected images as {root / part}/CLASS/*.JPEG"
+    if not folder.is_dir():
+        raise DataError(f"{folder} is missing; {layout}")
+    found: dict[str, list[str]] = {}
+    for label in sorted(entry.name for entry in os.scandir(folder) if entry.is_dir()):
+        names = sorted(entry.name for entry in os.scandir(folder / label))
+        found[label] = [str(folder / label / name) for name in names if name.lower().endswith(_SUFFIXES)]
+        if not found[label]:
+            raise DataError(f"{folder / label} holds no image; {layout}, or remove the folder")
+    if not found:
+        raise DataError(f"{folder} holds no folder of a class; {layout}")
+    return found
+
+
+class _Samples(TorchDataset):
+    """Images (3, size, size), uint8, and labels by number: what a worker makes.
+
+    cuts: seed of the epoch's cuts; None for the middle of every image.
+    """
+
+    def __init__(self, files: Sequence[str], labels: Tensor, size: int, cuts: int | None):
+        self.files, self.labels, self.size, self.cuts = files, labels, size, cuts
+
+    def __getitem__(self, number: int) -> "tuple[Tensor, Tensor] | DataError":
+        try:
+            with Image.open(self.files[number]) as file:
+                image = file.convert("RGB")
+        except OSError as error:  # an exception would reach the training as a worker's traceback
+            return DataError(f"{self.files[number]} cannot be read as an image ({type(error).__name__}); replace it")
+        if self.cuts is None:
+            image = middle(image, self.size)
+        else:
+            rng = np.random.default_rng([self.cuts, number])
+            image = image.crop(random_box(*image.size, rng)).resize((self.size, self.size), Image.Resampling.BILINEAR)
+            if rng.random() < 0.5:
+                image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        return torch.from_numpy(np.array(image)).permute(2, 0, 1), self.labels[number]
+
+
+def random_box(width: int, height: int, rng: np.random.Generator) -> Box:
+    """A part of an image: 8 % to 100 % of its area, its sides in a ratio of 3/4 to 4/3, log-uniform."""
+    for _ in range(_TRIES):
+        area = width * height * rng.uniform(0.08, 1.0)
+        ratio = exp(rng.uniform(log(3 / 4), log(4 / 3)))
+        w, h = round(sqrt(area * ratio)), round(sqrt(area / ratio))
+        if 0 < w <= width and 0 < h <= height:
+            left, upper = int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1))
+            return left, upper, left + w, upper + h
+    w, h = min(width, round(height * 4 / 3)), min(height, round(width * 4 / 3))
+    left, upper = (width - w) // 2, (height - h) // 2
+    return left, upper, left + w, upper + h
+
+
+def middle(image: Image.Image, size: int) -> Image.Image:
+    """The shorter side scaled to 8/7 of `size` (256 for 224), then the middle `size` × `size`."""
+    scale = size * 8 / 7 / min(image.size)
+    width, height = (round(scale * side) for side in image.size)
+    left, upper = (width - size) // 2, (height - size) // 2
+    scaled = image.resize((width, height), Image.Resampling.BILINEAR)
+    return scaled.crop((left, upper, left + size, upper + size))
+
+
+def _collate(samples: list[Any]) -> Any:
+    """A batch of the samples, or the first one's error."""
+    errors = [sample for sample in samples if isinstance(sample, DataError)]
+    return errors[0] if errors else default_collate(samples)
