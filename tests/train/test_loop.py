@@ -230,6 +230,22 @@ def test_a_matched_run_drops_where_its_reference_had_travelled_to(tmp_path):
     assert (before, after) == pytest.approx((0.2, 0.02))
 
 
+def test_a_run_matched_from_an_origin_drops_where_its_reference_had_come_from_there(tmp_path):
+    small = replace(f1_digits(), epochs=3, drops=((2, 0.1),), origins=(20,))
+    reference = train(small, tmp_path / "small.zarr")
+    large = replace(small, batch_size=64, lr_rule="sqrt", ghost_batch_size=16, epochs=20, origins=())
+    matched = replace(large, match=reference, match_origin=20, warm_up=0, min_step=40)
+    run = Run(train(matched, tmp_path / "large.zarr"))
+    (drop,) = run.drops
+    target = Run(reference).displacement(20)[160]
+    assert drop.details["target"] == pytest.approx(target, rel=0.01)  # a line through the noise of single updates
+    assert run.displacement(20)[drop.step] == pytest.approx(target, rel=0.05)
+    assert run.distance[drop.step] != pytest.approx(
+        Run(reference).distance[160], rel=0.05
+    )  # the throw sets w_0 apart
+    assert run.distance.index[-1] == drop.step + 80
+
+
 def test_multiplicative_noise_weights_the_gradient_but_not_the_recorded_loss(tmp_path):
     without = replace(SHORT, epochs=0.2, drops=(), batch_size=256, base_batch_size=16)
     with_noise = replace(without, multiplicative_noise=True)

@@ -18,6 +18,7 @@ from trajectory.journal import FileJournal
 DRIVER = """
 import os, random, resource, signal, sys, time
 import torch
+from forked import child
 from trajectory import Every, Recorder, RecordingError
 
 folder, kills = sys.argv[1], int(sys.argv[2])
@@ -39,13 +40,6 @@ def record(path, updates, flushed=lambda step: None, **arguments):
             recorder.flush()
             flushed(recorder.step)
     recorder.close()
-
-def child(run):
-    pid = os.fork()
-    if pid == 0:
-        run()
-        os._exit(0)
-    return pid
 
 for k in range(kills):
     hears, says = os.pipe()
@@ -78,9 +72,8 @@ for on_error in ("raise", "warn"):
 
 
 def run_driver(folder, kills):
-    done = subprocess.run(
-        [sys.executable, "-c", DRIVER, str(folder), str(kills)], capture_output=True, text=True, check=True
-    )
+    command = [sys.executable, "-c", DRIVER, str(folder), str(kills)]
+    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
     return done.stdout.splitlines(), done.stderr
 
 

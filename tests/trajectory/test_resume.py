@@ -25,12 +25,15 @@ from trajectory.layout import TensorSpec
 from trajectory.place import place
 from trajectory.store import Store
 
+HERE = Path(__file__).parent
+
 # A loop as a user writes it. It checkpoints now and then, and says how far it got.
 LOOP = """
 import os, random, signal, sys
 from pathlib import Path
 import torch
 from torch import nn
+from forked import child
 from trajectory import Event, Every, Recorder
 
 def loop(folder, updates, report, resume="never"):
@@ -70,13 +73,6 @@ def loop(folder, updates, report, resume="never"):
 warm = nn.Linear(1, 1)
 torch.optim.SGD(warm.parameters(), lr=0.1).step()  # imports what torch imports late, once for all children
 warm(torch.ones(1, 1)).sum().backward()
-
-def child(run):
-    pid = os.fork()
-    if pid == 0:
-        run()
-        os._exit(0)
-    return pid
 """
 
 KILLED = (
@@ -125,7 +121,7 @@ def same(one, other):
 
 def test_killed_and_resumed_equals_uninterrupted(tmp_path):
     kills, updates = 4, 1100
-    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(kills), str(updates)], check=True)
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(kills), str(updates)], cwd=HERE, check=True)
     same(tmp_path / "whole" / "run.zarr", tmp_path / "killed" / "run.zarr")
     run = Run(tmp_path / "killed" / "run.zarr")
     assert list(run.distance.index) == list(range(1, updates + 1))
@@ -167,7 +163,7 @@ while status:
 
 @pytest.mark.parametrize("stride", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_kill_at_any_write_of_a_cut_leaves_the_store_before_or_after(tmp_path, stride):
-    subprocess.run([sys.executable, "-c", KILLED_WHILE_CUT, str(tmp_path), str(stride)], check=True)
+    subprocess.run([sys.executable, "-c", KILLED_WHILE_CUT, str(tmp_path), str(stride)], cwd=HERE, check=True)
     cuts = sorted(tmp_path.glob("cut-*.zarr"), key=lambda path: int(path.stem.removeprefix("cut-")))
     assert len(cuts) > 2
     lengths = [len(Run(path).distance) for path in cuts]
