@@ -52,12 +52,16 @@ class Checkpoint:
         os.replace(partial, self.path)
         self._written = perf_counter()
 
-    def read(self) -> dict[str, Any] | None:
-        """The state to go on from, on the host; None if nothing was recorded yet.
+    def read(self, config: Config) -> dict[str, Any] | None:
+        """The state to go on from, on the host; None if nothing was recorded yet, or the run is complete.
 
-        Raises ConfigError if rows were recorded but the checkpoint is missing, or cannot be read.
+        Raises ConfigError if the run was not trained as `config` says, naming the first field that differs; if rows
+        were recorded but the checkpoint is missing; or if it cannot be read.
         """
         if not _is_run(self._out):
+            return None
+        _check_settings(Run(self._out), config)
+        if is_complete(self._out):
             return None
         if self.path is None or not self.path.exists():
             if len(Run(self._out).distance) == 0:
@@ -82,11 +86,7 @@ def is_complete(out: Where) -> bool:
     return _is_run(out) and Run(out).status == "complete"
 
 
-def check_settings(out: Where, config: Config) -> None:
-    """Raises ConfigError if the run at `out`, if there is one, was not trained as `config` says."""
-    if not _is_run(out):
-        return
-    run = Run(out)
+def _check_settings(run: Run, config: Config) -> None:
     if "settings" not in run.config:
         raise ConfigError(f"{run.path}: was not recorded by train; expected a run of train to go on with")
     there, here = asdict(as_config(run.config["settings"], str(run.path))), asdict(config)
@@ -103,11 +103,11 @@ def _is_run(out: Where) -> bool:
 
 
 @contextmanager
-def finishing_the_update() -> Iterator[Callable[[], bool]]:
+def finishing_the_update(*, alone: bool) -> Iterator[Callable[[], bool]]:
     """Ctrl-C waits until the update is made: yields whether it was pressed. Pressed again, it interrupts at once.
 
-    Raises KeyboardInterrupt at the end if it was pressed. In a thread, or where Ctrl-C has another meaning, it is
-    left alone.
+    Raises KeyboardInterrupt at the end if it was pressed. In a thread, where Ctrl-C has another meaning, or where
+    other processes train as well (alone is False: they may be at another update), it is left alone.
     """
     pressed = threading.Event()
 
@@ -116,7 +116,7 @@ def finishing_the_update() -> Iterator[Callable[[], bool]]:
         pressed.set()
 
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    if not (ours and threading.current_thread() is threading.main_thread()):
+    if not (alone and ours and threading.current_thread() is threading.main_thread()):
         yield lambda: False
         return
     signal.signal(signal.SIGINT, note)

@@ -9,19 +9,22 @@ import torch
 from torch import Tensor, nn
 
 from analysis.reference import Reference, as_reference, check_network
-from train.checkpoint import Checkpoint, check_settings, finishing_the_update, is_complete
-from train.data import Images, load, shuffle_labels
+from train.checkpoint import Checkpoint, finishing_the_update, is_complete
+from train.data import Images, epoch_seed, load, shuffle_labels
 from train.errors import ConfigError
 from train.ghost_batch_norm import convert_ghost_batch_norm
 from train.image_folder import load_image_folder
 from train.matched_lr import DistanceMatchedLR
 from train.models import NETWORKS
+from train.processes import device_of_rank, processes
 from train.readers import IMAGE_FOLDERS
 from train.recipes import Config
 from train.training import Snapshots, Training
 from trajectory import LogSpaced, Recorder
 from trajectory.place import Where
 from trajectory.snapshots import signature
+
+_AGREE_EVERY = 20  # updates after which several processes agree whether a checkpoint is due
 
 
 def train(
@@ -51,57 +54,82 @@ def train(
     after each update. Interrupted or failed, the run leaves a readable store.
 
     A run in a local folder keeps a checkpoint beside it, RUN.checkpoint.pt, while it trains: at the start, after the
-    first update that ends `checkpoint_every` seconds after the last one (None: no checkpoints), and on Ctrl-C.
+    first update that ends `checkpoint_every` seconds after the last one (None: no checkpoints), and on
+    Ctrl-C in one process.
     `resume=True` goes on from it: on a CPU the run is then bit for bit the one that was not interrupted, but for
     wall_time, which counts the time trained. Where there is no run it begins one; where the run is complete it does
     nothing.
 
-    Raises ConfigError (a batch beyond the training set, no such device; to resume: other settings than the run's, no
-    checkpoint), DataError, StoreError (`out` is taken or cannot be written), and DivergedError when the loss is no
-    longer finite.
+    Several processes that `torchrun` has started train one run together: each calls this alike, the first records
+    (`train.processes` says how the batch is shared). To resume there, start as many again.
+
+    Raises ConfigError (a batch beyond the training set, or not to be shared out evenly; no such device; to resume:
+    other settings than the run's, no checkpoint), DataError, StoreError (`out` is taken or cannot be written), and
+    DivergedError when the loss is no longer finite.
     """
-    checkpoint, state = Checkpoint(out, checkpoint_every), None
-    if resume:
-        if overwrite:
-            raise ConfigError("got resume and overwrite; expected one of them: go on with the run, or begin it again")
-        check_settings(out, config)
-        if is_complete(out):
+    if resume and overwrite:
+        raise ConfigError("got resume and overwrite; expected one of them: go on with the run, or begin it again")
+    checkpoint = Checkpoint(out, checkpoint_every)
+    device = device_of_rank(available(device))
+    with processes(device) as ranks:
+        ranks.check(config.batch_size)
+        state = ranks.all_or_none(lambda: checkpoint.read(config)) if resume else None
+        if resume and is_complete(out):
             checkpoint.remove()
             return checkpoint.run
-        state = checkpoint.read()
-    device = available(device)
-    data = data_of(config, data_root, device)
-    schedule = config.schedule(data.train_size)
-    torch.manual_seed(config.seed)
-    model = network_of(config, data).to(device)
-    optimizer = optimizer_of(config, data, model.parameters())
-    reference = as_reference(list(config.match), origin=config.match_origin) if config.match else None
-    if reference is not None:  # before a store is made
-        check_network(reference.signature, reference.names[0], signature(model), "the network to train")
-    snapshots = Snapshots(LogSpaced(config.snapshots or 1), schedule.updates)
-    facts, replaced = config.record(data.train_size), overwrite or resume
-    recorder = recorder_of(config, out, model, optimizer, snapshots, facts, overwrite=replaced, resume=bool(state))
-    with finishing_the_update() as interrupted, recorder:
-        matched = None
-        if reference is not None:
-            matched = _matched(config, optimizer, recorder, reference, schedule.warm_up)
-        training = Training(config, data, model, optimizer, recorder, matched, snapshots)
-        if state is not None:
-            training.load_state_dict(state)
-        else:
-            checkpoint.remove()  # of a run that this one replaces
-        if checkpoint.is_due():
-            checkpoint.write(training.state_dict())
+        data = data_of(config, data_root, device)
+        schedule = config.schedule(data.train_size)
+        torch.manual_seed(config.seed)
+        model = network_of(config, data).to(device)
+        if not ranks.is_first:  # dropout's masks
+            torch.manual_seed(epoch_seed(config.seed, ranks.rank, "rank"))
+        optimizer = optimizer_of(config, data, model.parameters())
+        reference = as_reference(list(config.match), origin=config.match_origin) if config.match else None
+        if reference is not None:  # before a store is made
+            check_network(reference.signature, reference.names[0], signature(model), "the network to train")
+        snapshots = Snapshots(LogSpaced(config.snapshots or 1), schedule.updates)
+        facts = {**config.record(data.train_size), "processes": ranks.size}
+        how = {"overwrite": overwrite or resume, "resume": state is not None}
+        recorder = ranks.all_or_none(lambda: recorder_of(config, out, model, optimizer, snapshots, facts, **how))
+        with recorder:
+            matched = None
+            if reference is not None:
+                matched = _matched(config, optimizer, recorder, reference, schedule.warm_up)
+            training = Training(config, data, model, optimizer, recorder, matched, snapshots, ranks)
+            if state is not None:
+                training.load_state_dict(state)
+            else:
+                checkpoint.remove()  # of a run that this one replaces
+            _run(training, checkpoint, progress)
+        checkpoint.remove()
+    return recorder.path
+
+
+def _run(training: Training, checkpoint: Checkpoint, progress: Callable[[int, int], None] | None) -> None:
+    """Trains to the end, with checkpoints on the way."""
+    ranks = training.processes
+
+    def is_due(t: int) -> bool:
+        if ranks.size == 1:
+            return checkpoint.is_due()
+        return t % _AGREE_EVERY == 0 and ranks.gather(checkpoint.is_due())[0]
+
+    def keep() -> None:
+        state = training.state_dict()
+        if ranks.is_first:
+            checkpoint.write(state)
+
+    with finishing_the_update(alone=ranks.size == 1) as interrupted:
+        if is_due(training.t):
+            keep()
         for t in training.run():
             stop = interrupted()
-            if t < training.last and (checkpoint.is_due() or (checkpoint.is_kept and stop)):
-                checkpoint.write(training.state_dict())
-            if progress is not None:
+            if (stop and checkpoint.is_kept) or (t < training.last and is_due(t)):
+                keep()
+            if progress is not None and ranks.is_first:
                 progress(t, training.last)
             if stop:
                 raise KeyboardInterrupt
-    checkpoint.remove()
-    return recorder.path
 
 
 def data_of(config: Config, root: str | Path, device: torch.device) -> Images:

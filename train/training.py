@@ -10,9 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from train.data import Images, epoch_seed
-from train.errors import DivergedError
+from train.errors import ConfigError, DivergedError
 from train.matched_lr import DistanceMatchedLR
 from train.noise import sample_weights
+from train.processes import ALONE, Processes
 from train.recipes import Config
 from train.regime import Schedule, updates_per_epoch
 from trajectory import LogSpaced, Recorder
@@ -35,9 +36,11 @@ class Training:
         recorder: Recorder,
         matched: DistanceMatchedLR | None,
         snapshots: "Snapshots",
+        processes: Processes = ALONE,
     ):
         self.config, self.data, self.model, self.optimizer = config, data, model, optimizer
         self.recorder, self.matched, self.snapshots = recorder, matched, snapshots
+        self.processes, self._network = processes, processes.wrap(model)
         self.schedule: Schedule = config.schedule(data.train_size)
         self.per_epoch = updates_per_epoch(data.train_size, config.batch_size)
         self.t = 0
@@ -68,8 +71,12 @@ class Training:
                     return
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on exactly, between two updates; waits until what was recorded is safe."""
+        """Everything needed to go on exactly, between two updates. Waits until what was recorded is safe.
+
+        Every rank must call it after the same update.
+        """
         return {
+            **self._machine,
             "t": self.t,
             "last": self.last,
             "model": self.model.state_dict(),
@@ -77,14 +84,23 @@ class Training:
             "recorder": self.recorder.state_dict(),
             "matched": self.matched.state_dict() if self.matched else None,
             "noise": self._noise.get_state(),
-            "random": _random_state(self._wrong.device),
+            "random": self.processes.gather(_random_state(self._wrong.device)),
             "losses": torch.stack(self._losses) if self._losses else torch.empty(0),
             "wrong": self._wrong,
             "wall_time": perf_counter() - self._began,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a `state_dict()`: takes back what was recorded after it."""
+        """Goes on from a `state_dict()`: takes back what was recorded after it.
+
+        Raises ConfigError if it is of another number of processes, or of another kind of device.
+        """
+        for name, here in self._machine.items():
+            if state[name] != here:
+                raise ConfigError(
+                    f"{self.recorder.path}: was interrupted with {name} {state[name]}, not {here}; go on with"
+                    f" {state[name]}, or overwrite the run"
+                )
         self.t, self.snapshots.last = state["t"], state["last"]
         self.recorder.load_state_dict(state["recorder"])
         self.model.load_state_dict(state["model"])
@@ -92,10 +108,14 @@ class Training:
         if self.matched is not None:
             self.matched.load_state_dict(state["matched"])
         self._noise.set_state(state["noise"])
-        _set_random_state(state["random"], self._wrong.device)
+        _set_random_state(state["random"][self.processes.rank], self._wrong.device)
         self._losses = list(state["losses"].to(self._wrong.device))
         self._wrong.copy_(state["wrong"])
         self._began = perf_counter() - state["wall_time"]
+
+    @property
+    def _machine(self) -> dict[str, Any]:
+        return {"processes": self.processes.size, "device": self._wrong.device.type}
 
     def batches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
         """The images and labels of the epoch's updates but for the first `start`."""
@@ -105,7 +125,9 @@ class Training:
     def update(self, x: Tensor, y: Tensor) -> None:
         """One update on normalized images x (B, C, H, W) and labels y (B,)."""
         x, weights = self.prepare(x)
-        self.count(*self._step(x, y, weights))
+        share = self.processes.share
+        loss, wrong = self._step(share(x), share(y), None if weights is None else share(weights))
+        self.count(*self.processes.of_whole_batch(loss, wrong))
 
     def prepare(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
         """What precedes an update: sets its rate; the images with noise, and the samples' weights if any."""
@@ -129,7 +151,7 @@ class Training:
 
     def _step(self, x: Tensor, y: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
         """Forward, backward, and the optimizer's step; the mean loss and how many samples were misclassified."""
-        logits = self.model(x)
+        logits = self._network(x)
         each = F.cross_entropy(logits, y, reduction="none")
         loss = each.mean()
         objective = loss if weights is None else (weights * each).mean()
@@ -162,6 +184,8 @@ class Training:
     def end_epoch(self) -> None:
         """Evaluates, and files what the epoch came to."""
         self._check_finite()
+        if not self.processes.is_first:
+            return
         error, loss = evaluate(self.model, self.data)
         self.recorder.log(
             epoch=self.t / self.per_epoch,

@@ -68,6 +68,8 @@ def train(
 
     $ ultraslow train f1-mnist --data-root data --batch-size 4096 --lr-rule sqrt --ghost-batch-size 128
 
+    In several processes: torchrun --nproc-per-node 2 -m ultraslow train ... shares every batch out.
+
     Args:
         recipe: the experiment, or a TOML file of it; what is not given below is as it says.
         out: the run's store; default runs/RECIPE-METHOD-seedN.zarr.
@@ -96,6 +98,7 @@ def train(
     """
     from train.checkpoint import is_complete
     from train.loop import train as run_training
+    from train.processes import is_first
     from train.recipe_file import read_recipe
     from train.recipes import get
 
@@ -137,7 +140,8 @@ def train(
         )
     if done:
         print(f"{path}: complete; nothing was left to train")
-    info(path)
+    if is_first():
+        info(path)
 
 
 def _file_name(config: "Config") -> str:

@@ -1,0 +1,136 @@
+"""One run in two real processes on gloo is the run of one process, and goes on where it was killed."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from train.errors import ConfigError
+from train.loop import train
+from train.recipes import f1_digits
+from trajectory import Run
+
+SHORT = replace(f1_digits(), batch_size=64, epochs=3, drops=((2, 0.1),), input_noise=0.0)  # 60 updates
+
+RANKS = """
+import os, signal, sys
+from dataclasses import replace
+from pathlib import Path
+import pytest
+import torch
+import torch.distributed as dist
+from torch import nn
+from train import models
+from train.errors import ConfigError
+from train.loop import train
+from train.recipes import f1_digits
+from trajectory import StoreError
+
+torch.set_num_threads(1)
+folder = Path(sys.argv[1])
+f1 = models.NETWORKS["f1-small"]
+models.NETWORKS["f1-dropout"] = lambda *size: nn.Sequential(*f1(*size)[:-1], nn.Dropout(0.5), f1(*size)[-1])
+short = replace(f1_digits(), batch_size=64, epochs=3, drops=((2, 0.1),), input_noise=0.0)
+noisy = replace(short, ghost_batch_size=16, input_noise=0.5, multiplicative_noise=True, augment=True)
+dropout = replace(short, network="f1-dropout")
+
+def in_two(name, what):
+    children = []
+    for rank in (0, 1):
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                dist.init_process_group("gloo", init_method=f"file://{folder}/{name}", rank=rank, world_size=2)
+                what()
+                status = 0
+            finally:
+                os._exit(status)
+        children.append(child)
+    return [os.waitpid(child, 0)[1] for child in children]
+
+def die_at(at):
+    def progress(t, updates):
+        assert dist.get_rank() == 0
+        if t == at:
+            os.kill(os.getpid(), signal.SIGKILL)
+    return progress
+
+def refused(kind, words, config, name):
+    with pytest.raises(kind, match=words):
+        train(config, folder / name)
+
+def refusals():
+    refused(ConfigError, "batch_size is 65; expected a multiple of 2", replace(short, batch_size=65), "odd.zarr")
+    refused(StoreError, "already exists", short, "two.zarr")  # seen by the first alone
+
+assert in_two("a", lambda: train(noisy, folder / "two.zarr")) == [0, 0]
+assert in_two("b", lambda: train(dropout, folder / "whole.zarr", checkpoint_every=0)) == [0, 0]
+killed, other = in_two("c", lambda: train(dropout, folder / "killed.zarr", checkpoint_every=0, progress=die_at(33)))
+assert killed == signal.SIGKILL and other != 0
+assert in_two("d", lambda: train(dropout, folder / "killed.zarr", resume=True)) == [0, 0]
+assert in_two("e", refusals) == [0, 0]
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("processes")
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, "-c", RANKS, folder], capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_two_processes_train_what_one_does_where_their_ghost_batches_are_its_own(folder, tmp_path):
+    config = replace(SHORT, ghost_batch_size=16, input_noise=0.5, multiplicative_noise=True, augment=True)
+    one, two = Run(train(config, tmp_path / "one.zarr")), Run(folder / "two.zarr")
+    assert (one.config["processes"], two.config["processes"]) == (1, 2)
+    assert len(two.distance) == 60
+    np.testing.assert_allclose(two.layers(), one.layers(), rtol=1e-5, atol=1e-6)
+    for name in ("loss", "train_loss", "learning_rate"):
+        np.testing.assert_allclose(two.metrics[name], one.metrics[name], rtol=1e-5)
+    np.testing.assert_allclose(two.metrics["train_error"], one.metrics["train_error"], atol=2.1 / 1280)
+    for name, value in one.state_dict(60).items():
+        if "running" not in name and "tracked" not in name:  # statistics are the first rank's
+            torch.testing.assert_close(two.state_dict(60)[name], value, rtol=1e-5, atol=1e-5)
+    assert two.metrics["validation_error"].notna().sum() == 3
+
+
+def test_a_killed_rank_ends_the_other_and_the_run_goes_on_bit_for_bit(folder):
+    killed, whole = Run(folder / "killed.zarr"), Run(folder / "whole.zarr")
+    assert killed.status == whole.status == "complete"
+    assert killed.resumed == [20]  # processes agree on a checkpoint every 20 updates
+    for name, value in whole.state_dict(60).items():
+        assert torch.equal(killed.state_dict(60)[name], value), name
+    assert killed.distance.equals(whole.distance)
+    assert killed.metrics.drop(columns="wall_time").equals(whole.metrics.drop(columns="wall_time"))
+
+
+def test_a_run_of_two_processes_does_not_go_on_in_one(folder, tmp_path):
+    def stop(t, updates):
+        raise KeyboardInterrupt
+
+    out = tmp_path / "run.zarr"
+    with pytest.raises(KeyboardInterrupt):
+        train(SHORT, out, progress=stop)
+    checkpoint = tmp_path / "run.zarr.checkpoint.pt"
+    torch.save(torch.load(checkpoint) | {"processes": 2}, checkpoint)
+    with pytest.raises(ConfigError, match="was interrupted with processes 2, not 1") as caught:
+        train(SHORT, out, resume=True)
+    assert "\n" not in str(caught.value)
+    assert len(Run(out).distance) == 1  # untouched
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_command(tmp_path):
+    ranks = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "ultraslow"]
+    arguments = ["train", "f1-digits", "--epochs", "0.5", "--ghost-batch-size", "8", "--out", tmp_path / "run.zarr"]
+    done = subprocess.run([*ranks, *map(str, arguments)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("complete") == 1  # the first process prints
+    assert Run(tmp_path / "run.zarr").config["processes"] == 2
