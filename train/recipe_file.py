@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from train.errors import ConfigError
-from train.recipes import Config
+from train.recipes import Config, get
 
 _FIELDS = {field.name: field for field in fields(Config)}
 
@@ -18,26 +18,39 @@ def read_recipe(path: str | Path) -> Config:
 
     Raises ConfigError for a file that is missing or no TOML, for unknown or missing fields, and as `Config`.
     """
-    try:
-        entries = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: no recipe can be read there ({error.strerror}); expected a TOML file") from error
-    except ValueError as error:
-        told = str(error).splitlines()[0]
-        raise ConfigError(f"{path}: not a recipe: {told}; expected TOML as `ultraslow plan` writes it") from error
-    if entries.get("clip_norm") == 0:
-        entries["clip_norm"] = None
+    entries = read_toml(path, "recipe", "`ultraslow plan` writes it")
     return as_config(entries, path)
 
 
+def find_recipe(name: str) -> Config:
+    """The recipe of that name, or what a recipe file holds; raises ConfigError as `read_recipe` and `get`."""
+    return read_recipe(name) if name.endswith(".toml") else get(name)
+
+
+def read_toml(path: str | Path, what: str, written: str) -> dict[str, Any]:
+    """A TOML file's entries. Raises ConfigError if it cannot be read; `what` and `written` say what is expected."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: no {what} can be read there ({error.strerror}); expected a TOML file") from error
+    except ValueError as error:
+        told = str(error).splitlines()[0]
+        raise ConfigError(f"{path}: not a {what}: {told}; expected TOML as {written}") from error
+
+
 def as_config(entries: Mapping[str, Any], source: str | Path) -> Config:
-    """The Config of these fields, lists standing for tuples; errors (ConfigError) name the source."""
+    """The Config of these fields, lists standing for tuples and `clip_norm = 0` for no clipping.
+
+    Errors (ConfigError) name the source.
+    """
     unknown = [name for name in entries if name not in _FIELDS]
     missing = [name for name, field in _FIELDS.items() if field.default is MISSING and name not in entries]
     if unknown or missing:
         wrong = f"no field is named {unknown[0]!r}" if unknown else f"the field {missing[0]!r} is missing"
         raise ConfigError(f"{source}: {wrong}; a recipe's fields are {', '.join(_FIELDS)}")
     try:
+        if entries.get("clip_norm") == 0:
+            entries = {**entries, "clip_norm": None}
         return Config(**{name: _frozen(value) for name, value in entries.items()})
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{source}: a field has a value of the wrong kind ({error})") from error

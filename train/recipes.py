@@ -103,10 +103,13 @@ class Config:
     """What tables and figures call the run; empty for a name made from the method."""
 
     def __post_init__(self) -> None:
-        _one_of("network", self.network, NETWORKS)
-        _one_of("dataset", self.dataset, (*READERS, *IMAGE_FOLDERS))
+        one_of("network", self.network, NETWORKS)
+        one_of("dataset", self.dataset, (*READERS, *IMAGE_FOLDERS))
         for name, least in (("batch_size", 1), ("base_batch_size", 1), ("seed", 0), ("snapshots", 0), ("rows", 0)):
             _at_least(name, getattr(self, name), least)
+        for name in ("regime_adaptation", "multiplicative_noise", "augment"):
+            if not isinstance(getattr(self, name), bool):
+                raise ConfigError(f"{name} is {getattr(self, name)!r}; expected true or false")
         if self.ghost_batch_size is not None:
             _at_least("ghost_batch_size", self.ghost_batch_size, 2)
         if not 0 <= self.input_noise < float("inf"):
@@ -114,7 +117,7 @@ class Config:
         if not 0 <= self.label_noise <= 1:
             raise ConfigError(f"label_noise is {self.label_noise}; expected a fraction from 0 to 1")
         for name, known in _CHOICES.items():
-            _one_of(name, getattr(self, name), known)
+            one_of(name, getattr(self, name), known)
         for name in ("match_origin", "min_step"):
             _at_least(name, getattr(self, name), 0)
         match = (self.match,) if isinstance(self.match, str | Path) else self.match
@@ -317,11 +320,12 @@ RECIPES: dict[str, Callable[[], Config]] = {
 
 def get(name: str) -> Config:
     """The recipe `name`; ConfigError names the known ones, and the closest."""
-    _one_of("recipe", name, RECIPES)
+    one_of("recipe", name, RECIPES)
     return RECIPES[name]()
 
 
-def _one_of(what: str, name: str, known: Collection[str]) -> None:
+def one_of(what: str, name: str, known: Collection[str]) -> None:
+    """Raises ConfigError, which names the known ones and the closest, if `name` is not among `known`."""
     if name not in known:
         close = get_close_matches(name, known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""

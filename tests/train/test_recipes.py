@@ -120,6 +120,7 @@ def test_the_record_holds_what_was_run_and_how_to_run_it_again():
         ({"already_above": "wait"}, "known are keep, drop, raise"),
         ({"match_origin": -1}, "match_origin is -1"),
         ({"momentum": 2}, "momentum is 2"),
+        ({"regime_adaptation": "no"}, "regime_adaptation is 'no'; expected true or false"),
     ],
 )
 def test_nonsense_is_refused_in_one_line(change, message):

@@ -1,0 +1,164 @@
+"""Sweeps that are run, in this process, in several and on Dask workers. The oracle: `train`, run by run."""
+
+import multiprocessing
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from train.errors import ConfigError
+from train.loop import train
+from train.sweep import run_sweep, survey, updates_of
+from train.sweep_backends import in_processes, on_cluster
+from train.sweep_spec import read_sweep
+from trajectory import Recorder, Run
+
+# 20 updates each; the last method diverges, and what is matched to it cannot be made
+SPEC = """
+out = "{out}"
+recipes = ["f1-digits"]
+batch_sizes = [64]
+[settings]
+epochs = 1
+drops = [[0.5, 0.1]]
+snapshots = 1
+[methods.matched]
+match = "SB"
+[methods.SB]
+seeds = [0, 1]
+"""
+FAILING = """
+[methods.wild]
+lr = 1e30
+clip_norm = 0
+[methods.follower]
+match = "wild"
+"""
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    def sweep(extra="", **changes):
+        text = SPEC.format(out=tmp_path / "runs") + extra
+        for old, new in changes.items():
+            text = text.replace(f"{old} = ", f"{old} = {new} # ")
+        (tmp_path / "spec.toml").write_text(text)
+        return read_sweep(tmp_path / "spec.toml")
+
+    return sweep
+
+
+def statuses(found):
+    return [standing.status for standing in found.values()]
+
+
+def distances(path):
+    return Run(path).distance.tolist()
+
+
+def test_a_failure_does_not_stop_the_others(sweep, tmp_path):
+    told = []
+    planned = sweep(FAILING)
+    found = run_sweep(planned, watch=lambda run, at: told.append((run.path, at.status, at.t)))
+    one, two, matched, wild, follower = found
+    assert statuses(found) == ["done", "done", "done", "failed", "failed"]
+    assert "the loss is" in found[wild].failure
+    assert found[follower].failure == "a run that it is matched to failed"
+    assert [path for path, status, _ in told if status == "done"] == [one, two, matched]
+    assert (one, "running", 20) in told
+    assert (found[one].t, found[one].updates) == (20, 20)
+    assert 0 < found[one].seconds < 600
+    alone = train(replace(planned.runs[1].config, label="elsewhere"), tmp_path / "alone.zarr")
+    assert Run(two).distance.tolist() == Run(alone).distance.tolist()
+    assert Run(matched).config["match"] == [one, two]
+
+
+def test_processes_work_side_by_side_and_one_that_dies_is_a_failure(sweep):
+    at_once = []
+
+    def kill(run, standing):
+        at_once.append(len(multiprocessing.active_children()))
+        if standing.t:
+            for child in multiprocessing.active_children():
+                child.kill()
+
+    found = run_sweep(sweep(epochs=1000), backend=in_processes(2), watch=kill)
+    died = "its process ended with status -9"
+    assert [standing.failure for standing in found.values()] == [died, died, "a run that it is matched to failed"]
+    assert max(at_once) == 2
+    assert "recording" in [Run(path).status for path in found if Path(path).exists()]
+    found = run_sweep(sweep(seeds="[0]"), backend=in_processes(2), overwrite=True)
+    assert statuses(found) == ["done", "done"]
+
+
+def seconds(planned):
+    """How long each run took, which no second training would give again."""
+    return [Run(run.path).metrics["wall_time"].iloc[-1] for run in planned.runs]
+
+
+def test_what_is_there_is_kept_unless_it_is_another_run(sweep):
+    planned = sweep()
+    assert list(updates_of(planned).values()) == [20] * 3
+    run_sweep(planned)
+    first = seconds(planned)
+    assert list(survey(planned).values()) == ["done"] * 3
+    assert all(standing.began is None for standing in run_sweep(planned).values())
+    assert seconds(planned) == first
+
+    other = sweep('lr_rule = "sqrt"')  # of the last method: SB
+    with pytest.raises(ConfigError, match=r"sb-64-seed0.zarr: .*lr_rule = 'none' for 'sqrt'.*--overwrite"):
+        run_sweep(other)
+    shutil.rmtree(other.runs[1].path)
+    assert list(survey(other, overwrite=True).values()) == ["other", "missing", "other"]
+    run_sweep(other, overwrite=True)
+    assert list(survey(other).values()) == ["done"] * 3
+    assert Run(other.runs[0].path).config["lr"] == pytest.approx(0.1)
+    assert seconds(other)[2] != first[2]  # matched to what was replaced
+
+
+def test_what_cannot_be_run_is_told_before_anything_is(sweep, tmp_path):
+    with pytest.raises(ConfigError, match="batch_size is 4096; expected 1 to 1280"):
+        updates_of(sweep(batch_sizes="[4096]"))
+    with pytest.raises(ConfigError, match=r"matched 64 is matched to .*nowhere.zarr: no such run"):
+        run_sweep(sweep(match=f'"{tmp_path}/nowhere.zarr"'))
+    model = nn.Linear(1, 1)
+    planned = sweep()
+    with Recorder(planned.runs[-1].path, model, torch.optim.SGD(model.parameters())):
+        pass
+    with pytest.raises(ConfigError, match="`ultraslow train` did not make"):
+        run_sweep(planned)
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [Path(planned.runs[-1].path).name]
+    with pytest.raises(ConfigError, match="jobs is 0"):
+        in_processes(0)
+
+
+@pytest.fixture(scope="module")
+def scheduler():
+    """A Dask scheduler with two workers, each a process of one thread."""
+    from distributed import LocalCluster
+
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+        yield cluster.scheduler_address
+
+
+def test_a_cluster_makes_the_runs(sweep, scheduler):
+    told = []
+    found = run_sweep(
+        sweep(FAILING), backend=on_cluster(scheduler), watch=lambda run, at: told.append((run.path, at.status))
+    )
+    one, two, matched, wild, follower = found
+    assert statuses(found) == ["done", "done", "done", "failed", "failed"]
+    assert "the loss is" in found[wild].failure
+    assert found[follower].failure == "a run that it is matched to failed"
+    assert (one, "running") in told
+    assert told.index((matched, "done")) > max(told.index((path, "done")) for path in (one, two))
+    assert Run(matched).config["match"] == [one, two]
+
+
+def test_a_scheduler_that_is_not_there_is_told_in_one_line(monkeypatch):
+    monkeypatch.setattr("train.sweep_backends._CONNECT", 1)
+    with pytest.raises(ConfigError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9"):
+        on_cluster("tcp://127.0.0.1:9")

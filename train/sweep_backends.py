@@ -1,0 +1,148 @@
+"""Where a sweep's runs are made side by side: in processes of this machine, or on a Dask cluster."""
+
+import os
+import signal
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from multiprocessing import get_context
+from multiprocessing.connection import Connection, wait
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
+
+import torch
+
+from train.errors import ConfigError
+from train.sweep import REFERENCE_FAILED, Backend, Ledger, Task
+from train.sweep_spec import Planned
+from trajectory.place import first_line
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+_ASK_EVERY = 2.0  # seconds between two questions of a worker whether the sweep was interrupted
+_CONNECT = 10  # seconds to find the scheduler in
+
+
+def in_processes(jobs: int) -> Backend:
+    """So many runs at a time, each a process of its own, so that one that dies takes no other along.
+
+    The cores are shared out between them. Raises ConfigError if jobs is below 1.
+    """
+    if jobs < 1:
+        raise ConfigError(f"jobs is {jobs}; expected a whole number of at least 1")
+    return partial(_side_by_side, jobs)
+
+
+def _side_by_side(jobs: int, tasks: Sequence[Task], ledger: Ledger) -> None:
+    waiting = list(tasks)
+    running: dict[Any, tuple[Any, Planned]] = {}  # by the connection that tells of it
+    try:
+        while waiting or running:
+            for task in list(waiting):
+                if len(running) < jobs and ledger.ready(task.run):
+                    process, news = _start(task, max(1, (os.cpu_count() or 1) // jobs))
+                    running[news] = (process, task.run)
+                    ledger.begin(task.run)
+                if ledger.standings[task.run.path].status != "waiting":
+                    waiting.remove(task)
+            for news in wait(list(running)):
+                process, run = running[news]
+                try:
+                    told = news.recv()
+                except EOFError:  # it died
+                    told = None
+                if isinstance(told, tuple):
+                    ledger.tell(run, *told)
+                    continue
+                process.join()
+                del running[news]
+                ledger.end(run, f"its process ended with status {process.exitcode}" if told is None else told)
+    finally:  # nothing is running any more, unless by Ctrl-C
+        for process, _ in running.values():
+            process.terminate()
+        for process, _ in running.values():
+            process.join()
+
+
+def _start(task: Task, threads: int) -> tuple[Any, Any]:
+    context = get_context("spawn")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=_in_process, args=(task, sender, threads))
+    # A terminal sends Ctrl-C to all its processes: the sweep alone takes it, and ends the others.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    process.start()
+    signal.signal(signal.SIGINT, before)
+    sender.close()
+    return process, receiver
+
+
+def _in_process(task: Task, sender: Connection, threads: int) -> None:
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    torch.set_num_threads(threads)
+    with suppress(KeyboardInterrupt):
+        sender.send(task(lambda t, updates: sender.send((t, updates))))
+
+
+def on_cluster(address: str) -> Backend:
+    """The workers of the Dask scheduler at `address`, which need one thread each and the same file system.
+
+    Raises ConfigError if `distributed` is not installed or the scheduler does not answer.
+    """
+    try:
+        from distributed import Client
+    except ImportError as error:
+        raise ConfigError("a scheduler needs Dask: pip install 'ultraslow[dask]'") from error
+    try:
+        client = Client(address, timeout=_CONNECT)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"no Dask scheduler answers at {address} ({first_line(error)})") from error
+    return partial(_by_workers, client)
+
+
+def _by_workers(client: "Client", tasks: Sequence[Task], ledger: Ledger) -> None:
+    from distributed import Event, as_completed
+
+    name = f"ultraslow-{uuid4().hex}"
+    runs = {task.run.path: task.run for task in tasks}
+    client.subscribe_topic(name, lambda event: ledger.tell(runs[event[1][0]], *event[1][1:]))
+    futures: dict[str, Any] = {}
+    for task in tasks:
+        references = [futures[run.path] for run in ledger.sweep.references(task.run) if run.path in futures]
+        futures[task.run.path] = client.submit(_on_worker, task, name, references, key=f"{name}-{task.run.path}")
+    try:
+        paths = {future.key: path for path, future in futures.items()}
+        for future in as_completed(futures.values()):
+            failure = future.result() if future.status == "finished" else first_line(future.exception())
+            ledger.end(runs[paths[future.key]], failure)
+    except KeyboardInterrupt:
+        Event(name, client=client).set()
+        raise
+    finally:
+        client.close()
+
+
+def _on_worker(task: Task, name: str, references: list[str]) -> str:
+    """What the task returns, unless one of its references returned a failure."""
+    from distributed import Event, get_worker
+
+    worker = get_worker()
+    if worker.state.nthreads != 1:  # a run seeds the generator of its process
+        return f"its worker has {worker.state.nthreads} threads; expected dask worker --nthreads 1"
+    if any(references):
+        return REFERENCE_FAILED
+    stop, asked = Event(name), monotonic()
+
+    def tell(t: int, updates: int) -> None:
+        nonlocal asked
+        worker.log_event(name, (task.run.path, t, updates))
+        if monotonic() - asked > _ASK_EVERY:
+            asked = monotonic()
+            if stop.is_set():
+                raise KeyboardInterrupt
+
+    try:
+        return task(tell)
+    except KeyboardInterrupt:
+        return "interrupted"

@@ -1,0 +1,211 @@
+"""Sweeps as TOML files: recipes × batch sizes × methods × seeds, read and checked into runs.
+
+    out = "runs/digits"                # folder of the stores
+    data_root = "data"                 # of the data sets; this is the default
+    recipes = ["f1-digits"]            # names, or recipe files
+    batch_sizes = [64, 256]            # default: each recipe's own
+    seeds = "0-2"                      # or [0, 1, 2]; default 0
+
+    [settings]                         # fields of Config that hold for all runs
+    epochs = 10
+
+    [methods.SB]                       # a name, the fields of Config that make it, and recipes, batch_sizes
+    batch_sizes = [16]                 # or seeds of its own
+
+    [methods."+GBN"]
+    lr_rule = "sqrt"
+    ghost_batch_size = 16
+
+    [methods.matched]
+    lr_rule = "sqrt"
+    match = "SB"                       # that method's runs of the same recipe, all seeds; or paths of stores
+
+A method that runs at several batch sizes is referred to with one of them, `match = "+GBN 64"`. A run is labelled so
+in tables and figures. Paths are taken from the folder the sweep is started in.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from train.errors import ConfigError
+from train.recipe_file import as_config, find_recipe, read_toml
+from train.recipes import Config, one_of
+
+_AXES = ("recipes", "batch_sizes", "seeds")
+_KEYS = ("out", "data_root", *_AXES, "settings", "methods")
+# The axes say these, and the method's name with the batch is the label.
+_FIELDS = tuple(f.name for f in fields(Config) if f.name not in ("recipe", "batch_size", "seed", "label"))
+
+
+@dataclass(frozen=True)
+class Planned:
+    """One run of a sweep: where its store is, and its configuration."""
+
+    path: str
+    config: Config
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep's runs, in the order they are made: references before what is matched to them, first seeds first."""
+
+    data_root: str
+    runs: tuple[Planned, ...]
+
+    def references(self, run: Planned) -> list[Planned]:
+        """The runs of this sweep that `run` is matched to."""
+        return [other for other in self.runs if other.path in run.config.match]
+
+
+def read_sweep(path: str | Path) -> Sweep:
+    """The sweep that a TOML file describes. Raises ConfigError, which names the closest word to a misspelt one."""
+    entries = read_toml(path, "sweep", "in docs/reproduction.toml")
+    try:
+        return _sweep(entries)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+
+
+def seed_list(value: Any) -> tuple[int, ...]:
+    """Seeds from a list of them, or from text: "0-4", "0,2,5", "0-2,7". Raises ConfigError."""
+    seeds = value
+    if isinstance(value, str):
+        spans = [re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part) for part in value.split(",")]
+        seeds = [n for span in spans if span for n in range(int(span[1]), int(span[2] or span[1]) + 1)]
+        seeds = seeds if all(spans) else []
+    if not seeds or len(set(_whole(seeds, "seeds"))) < len(seeds):
+        raise ConfigError(f'seeds is {value!r}; expected different whole numbers, as in [0, 1, 2] or "0-2"')
+    return tuple(seeds)
+
+
+@dataclass(frozen=True)
+class _Method:
+    """What a method's table says, with the sweep's own axes where it has none."""
+
+    name: str
+    recipes: tuple[str, ...]
+    batch_sizes: tuple[int, ...] | None
+    seeds: tuple[int, ...]
+    fields: Mapping[str, Any]
+
+    def sizes(self, recipe: str) -> tuple[int, ...]:
+        return self.batch_sizes or (find_recipe(recipe).batch_size,)
+
+
+def _sweep(entries: Mapping[str, Any]) -> Sweep:
+    for key in entries:
+        one_of("key of a sweep", key, _KEYS)
+    for key in ("out", "recipes", "methods"):
+        if key not in entries:
+            raise ConfigError(f"the key {key!r} is missing; a sweep's keys are {', '.join(_KEYS)}")
+    out, data_root = (_text(entries.get(key, "data"), key) for key in ("out", "data_root"))
+    settings = _table(entries.get("settings", {}), "settings")
+    for name in settings:
+        one_of("field", name, _FIELDS)
+    methods = [_method(name, table, entries) for name, table in _table(entries["methods"], "methods").items()]
+    runs: dict[str, Planned] = {}
+    for seed in dict.fromkeys(seed for method in methods for seed in method.seeds):
+        for run in _runs_of(seed, methods, settings, out):
+            if run.path in runs:
+                raise ConfigError(
+                    f"two of its runs would be written to {run.path}; expected methods whose names differ in more"
+                    " than punctuation, and no recipe or batch size twice"
+                )
+            runs[run.path] = run
+    return Sweep(data_root, tuple(_references_first(runs)))
+
+
+def _method(name: str, table: Any, sweep: Mapping[str, Any]) -> _Method:
+    axes = {key: sweep[key] for key in _AXES if key in sweep}
+    own = _table(table, f"methods.{name}")
+    for key in own:
+        one_of(f"field or axis (methods.{name})", key, (*_AXES, *_FIELDS))
+    axes |= {key: own[key] for key in _AXES if key in own}
+    recipes = axes["recipes"]
+    if not isinstance(recipes, list) or not recipes or not all(isinstance(recipe, str) for recipe in recipes):
+        raise ConfigError(f"recipes is {recipes!r}; expected a list of names, or of recipe files")
+    sizes = axes.get("batch_sizes")
+    return _Method(
+        name,
+        tuple(recipes),
+        None if sizes is None else _whole(sizes, "batch_sizes"),
+        seed_list(axes.get("seeds", [0])),
+        {key: value for key, value in own.items() if key not in _AXES},
+    )
+
+
+def _runs_of(seed: int, methods: list[_Method], settings: Mapping[str, Any], out: str) -> Iterator[Planned]:
+    for recipe in dict.fromkeys(recipe for method in methods for recipe in method.recipes):
+        for method in (one for one in methods if seed in one.seeds and recipe in one.recipes):
+            changes = {**settings, **method.fields}
+            if "match" in changes:
+                changes["match"] = _stores(changes["match"], recipe, methods, out)
+            for size in method.sizes(recipe):
+                axes = {"batch_size": size, "seed": seed, "label": f"{method.name} {size}"}
+                config = as_config({**asdict(find_recipe(recipe)), **changes, **axes}, f"methods.{method.name}")
+                yield Planned(_store(out, recipe, config.label, seed), config)
+
+
+def _stores(match: Any, recipe: str, methods: list[_Method], out: str) -> list[str]:
+    """The stores that a `match` entry stands for: paths as they are, methods as their runs of this recipe."""
+    known: dict[str, list[str]] = {}
+    for method in (one for one in methods if recipe in one.recipes):
+        sizes = method.sizes(recipe)
+        for size in sizes:
+            label = f"{method.name} {size}"
+            known[label] = [_store(out, recipe, label, seed) for seed in method.seeds]
+        if len(sizes) == 1:
+            known[method.name] = known[f"{method.name} {sizes[0]}"]
+    names = [match] if isinstance(match, str) else match
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"match is {match!r}; expected the name of a method, or paths of stores")
+    found = []
+    for name in names:
+        if "/" not in name and not name.endswith(".zarr"):
+            one_of("method to match", name, known)
+        found += known.get(name, [name])
+    return found
+
+
+def _store(out: str, recipe: str, label: str, seed: int) -> str:
+    """RECIPE-LABEL-seedN.zarr in the folder or URL `out`, in characters every file system takes."""
+    name = "-".join(re.findall(r"[\w.]+", f"{find_recipe(recipe).recipe} {label}".lower()))
+    return f"{out.rstrip('/')}/{name}-seed{seed}.zarr"
+
+
+def _references_first(runs: Mapping[str, Planned]) -> list[Planned]:
+    """The runs in their order, but each behind those that it is matched to."""
+    placed: dict[str, Planned] = {}
+
+    def place(run: Planned, behind: tuple[str, ...] = ()) -> None:
+        if run.path in behind:
+            raise ConfigError(f"{run.config.label} is matched to itself; expected another method")
+        for path in run.config.match:
+            if path in runs and path not in placed:
+                place(runs[path], (*behind, run.path))
+        placed[run.path] = run
+
+    for run in runs.values():
+        place(run)
+    return list(placed.values())
+
+
+def _whole(value: Any, name: str) -> tuple[int, ...]:
+    if not isinstance(value, list | tuple) or not value or not all(type(item) is int for item in value):
+        raise ConfigError(f"{name} is {value!r}; expected a list of whole numbers")
+    return tuple(value)
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigError(f"{name} is {value!r}; expected a folder's path, in quotes")
+    return value
+
+
+def _table(value: Any, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ConfigError(f"{name} is {value!r}; expected a table, [{name}]")
+    return value

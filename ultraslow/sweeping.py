@@ -1,0 +1,149 @@
+"""Many runs are made: sweep."""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from tyro.conf import Positional, arg
+
+from ultraslow.console import print_json, print_table
+
+if TYPE_CHECKING:
+    from train.sweep import Standing
+    from train.sweep_spec import Planned, Sweep
+
+_COLOURS = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red"}
+
+
+def sweep(
+    spec: Annotated[Path, Positional, arg(metavar="SPEC.toml")],
+    *,
+    device: str = "cpu",
+    jobs: Annotated[int, arg(metavar="N")] = 1,
+    scheduler: Annotated[str | None, arg(metavar="ADDRESS")] = None,
+    overwrite: bool = False,
+    dry_run: bool = False,
+    json: bool = False,
+) -> None:
+    """Trains recipes × batch sizes × methods × seeds: the runs of a TOML file that are not complete yet.
+
+    docs/reproduction.toml is an example. Called again, it goes on where it was interrupted. A run that fails does not
+    stop the others: it is told at the end, with exit status 1.
+
+    $ ultraslow sweep docs/reproduction.toml --jobs 2
+
+    Args:
+        spec: the sweep.
+        device: cpu, or cuda.
+        jobs: runs at a time, each a process of its own.
+        scheduler: make the runs on the workers of this Dask scheduler (tcp://host:8786), one thread each.
+        overwrite: replace runs that are there under another configuration.
+        dry_run: train nothing; list the runs, their updates, and what is there already.
+        json: print one JSON document instead of a table.
+    """
+    from train.sweep import here, run_sweep
+    from train.sweep_backends import in_processes, on_cluster
+    from train.sweep_spec import read_sweep
+
+    planned = read_sweep(spec)
+    if dry_run:
+        _list(planned, overwrite=overwrite, json=json)
+        return
+    backend = on_cluster(scheduler) if scheduler else in_processes(jobs) if jobs != 1 else here
+    try:
+        with _progress(planned) as watch:
+            found = run_sweep(planned, device=device, backend=backend, overwrite=overwrite, watch=watch)
+    except KeyboardInterrupt:
+        print(f"ultraslow: interrupted; `ultraslow sweep {spec}` goes on from here", file=sys.stderr)
+        sys.exit(130)
+    rows = {path: {"status": at.status, "updates": at.updates, "failure": at.failure} for path, at in found.items()}
+    if json:
+        print_json([{"path": path, **row} for path, row in rows.items()])
+    failures = {path: at.failure for path, at in found.items() if at.status == "failed"}
+    for path, failure in failures.items():
+        print(f"ultraslow: {_name(path)} failed: {failure}", file=sys.stderr)
+    if not json:
+        print(f"{len(found) - len(failures)} of {len(found)} runs are done")
+    if failures:
+        sys.exit(1)
+
+
+def _list(planned: "Sweep", *, overwrite: bool, json: bool) -> None:
+    from train.sweep import survey, updates_of
+
+    states, updates = survey(planned, overwrite=overwrite), updates_of(planned)
+    if json:
+        print_json([{"path": run.path, "updates": updates[run], "status": states[run]} for run in planned.runs])
+        return
+    print_table(
+        [{"run": _name(run.path), "updates": str(updates[run]), "status": states[run]} for run in planned.runs]
+    )
+    left = [updates[run] for run in planned.runs if states[run] != "done"]
+    print(f"{len(states)} runs, {sum(updates.values())} updates in all")
+    print(f"{len(left)} runs to make, at most {sum(left)} updates")
+
+
+@contextmanager
+def _progress(planned: "Sweep") -> Iterator["Callable[[Planned, Standing], None]"]:
+    """On stderr: a live table, a line a run, where it is a terminal; otherwise a line when a run starts or ends."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _by_lines(len(planned.runs))
+        return
+    standings: dict[str, Standing] = {}
+
+    def watch(run: "Planned", standing: "Standing") -> None:
+        standings[run.path] = standing
+
+    paths = [run.path for run in planned.runs]
+    with Live(console=console, get_renderable=lambda: _board(paths, standings, console.height), refresh_per_second=2):
+        yield watch
+
+
+def _by_lines(total: int) -> "Callable[[Planned, Standing], None]":
+    ended: set[str] = set()
+    told: dict[str, str] = {}
+
+    def watch(run: "Planned", standing: "Standing") -> None:
+        if told.get(run.path) == standing.status:
+            return
+        told[run.path] = standing.status
+        if standing.status in ("done", "failed"):
+            ended.add(run.path)
+        line = f"{len(ended)}/{total} {_name(run.path)}: {standing.status}"
+        if standing.status == "done" and standing.began is not None:
+            line += f", {standing.t} updates, {standing.seconds / 60:.1f} min"
+        print(line, file=sys.stderr, flush=True)
+
+    return watch
+
+
+def _board(paths: list[str], standings: "dict[str, Standing]", height: int) -> Table:
+    """The table; where it is higher than the terminal, what is running and what is next comes first."""
+    from train.sweep import Standing
+
+    known = {path: standings.get(path, Standing()) for path in paths}
+    shown = known
+    if len(known) > height - 4:
+        order = ("running", "failed", "waiting", "done")
+        first = sorted(known, key=lambda path: order.index(known[path].status))[: max(height - 4, 1)]
+        shown = {path: standing for path, standing in known.items() if path in first}
+    done = sum(standing.status == "done" for standing in known.values())
+    table = Table("run", "status", "update", "min", box=None, padding=(0, 2, 0, 0), caption_justify="left")
+    table.caption = f"{done} of {len(known)} runs are done"
+    for path, at in shown.items():
+        seconds = monotonic() - at.began if at.status == "running" and at.began is not None else at.seconds
+        status = f"[{_COLOURS[at.status]}]{at.status}"
+        update = f"{at.t} of {at.updates}" if at.updates else ""
+        table.add_row(_name(path), status, update, f"{seconds / 60:.1f}" if seconds else "")
+    return table
+
+
+def _name(path: str) -> str:
+    return PurePosixPath(path).name.removesuffix(".zarr")
