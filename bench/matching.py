@@ -11,9 +11,9 @@ large batches, 1024 (three seeds) and 4096 (one), have the √-scaled rate and g
     matched  the drop where the run has travelled as far as the reference at its drop (mean of the seeds), then
              as many updates as the reference makes after it; 1.5 times its updates at the most; a warm-up over 100
 
-and as controls the first two with that warm-up (at 4096 the fixed run is over before it), and matched runs at
-1024 with one over 50 and 200 updates. Runs that are there and complete are kept. One thread each is enough: OMP_NUM_THREADS=1, and
-one call for each data set side by side.
+and as controls the first two with that warm-up (at 4096 the fixed run is over before it), and matched runs at 1024
+with one over 50 and 200 updates. Runs that are there and complete are kept. One thread each is enough:
+OMP_NUM_THREADS=1, and one call for each data set side by side.
 """
 
 import argparse

@@ -47,6 +47,7 @@ def _side_by_side(jobs: int, tasks: Sequence[Task], ledger: Ledger) -> None:
                     ledger.begin(task.run)
                 if ledger.standings[task.run.path].status != "waiting":
                     waiting.remove(task)
+            news: Any
             for news in wait(list(running)):
                 process, run = running[news]
                 try:
