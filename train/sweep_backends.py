@@ -8,7 +8,7 @@ from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import uuid4
 
 import torch
@@ -47,8 +47,7 @@ def _side_by_side(jobs: int, tasks: Sequence[Task], ledger: Ledger) -> None:
                     ledger.begin(task.run)
                 if ledger.standings[task.run.path].status != "waiting":
                     waiting.remove(task)
-            news: Any
-            for news in wait(list(running)):
+            for news in cast(list[Any], wait(list(running))):
                 process, run = running[news]
                 try:
                     told = news.recv()
