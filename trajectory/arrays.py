@@ -73,7 +73,7 @@ def _copies(
         **{f"snapshots/{name}": (stored_dtype, [name], [width]) for name, width in widths.items()},
         **({} if parts else {"snapshots/hash": ("uint8", ["byte"], [_DIGEST])}),
         "snapshots/buffers": ("uint8", ["buffer"], [buffer_bytes]),
-        "origins/weights": (weight_dtype, ["weight"], [0 if parts else n_weights]),
+        **{f"origins/{name}": (weight_dtype, [name], [width]) for name, width in widths.items()},
         "sketches/values": ("float32", ["parameter", "bucket"], [len(columns.layers), sketch["buckets"]]),
     }
     for name, (dtype, dimensions, shape) in copies.items():

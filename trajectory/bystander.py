@@ -1,36 +1,36 @@
-"""What a rank writes that is not the first: its parts of snapshots, and nothing else."""
+"""What a rank writes that is not the first: its parts of snapshots and of the weights at origins."""
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import zarr
 
 from trajectory.errors import StoreError
-from trajectory.layout import Event, part_array
+from trajectory.layout import Event, part_array, read_root
 from trajectory.place import Place
 
 
 class PartWriter:
-    """Writes one rank's part of every snapshot to its own array in the store at `place`.
+    """Writes one rank's part of every copy of the weights in `group` to its own array in the store at `place`.
 
-    written: how many are there, from the first one on without a gap. They are not visible before the first rank
-    commits the snapshot, when every rank has written its part.
+    group: "snapshots" or "origins". written: how many are there, from the first one on without a gap. They are not
+    visible before the first rank commits the copy, when every rank has written its part.
     """
 
-    def __init__(self, place: Place, rank: int):
-        self.written = 0
-        self._place, self._rank = place, rank
-        self._begun = 0
+    def __init__(self, place: Place, rank: int, group: str, written: int = 0):
+        self.written = written
+        self._place, self._rank, self._group = place, rank, group
+        self._begun = written
 
     def begin(self) -> int:
-        """The next snapshot's place; every rank counts them alike, also one that then fails."""
+        """The next copy's place; every rank counts them alike, also one that then fails."""
         self._begun += 1
         return self._begun - 1
 
     def write(self, k: int, weights: np.ndarray) -> None:
-        """Writes the k-th snapshot's part. Raises StoreError if the store is not to be seen from here."""
+        """Writes the k-th copy's part. Raises StoreError if the store is not to be seen from here."""
         if len(weights):
             array = self._array
             array.resize((k + 1, *array.shape[1:]))
@@ -43,7 +43,7 @@ class PartWriter:
         # a part of zeros is written as well: a chunk that is not there is a part that is missing
         config: Any = {"write_empty_chunks": True}
         try:
-            name = f"snapshots/{part_array(self._rank)}"
+            name = f"{self._group}/{part_array(self._rank)}"
             return zarr.open_array(self._place.root, path=name, mode="r+", config=config)
         except OSError as error:
             raise StoreError(
@@ -53,18 +53,19 @@ class PartWriter:
 
 
 class Bystander:
-    """Stands in for a `Store` on a rank that does not write rows; writes this rank's parts of snapshots."""
+    """Stands in for a `Store` on a rank that does not write rows; writes this rank's parts."""
 
     events: tuple[Event, ...] = ()
 
     def __init__(self, place: Place, rank: int, origin_norm: float):
         self.facts = {"id": None, "origin_norm": origin_norm}
-        self._part = PartWriter(place, rank)
+        self._place, self._rank = place, rank
+        self._snapshots, self._origins = (PartWriter(place, rank, group) for group in ("snapshots", "origins"))
 
     @property
-    def written(self) -> int:
-        """How many snapshots this rank has written its part of."""
-        return self._part.written
+    def written(self) -> tuple[int, int]:
+        """How many snapshots and origins this rank has written its part of."""
+        return self._snapshots.written, self._origins.written
 
     def append_rows(self, rows: np.ndarray) -> None:
         """The first rank writes rows."""
@@ -80,13 +81,49 @@ class Bystander:
 
     def append_snapshot(self, step: int, weights: np.ndarray, buffers: np.ndarray) -> None:
         """Writes this rank's part of the weights; the buffers are the first rank's."""
-        self._part.write(self._part.begin(), weights)
+        self._snapshots.write(self._snapshots.begin(), weights)
 
-    def commit_snapshots(self, complete: int) -> None:
+    def append_origin(self, step: int, weights: np.ndarray) -> None:
+        """Writes this rank's part of the weights that distances are measured from."""
+        self._origins.write(self._origins.begin(), weights)
+
+    def commit_parts(self, snapshots: int, origins: int) -> None:
         """The first rank commits."""
+
+    def cut(self, step: int, events: int | None = None) -> None:
+        """Goes on behind what the first rank's cut has left."""
+        counts = read_root(self._place)["attributes"]["ultraslow"]["committed"]
+        self._snapshots = PartWriter(self._place, self._rank, "snapshots", counts["snapshots"])
+        self._origins = PartWriter(self._place, self._rank, "origins", counts["origins"])
+
+    def origins(self, last: int) -> dict[int, np.ndarray]:
+        """This rank's parts of the weights at w_0 and the origins up to step `last`, by step."""
+        return stored_origins(self._place, part_array(self._rank), last)
+
+    def scalars(self, step: int) -> dict[str, float]:
+        """The first rank's scalars are the run's."""
+        return {}
 
     def sync(self) -> None:
         """Nothing is buffered."""
 
     def close(self, status: str) -> None:
         """Nothing is open."""
+
+    def release(self) -> None:
+        """Nothing is held."""
+
+
+def stored_origins(place: Place, name: str, last: int) -> dict[int, np.ndarray]:
+    """The committed weights of the array `origins/NAME` up to step `last`, by step, flat as they were appended.
+
+    Empty arrays where the rank holds no elements. Raises StoreError if stored bytes are damaged.
+    """
+    committed = read_root(place)["attributes"]["ultraslow"]["committed"].get("origins", 0)
+    group = zarr.open_group(place.root, path="origins", mode="r", use_consolidated=False)
+    steps = np.asarray(cast(zarr.Array, group["step"])[:committed])
+    try:
+        weights = cast(zarr.Array, group[name]) if name in group else np.empty((committed, 0), "float32")
+        return {int(step): np.asarray(weights[k]) for k, step in enumerate(steps) if step <= last}
+    except (ValueError, RuntimeError) as error:
+        raise StoreError(f"{place.path}: an origin's weights are damaged ({error}); record a new run") from error

@@ -98,15 +98,16 @@ class Ranks:
             raise failures[0]
         return cast(T, made)
 
-    def add_up(self, ring: Tensor, rows: int, written: int) -> tuple[Tensor, Tensor]:
+    def add_up(self, ring: Tensor, rows: int, written: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """The first `rows` of `ring` added up over the ranks, and their progress, for `written_by_all`.
 
-        written: how many snapshots this rank has written its part of. The whole ring travels, so that a rank with
-        another number of rows is told of it. Every rank must call this after the same update.
+        written: how many snapshots and origins this rank has written its part of. The whole ring travels, so that a
+        rank with another number of rows is told of it. Every rank must call this after the same update.
         """
-        state = ring.new_zeros(1 + self.size)
+        state = ring.new_zeros(1 + 2 * self.size)
         state[0].fill_(rows)
-        state[1 + self.rank].fill_(written)
+        for k, count in enumerate(written):
+            state[1 + 2 * self.rank + k].fill_(count)
         sums = torch.cat([ring.flatten(), state])
         self._together(dist.all_reduce, sums)
         whole, progress = sums.split([ring.numel(), len(state)])
@@ -130,14 +131,18 @@ class Ranks:
             runs += _runs(own, _box(tensor)[0], tensor.shape, index) if own.numel() else [(own, index)]
         return runs
 
-    def written_by_all(self, progress: np.ndarray, rows: int) -> int:
-        """How many snapshots all ranks have written, from `add_up`; RecordingError if they sent other rows."""
+    def written_by_all(self, progress: np.ndarray, rows: int) -> tuple[int, int]:
+        """How many snapshots and origins all ranks have written, from `add_up`.
+
+        Raises RecordingError if the ranks sent other rows.
+        """
         if progress[0] != rows * self.size:
             raise RecordingError(
                 f"rank 0 drained {rows} rows where the {self.size} ranks together drained {progress[0]:.0f}; expected"
                 " one schedule on all ranks, and drain, flush and close on all after the same update"
             )
-        return int(progress[1:].min())
+        snapshots, origins = progress[1:].reshape(self.size, 2).min(axis=0)
+        return int(snapshots), int(origins)
 
     def _together(self, collective: Callable[..., Any], *args: Any) -> None:
         try:

@@ -100,6 +100,6 @@ def assemble(
     return whole
 
 
-def missing_parts(place: Place, ranks: Iterable[int], k: int) -> list[int]:
-    """The ranks whose part of the k-th snapshot is not in the store at `place`."""
-    return [rank for rank in ranks if not place.holds(f"snapshots/{part_array(rank)}/c/{k}/0")]
+def missing_parts(place: Place, ranks: Iterable[int], k: int, group: str = "snapshots") -> list[int]:
+    """The ranks whose part of the k-th snapshot (or of the group "origins") is not in the store at `place`."""
+    return [rank for rank in ranks if not place.holds(f"{group}/{part_array(rank)}/c/{k}/0")]

@@ -140,9 +140,8 @@ class Recorder:
         if capturable and ranks.sharded:
             raise RecordingError("capturable=True with a sharded model; its sums cannot be in a graph: leave it out")
         # no update before it is known where to go on
-        self._awaits_step = ranks.all_or_none(lambda: ranks.writes and is_resumed(at, resume, step))
-        if ranks.sharded and any(ranks.gather(self._awaits_step)):
-            raise RecordingError(f"{self.path}: shards of a model cannot go on with a run; record to another path")
+        resumed = ranks.all_or_none(lambda: ranks.writes and is_resumed(at, resume, step))
+        self._awaits_step = any(ranks.gather(resumed))
         if ranks.looks_on:
             self.step = step or 0
         parameters, state = trainable(model), buffers(model)
@@ -156,6 +155,7 @@ class Recorder:
         self._columns = RowColumns(self._groups.names, tuple(self._origins), tuple(chosen_quantities(quantities)))
         ranks.agree({**asdict(self._columns), **self.signature, "sketch": sketch}, parameters)
         measured, kept = ranks.share(whole), ranks.share(weights)
+        self._kept = kept
         squares = np.sum(ranks.gather(squared_norms(measured)), axis=0)
         origin_norms = np.sqrt(self._groups.sum(squares, self._measured))
         origin_norm = float(np.linalg.norm(origin_norms))
@@ -177,7 +177,7 @@ class Recorder:
                 unknown = ranks.looks_on and resume != "never"  # these weights may not be w_0
                 return cast(Store, Bystander(at, ranks.rank, torch.nan if unknown else origin_norm))
             if self._awaits_step:
-                return reopen(at, self._weight_specs, buffer_specs(state), self._origins, made_of)
+                return reopen(at, self._weight_specs, buffer_specs(state), self._origins, made_of, parts)
             if ranks.sharded:
                 check_cover(self._weight_specs, parts)
             return Store.create(
@@ -201,7 +201,7 @@ class Recorder:
             )
 
         self._store = ranks.all_or_none(begin)
-        self.origin_norm = float(self._store.facts["origin_norm"])
+        self.origin_norm = float(ranks.gather(self._store.facts["origin_norm"])[0])
         if not ranks.looks_on:
             self._observables = Observables(measured, self._columns.quantities, len(self._origins))
         self._stream = Stream(
@@ -305,16 +305,10 @@ class Recorder:
         if the state is of another run than the one at `path`.
         """
         self._refuse_if_closed(awaits_step=True)
-        if self._ranks.sharded:
-            raise RecordingError(f"{self.path}: shards of a model cannot go back to a step; record to another path")
         if self._ranks.looks_on:
             self.step = state["step"]
             return
-        if state["run"] != self._store.facts["id"]:
-            raise RecordingError(
-                f"{self.path}: is not the run the checkpoint belongs to, but another or a new one; "
-                "give the path of the run that was interrupted, and resume='allow' or 'must'"
-            )
+        self._ranks.all_or_none(lambda: self._refuse_another(state["run"]))
         if not self._awaits_step:
             self.flush()
         self._go_back(state["step"], events=state["events"])
@@ -374,16 +368,13 @@ class Recorder:
 
     def _go_back(self, step: int, events: int | None = None) -> None:
         """To the moment after `step` updates, when `events` had been filed."""
-        copies = self._store.origins(step)
-        reached = [0, *(origin for origin in self._origins if origin <= step)]
-        if list(copies) != reached:
-            raise StoreError(f"{self.path}: holds the weights of steps {list(copies)}, expected those of {reached}")
-        self._store.cut(step, events)
-        pieces = {spec.name: (slice(spec.offset, spec.offset + spec.size), spec.shape) for spec in self._weight_specs}
-        measured = [pieces[name] for name in self._measured]
-        self._observables.restore(
-            [[torch.from_numpy(flat[span]).reshape(shape) for span, shape in measured] for flat in copies.values()]
-        )
+        copies = self._ranks.all_or_none(lambda: self._weights_until(step))
+        if self._ranks.writes:
+            self._store.cut(step, events)
+        self._ranks.gather(None)  # the others go on behind the cut
+        if not self._ranks.writes:
+            self._store.cut(step, events)
+        self._observables.restore(copies)
         if self._first_hook is None:
             self._first_hook = self._optimizer.register_step_pre_hook(self._before_first_step)
         filed = self._store.events
@@ -392,10 +383,20 @@ class Recorder:
         self.step = step
         self._awaits_step = False
 
+    def _weights_until(self, step: int) -> list[list[Tensor]]:
+        """The measured weights at w_0 and the origins up to `step`, as they lie here."""
+        copies = self._store.origins(step)
+        reached = [0, *(origin for origin in self._origins if origin <= step)]
+        if list(copies) != reached:
+            raise StoreError(f"{self.path}: holds the weights of steps {list(copies)}, expected those of {reached}")
+        sizes = [piece.numel() for piece in self._kept]
+        pieces = [torch.from_numpy(flat).split(sizes) for flat in copies.values()]
+        measured = [i for i, spec in enumerate(self._weight_specs) if spec.name in set(self._measured)]
+        return [[flat[i].reshape(self._kept[i].shape) for i in measured] for flat in pieces]
+
     def _keep_origin(self) -> None:
         """Puts the weights now measured from into the store, to go on from after an interruption."""
-        if not self._ranks.sharded:
-            self._background.watch(self._snapshot_thread.keep(self.step, self._store.append_origin))
+        self._background.watch(self._snapshot_thread.keep(self.step, self._store.append_origin))
 
     def _before_first_step(self, optimizer: Optimizer, args: Any, kwargs: Any) -> None:
         """Of a resumed run: the weights to go on with are those that the update begins with."""
@@ -464,6 +465,13 @@ class Recorder:
         if self._rate is not None and rate * _SHARP_DROP <= self._rate and self._drop_filed_at != self.step:
             self.event("lr_drop", lr_from=self._rate, lr_to=rate, reason="seen in the optimizer")
         self._rate = rate
+
+    def _refuse_another(self, run: str | None) -> None:
+        if self._ranks.writes and run != self._store.facts["id"]:
+            raise RecordingError(
+                f"{self.path}: is not the run the checkpoint belongs to, but another or a new one; "
+                "give the path of the run that was interrupted, and resume='allow' or 'must'"
+            )
 
     def _refuse_if_closed(self, *, awaits_step: bool = False) -> None:
         if self._closed:

@@ -2,10 +2,14 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, cast, get_args
+
+import numpy as np
+import zarr
 
 from trajectory.errors import RecordingError, StoreError
 from trajectory.layout import ROOT, TensorSpec, read_root
+from trajectory.parts import Part, part_sizes, to_table
 from trajectory.place import Place
 from trajectory.store import Store
 
@@ -56,6 +60,7 @@ def reopen(
     buffers: Sequence[TensorSpec],
     origins: Sequence[int],
     made_of: Mapping[str, Any],
+    parts: Sequence[Part] = (),
 ) -> Store:
     """The store there, if a recorder of this network that records the same can go on with it.
 
@@ -71,6 +76,15 @@ def reopen(
             raise StoreError(
                 f"{at.path}: other {word} there than here{_difference(facts.get(key, {}), here[key])}; "
                 "go on with the network and the settings it was recorded with, or record to another path"
+            )
+    if parts or facts.get("ranks"):
+        stored = zarr.open_group(at.root, mode="r")
+        table = np.asarray(cast(zarr.Array, stored["part"])[...]) if facts.get("ranks") else None
+        if table is None or not np.array_equal(table, to_table(parts)):
+            there, here = len(facts.get("ranks", ())) or 1, len(part_sizes(parts)) or 1
+            raise StoreError(
+                f"{at.path}: the weights lie otherwise on {there} ranks there than on {here} here; go on with as many"
+                " ranks, sharded alike, or record to another path"
             )
     return Store.reopen(at)
 

@@ -19,7 +19,7 @@ import zarr
 
 from trajectory import journal, tail
 from trajectory.arrays import create_arrays, create_column, extend, snapshot_hash
-from trajectory.bystander import PartWriter
+from trajectory.bystander import PartWriter, stored_origins
 from trajectory.claim import Claim
 from trajectory.commit import RECORDING, Commit, table_of
 from trajectory.errors import StoreError
@@ -33,6 +33,7 @@ from trajectory.layout import (
     TensorSpec,
     metric_array,
     metric_name,
+    part_array,
     read_node,
     read_root,
     write_root,
@@ -61,7 +62,7 @@ class Store:
         self._events: list[Event] = []
         self._nodes: dict[str, dict[str, Any]] = {}
         self._committed = Commit()
-        self._part: PartWriter | None = None
+        self._parts: dict[str, PartWriter] = {}  # of this rank, where a model is sharded: by group
         self._journal: Journal
         self._group: zarr.Group
 
@@ -103,7 +104,7 @@ class Store:
             store._journal.sync()
             store._group = zarr.open_group(place.root, mode="a", zarr_format=3)
             made = create_arrays(store._group, facts, parameters, parts, weight_dtype, buffer_bytes)
-            store._part = PartWriter(place, 0) if parts else None
+            store._write_parts()
             store._publish(Commit(), store._read_nodes(made))
         except StoreError:
             raise
@@ -143,6 +144,7 @@ class Store:
         store._metric_names = [metric_name(column) for column in columns if column != "step"]
         store._journal = place.journal(store._committed.generation, append=facts["journal"] is not None)
         store._trim()
+        store._write_parts()
         return store
 
     @property
@@ -165,14 +167,7 @@ class Store:
 
         Raises StoreError if stored bytes are damaged.
         """
-        kept = self._count("origins/step", self._committed.origins, last)
-        steps, weights = (cast(zarr.Array, self._group[f"origins/{name}"]) for name in ("step", "weights"))
-        try:
-            return {int(cast(Any, steps[k])): np.asarray(weights[k]) for k in range(kept)}
-        except (ValueError, RuntimeError) as error:
-            raise StoreError(
-                f"{self.place.path}: an origin's weights are damaged ({error}); record a new run"
-            ) from error
+        return stored_origins(self.place, part_array(0) if self._parts else "weights", last)
 
     def append_rows(self, rows: np.ndarray) -> None:
         """Adds recorded steps: float64 (n, width), columns as in `RowColumns`."""
@@ -203,42 +198,47 @@ class Store:
         The large write happens outside the lock, so that rows never wait for it; one thread at a time
         may append snapshots.
         """
-        k = self._part.begin() if self._part else self._committed.snapshots
+        parts = self._parts.get("snapshots")
+        k = parts.begin() if parts else self._committed.snapshots
         columns = {"buffers": buffers[None], "step": np.array([step])}
         with ThreadPoolExecutor(1) as beside:  # a hash takes about as long as the write
-            digest = None if self._part else beside.submit(snapshot_hash, weights, buffers)
-            if not self._part:
+            digest = None if parts else beside.submit(snapshot_hash, weights, buffers)
+            if not parts:
                 columns["weights"] = weights[None]
             for name, values in columns.items():
                 extend(self._group, f"snapshots/{name}", k, values)
             if digest and "snapshots/hash" in self._nodes:
                 extend(self._group, "snapshots/hash", k, digest.result()[None])
-        if self._part:
-            self._part.write(k, weights)
+        if parts:
+            parts.write(k, weights)
         else:
-            self.commit_snapshots(k + 1)
+            self.commit_parts(k + 1, 0)
 
     @property
-    def written(self) -> int:
-        """How many snapshots this process has written its part of."""
-        return self._part.written if self._part else self._committed.snapshots
+    def written(self) -> tuple[int, int]:
+        """How many snapshots and origins this process has written its part of."""
+        if not self._parts:
+            return self._committed.snapshots, self._committed.origins
+        return self._parts["snapshots"].written, self._parts["origins"].written
 
-    def commit_snapshots(self, complete: int) -> None:
-        """Makes the first `complete` snapshots visible: every rank has written its part of them."""
+    def commit_parts(self, snapshots: int, origins: int) -> None:
+        """Makes the first snapshots and origins visible: every rank has written its part of so many."""
         with self._lock:
-            if complete > self._committed.snapshots:
-                commit = replace(self._committed, snapshots=complete)
+            before = self._committed
+            commit = replace(before, snapshots=max(snapshots, before.snapshots), origins=max(origins, before.origins))
+            if commit != before:
                 self._publish(commit, self._cut_nodes(commit))  # a faster rank may be further
 
     def append_origin(self, step: int, weights: np.ndarray) -> None:
         """Keeps the weights that distances are measured from; in order of step, from the thread of snapshots."""
-        k = self._committed.origins
-        extend(self._group, "origins/weights", k, weights[None])
+        parts = self._parts.get("origins")
+        k = parts.begin() if parts else self._committed.origins
         extend(self._group, "origins/step", k, np.array([step]))
-        with self._lock:
-            self._publish(
-                replace(self._committed, origins=k + 1), self._read_nodes(["origins/weights", "origins/step"])
-            )
+        if parts:
+            parts.write(k, weights)
+            return
+        extend(self._group, "origins/weights", k, weights[None])
+        self.commit_parts(0, k + 1)
 
     def append_sketch(self, step: int, values: np.ndarray) -> None:
         """Adds a sketch, (layer, bucket), from the thread of rows."""
@@ -279,6 +279,7 @@ class Store:
             self._turn_over(commit, self._cut_nodes(commit), rows, metrics)
             self._events = kept
             self._trim()
+            self._write_parts()
 
     def sync(self) -> None:
         """Waits until everything appended so far outlives the process."""
@@ -300,6 +301,12 @@ class Store:
         else:
             self._journal.remove()
         self._give_free()
+
+    def _write_parts(self) -> None:
+        """Goes on writing this rank's parts behind those committed."""
+        if self._attributes.get("ranks"):
+            counts = {"snapshots": self._committed.snapshots, "origins": self._committed.origins}
+            self._parts = {group: PartWriter(self.place, 0, group, count) for group, count in counts.items()}
 
     def _give_free(self) -> None:
         if self._claim is not None:

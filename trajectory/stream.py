@@ -143,7 +143,7 @@ class Stream:
             squares, scalars, progress = np.split(values, [n, n + len(block.scalars)])
             if len(progress):
                 written = self._ranks.written_by_all(progress, len(block.steps))
-                self._background.call(self._store.commit_snapshots, written)
+                self._background.call(self._store.commit_parts, *written)
             for (step, name), value in zip(block.scalars, scalars, strict=True):
                 if name == _SKIPPED:
                     if value > 0:

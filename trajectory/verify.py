@@ -79,10 +79,12 @@ def _rows(at: Place) -> Iterator[Finding]:
 def _parts(at: Place) -> Iterator[Finding]:
     """A part that is not there reads as zeros: it has to be looked for."""
     facts = read_root(at)["attributes"]["ultraslow"]
-    steps = zarr.open_group(at.root, mode="r")["snapshots/step"][: facts["committed"]["snapshots"]]  # type: ignore[index]
-    for k, step in enumerate(np.asarray(steps)):
-        for rank in missing_parts(at, facts.get("ranks", ()), k):
-            yield Finding(f"rank {rank}'s part of the snapshot at step {step} is missing", False)
+    root = zarr.open_group(at.root, mode="r")
+    for group, what in (("snapshots", "snapshot"), ("origins", "weights measured from")):
+        steps = cast(zarr.Array, root[f"{group}/step"])[: facts["committed"].get(group, 0)]
+        for k, step in enumerate(np.asarray(steps)):
+            for rank in missing_parts(at, facts.get("ranks", ()), k, group):
+                yield Finding(f"rank {rank}'s part of the {what} at step {step} is missing", False)
 
 
 def _hashes(at: Place) -> Iterator[Finding]:

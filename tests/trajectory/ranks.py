@@ -211,20 +211,58 @@ def both(folder):
     twin.save(folder / "columns.pt")
 
 
+def resumed(folder):
+    """fully_shard: trained in one go, and interrupted and gone on with from the checkpoint of update 40."""
+    rank = dist.get_rank()
+
+    def train(path, until, state=None, keep_at=None):
+        model = Net()
+        for layer in (model.hidden, model.narrow):
+            fully_shard(layer)
+        fully_shard(model, ignored_params={model.whole})
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        if state:
+            model.load_state_dict(state["model"])
+        resume = "must" if state else "never"
+        kept = {"quantities": QUANTITIES, "origins": [3, 60], "snapshots": At([0, 30, 45, 70])}
+        recorder = Recorder(folder / path, model, optimizer, resume=resume, **kept)
+        if state:
+            recorder.load_state_dict(state["recorder"])
+        while recorder.step < until:
+            tokens = torch.randint(5, (4,), generator=torch.Generator().manual_seed(2 * recorder.step + rank))
+            optimizer.zero_grad()
+            model(tokens).square().mean().backward()
+            dist.all_reduce(model.whole.grad)
+            optimizer.step()
+            recorder.log(t=recorder.step)
+            if recorder.step == keep_at:
+                weights = {name: value.clone() for name, value in model.state_dict().items()}
+                state = {"model": weights, "recorder": recorder.state_dict()}
+        recorder.close("complete" if until == UPDATES else "interrupted")
+        return state
+
+    train("in-one-go.zarr", UPDATES)
+    state = train("resumed.zarr", 50, keep_at=40)
+    dist.barrier()
+    train("resumed.zarr", UPDATES, state)
+
+
 def refusals(folder):
     """What every rank refuses, none waiting for another."""
     rank = dist.get_rank()
 
-    def refused(kind, words, path, model):
+    def refused(kind, words, path, model, **arguments):
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
         with pytest.raises(kind, match=words) as caught:
-            Recorder(folder / path, model, optimizer)
+            Recorder(folder / path, model, optimizer, **arguments)
         assert "\n" not in str(caught.value)
 
     flat = FullyShardedDataParallel(nn.Linear(3, 3), device_id=torch.device("cpu"))
     refused(RecordingError, "fully_shard", "flat.zarr", flat)
     refused(StoreError, "already exists", "shards.zarr", fully_shard(nn.Linear(3, 3)))
     refused(RecordingError, "differ", "networks.zarr", fully_shard(nn.Linear(3, 3 + rank)))
+    again = {"resume": "must", "step": 40, "origins": [5]}
+    refused(StoreError, "lie otherwise", "copies.zarr", fully_shard(smooth_network()), **again)
     odd = nn.Sequential(nn.Linear(3, 3), fully_shard(nn.Linear(3, 3)))
     nn.init.constant_(odd[0].weight, rank)
     refused(RecordingError, "0.weight", "odd.zarr", odd)

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import zarr
@@ -27,7 +28,7 @@ def run_ranks(*arguments):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    run_ranks(2, folder, "shards", "copies", "tensor_parallel", "refusals")
+    run_ranks(2, folder, "shards", "copies", "tensor_parallel", "resumed", "refusals")
     return folder
 
 
@@ -52,6 +53,20 @@ def test_sums_over_shards_equal_those_of_whole_tensors(sharded):
         np.testing.assert_allclose(run.total(name), np.linalg.norm(rows, axis=1), rtol=1e-6)
     assert run.weight_count == sum(run.state_dict(0)[name].numel() for name in twin["names"])
     assert verify(run.path) == []
+
+
+def test_an_interrupted_run_of_shards_goes_on_bit_for_bit(folder):
+    one, other = Run(folder / "in-one-go.zarr"), Run(folder / "resumed.zarr")
+    assert (other.resumed, other.status, other.snapshots) == ([40], "complete", [0, 30, 45, 70])
+    for name in one.quantities:
+        pd.testing.assert_frame_equal(one.layers(name), other.layers(name), check_exact=True)
+    for origin in (3, 60):
+        pd.testing.assert_series_equal(one.displacement(origin), other.displacement(origin), check_exact=True)
+    pd.testing.assert_frame_equal(one.metrics, other.metrics, check_exact=True)
+    for step in one.snapshots:
+        there = other.state_dict(step)
+        assert all(torch.equal(value, there[name]) for name, value in one.state_dict(step).items())
+    assert verify(other.path) == []
 
 
 def test_groups_and_further_origins_of_shards(sharded):
