@@ -29,6 +29,8 @@ from train.training import Snapshots, Training
 from trajectory import LogSpaced
 from trajectory.place import Where
 
+_ALONE = ("precision", "channels_last", "compile", "cuda_graph", "warm_start")  # what `train` alone heeds
+
 
 def train_together(
     config: Config,
@@ -47,11 +49,14 @@ def train_together(
     called after each update of all.
 
     Raises besides what `train` does, before a store is made: ConfigError for no seed, a match (whose drops are the
-    seed's own), or a network that `Ensemble` refuses.
+    seed's own) or another setting that `train` alone heeds, or a network that `Ensemble` refuses.
     """
     if not stores or config.match:
         got = f"a match with {', '.join(config.match)}" if stores else "no seed"
         raise ConfigError(f"got {got}, expected seeds with one schedule to train together; train them one by one")
+    for name in _ALONE:
+        if getattr(config, name) != getattr(Config, name):
+            raise ConfigError(f"{name} is {getattr(config, name)!r}, for a run by itself; train the seeds one by one")
     device = available(device)
     data = data_of(config, data_root, device)
     configs = [replace(config, seed=seed) for seed in stores]

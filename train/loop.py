@@ -20,6 +20,7 @@ from train.processes import device_of_rank, processes
 from train.readers import IMAGE_FOLDERS
 from train.recipes import Config
 from train.training import Snapshots, Training
+from train.warm_start import warm_start
 from trajectory import LogSpaced, Recorder
 from trajectory.place import Where
 from trajectory.snapshots import signature
@@ -73,6 +74,8 @@ def train(
     device = device_of_rank(available(device))
     with processes(device) as ranks:
         ranks.check(config.batch_size)
+        if config.cuda_graph and (device.type != "cuda" or ranks.size > 1):
+            raise ConfigError(f"cuda_graph on {device.type} in {ranks.size} processes; expected cuda, in one process")
         state = ranks.all_or_none(lambda: checkpoint.read(config)) if resume else None
         if resume and is_complete(out):
             checkpoint.remove()
@@ -81,6 +84,10 @@ def train(
         schedule = config.schedule(data.train_size)
         torch.manual_seed(config.seed)
         model = network_of(config, data).to(device)
+        if config.warm_start and state is None:
+            warm_start(model, config.warm_start)
+        if config.channels_last:
+            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         if not ranks.is_first:  # dropout's masks
             torch.manual_seed(epoch_seed(config.seed, ranks.rank, "rank"))
         optimizer = optimizer_of(config, data, model.parameters())
@@ -177,6 +184,7 @@ def recorder_of(
         config=facts,
         seed=config.seed,
         overwrite=overwrite,
+        capturable=config.cuda_graph,
         resume="must" if resume else "never",
     )
 

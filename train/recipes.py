@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 from analysis.match import TRANSIENT
 from analysis.reference import LaterPhases
@@ -23,11 +23,14 @@ from train.regime import LrRule, Regime, Schedule, scaled_lr, updates_per_epoch
 # Of a matched run, unless it says otherwise: without one a √-scaled batch of 4096 is thrown past its target
 # (docs/matching.md).
 MATCH_WARM_UP = 100
+Precision = Literal["float32", "bfloat16"]
 _CHOICES: dict[str, tuple[str, ...]] = {
+    "precision": get_args(Precision),
     "later_phases": get_args(LaterPhases),
     "on_timeout": get_args(OnFailure),
     "already_above": get_args(OnFailure),
 }
+_SWITCHES = ("regime_adaptation", "multiplicative_noise", "augment", "channels_last", "compile", "cuda_graph")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +60,8 @@ class Config:
     warm_up: int | None = None
     """Updates over which the learning rate grows linearly from lr/warm_up; none: 100 under a match, otherwise 0."""
     ghost_batch_size: int | None = None
-    """Batch normalization over ghost batches of this size; none for the whole batch."""
+    """Batch normalization over ghost batches of this size at most; none for the whole batch. Where it does not divide
+    the batch they are as even as they come (`ghost_batch_sizes`); of at least the batch's size, it is the whole."""
     momentum: float = 0.9
     """SGD momentum."""
     weight_decay: float = 0.0
@@ -74,6 +78,14 @@ class Config:
     """Standard deviation of Gaussian noise added to each normalized training input."""
     label_noise: float = 0.0
     """Fraction of the training labels that are shuffled, the same ones for every seed: slow to learn by heart."""
+    precision: Precision = "float32"
+    """Of the forward and backward pass; bfloat16 by autocast. Weights, updates and evaluation are float32."""
+    channels_last: bool = False
+    """Keep images and convolutions with the channels last in memory."""
+    compile: bool = False
+    """Compile the network (torch.compile) for training; it is evaluated as it is."""
+    cuda_graph: bool = False
+    """Capture the update in a CUDA graph and replay it: a GPU, one process, every update recorded from w_0 alone."""
     match: tuple[str, ...] = ()
     """Reference runs: drop the learning rate at their distance at their drops, instead of at epochs. The run
     ends when its last phase is as long as the reference's, and after `epochs` at the latest."""
@@ -91,6 +103,8 @@ class Config:
     """Then: keep the rate, drop it, or raise NotMatchedError."""
     already_above: OnFailure = "keep"
     """Likewise, when the run is above the target without having been seen below it."""
+    warm_start: str = ""
+    """RUN or RUN@STEP: start from the weights of a recorded run's snapshot, by default its last one."""
     seed: int = 0
     """Fixes the initial weights, the order of the samples and all noise."""
     snapshots: int = 4
@@ -107,7 +121,7 @@ class Config:
         one_of("dataset", self.dataset, (*READERS, *IMAGE_FOLDERS))
         for name, least in (("batch_size", 1), ("base_batch_size", 1), ("seed", 0), ("snapshots", 0), ("rows", 0)):
             _at_least(name, getattr(self, name), least)
-        for name in ("regime_adaptation", "multiplicative_noise", "augment"):
+        for name in _SWITCHES:
             if not isinstance(getattr(self, name), bool):
                 raise ConfigError(f"{name} is {getattr(self, name)!r}; expected true or false")
         if self.ghost_batch_size is not None:
@@ -122,6 +136,10 @@ class Config:
             _at_least(name, getattr(self, name), 0)
         match = (self.match,) if isinstance(self.match, str | Path) else self.match
         object.__setattr__(self, "match", tuple(str(path) for path in match))
+        if self.cuda_graph and (self.rows or self.origins or self.match_origin):
+            raise ConfigError(
+                "got cuda_graph with rows, origins or match_origin; leave one out: a graph stays as it is"
+            )
         self._regime()
 
     @property

@@ -16,6 +16,7 @@ from train.noise import sample_weights
 from train.processes import ALONE, Processes
 from train.recipes import Config
 from train.regime import Schedule, updates_per_epoch
+from train.update import GraphedUpdate, Step, Update
 from trajectory import LogSpaced, Recorder
 
 _CHECK_EVERY = 200  # updates between two looks at the loss: reading it waits for the device
@@ -40,7 +41,9 @@ class Training:
     ):
         self.config, self.data, self.model, self.optimizer = config, data, model, optimizer
         self.recorder, self.matched, self.snapshots = recorder, matched, snapshots
-        self.processes, self._network = processes, processes.wrap(model)
+        self.processes = processes
+        update = Update(config, processes.wrap(model), optimizer)
+        self._step: Step = GraphedUpdate(update, recorder) if config.cuda_graph else update
         self.schedule: Schedule = config.schedule(data.train_size)
         self.per_epoch = updates_per_epoch(data.train_size, config.batch_size)
         self.t = 0
@@ -148,19 +151,6 @@ class Training:
             self.snapshots.last = min(self.schedule.updates, self.matched.last_update or self.schedule.updates)
         if self.t % _CHECK_EVERY == 0:
             self._check_finite()
-
-    def _step(self, x: Tensor, y: Tensor, weights: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Forward, backward, and the optimizer's step; the mean loss and how many samples were misclassified."""
-        logits = self._network(x)
-        each = F.cross_entropy(logits, y, reduction="none")
-        loss = each.mean()
-        objective = loss if weights is None else (weights * each).mean()
-        self.optimizer.zero_grad()
-        objective.backward()
-        if self.config.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip_norm)
-        self.optimizer.step()
-        return loss.detach(), (logits.argmax(1) != y).sum()
 
     def _set_rate(self) -> None:
         """The schedule's rate and decay for the update to come; under a match, no rate but the warm-up's."""

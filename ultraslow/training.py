@@ -61,6 +61,11 @@ def train(
     timeout: Count = None,
     on_timeout: OnFailure = None,
     already_above: OnFailure = None,
+    precision: Annotated[Literal["float32", "bfloat16"] | None, arg(metavar="{float32,bfloat16}")] = None,
+    channels_last: bool = False,
+    compile: bool = False,
+    cuda_graph: bool = False,
+    warm_start: Annotated[str | None, arg(metavar="RUN[@STEP]")] = None,
     overwrite: bool = False,
     resume: bool = False,
 ) -> None:
@@ -80,7 +85,8 @@ def train(
         epochs: passes through the training set.
         lr: learning rate at the recipe's base batch size.
         lr_rule: learning rate × 1, × √(B/B₀) or × B/B₀ for batch size B and base batch size B₀.
-        ghost_batch_size: batch normalization over ghost batches of this size.
+        ghost_batch_size: batch normalization over ghost batches of this size at most, as even as they come; one of
+            at least the batch size is the whole batch.
         regime_adaptation: stretch the epochs so that the updates are as many as at the base batch size.
         warm_up: updates over which the learning rate grows linearly; under a match 100 by default.
         weight_decay: SGD's weight decay.
@@ -93,6 +99,11 @@ def train(
         timeout: updates that a phase may last.
         on_timeout: then keep the rate, drop it, or raise an error.
         already_above: likewise when the run is above the target without having been seen below.
+        precision: of the forward and backward pass; bfloat16 by autocast, the weights stay float32.
+        channels_last: keep images and convolutions with the channels last in memory.
+        compile: compile the network (torch.compile).
+        cuda_graph: capture the update in a CUDA graph and replay it.
+        warm_start: start from the weights of a recorded run's snapshot, by default its last one.
         overwrite: replace the run at `out`.
         resume: go on with the run at `out` from RUN.checkpoint.pt, if it was interrupted.
     """
@@ -121,6 +132,11 @@ def train(
         "timeout": timeout,
         "on_timeout": on_timeout,
         "already_above": already_above,
+        "precision": precision,
+        "channels_last": channels_last or None,
+        "compile": compile or None,
+        "cuda_graph": cuda_graph or None,
+        "warm_start": warm_start,
     }
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if clip_norm == 0:

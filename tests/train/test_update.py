@@ -1,0 +1,153 @@
+"""The ways an update can be made, held against the plain one, and starts from another run's weights."""
+
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from train.data import load
+from train.ensemble import train_together
+from train.errors import ConfigError
+from train.loop import train
+from train.models import NETWORKS
+from train.recipes import f1_digits
+from trajectory import Recorder, Run, StoreError
+
+SHORT = replace(f1_digits(), batch_size=64, epochs=1, drops=(), input_noise=0.0)  # 20 updates
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory):
+    return Run(train(SHORT, tmp_path_factory.mktemp("plain") / "run.zarr"))
+
+
+def test_bfloat16_rounds_the_passes_and_leaves_the_weights_in_float32(plain, tmp_path):
+    run = Run(train(replace(SHORT, precision="bfloat16"), tmp_path / "run.zarr"))
+    assert run.config["precision"] == "bfloat16"
+    assert run.signature == plain.signature  # types are part of it
+    # one pass: products rounded to 8 bits and averaged over 64 samples
+    assert run.metrics["loss"][1] == pytest.approx(plain.metrics["loss"][1], rel=2**-8)
+    assert run.metrics["loss"][1] != plain.metrics["loss"][1]
+    assert not np.array_equal(run.distance, plain.distance)
+
+
+def test_channels_last_changes_only_where_numbers_lie(tmp_path, monkeypatch):
+    def build(image, classes):
+        network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten())
+        network[3].register_forward_hook(lambda layer, inputs, output: strides.append(layer.weight.stride()))
+        return network.append(nn.Linear(64, classes))
+
+    monkeypatch.setitem(NETWORKS, "convolutions", build)
+    strides, runs = [], []
+    for layout in (False, True):
+        config = replace(SHORT, network="convolutions", channels_last=layout)
+        runs.append(Run(train(config, tmp_path / f"{layout}.zarr")))
+    assert (strides[0], strides[-1]) == ((36, 9, 3, 1), (36, 1, 12, 4))
+    np.testing.assert_allclose(runs[1].layers(), runs[0].layers(), rtol=1e-3, atol=1e-6)
+    torch.testing.assert_close(runs[1].state_dict(20), runs[0].state_dict(20), rtol=1e-3, atol=1e-5)
+
+
+def test_a_compiled_network_is_recorded_under_its_own_names(plain, tmp_path, monkeypatch):
+    called = []
+
+    def backend(graph, inputs):  # in the place of a compiler: what is captured is called as it is
+        called.append(graph)
+        return graph.forward
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    run = Run(train(replace(SHORT, compile=True), tmp_path / "run.zarr"))
+    assert len(called) == 1  # it is not compiled again for evaluation or another update
+    assert run.signature == plain.signature
+    np.testing.assert_allclose(run.layers(), plain.layers(), rtol=1e-5, atol=1e-7)
+
+
+def test_a_network_that_cannot_be_compiled_is_told_in_a_line(tmp_path, monkeypatch):
+    def backend(graph, inputs):
+        raise RuntimeError("no compiler\nfound")
+
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
+    with pytest.raises(ConfigError, match=r"cannot be compiled here \(.*; leave compile out") as caught:
+        train(replace(SHORT, compile=True), tmp_path / "run.zarr")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.slow
+def test_inductor_compiles_the_network(plain, tmp_path):
+    run = Run(train(replace(SHORT, compile=True), tmp_path / "run.zarr"))
+    np.testing.assert_allclose(run.layers(), plain.layers(), rtol=1e-3, atol=1e-6)
+
+
+def test_a_cuda_graph_asks_for_a_gpu_and_for_every_row(tmp_path):
+    with pytest.raises(ConfigError, match="cuda_graph on cpu in 1 processes; expected cuda"):
+        train(replace(SHORT, cuda_graph=True), tmp_path / "run.zarr")
+    for other in ({"rows": 4}, {"origins": (10,)}, {"match_origin": 10}):
+        with pytest.raises(ConfigError, match="leave one out"):
+            replace(SHORT, cuda_graph=True, **other)
+    assert not (tmp_path / "run.zarr").exists()
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_replayed_updates_are_those_made_one_by_one(tmp_path, precision):
+    config = replace(SHORT, epochs=3, drops=((2, 0.1),), warm_up=5, input_noise=0.5, multiplicative_noise=True)
+    config = replace(config, precision=precision, base_batch_size=16, ghost_batch_size=16, clip_norm=1.0)
+    runs = [
+        Run(train(replace(config, cuda_graph=graph), tmp_path / f"{graph}.zarr", device="cuda"))
+        for graph in (False, True)
+    ]
+    assert [len(run.distance) for run in runs] == [60, 60]
+    assert runs[0].events == runs[1].events
+    np.testing.assert_allclose(runs[1].distance, runs[0].distance, rtol=1e-3)
+    for name in ("loss", "learning_rate", "train_loss"):
+        np.testing.assert_allclose(runs[1].metrics[name], runs[0].metrics[name], rtol=1e-2)
+
+
+def test_a_warm_start_begins_at_a_snapshot(plain, tmp_path):
+    for source, step in ((plain.path, 20), (f"{plain.path}@10", 10)):
+        config = replace(SHORT, epochs=0.1, seed=7, warm_start=str(source))
+        run = Run(train(config, tmp_path / f"from-{step}.zarr"))
+        assert run.config["warm_start"] == str(source)
+        torch.testing.assert_close(run.state_dict(0), plain.state_dict(step), rtol=0, atol=0)  # buffers as well
+        # momentum is fresh: the first update is the gradient step alone
+        expected = run.metrics["learning_rate"][1] * _gradient_norm(run, config)
+        assert run.distance[1] == pytest.approx(expected, rel=1e-4)
+
+
+def _gradient_norm(run, config):
+    """Of w_0's first batch, clipped, with the weight decay's part."""
+    digits = load("digits")
+    model = NETWORKS["f1-small"](digits.shape, digits.classes)
+    run.load_into(model, 0)
+    x, y = next(digits.train_batches(config.batch_size, seed=config.seed, epoch=0, augment=False))
+    nn.functional.cross_entropy(model(x), y).backward()
+    nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    return torch.stack([(p.grad + config.weight_decay * p).norm() for p in model.parameters()]).norm().item()
+
+
+@pytest.mark.parametrize(
+    ("source", "kind", "message"),
+    [
+        ("nowhere.zarr", StoreError, "nowhere.zarr"),
+        ("{run}@11", StoreError, r"no snapshot at step 11; snapshots are at \[0, 1, 2, 3, 6, 10, 18, 20\]"),
+        ("{bare}", ConfigError, "holds no snapshot to start from"),
+        ("{other}", ConfigError, r"is of another network: 1.bias is none there, \(64,\) here"),
+    ],
+)
+def test_what_cannot_be_started_from_is_told_in_a_line(plain, tmp_path, source, kind, message):
+    for name, snapshots in (("bare", None), ("other", 1)):
+        model = nn.Linear(2, 2)
+        with Recorder(tmp_path / name, model, torch.optim.SGD(model.parameters()), snapshots=snapshots):
+            pass
+    start = source.format(run=plain.path, bare=tmp_path / "bare", other=tmp_path / "other")
+    with pytest.raises(kind, match=message) as caught:
+        train(replace(SHORT, warm_start=start), tmp_path / "run.zarr")
+    assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run.zarr").exists()
+
+
+def test_seeds_trained_together_refuse_what_is_for_one(tmp_path):
+    with pytest.raises(ConfigError, match="precision is 'bfloat16', for a run by itself"):
+        train_together(replace(SHORT, precision="bfloat16"), {0: tmp_path / "run.zarr"})

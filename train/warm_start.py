@@ -1,0 +1,29 @@
+"""Starting from weights that another run recorded."""
+
+from torch import nn
+
+from train.errors import ConfigError
+from trajectory import Run
+
+
+def warm_start(model: nn.Module, source: str) -> None:
+    """Puts a recorded run's weights and buffers into the model, in place. source: RUN, or RUN@STEP; RUN's last.
+
+    Raises StoreError if there is no such run or no snapshot at that step, and ConfigError if the run has none, or is
+    of another network.
+    """
+    path, _, step = source.rpartition("@")
+    if not (path and step.isdigit()):
+        path, step = source, ""
+    run = Run(path)
+    if not run.snapshots:
+        raise ConfigError(f"{path}: holds no snapshot to start from; expected a run recorded with snapshots")
+    there, here = run.state_dict(int(step) if step else run.snapshots[-1]), model.state_dict()
+    shapes = [{name: tuple(tensor.shape) for name, tensor in state.items()} for state in (there, here)]
+    for name in sorted(shapes[0].keys() | shapes[1].keys()):
+        was, expected = (shape.get(name, "none") for shape in shapes)
+        if was != expected:
+            raise ConfigError(
+                f"{path}: is of another network: {name} is {was} there, {expected} here; start from its own"
+            )
+    model.load_state_dict(there)
