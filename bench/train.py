@@ -1,0 +1,290 @@
+"""Updates a second: our batches against a DataLoader, what an update is made of, switches, and seeds together.
+
+    python bench/train.py [--networks f1 resnet44] [--device cuda] [--workers 2] [--threads N] [--turns 9]
+
+Four tables:
+
+- Batches: cut, indexed and normalized on the device (`Dataset.train_batches`), against a DataLoader with worker
+  processes and transforms image by image, as torchvision's MNIST and CIFAR-10 do it: image to PIL, padded, cropped
+  and mirrored (CIFAR), to a tensor, normalized. torchvision's own transforms where it is installed, the same
+  operations written out where not. The same network, clipping and SGD for both, not recorded; "update alone" sees
+  one batch over and over. Random images: values do not matter here.
+- An update's parts.
+- Seeds together (`train_together`) against one after another (`train`), recorded, in updates of one seed a second.
+
+In a turn the rows run one after the other; shown are medians over turns with quartiles, ratios of each turn's own.
+Every row begins with updates off the clock, which use up what a DataLoader has ready.
+"""
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain, islice, repeat
+from pathlib import Path
+from time import perf_counter, sleep
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from torch.utils.data import Dataset as TorchDataset
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # beside this file, "train" would be this file
+from heading import heading
+
+from train import RECIPES, Config, train, train_together
+from train.data import Dataset
+from train.models import NETWORKS
+
+SAMPLES, BATCH = 20_000, 128
+IMAGES = {"f1": (1, 28, 28), "resnet44": (3, 32, 32)}
+UPDATES = {"f1": 100, "resnet44": 3}  # on the clock in a turn, on a CPU
+MEAN, SD = 127.5, 63.75  # of the random images, roughly
+Batches = Iterator[tuple[Tensor, Tensor]]
+
+
+def random_images(network: str, device: str) -> Dataset:
+    """Noise in the shape of MNIST or CIFAR-10."""
+    generator = torch.Generator().manual_seed(0)
+    x = torch.randint(0, 256, (SAMPLES, *IMAGES[network]), dtype=torch.uint8, generator=generator).to(device)
+    y = torch.randint(0, 10, (SAMPLES,), generator=generator).to(device)
+    mean, sd = (torch.full((len(x[0]), 1, 1), value, device=device) for value in (MEAN, SD))
+    return Dataset(name="noise", train_x=x, train_y=y, test_x=x, test_y=y, classes=10, mean=mean, sd=sd)
+
+
+class Pictures(TorchDataset):
+    """One image at a time, through PIL and a transform."""
+
+    def __init__(self, data: Dataset):
+        self.images, self.labels = data.train_x.permute(0, 2, 3, 1).squeeze(3).cpu(), data.train_y.cpu()
+        self.transform = transform(augment=data.shape[0] == 3)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.transform(Image.fromarray(self.images[index].numpy())), int(self.labels[index])
+
+
+def transform(*, augment: bool) -> Callable[[Image.Image], Tensor]:
+    """Torchvision's transforms of one image, or the same written out."""
+    channels = 3 if augment else 1
+    mean, sd = [MEAN / 255] * channels, [SD / 255] * channels
+    try:
+        from torchvision import transforms
+    except (ImportError, RuntimeError):  # RuntimeError: a build for another torch
+        return lambda image: written_out(image, mean, sd, augment=augment)
+    cut = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()] if augment else []
+    return transforms.Compose([*cut, transforms.ToTensor(), transforms.Normalize(mean, sd)])
+
+
+def written_out(image: Image.Image, mean: list[float], sd: list[float], *, augment: bool) -> Tensor:
+    """The same operations, one after the other."""
+    if augment:
+        row, column = torch.randint(9, (2,)).tolist()
+        image = ImageOps.expand(image, 4).crop((column, row, column + image.width, row + image.height))
+        if torch.rand(()) < 0.5:
+            image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    pixels = torch.from_numpy(np.array(image)).view(image.height, image.width, -1)
+    x = pixels.permute(2, 0, 1).contiguous().float().div(255)
+    return x.sub_(torch.tensor(mean).view(-1, 1, 1)).div_(torch.tensor(sd).view(-1, 1, 1))
+
+
+def from_loader(data: Dataset, workers: int) -> Batches:
+    """Batches of a DataLoader, epoch after epoch, copied to the device."""
+    device = data.train_x.device
+    loader = DataLoader(
+        Pictures(data),
+        BATCH,
+        shuffle=True,
+        drop_last=True,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=device.type != "cpu",
+    )
+    for images, labels in chain.from_iterable(repeat(loader)):
+        yield images.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+
+
+def on_device(data: Dataset) -> Batches:
+    """Our batches, epoch after epoch."""
+    epoch = 0
+    while True:
+        yield from data.train_batches(BATCH, seed=0, epoch=epoch, augment=data.shape[0] == 3)
+        epoch += 1
+
+
+def trainer(network: str, source: Batches, device: str) -> Callable[[int], None]:
+    """A function that makes so many updates, as the trainer makes them, and waits for them."""
+    torch.manual_seed(0)
+    model = NETWORKS[network](IMAGES[network], 10).to(device)
+    parameters = list(model.parameters())
+    optimizer = torch.optim.SGD(parameters, lr=0.01, momentum=0.9, weight_decay=1e-4)
+
+    def updates(n: int) -> None:
+        for x, y in islice(source, n):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            nn.utils.clip_grad_norm_(parameters, 5.0)
+            optimizer.step()
+        if device != "cpu":
+            torch.cuda.synchronize()
+
+    return updates
+
+
+def rates(rows: Mapping[str, Callable[[int], None]], updates: int, turns: int) -> dict[str, np.ndarray]:
+    """Updates a second of every row in every turn."""
+    found: dict[str, list[float]] = {name: [] for name in rows}
+    for turn in range(turns + 1):
+        for name, run in rows.items():
+            run(max(8, updates // 10))
+            start = perf_counter()
+            run(updates)
+            if turn:  # the first starts workers and warms caches
+                found[name].append(updates / (perf_counter() - start))
+            sleep(0.2)  # workers fill their queues, and leave the cores to the next row
+    return {name: np.array(values) for name, values in found.items()}
+
+
+def show(title: str, found: Mapping[str, np.ndarray], unit: str = "updates/s") -> None:
+    """Medians with quartiles, and those of each row against the first."""
+    print(f"{title}\n{'':>32} {unit:>24} {'of the first row':>24}")
+    first = next(iter(found.values()))
+    for name, values in found.items():
+        print(f"{name:>32} {spread(values):>24} {spread(values / first):>24}")
+    print()
+
+
+def spread(values: np.ndarray) -> str:
+    """Median [quartiles]."""
+    low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+    return f"{middle:.3g} [{low:.3g}, {high:.3g}]"
+
+
+def batches(network: str, device: str, workers: int, updates: int, turns: int) -> None:
+    """The first table."""
+    data = random_images(network, device)
+    one = next(on_device(data))
+    rows = {
+        f"DataLoader, {workers} workers": from_loader(data, workers),
+        "our batches": on_device(data),
+        "update alone": repeat(one),
+    }
+    runs = {name: trainer(network, source, device) for name, source in rows.items()}
+    show(f"{network}, batch {BATCH}, {device}", rates(runs, updates, turns))
+
+
+def parts(network: str, device: str, updates: int, turns: int) -> None:
+    """The second table: milliseconds, each part by itself."""
+    data = random_images(network, device)
+    source = on_device(data)
+    x, y = next(source)
+    torch.manual_seed(0)
+    model = NETWORKS[network](IMAGES[network], 10).to(device)
+    parameters = list(model.parameters())
+    plain, fused = (
+        torch.optim.SGD(parameters, lr=0.01, momentum=0.9, weight_decay=1e-4, fused=fused) for fused in (None, True)
+    )
+
+    def gradient() -> None:
+        plain.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+
+    calls: dict[str, Callable[[], Any]] = {
+        "loss and gradient": gradient,
+        "a batch": lambda: next(source),
+        "clipping": lambda: nn.utils.clip_grad_norm_(parameters, 5.0),
+        "SGD": plain.step,
+        "SGD, fused": fused.step,
+    }
+
+    def timed(call: Callable[[], Any]) -> Callable[[int], None]:
+        def run(n: int) -> None:
+            for _ in range(n):
+                call()
+            if device != "cpu":
+                torch.cuda.synchronize()
+
+        return run
+
+    found = rates({name: timed(call) for name, call in calls.items()}, updates, turns)
+    show(f"{network}, batch {BATCH}, {device}: parts", {k: 1e3 / v for k, v in found.items()}, "ms")
+
+
+def seeds_together(config: Config, updates: int, seeds: int, turns: int, options: dict[str, Any]) -> None:
+    """The third table."""
+    per_epoch = config.schedule(60_000 if config.dataset == "mnist" else 1280).updates / config.epochs
+    config = replace(config, epochs=updates / per_epoch, drops=(), snapshots=0)
+    numbers = range(seeds)
+    found: dict[str, list[float]] = {"one after another": [], "together": []}
+    with tempfile.TemporaryDirectory() as folder:
+        for turn in range(turns + 1):
+            clock = Clock(updates)
+            for seed in numbers:
+                train(replace(config, seed=seed), Path(folder) / "alone", overwrite=True, progress=clock, **options)
+            together = Clock(updates)
+            stores = {seed: Path(folder) / str(seed) for seed in numbers}
+            train_together(config, stores, overwrite=True, progress=together, **options)
+            if turn:
+                found["one after another"].append(clock.rate)
+                found["together"].append(seeds * together.rate)
+    title = f"{config.recipe}, batch {config.batch_size}, {options['device']}: {seeds} seeds"
+    show(title, {name: np.array(values) for name, values in found.items()})
+
+
+class Clock:
+    """Told of every update, it takes the time of all but the first tenth of a run."""
+
+    def __init__(self, updates: int):
+        self.first, self.last = max(1, updates // 10), updates
+        self.seconds, self.updates, self._start = 0.0, 0, 0.0
+
+    def __call__(self, t: int, _: int) -> None:
+        """Update t is made."""
+        if t == self.first:
+            self._start = perf_counter()
+        elif t == self.last:
+            self.seconds += perf_counter() - self._start
+            self.updates += self.last - self.first
+
+    @property
+    def rate(self) -> float:
+        """Updates a second."""
+        return self.updates / self.seconds
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--networks", nargs="*", choices=sorted(IMAGES), default=["f1", "resnet44"])
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--data-root", default="data", help="where MNIST is, or is downloaded to")
+    parser.add_argument("--turns", type=int, default=9)
+    parser.add_argument("--updates", type=int, help="in a turn; default so many that a turn takes seconds")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--seeds", type=int, default=5, help="trained together; 0 leaves the table out")
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    heading("torch")
+    print(f"{args.threads} threads; {args.turns} turns\n")
+    for network in args.networks:
+        updates = args.updates or (UPDATES[network] if args.device == "cpu" else 200)
+        batches(network, args.device, args.workers, updates, args.turns)
+        parts(network, args.device, updates, args.turns)
+    options = {"device": args.device, "data_root": args.data_root}
+    if args.seeds:
+        digits = RECIPES["f1-digits"]()
+        large = replace(digits, batch_size=256, ghost_batch_size=16)
+        for config, updates in ((digits, 160), (large, 100), (RECIPES["f1-mnist"](), 40)):
+            seeds_together(config, args.updates or updates, args.seeds, args.turns, options)
+
+
+if __name__ == "__main__":
+    main()
