@@ -71,7 +71,7 @@ def train_together(
         trainings = []
         for each, network, out in zip(configs, networks, stores.values(), strict=True):
             snapshots = Snapshots(LogSpaced(config.snapshots or 1), updates)
-            facts = {**each.record(data.train_size), "seeds_together": list(stores)}
+            facts = {**each.record(data.train_size), "processes": 1, "seeds_together": list(stores)}
             recorder = recorder_of(each, out, network, optimizer, snapshots, facts, overwrite=overwrite)
             recorders.enter_context(recorder)
             trainings.append(Training(each, data, network, optimizer, recorder, None, snapshots))
