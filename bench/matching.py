@@ -11,7 +11,7 @@ large batches, 1024 (three seeds) and 4096 (one), have the √-scaled rate and g
     matched  the drop where the run has travelled as far as the reference at its drop (mean of the seeds), then
              as many updates as the reference makes after it; 1.5 times its updates at the most; a warm-up over 100
 
-and as controls the first two with that warm-up (at 4096 the fixed run is over before it), and matched runs at 1024
+and, one seed each, the first two with that warm-up (at 4096 the fixed run is over before it) and matched runs at 1024
 with one over 50 and 200 updates. Runs that are there and complete are kept. One thread each is enough:
 OMP_NUM_THREADS=1, and one call for each data set side by side.
 """
@@ -37,8 +37,8 @@ LARGE_SEEDS = {1024: 3, 4096: 1}  # an update at 4096 costs as much as 32 of the
 ORIGIN = 100  # recorded by every run, so that all can be matched from there as well
 FIRST_UPDATES = (5, 20, 50, 100, 150, 200, 300)
 METHODS = ("matched", "fixed", "adapted")
-WARM = {"fixed": (1024,), "adapted": (1024, 4096)}  # controls: batch sizes that get the matched runs' warm-up as well
-WARM_UPS = {1024: (50, 200)}  # further ones of matched runs, one seed each
+WARM = {"fixed": (1024,), "adapted": (1024, 4096)}  # controls of one seed: who gets the warm-up too
+WARM_UPS = {1024: (50, 200)}  # further ones of matched runs, of one seed
 
 
 def experiments(out: Path) -> Iterator[tuple[Path, Config]]:
@@ -51,8 +51,9 @@ def experiments(out: Path) -> Iterator[tuple[Path, Config]]:
         for seed in range(max(LARGE_SEEDS.values())):
             for batch_size in (size for size, seeds in LARGE_SEEDS.items() if seed < seeds):
                 chosen: list[tuple[str, int | None]] = [(method, None) for method in METHODS]
-                chosen += [(method, MATCH_WARM_UP) for method, sizes in WARM.items() if batch_size in sizes]
-                chosen += [("matched", warm_up) for warm_up in WARM_UPS.get(batch_size, ()) if seed == 0]
+                if seed == 0:
+                    chosen += [(method, MATCH_WARM_UP) for method, sizes in WARM.items() if batch_size in sizes]
+                    chosen += [("matched", warm_up) for warm_up in WARM_UPS.get(batch_size, ())]
                 for method, warm_up in chosen:
                     config = replace(_large(small, batch_size, method, reference), seed=seed)
                     run = f"{name}-{batch_size}-{method}"
