@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from train.errors import ConfigError
-from trajectory.errors import UltraslowError
+from trajectory.distributed import all_or_none
 
 T = TypeVar("T")
 
@@ -68,15 +68,7 @@ class Processes:
 
     def all_or_none(self, make: Callable[[], T]) -> T:
         """What `make` returns on this rank; an error of one rank is raised on every one."""
-        made, failure = None, None
-        try:
-            made = make()
-        except UltraslowError as error:
-            failure = error
-        failures = [error for error in self.gather(failure) if error]
-        if failures:
-            raise failures[0]
-        return cast(T, made)
+        return all_or_none(make, self.gather)
 
 
 ALONE = Processes()

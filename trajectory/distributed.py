@@ -88,15 +88,7 @@ class Ranks:
 
     def all_or_none(self, make: Callable[[], T]) -> T:
         """What `make` returns on this rank; an error of one rank is raised on every one."""
-        made, failure = None, None
-        try:
-            made = make()
-        except UltraslowError as error:
-            failure = error
-        failures = [error for error in self.gather(failure) if error]
-        if failures:
-            raise failures[0]
-        return cast(T, made)
+        return all_or_none(make, self.gather)
 
     def add_up(self, ring: Tensor, rows: int, written: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """The first `rows` of `ring` added up over the ranks, and their progress, for `written_by_all`.
@@ -152,6 +144,19 @@ class Ranks:
                 f"rank {self.rank}: the ranks' sums could not be added up ({str(error).splitlines()[0]}); a rank has"
                 " ended, or did not drain, flush or close the recorder where the others did"
             ) from error
+
+
+def all_or_none(make: Callable[[], T], gather: Callable[[Any], list[Any]]) -> T:
+    """What `make` returns here; an error of one rank is raised on every one. gather: every rank's word, in order."""
+    made, failure = None, None
+    try:
+        made = make()
+    except UltraslowError as error:
+        failure = error
+    failures = [error for error in gather(failure) if error]
+    if failures:
+        raise failures[0]
+    return cast(T, made)
 
 
 class Share(Sequence[Tensor]):
