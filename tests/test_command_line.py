@@ -273,6 +273,12 @@ def test_mistakes_in_training_are_one_line(tmp_path):
     nowhere = tmp_path / "x.zarr"
     assert "did you mean f1-mnist?" in refused("train", "f1-mnits", "--out", nowhere)
     assert "batch_size" in refused("train", "f1-digits", "--batch-size", 5000, "--out", nowhere)
+    assert "expected a whole number of at least 2" in refused(
+        "train", "f1-digits", "--ghost-batch-size", 1, "--out", nowhere
+    )
+    assert "expected cuda, in one process" in refused("train", "f1-digits", "--cuda-graph", "--out", nowhere)
+    assert "gone.zarr" in refused("train", "f1-digits", "--warm-start", tmp_path / "gone.zarr@10", "--out", nowhere)
+    assert "expected one of them" in refused("train", "f1-digits", "--resume", "--overwrite", "--out", nowhere)
     (tmp_path / "file").write_text("")
     assert "cannot write" in refused("train", "f1-digits", "--out", tmp_path / "file" / "x.zarr")
     raw = tmp_path / "data" / "MNIST" / "raw"
@@ -281,6 +287,7 @@ def test_mistakes_in_training_are_one_line(tmp_path):
         (raw / f"{name}-ubyte").write_bytes(b"not digits")
     other = record(tmp_path / "other.zarr", law(300), drop=200)
     assert "expected the same network" in refused("train", "f1-digits", "--match", other, "--out", nowhere)
+    assert "was not recorded by train" in refused("train", "f1-digits", "--resume", "--out", other)
     assert "ubyte" in refused("train", "f1-mnist", "--data-root", tmp_path / "data", "--out", nowhere)
     assert not nowhere.exists()
 

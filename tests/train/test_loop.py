@@ -256,6 +256,15 @@ def test_multiplicative_noise_weights_the_gradient_but_not_the_recorded_loss(tmp
     assert small.distance[1] == plain.distance[1]  # σ = 0
 
 
+def test_a_ghost_batch_beyond_the_batch_is_the_batch(tmp_path):
+    config = replace(SHORT, epochs=0.2, drops=())
+    whole, beyond = (
+        _final_weights(train(replace(config, ghost_batch_size=size), tmp_path / f"{size}.zarr"))
+        for size in (None, 65)
+    )
+    assert all(torch.equal(whole[name], beyond[name]) for name in whole)
+
+
 def test_augmentation_changes_the_images_and_is_fixed_by_the_seed(tmp_path):
     config = replace(SHORT, epochs=0.1, drops=())
     losses = [
