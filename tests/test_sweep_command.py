@@ -6,13 +6,15 @@ import subprocess
 import sys
 import time
 
+import pytest
+
+import ultraslow
 from trajectory import Run, StoreError
 
 SPEC = """
 out = "runs"
 recipes = ["f1-digits"]
 batch_sizes = [64]
-seeds = "0-1"
 [settings]
 epochs = 20
 snapshots = 1
@@ -49,41 +51,45 @@ def rows(path):
         return 0
 
 
-def test_a_stopped_sweep_goes_on_and_a_failure_is_told_at_the_end(tmp_path):
+def test_a_stopped_sweep_goes_on_and_a_failure_is_told_at_the_end(tmp_path, monkeypatch, capsys):
     spec = tmp_path / "spec.toml"
     spec.write_text(SPEC)
-    names = [f"f1-digits-{method}-64-seed{seed}" for seed in (0, 1) for method in ("sb", "lr")]
-    stores = [tmp_path / "runs" / f"{name}.zarr" for name in names]
+    first, second = (tmp_path / "runs" / f"f1-digits-{method}-64-seed0.zarr" for method in ("sb", "lr"))
 
     process = start(tmp_path)
-    wait_for_rows(stores[1], process)  # the first is done
+    wait_for_rows(first, process)
     process.send_signal(signal.SIGINT)
     status, _, lines = ended(process)
-    assert status == 130
-    assert lines[0] == f"0/4 {names[0]}: running"
-    assert lines[1].startswith(f"1/4 {names[0]}: done, 400 updates, ")
+    assert (status, lines[0]) == (130, "0/2 f1-digits-sb-64-seed0: running")
     assert lines[-1] == "ultraslow: interrupted; `ultraslow sweep spec.toml` goes on from here"
-    took = Run(stores[0]).metrics["wall_time"].iloc[-1]
 
     process = start(tmp_path)
-    wait_for_rows(stores[2], process)
+    wait_for_rows(second, process)  # the first is done
     process.kill()
-    assert ended(process)[2][0] == f"1/4 {names[0]}: done"
+    assert ended(process)[2][1].startswith("1/2 f1-digits-sb-64-seed0: done, 400 updates, ")
+    took = Run(first).metrics["wall_time"].iloc[-1]
 
-    status, out, _ = ended(start(tmp_path, "--dry-run", "--json"))
-    rows = json.loads(out)
-    assert [row["status"] for row in rows] == ["done", "done", "interrupted", "missing"]
-    assert {row["updates"] for row in rows} == {400}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["ultraslow", "sweep", "spec.toml", "--dry-run", "--json"])
+    ultraslow.main()
+    listed = json.loads(capsys.readouterr().out)
+    assert [(row["status"], row["updates"]) for row in listed] == [("done", 400), ("interrupted", 400)]
 
-    spec.write_text(SPEC + "[methods.wild]\nseeds = [0]\nlr = 1e30\nclip_norm = 0\n")
+    spec.write_text(SPEC + "[methods.wild]\nlr = 1e30\nclip_norm = 0\n")
     status, out, lines = ended(start(tmp_path))
-    assert (status, out) == (1, "4 of 5 runs are done\n")
+    assert (status, out) == (1, "2 of 3 runs are done\n")
+    assert lines[0] == "1/3 f1-digits-sb-64-seed0: done"
     assert lines[-1].startswith("ultraslow: f1-digits-wild-64-seed0 failed: the loss is")
-    assert Run(stores[0]).metrics["wall_time"].iloc[-1] == took
-    assert [Run(path).status for path in stores] == ["complete"] * 4
+    assert Run(first).metrics["wall_time"].iloc[-1] == took  # kept
+    for path in (first, second):
+        assert (Run(path).status, len(Run(path).resumed)) == ("complete", 1)
 
-    spec.write_text(SPEC.replace("lr_rule", "lr_rul"))
-    status, out, (line,) = ended(start(tmp_path))
-    assert (status, out) == (1, "")
-    assert line.startswith("ultraslow: spec.toml: no field or axis (methods.+LR) is named 'lr_rul'")
+
+def test_a_misspelt_word_is_one_line(tmp_path, monkeypatch, capsys):
+    (tmp_path / "spec.toml").write_text(SPEC.replace("lr_rule", "lr_rul"))
+    monkeypatch.setattr("sys.argv", ["ultraslow", "sweep", str(tmp_path / "spec.toml")])
+    with pytest.raises(SystemExit, match="1"):
+        ultraslow.main()
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("ultraslow: ")
     assert line.endswith("did you mean lr_rule?")

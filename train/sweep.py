@@ -9,6 +9,7 @@ from functools import partial
 from time import monotonic
 from typing import Literal
 
+from train.checkpoint import Checkpoint
 from train.data import load
 from train.errors import ConfigError
 from train.loop import train
@@ -41,7 +42,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Task:
-    """A run to make: `fresh` replaces what is there, otherwise an interrupted run goes on."""
+    """A run to make; an interrupted one goes on, if it has left a checkpoint and `fresh` does not replace it."""
 
     run: Planned
     data_root: str
@@ -58,6 +59,8 @@ class Task:
                 last = monotonic()
                 tell(t, updates)
 
+        checkpoint = Checkpoint(self.run.path, None).path
+        resume = not self.fresh and checkpoint is not None and checkpoint.exists()
         try:
             train(
                 self.run.config,
@@ -65,7 +68,8 @@ class Task:
                 data_root=self.data_root,
                 device=self.device,
                 progress=progress,
-                overwrite=self.fresh or not place(self.run.path).is_free(),
+                overwrite=not resume,
+                resume=resume,
             )
         except Exception as error:  # whatever it is, the sweep goes on, and says so at its end
             return first_line(error)
@@ -180,7 +184,7 @@ def updates_of(sweep: Sweep) -> dict[Planned, int]:
     Raises ConfigError for a batch beyond the training set, and DataError.
     """
     names = {run.config.dataset for run in sweep.runs}
-    sizes = {name: len(load(name, sweep.data_root).train_x) for name in sorted(names)}
+    sizes = {name: load(name, sweep.data_root).train_size for name in sorted(names)}
     return {run: run.config.schedule(sizes[run.config.dataset]).updates for run in sweep.runs}
 
 

@@ -47,18 +47,8 @@ def _side_by_side(jobs: int, tasks: Sequence[Task], ledger: Ledger) -> None:
                     ledger.begin(task.run)
                 if ledger.standings[task.run.path].status != "waiting":
                     waiting.remove(task)
-            for news in cast(list[Any], wait(list(running))):
-                process, run = running[news]
-                try:
-                    told = news.recv()
-                except EOFError:  # it died
-                    told = None
-                if isinstance(told, tuple):
-                    ledger.tell(run, *told)
-                    continue
-                process.join()
-                del running[news]
-                ledger.end(run, f"its process ended with status {process.exitcode}" if told is None else told)
+            if running:  # none is, where all that waited were behind one that failed
+                _hear(running, ledger)
     finally:  # nothing is running any more, unless by Ctrl-C
         for process, _ in running.values():
             process.terminate()
@@ -66,11 +56,27 @@ def _side_by_side(jobs: int, tasks: Sequence[Task], ledger: Ledger) -> None:
             process.join()
 
 
+def _hear(running: dict[Any, tuple[Any, Planned]], ledger: Ledger) -> None:
+    """Waits for news of the running processes and passes them on; what has ended is running no more."""
+    for news in cast("list[Connection]", wait(list(running))):
+        process, run = running[news]
+        try:
+            told = news.recv()
+        except EOFError:  # it died
+            told = None
+        if isinstance(told, tuple):
+            ledger.tell(run, *told)
+            continue
+        process.join()
+        del running[news]
+        ledger.end(run, f"its process ended with status {process.exitcode}" if told is None else told)
+
+
 def _start(task: Task, threads: int) -> tuple[Any, Any]:
     context = get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
-    process = context.Process(target=_in_process, args=(task, sender, threads))
-    # A terminal sends Ctrl-C to all its processes: the sweep alone takes it, and ends the others.
+    process = context.Process(target=_in_process, args=(task, sender, threads), name=task.run.path)
+    # A terminal sends Ctrl-C to all processes of a group: the sweep alone takes it, and tells the others.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     process.start()
     signal.signal(signal.SIGINT, before)
@@ -79,9 +85,11 @@ def _start(task: Task, threads: int) -> tuple[Any, Any]:
 
 
 def _in_process(task: Task, sender: Connection, threads: int) -> None:
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.setpgrp()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
     torch.set_num_threads(threads)
-    with suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt, BrokenPipeError):  # a pipe breaks when the sweep is killed
         sender.send(task(lambda t, updates: sender.send((t, updates))))
 
 
