@@ -2,14 +2,16 @@
 
     python bench/train.py [--networks f1 resnet44] [--device cuda] [--workers 2] [--threads N] [--turns 9]
 
-Four tables:
+For each network, then for the seeds:
 
 - Batches: cut, indexed and normalized on the device (`Dataset.train_batches`), against a DataLoader with worker
   processes and transforms image by image, as torchvision's MNIST and CIFAR-10 do it: image to PIL, padded, cropped
   and mirrored (CIFAR), to a tensor, normalized. torchvision's own transforms where it is installed, the same
-  operations written out where not. The same network, clipping and SGD for both, not recorded; "update alone" sees
-  one batch over and over. Random images: values do not matter here.
-- An update's parts.
+  operations written out where not. The trainer's update for both, not recorded; "update alone" sees one batch over
+  and over. Random images: values do not matter here.
+- An update's parts, each by itself.
+- The trainer's switches, each by itself: bfloat16, channels_last, compile (on a CPU F1's alone: ResNet44's takes
+  minutes), cuda_graph (on a GPU).
 - Seeds together (`train_together`) against one after another (`train`), recorded, in updates of one seed a second.
 
 In a turn the rows run one after the other; shown are medians over turns with quartiles, ratios of each turn's own.
@@ -40,9 +42,11 @@ from heading import heading
 from train import RECIPES, Config, train, train_together
 from train.data import Dataset
 from train.models import NETWORKS
+from train.update import GraphedUpdate, Update
 
 SAMPLES, BATCH = 20_000, 128
 IMAGES = {"f1": (1, 28, 28), "resnet44": (3, 32, 32)}
+CONFIGS = {"f1": RECIPES["f1-mnist"](), "resnet44": RECIPES["resnet44-cifar10"]()}
 UPDATES = {"f1": 100, "resnet44": 3}  # on the clock in a turn, on a CPU
 MEAN, SD = 127.5, 63.75  # of the random images, roughly
 Batches = Iterator[tuple[Tensor, Tensor]]
@@ -119,23 +123,36 @@ def on_device(data: Dataset) -> Batches:
         epoch += 1
 
 
-def trainer(network: str, source: Batches, device: str) -> Callable[[int], None]:
+def trainer(network: str, source: Batches, device: str, **switches: Any) -> Callable[[int], None]:
     """A function that makes so many updates, as the trainer makes them, and waits for them."""
+    config = replace(CONFIGS[network], **switches)
     torch.manual_seed(0)
     model = NETWORKS[network](IMAGES[network], 10).to(device)
-    parameters = list(model.parameters())
-    optimizer = torch.optim.SGD(parameters, lr=0.01, momentum=0.9, weight_decay=1e-4)
+    if config.channels_last:
+        model.to(memory_format=torch.channels_last)
+    optimizer = sgd(model)
+    update = Update(config, model, optimizer)
+    step = GraphedUpdate(update, Unrecorded()) if config.cuda_graph else update
 
     def updates(n: int) -> None:
         for x, y in islice(source, n):
-            optimizer.zero_grad()
-            F.cross_entropy(model(x), y).backward()
-            nn.utils.clip_grad_norm_(parameters, 5.0)
-            optimizer.step()
+            step(x, y, None)
         if device != "cpu":
             torch.cuda.synchronize()
 
     return updates
+
+
+def sgd(model: nn.Module, *, fused: bool | None = None) -> torch.optim.SGD:
+    """The recipes' optimizer, at a rate that random labels bear."""
+    return torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, fused=fused)
+
+
+class Unrecorded:
+    """What a graph tells of its replays."""
+
+    def replayed(self) -> None:
+        """Nobody listens."""
 
 
 def rates(rows: Mapping[str, Callable[[int], None]], updates: int, turns: int) -> dict[str, np.ndarray]:
@@ -187,10 +204,7 @@ def parts(network: str, device: str, updates: int, turns: int) -> None:
     x, y = next(source)
     torch.manual_seed(0)
     model = NETWORKS[network](IMAGES[network], 10).to(device)
-    parameters = list(model.parameters())
-    plain, fused = (
-        torch.optim.SGD(parameters, lr=0.01, momentum=0.9, weight_decay=1e-4, fused=fused) for fused in (None, True)
-    )
+    plain, fused = sgd(model), sgd(model, fused=True)
 
     def gradient() -> None:
         plain.zero_grad()
@@ -199,7 +213,7 @@ def parts(network: str, device: str, updates: int, turns: int) -> None:
     calls: dict[str, Callable[[], Any]] = {
         "loss and gradient": gradient,
         "a batch": lambda: next(source),
-        "clipping": lambda: nn.utils.clip_grad_norm_(parameters, 5.0),
+        "clipping": lambda: nn.utils.clip_grad_norm_(model.parameters(), 5.0),
         "SGD": plain.step,
         "SGD, fused": fused.step,
     }
@@ -217,8 +231,22 @@ def parts(network: str, device: str, updates: int, turns: int) -> None:
     show(f"{network}, batch {BATCH}, {device}: parts", {k: 1e3 / v for k, v in found.items()}, "ms")
 
 
-def seeds_together(config: Config, updates: int, seeds: int, turns: int, options: dict[str, Any]) -> None:
+def switches(network: str, device: str, updates: int, turns: int) -> None:
     """The third table."""
+    source = repeat(next(on_device(random_images(network, device))))
+    rows: dict[str, dict[str, Any]] = {"no switch": {}, "bfloat16": {"precision": "bfloat16"}}
+    if network != "f1":
+        rows["channels_last"] = {"channels_last": True}
+    if device != "cpu" or network == "f1":
+        rows["compile"] = {"compile": True}
+    if device != "cpu":
+        rows["cuda_graph"] = {"cuda_graph": True}
+    runs = {name: trainer(network, source, device, **chosen) for name, chosen in rows.items()}
+    show(f"{network}, batch {BATCH}, {device}: switches", rates(runs, updates, turns))
+
+
+def seeds_together(config: Config, updates: int, seeds: int, turns: int, options: dict[str, Any]) -> None:
+    """The last table."""
     per_epoch = config.schedule(60_000 if config.dataset == "mnist" else 1280).updates / config.epochs
     config = replace(config, epochs=updates / per_epoch, drops=(), snapshots=0)
     numbers = range(seeds)
@@ -278,6 +306,7 @@ def main() -> None:
         updates = args.updates or (UPDATES[network] if args.device == "cpu" else 200)
         batches(network, args.device, args.workers, updates, args.turns)
         parts(network, args.device, updates, args.turns)
+        switches(network, args.device, updates, args.turns)
     options = {"device": args.device, "data_root": args.data_root}
     if args.seeds:
         digits = RECIPES["f1-digits"]()
