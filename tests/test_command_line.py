@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 import ultraslow
+from train.recipes import RECIPES
 from trajectory import Recorder, Run
 
 
@@ -290,6 +291,37 @@ def test_mistakes_in_training_are_one_line(tmp_path):
     assert "was not recorded by train" in refused("train", "f1-digits", "--resume", "--out", other)
     assert "ubyte" in refused("train", "f1-mnist", "--data-root", tmp_path / "data", "--out", nowhere)
     assert not nowhere.exists()
+
+
+def test_the_recipes_are_listed():
+    lines = run("train", "--list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(RECIPES)
+    assert lines[1].endswith(
+        "F1 on MNIST: learning rate .1, ÷ 10 at epochs 10, 20 and 30 of 50 (the paper's published code)."
+    )
+    assert "no recipe is named ''" in refused("train")
+
+
+def test_every_switch_of_a_run_reaches_it(tmp_path):
+    numbers = "batch-size 64 epochs 1 lr 0.2 lr-rule linear ghost-batch-size 16 warm-up 3 momentum 0 weight-decay 0"
+    numbers += " clip-norm 0 input-noise 0.1 label-noise 0.2 snapshots 0 rows 3 origins 2 5 drops 0.5 0.1 0.7 0.5"
+    numbers += " label mine"
+    options = [
+        f"--{word}" if word[0].isalpha() and word not in ("linear", "mine") else word for word in numbers.split()
+    ]
+    switches = ["--regime-adaptation", "--multiplicative-noise"]
+    done = run("train", "f1-digits", *options, *switches, "--out", tmp_path, "--seeds", "0,3")
+    assert done.returncode == 0, done.stderr
+    names = [f"f1-digits-lb-64-linear-lr-gbn-ra-noise-seed{seed}" for seed in (0, 3)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.zarr" for name in names]
+    config = Run(tmp_path / f"{names[1]}.zarr").config
+    drops, origins = [[0.5, 0.1], [0.7, 0.5]], [2, 5]
+    expected = {"batch_size": 64, "epochs": 1, "lr": 0.2, "lr_rule": "linear", "ghost_batch_size": 16, "warm_up": 3}
+    expected |= {"momentum": 0, "weight_decay": 0, "clip_norm": None, "input_noise": 0.1, "label_noise": 0.2}
+    expected |= {"snapshots": 0, "rows": 3, "origins": origins, "drops": drops, "label": "mine", "seed": 3}
+    expected |= {"regime_adaptation": True, "multiplicative_noise": True}
+    assert config["settings"] == {**config["settings"], **expected}
+    assert "seeds is '3-1'" in refused("train", "f1-digits", "--seeds", "3-1")
 
 
 def test_weights_that_turn_nan_stop_the_run_and_leave_it_readable(tmp_path):

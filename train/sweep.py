@@ -9,10 +9,11 @@ from functools import partial
 from time import monotonic
 from typing import Literal
 
+import torch
+
 from train.checkpoint import Checkpoint
-from train.data import load
 from train.errors import ConfigError
-from train.loop import train
+from train.loop import data_of, train
 from train.recipe_file import as_config
 from train.recipes import Config
 from train.sweep_spec import Planned, Sweep
@@ -183,8 +184,9 @@ def updates_of(sweep: Sweep) -> dict[Planned, int]:
 
     Raises ConfigError for a batch beyond the training set, and DataError.
     """
-    names = {run.config.dataset for run in sweep.runs}
-    sizes = {name: load(name, sweep.data_root).train_size for name in sorted(names)}
+    configs = {run.config.dataset: run.config for run in sweep.runs}
+    device = torch.device("cpu")
+    sizes = {name: data_of(config, sweep.data_root, device).train_size for name, config in configs.items()}
     return {run: run.config.schedule(sizes[run.config.dataset]).updates for run in sweep.runs}
 
 

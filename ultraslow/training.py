@@ -1,8 +1,8 @@
 """Runs are made: demo, train."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
@@ -38,21 +38,28 @@ def demo(*, out: Path = Path("ultraslow-demo"), seed: int = 0, json: bool = Fals
 
 
 def train(
-    recipe: Annotated[str, Positional, arg(metavar="RECIPE")],
+    recipe: Annotated[str, Positional, arg(metavar="RECIPE")] = "",
     *,
+    list: bool = False,
     out: Annotated[str | None, arg(metavar="RUN")] = None,
     seed: Count = None,
+    seeds: Annotated[str | None, arg(metavar="N-M|N,M")] = None,
     data_root: Path = Path("data"),
     device: str = "cpu",
     batch_size: Annotated[int | None, arg(metavar="N")] = None,
     epochs: Annotated[float | None, arg(metavar="N")] = None,
+    drops: Annotated[tuple[tuple[float, float], ...], arg(metavar="EPOCH FACTOR [EPOCH FACTOR ...]")] = (),
     lr: Annotated[float | None, arg(metavar="RATE")] = None,
     lr_rule: Annotated[Literal["none", "sqrt", "linear"] | None, arg(metavar="{none,sqrt,linear}")] = None,
     ghost_batch_size: Annotated[int | None, arg(metavar="N")] = None,
     regime_adaptation: bool = False,
+    multiplicative_noise: bool = False,
     warm_up: Annotated[int | None, arg(metavar="UPDATES")] = None,
+    momentum: Annotated[float | None, arg(metavar="M")] = None,
     weight_decay: Annotated[float | None, arg(metavar="L")] = None,
     clip_norm: Annotated[float | None, arg(metavar="NORM")] = None,
+    input_noise: Annotated[float | None, arg(metavar="SD")] = None,
+    label_noise: Annotated[float | None, arg(metavar="FRACTION")] = None,
     match: Annotated[tuple[str, ...], arg(metavar="REFERENCE [REFERENCE ...]")] = (),
     match_origin: Count = None,
     min_step: Count = None,
@@ -66,10 +73,14 @@ def train(
     compile: bool = False,
     cuda_graph: bool = False,
     warm_start: Annotated[str | None, arg(metavar="RUN[@STEP]")] = None,
+    snapshots: Count = None,
+    rows: Count = None,
+    origins: Annotated[tuple[int, ...], arg(metavar="T [T ...]")] = (),
+    label: Annotated[str | None, arg(metavar="TEXT")] = None,
     overwrite: bool = False,
     resume: bool = False,
 ) -> None:
-    """Trains one recorded run of a recipe: f1-digits, f1-mnist, f1-fashion-mnist, or a file that `plan` wrote.
+    """Trains a recorded run of a recipe, or of a file that `plan` wrote. --list shows the recipes.
 
     $ ultraslow train f1-mnist --data-root data --batch-size 4096 --lr-rule sqrt --ghost-batch-size 128
 
@@ -77,20 +88,27 @@ def train(
 
     Args:
         recipe: the experiment, or a TOML file of it; what is not given below is as it says.
-        out: the run's store; default runs/RECIPE-METHOD-seedN.zarr.
+        list: list the recipes: network, data and regime.
+        out: the run's store, default runs/RECIPE-METHOD-seedN.zarr; with --seeds the folder of such stores.
         seed: fixes the initial weights, the order of the samples and all noise.
+        seeds: one run for each of these seeds, one after another: 0-4, or 0,2,5.
         data_root: folder of the data sets (MNIST/raw/..., FashionMNIST/raw/...); what is missing is downloaded.
         device: cpu, or cuda.
         batch_size: samples in an update.
         epochs: passes through the training set.
+        drops: after each EPOCH multiply the learning rate by its FACTOR: 10 0.1 20 0.1.
         lr: learning rate at the recipe's base batch size.
         lr_rule: learning rate × 1, × √(B/B₀) or × B/B₀ for batch size B and base batch size B₀.
         ghost_batch_size: batch normalization over ghost batches of this size at most, as even as they come; one of
             at least the batch size is the whole batch.
         regime_adaptation: stretch the epochs so that the updates are as many as at the base batch size.
+        multiplicative_noise: weight each batch's samples at random, so that it is as noisy as the base batch size.
         warm_up: updates over which the learning rate grows linearly; under a match 100 by default.
+        momentum: SGD's momentum.
         weight_decay: SGD's weight decay.
         clip_norm: clip the gradient's norm to this; 0 for no clipping.
+        input_noise: standard deviation of the noise added to each normalized training input.
+        label_noise: fraction of the training labels that are shuffled, the same ones for every seed.
         match: reference runs; the learning rate drops where they had travelled at their drops.
         match_origin: measure both runs' distances from this update, after the first ones that throw the weights.
         min_step: update before which no distance counts.
@@ -104,45 +122,43 @@ def train(
         compile: compile the network (torch.compile).
         cuda_graph: capture the update in a CUDA graph and replay it.
         warm_start: start from the weights of a recorded run's snapshot, by default its last one.
+        snapshots: weight snapshots a decade of updates, log-spaced; 0 for none.
+        rows: recorded updates a decade, log-spaced; 0 records every update.
+        origins: further updates that distances are measured from.
+        label: what tables and figures call the run; default its method, as in LB 4096 +LR +GBN.
         overwrite: replace the run at `out`.
         resume: go on with the run at `out` from RUN.checkpoint.pt, if it was interrupted.
     """
+    arguments = dict(locals())
+
+    from train.recipe_file import find_recipe
+    from train.recipes import RECIPES, Config
+    from train.sweep_spec import seed_list
+
+    if list:
+        print(*(f"{name:<18}{(make.__doc__ or '').splitlines()[0]}" for name, make in RECIPES.items()), sep="\n")
+        return
+    named = {field.name for field in fields(Config)} - {"recipe"}
+    changes = {
+        name: value
+        for name, value in arguments.items()
+        if name in named and value is not None and value is not False and value != ()  # a 0 was given
+    }
+    if clip_norm == 0:
+        changes["clip_norm"] = None
+    config = replace(find_recipe(recipe), **changes)
+    if seeds is None:
+        _train_one(config, out or _store("runs", config), data_root, device, overwrite, resume)
+        return
+    for one in (replace(config, seed=number) for number in seed_list(seeds)):
+        _train_one(one, _store(out or "runs", one), data_root, device, overwrite, resume)
+
+
+def _train_one(config: "Config", path: str, data_root: Path, device: str, overwrite: bool, resume: bool) -> None:
     from train.checkpoint import is_complete
     from train.loop import train as run_training
     from train.processes import is_first
-    from train.recipe_file import read_recipe
-    from train.recipes import get
 
-    given = {
-        "seed": seed,
-        "batch_size": batch_size,
-        "epochs": epochs,
-        "lr": lr,
-        "lr_rule": lr_rule,
-        "ghost_batch_size": ghost_batch_size,
-        "regime_adaptation": regime_adaptation or None,
-        "warm_up": warm_up,
-        "weight_decay": weight_decay,
-        "clip_norm": clip_norm,
-        "match": match or None,
-        "match_origin": match_origin,
-        "min_step": min_step,
-        "gamma": gamma,
-        "later_phases": later_phases,
-        "timeout": timeout,
-        "on_timeout": on_timeout,
-        "already_above": already_above,
-        "precision": precision,
-        "channels_last": channels_last or None,
-        "compile": compile or None,
-        "cuda_graph": cuda_graph or None,
-        "warm_start": warm_start,
-    }
-    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if clip_norm == 0:
-        changes["clip_norm"] = None
-    config = replace(read_recipe(recipe) if recipe.endswith(".toml") else get(recipe), **changes)
-    path = out or str(Path("runs") / f"{_file_name(config)}.zarr")
     done = resume and is_complete(path)
     with progress_bar() as bar, kept(path, resumable=True):
         run_training(
@@ -160,6 +176,7 @@ def train(
         info(path)
 
 
-def _file_name(config: "Config") -> str:
-    """RECIPE-METHOD-seedN in characters every file system takes."""
-    return f"{config.recipe}-{config.method}-seed{config.seed}".lower().replace(" ", "-").replace("+", "")
+def _store(folder: str, config: "Config") -> str:
+    """FOLDER/RECIPE-METHOD-seedN.zarr in characters every file system takes."""
+    name = f"{config.recipe}-{config.method}-seed{config.seed}".lower().replace(" ", "-").replace("+", "")
+    return f"{folder.rstrip('/')}/{name}.zarr"
