@@ -129,6 +129,25 @@ def _from_run(run: Run, origin: int) -> Curve:
     )
 
 
+def runs_in(places: Run | str | Path | Sequence[Run | str | Path]) -> list[Run]:
+    """Runs from runs, paths of their stores, or folders of stores (`*.zarr`, by name).
+
+    Raises CurveError for an empty folder, and StoreError for a path that is no run.
+    """
+    listed = [places] if isinstance(places, Run | str | Path) else list(places)
+    found: list[Run] = []
+    for one in listed:
+        stores = sorted(Path(one).glob("*.zarr")) if isinstance(one, str | Path) and _is_folder(one) else [one]
+        if not stores:
+            raise CurveError(f"{one}: no run is in that folder; expected a run's store, or a folder of *.zarr")
+        found += [store if isinstance(store, Run) else Run(store) for store in stores]
+    return found
+
+
+def _is_folder(path: str | Path) -> bool:
+    return Path(path).is_dir() and not (Path(path) / "zarr.json").exists() and Path(path).suffix != ".zarr"
+
+
 def layer_distances(run: Run, origin: int = 0) -> pd.DataFrame:
     """‖w_t − w_origin‖ of each parameter, or group of them, that the run tells apart: step × its name.
 

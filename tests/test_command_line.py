@@ -99,7 +99,7 @@ def test_a_command_is_a_process_with_an_exit_status(runs):
 
 def test_help_has_an_example_of_every_command():
     commands = ("demo", "train", "sweep", "import", "info", "verify")
-    commands += ("fit", "scan", "compare", "match", "plan", "plot")
+    commands += ("fit", "scan", "compare", "match", "plan", "table", "plot")
     assert f"{{{','.join(commands)}}}" in run("--help").stdout
     for command in commands:
         done = run(command, "--help")

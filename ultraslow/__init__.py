@@ -15,9 +15,24 @@ from ultraslow.fitting import compare, fit, scan
 from ultraslow.matching import match, plan
 from ultraslow.recording import import_, info, verify
 from ultraslow.sweeping import sweep
+from ultraslow.tabulating import table
 from ultraslow.training import demo, train
 
-_COMMANDS = (demo, train, sweep, import_, info, verify, fit, scan, compare, match, plan, plot)  # as --help lists them
+_COMMANDS = (
+    demo,
+    train,
+    sweep,
+    import_,
+    info,
+    verify,
+    fit,
+    scan,
+    compare,
+    match,
+    plan,
+    table,
+    plot,
+)  # as --help lists them
 _app = tyro.extras.SubcommandApp()
 for _command in _COMMANDS:
     _app.command(name=_command.__name__.rstrip("_"))(_command)

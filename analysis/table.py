@@ -1,0 +1,90 @@
+"""The paper's table from runs: validation accuracy by network, data set and method, beside the published one."""
+
+from collections.abc import Mapping, Sequence
+from math import nan
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from analysis.curve import Run, runs_in
+from analysis.errors import TableError
+from analysis.paper import ACCURACY, METHODS
+
+# What each of the paper's methods switches on.
+_SWITCHES = {(): "LB", ("LR",): "+LR", ("LR", "GBN"): "+GBN", ("LR", "GBN", "RA"): "+RA"}
+
+
+def table(runs: Run | str | Path | Sequence[Run | str | Path]) -> pd.DataFrame:
+    """A row for each network, data set and method: mean ± sd over seeds of the accuracy at the end of the run.
+
+    runs: runs, their paths, or folders of them. Runs of one label and the same settings are seeds of one method.
+    Those that are not complete are left out, and named in the frame's `attrs["left_out"]`.
+
+    Columns: network, data, method (the run's label), batch_size, n, accuracy and its sd over seeds (%, the whole test
+    set after the last update, as the paper reports it, not the best one on the way; sd NaN for one seed), paper (%,
+    for the same method at its own batch size, 128 or 4096; NaN where it has none), and the means of updates, epochs
+    and wall_time (s).
+    Raises TableError for a run without configuration or validation error, or if none is complete.
+    """
+    found = runs_in(runs)
+    complete = [run for run in found if run.status == "complete"]
+    if not complete:
+        raise TableError(f"got {len(found)} runs and none is complete; expected runs that ended")
+    measured = pd.DataFrame([_measure(run) for run in complete])
+    keys = ["network", "data", "method", "batch_size", "settings", "rank", "paper"]
+    groups = measured.groupby(keys, sort=False, dropna=False)
+    rows = groups[["accuracy", "updates", "epochs", "wall_time"]].mean()
+    rows.insert(0, "n", groups.size())
+    rows.insert(2, "sd", groups["accuracy"].std())
+    frame = rows.reset_index().sort_values(["network", "data", "rank", "batch_size"], kind="stable")
+    columns = ["network", "data", "method", "batch_size", "n", "accuracy", "sd", "paper", "updates", "epochs"]
+    frame = frame[[*columns, "wall_time"]].reset_index(drop=True)
+    frame.attrs["left_out"] = [run.name for run in found if run.status != "complete"]
+    return frame
+
+
+def paper_method(config: Mapping[str, Any]) -> str | None:
+    """The paper's name for the method of a run's configuration; None if the paper has none."""
+    large = config["batch_size"] > config.get("base_batch_size", config["batch_size"])
+    ghost = config.get("ghost_batch_size")
+    switches = {
+        "LR": config.get("lr_rule") == "sqrt",
+        "GBN": ghost is not None and ghost < config["batch_size"],
+        "RA": bool(config.get("regime_adaptation")),
+        "another": bool(
+            config.get("multiplicative_noise") or config.get("match") or config.get("lr_rule") == "linear"
+        ),
+    }
+    on = tuple(name for name, switched in switches.items() if switched)
+    return _SWITCHES.get(on) if large else "SB" if "another" not in on else None
+
+
+def _measure(run: Run) -> dict[str, Any]:
+    """One run's line."""
+    config, metrics = run.config, run.metrics
+    settings = config.get("settings", {})
+    missing = [name for name in ("network", "dataset", "batch_size") if name not in config]
+    if missing:
+        raise TableError(f"{run.name}: its configuration has no {missing[0]!r}; expected a run of `ultraslow train`")
+    if "validation_error" not in metrics or metrics["validation_error"].isna().all():
+        raise TableError(
+            f"{run.name}: no 'validation_error' is recorded; expected recorder.log(validation_error=...)"
+        )
+    end = metrics[metrics["validation_error"].notna()].iloc[-1]
+    method = paper_method(config)
+    published = ACCURACY.get((config["network"], config["dataset"]), {})
+    return {
+        "network": config["network"],
+        "data": config["dataset"],
+        "method": config.get("label") or run.name,
+        "batch_size": config["batch_size"],
+        "settings": str({name: value for name, value in settings.items() if name not in ("seed", "match")}),
+        "rank": METHODS.index(method) if method else len(METHODS),
+        "paper": published.get(method or "", nan),
+        "accuracy": 100 * (1 - end["validation_error"]),
+        "updates": float(np.asarray(run.distance.index)[-1]),
+        "epochs": end.get("epoch", nan),
+        "wall_time": end.get("wall_time", nan),
+    }

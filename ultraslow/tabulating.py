@@ -1,0 +1,52 @@
+"""Runs side by side: table."""
+
+import sys
+from math import isnan
+from typing import Any
+
+from ultraslow.arguments import MoreRuns, RunPath
+from ultraslow.console import print_json, print_table, records
+
+
+def table(run: RunPath, runs: MoreRuns = (), *, json: bool = False) -> None:
+    """Tabulates validation accuracy by network, data and method: mean ± sd over seeds, and the paper's number.
+
+    The accuracy is that after the last update, in %; the paper's (Hoffer, Hubara, Soudry 2017) is for batch 128 (SB)
+    and 4096, and its own number of epochs. Runs that are not complete are left out.
+
+    $ ultraslow table runs/reproduction
+
+    Args:
+        run: a run's store, or a folder of them.
+        runs: further ones.
+        json: print one JSON document instead of a table.
+    """
+    from analysis import table as tabulate
+
+    frame = tabulate([run, *runs])
+    rows = records(frame)
+    if json:
+        print_json(rows)
+    else:
+        print_table([_cells(row) for row in rows])
+    for name in frame.attrs["left_out"]:
+        print(f"! {name} is left out: it is not complete", file=sys.stderr)
+
+
+def _cells(row: dict[str, Any]) -> dict[str, str]:
+    spread = "" if row["sd"] is None else f" ± {row['sd']:.2f}"
+    return {
+        "network": row["network"],
+        "data": row["data"],
+        "method": row["method"],
+        "n": str(row["n"]),
+        "accuracy": f"{row['accuracy']:.2f}{spread}",
+        "paper": _number(row["paper"], 2),
+        "updates": _number(row["updates"], 0),
+        "epochs": _number(row["epochs"], 1),
+        "min": _number(None if row["wall_time"] is None else row["wall_time"] / 60, 1),
+    }
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None or isnan(value) else f"{value:.{digits}f}"
