@@ -36,7 +36,9 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # beside this file, "train" would be this file
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the package train, which this file's name would hide
+if __name__ == "train":  # a script beside this one wants the package and has found this file: it gets the package
+    del sys.modules["train"]
 from heading import heading
 
 from train import RECIPES, Config, train, train_together
