@@ -60,7 +60,7 @@ def match(
     origin: int = 0,
     extrapolate: bool = False,
     window: float | None = None,
-    min_step: int = TRANSIENT,
+    min_step: int | None = None,
     budget: int | None = None,
 ) -> Matching:
     """Replays a recorded run through `DistanceMatcher`: when it reached the reference's distance at its drops.
@@ -68,7 +68,8 @@ def match(
     reference: a Reference, or run(s) or path(s) to make one of; run: one run or its path, or (t, d).
     later_phases: drops after the first by the reference's number of `updates` in the phase, counted from the
     run's own drop (its match, if it did not drop), or by the `distance` travelled since.
-    budget: of updates; the run's length if it is complete.
+    min_step: update before which nothing counts; default 100, or the end of the run's warm-up if that is later, as
+    it is when `ultraslow train` matches. budget: of updates; the run's length if it is complete.
     relative, origin, extrapolate: how to read a reference given as runs: `Reference.from_runs`. A reference's
     origin is the run's too. The rest as for `DistanceMatcher`; all updates count from w_0.
     Raises ReferenceRunError, DifferentNetworksError, MatchError, CurveError.
@@ -78,6 +79,8 @@ def match(
     curve = _single(run, reference)
     if budget is None and curve.run is not None and curve.run.status == "complete":
         budget = _last(curve)
+    if min_step is None:
+        min_step = max(TRANSIENT, curve.origin + round(curve.steady)) if curve.steady else TRANSIENT
     options: dict[str, Any] = {"window": window, "budget": budget}
     matches = [_replay(reference.matcher(min_step=min_step, **options), curve)]
     for drop in range(1, len(reference.targets)):

@@ -3,8 +3,7 @@
 from math import ceil, exp, inf, nan
 from typing import Any, Literal, get_args
 
-import numpy as np
-from torch import Tensor, distributed
+from torch import distributed
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -87,7 +86,6 @@ class DistanceMatchedLR(LRScheduler):
         self.gamma, self.window, self.min_step, self.later_phases = gamma, window, min_step, later_phases
         self.timeout, self.on_timeout, self.already_above = timeout, on_timeout, already_above
         self._unit = recorder.origin_norm if self.reference.relative else 1.0
-        self._rates: list[tuple[int, float]] = []  # (t, rate of the updates after t), unseen rows' only
         self._factor = 1.0  # of all drops so far
         self._seen = (recorder.step, nan)  # the newest row: t, distance
         self._begin_phase(0, recorder.step)
@@ -112,7 +110,6 @@ class DistanceMatchedLR(LRScheduler):
         if not self._get_lr_called_within_step:  # somebody only looks
             return rates
         t = self.recorder.step
-        self._note_rate(t)
         factor = self._decide(t) if t >= self._due else 1.0
         return rates if factor == 1.0 else [rate * factor for rate in rates]
 
@@ -158,27 +155,14 @@ class DistanceMatchedLR(LRScheduler):
             budget=None if self.timeout is None else start + self.timeout,
         )
 
-    def _note_rate(self, t: int) -> None:
-        rate = self.optimizer.param_groups[0]["lr"]
-        if isinstance(rate, Tensor) and rate.device.type != "cpu":
-            return  # reading it would wait for the device
-        if not self._rates or self._rates[-1][1] != float(rate):
-            self._rates.append((t, float(rate)))
-
     def _receive(self, rows: Rows) -> None:
-        """Takes recorded rows, in order, with the rates that made them."""
+        """Takes recorded rows, in order."""
         distance = rows.displacement[self.reference.origin] / self._unit
         self._seen = (int(rows.step[-1]), float(distance[-1]))
         if self._matcher is None:
             return
         new = rows.step > self._phase_start
-        rates = None
-        if self._rates:
-            since = np.searchsorted([t for t, _ in self._rates], rows.step[new]) - 1
-            rates = np.array([rate for _, rate in self._rates])[np.maximum(since, 0)]
-            known = sum(t <= self._seen[0] for t, _ in self._rates)
-            del self._rates[: known - 1]
-        self._matcher.update(rows.step[new], distance[new], rates)
+        self._matcher.update(rows.step[new], distance[new], rows.learning_rate[new])
 
     def _decide(self, t: int) -> float:
         """The factor on the learning rate after t updates."""

@@ -31,7 +31,7 @@ from trajectory.sketch import SEED as SKETCH_SEED
 from trajectory.sketch import sketches as sketches_of
 from trajectory.snapshots import SnapshotWriter, buffer_specs, buffers, signature, tied_names, weight_specs
 from trajectory.store import Store
-from trajectory.stream import BLOCK, NON_FINITE, Rows, Stream
+from trajectory.stream import BLOCK, NON_FINITE, RATE, Rows, Stream
 from trajectory.transfer import HostCopy, is_capturing
 
 if TYPE_CHECKING:
@@ -228,7 +228,7 @@ class Recorder:
             self._first_hook = self._optimizer.register_step_pre_hook(self._before_first_step)
             if step:
                 self._go_back(step)
-                self._rate = self._store.scalars(step).get("learning_rate")
+                self._rate = self._store.scalars(step).get(RATE)
         elif not ranks.looks_on:
             self._keep_origin()
             if 0 in self._snapshots:
@@ -439,7 +439,7 @@ class Recorder:
             self._stream.skipped(self.step, skipped)
         if self.step in self._schedule:
             self._stream.add_step(self.step)
-            self.log(learning_rate=rate)
+            self.log(**{RATE: rate})
         if self.step in self._origins:
             self._observables.add_origin(self._origins.index(self.step))
             self._keep_origin()

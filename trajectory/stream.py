@@ -17,6 +17,7 @@ from trajectory.store import Store
 from trajectory.transfer import HostCopy
 
 BLOCK = 64  # updates between two drains, and so the rows the ring holds: what a killed process can lose
+RATE = "learning_rate"  # the metric of the rate that each recorded update was made with
 NON_FINITE = "non_finite_weights"  # the event of the first row that is not finite
 _SKIPPED = "skipped_update"  # the event of an update that changed nothing
 
@@ -29,6 +30,7 @@ class Rows(NamedTuple):
     layers: np.ndarray  # float64 (n, parameters): the same by parameter, or group of them
     displacement: Mapping[int, np.ndarray]  # {t_w: float64 (n,)}, each ‖w_t − w_{t_w}‖, 0 first; NaN up to t_w
     totals: Mapping[str, np.ndarray]  # {quantity: float64 (n,)}, as chosen
+    learning_rate: np.ndarray  # float64 (n,): the first parameter group's, which each update was made with
 
 
 class _Block(NamedTuple):
@@ -153,9 +155,11 @@ class Stream:
             if block.metrics:
                 self._background.call(self._store.append_metrics, list(block.metrics.items()))
             if block.steps:
-                self._hand_on(block.steps, squares.reshape(len(block.steps), *self._ring.shape[1:]))
+                rates = [block.metrics.get(step, {}).get(RATE, np.nan) for step in block.steps]
+                shape = (len(block.steps), *self._ring.shape[1:])
+                self._hand_on(block.steps, squares.reshape(shape), np.array(rates))
 
-    def _hand_on(self, steps: list[int], squares: np.ndarray) -> None:
+    def _hand_on(self, steps: list[int], squares: np.ndarray, rates: np.ndarray) -> None:
         """Stores and passes on rows; squares: (row, measurement, parameter)."""
         squares = self._groups.sum(squares, self._measured)
         total, layers = np.sqrt(squares.sum(axis=2)), np.sqrt(squares).reshape(len(steps), -1)
@@ -165,7 +169,7 @@ class Stream:
         # the distance, then those from further origins
         displacement = dict(zip([0, *self._columns.origins], total.T, strict=False))
         totals = {name: columns[name] for name in self._columns.quantities}
-        rows = Rows(columns["step"], columns["distance"], columns["layer_distance"], displacement, totals)
+        rows = Rows(columns["step"], columns["distance"], columns["layer_distance"], displacement, totals, rates)
         bad = rows.step[~np.isfinite(rows.distance)]
         if self.finite and len(bad):
             self.finite = False

@@ -1,6 +1,6 @@
 """Large batches held against small ones: match, plan."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from tyro.conf import Positional, arg
 
@@ -31,15 +31,14 @@ def match(
         seeds: further seeds of the reference.
         origin: measure both runs from this update, after the first ones that throw the weights.
         extrapolate: continue the law of a reference that ends before its drop.
-        min_step: update before which no distance counts; default 100.
+        min_step: update before which no distance counts; default 100, or the end of RUN's warm-up if that is later.
         plot: also draw both curves, the targets, the crossing and the forecast to this file (.png, .pdf, .svg).
         json: print one JSON document instead of a table.
     """
     from analysis import AnalysisError, Status, predict_match
     from analysis import match as match_runs
 
-    floor: dict[str, Any] = {} if min_step is None else {"min_step": min_step}
-    result = match_runs([reference, *seeds], run, origin=origin, extrapolate=extrapolate, **floor)
+    result = match_runs([reference, *seeds], run, origin=origin, extrapolate=extrapolate, min_step=min_step)
     forecast, why_not = None, ""
     if result.matches[0].status in (Status.WAITING, Status.ARMED, Status.NEVER_REACHED):
         try:
