@@ -302,6 +302,20 @@ def test_the_recipes_are_listed():
     assert "no recipe is named ''" in refused("train")
 
 
+def test_seeds_are_trained_together(tmp_path):
+    options = ["--epochs", 0.1, "--input-noise", 0, "--seeds", "2,4", "--out", tmp_path]
+    done = run("train", "f1-digits", *options, "--together")
+    assert done.returncode == 0, done.stderr
+    stores = [tmp_path / f"f1-digits-sb-16-seed{seed}.zarr" for seed in (2, 4)]
+    assert sorted(tmp_path.iterdir()) == stores
+    for seed, store in zip((2, 4), stores, strict=True):
+        assert Run(store).seed == seed
+        assert Run(store).config["seeds_together"] == [2, 4]
+    assert done.stdout.count("│ path ") == 2
+    assert "got together with no seeds; expected --seeds" in refused("train", "f1-digits", "--together")
+    assert "got together with resume" in refused("train", "f1-digits", *options, "--together", "--resume")
+
+
 def test_every_switch_of_a_run_reaches_it(tmp_path):
     numbers = "batch-size 64 epochs 1 lr 0.2 lr-rule linear ghost-batch-size 16 warm-up 3 momentum 0 weight-decay 0"
     numbers += " clip-norm 0 input-noise 0.1 label-noise 0.2 snapshots 0 rows 3 origins 2 5 drops 0.5 0.1 0.7 0.5"

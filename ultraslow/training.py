@@ -1,5 +1,6 @@
 """Runs are made: demo, train."""
 
+from collections.abc import Iterable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -44,6 +45,7 @@ def train(
     out: Annotated[str | None, arg(metavar="RUN")] = None,
     seed: Count = None,
     seeds: Annotated[str | None, arg(metavar="N-M|N,M")] = None,
+    together: bool = False,
     data_root: Path = Path("data"),
     device: str = "cpu",
     batch_size: Annotated[int | None, arg(metavar="N")] = None,
@@ -57,6 +59,7 @@ def train(
     warm_up: Annotated[int | None, arg(metavar="UPDATES")] = None,
     momentum: Annotated[float | None, arg(metavar="M")] = None,
     weight_decay: Annotated[float | None, arg(metavar="L")] = None,
+    weight_decay_until: Annotated[float | None, arg(metavar="EPOCHS")] = None,
     clip_norm: Annotated[float | None, arg(metavar="NORM")] = None,
     input_noise: Annotated[float | None, arg(metavar="SD")] = None,
     label_noise: Annotated[float | None, arg(metavar="FRACTION")] = None,
@@ -92,6 +95,7 @@ def train(
         out: the run's store, default runs/RECIPE-METHOD-seedN.zarr; with --seeds the folder of such stores.
         seed: fixes the initial weights, the order of the samples and all noise.
         seeds: one run for each of these seeds, one after another: 0-4, or 0,2,5.
+        together: train the seeds at once, as one computation: cheaper for a small network, without checkpoints.
         data_root: folder of the data sets (MNIST/raw/..., FashionMNIST/raw/...); what is missing is downloaded.
         device: cpu, or cuda.
         batch_size: samples in an update.
@@ -106,6 +110,7 @@ def train(
         warm_up: updates over which the learning rate grows linearly; under a match 100 by default.
         momentum: SGD's momentum.
         weight_decay: SGD's weight decay.
+        weight_decay_until: epochs after which it is 0.
         clip_norm: clip the gradient's norm to this; 0 for no clipping.
         input_noise: standard deviation of the noise added to each normalized training input.
         label_noise: fraction of the training labels that are shuffled, the same ones for every seed.
@@ -131,6 +136,7 @@ def train(
     """
     arguments = dict(locals())
 
+    from train.errors import ConfigError
     from train.recipe_file import find_recipe
     from train.recipes import RECIPES, Config
     from train.sweep_spec import seed_list
@@ -147,6 +153,12 @@ def train(
     if clip_norm == 0:
         changes["clip_norm"] = None
     config = replace(find_recipe(recipe), **changes)
+    if together:
+        if seeds is None or resume:
+            got = "resume" if resume else "no seeds"
+            raise ConfigError(f"got together with {got}; expected --seeds, such as 0-4, and runs that begin anew")
+        _train_together(config, seed_list(seeds), out or "runs", data_root, device, overwrite)
+        return
     if seeds is None:
         _train_one(config, out or _store("runs", config), data_root, device, overwrite, resume)
         return
@@ -173,6 +185,26 @@ def _train_one(config: "Config", path: str, data_root: Path, device: str, overwr
     if done:
         print(f"{path}: complete; nothing was left to train")
     if is_first():
+        info(path)
+
+
+def _train_together(
+    config: "Config", seeds: Iterable[int], folder: str, data_root: Path, device: str, overwrite: bool
+) -> None:
+    from train.ensemble import train_together
+
+    stores = {seed: _store(folder, replace(config, seed=seed)) for seed in seeds}
+    name = f"{len(stores)} seeds"
+    with progress_bar() as bar, kept(folder):
+        train_together(
+            config,
+            stores,
+            data_root=data_root,
+            device=device,
+            progress=lambda t, updates: bar(name, t, updates),
+            overwrite=overwrite,
+        )
+    for path in stores.values():
         info(path)
 
 
