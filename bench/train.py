@@ -1,6 +1,6 @@
 """Updates a second: our batches against a DataLoader, what an update is made of, switches, and seeds together.
 
-    python bench/train.py [--networks f1 resnet44] [--device cuda] [--workers 2] [--threads N] [--turns 9]
+    python bench/train.py [--networks f1 resnet44] [--device cuda] [--workers 2] [--threads N] [--turns 5]
 
 For each network, then for the seeds:
 
@@ -162,7 +162,7 @@ def rates(rows: Mapping[str, Callable[[int], None]], updates: int, turns: int) -
     found: dict[str, list[float]] = {name: [] for name in rows}
     for turn in range(turns + 1):
         for name, run in rows.items():
-            run(max(8, updates // 10))
+            run(max(2, updates // 10))
             start = perf_counter()
             run(updates)
             if turn:  # the first starts workers and warms caches
@@ -295,7 +295,7 @@ def main() -> None:
     parser.add_argument("--networks", nargs="*", choices=sorted(IMAGES), default=["f1", "resnet44"])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--data-root", default="data", help="where MNIST is, or is downloaded to")
-    parser.add_argument("--turns", type=int, default=9)
+    parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--updates", type=int, help="in a turn; default so many that a turn takes seconds")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
