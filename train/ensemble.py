@@ -24,6 +24,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from train.errors import ConfigError, DivergedError
 from train.loop import available, data_of, network_of, optimizer_of, recorder_of
+from train.processes import is_by_torchrun
 from train.recipes import Config
 from train.training import Snapshots, Training
 from trajectory import LogSpaced
@@ -54,6 +55,8 @@ def train_together(
     if not stores or config.match:
         got = f"a match with {', '.join(config.match)}" if stores else "no seed"
         raise ConfigError(f"got {got}, expected seeds with one schedule to train together; train them one by one")
+    if is_by_torchrun():
+        raise ConfigError("got torchrun, expected one process for seeds trained together; start it without")
     for name in _ALONE:
         if getattr(config, name) != getattr(Config, name):
             raise ConfigError(f"{name} is {getattr(config, name)!r}, for a run by itself; train the seeds one by one")

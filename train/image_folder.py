@@ -103,7 +103,8 @@ class ImageFolder:
 def load_image_folder(
     name: str, root: str | Path, device: torch.device | str = "cpu", *, workers: int | None = None
 ) -> ImageFolder:
-    """The data set in the folder `name` under `root`. workers: processes that decode; None for one a core, up to 16.
+    """The data set in the folder `name` under `root`. workers: processes that decode; None for one a core, up to
+    16, cores being shared with the other processes that torchrun has started here.
 
     Raises DataError if a folder is missing or holds no images, or for classes of val that train lacks.
     """
@@ -125,8 +126,13 @@ def load_image_folder(
         test_y=labels["val"],
         classes=len(train),
         device=torch.device(device),
-        workers=min(os.cpu_count() or 1, 16) if workers is None else workers,
+        workers=_workers() if workers is None else workers,
     )
+
+
+def _workers() -> int:
+    cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    return min(max(cores, 1), 16)
 
 
 def _by_class(root: Path, part: str) -> dict[str, list[str]]:

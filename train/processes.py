@@ -80,7 +80,7 @@ def processes(device: torch.device) -> Iterator[Processes]:
     if dist.is_available() and dist.is_initialized():
         yield Processes(dist.get_rank(), dist.get_world_size())
         return
-    if not _is_by_torchrun():
+    if not is_by_torchrun():
         yield ALONE
         return
     dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
@@ -92,7 +92,7 @@ def processes(device: torch.device) -> Iterator[Processes]:
 
 def device_of_rank(device: torch.device) -> torch.device:
     """`cuda` is, under torchrun, the GPU of this rank's number on its machine."""
-    if device.type == "cuda" and device.index is None and _is_by_torchrun():
+    if device.type == "cuda" and device.index is None and is_by_torchrun():
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     return device
@@ -100,8 +100,9 @@ def device_of_rank(device: torch.device) -> torch.device:
 
 def is_first() -> bool:
     """Whether this process is the one that prints."""
-    return not _is_by_torchrun() or os.environ["RANK"] == "0"
+    return not is_by_torchrun() or os.environ["RANK"] == "0"
 
 
-def _is_by_torchrun() -> bool:
+def is_by_torchrun() -> bool:
+    """Whether torchrun has started this process."""
     return dist.is_available() and dist.is_torchelastic_launched()

@@ -153,3 +153,9 @@ def test_what_cannot_run_together_leaves_no_store(tmp_path, change, seeds, messa
         train_together(replace(CONFIG, **change), {seed: tmp_path / f"{seed}.zarr" for seed in seeds})
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
+
+
+def test_several_processes_do_not_write_the_same_stores(tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")  # torchrun sets it
+    with pytest.raises(ConfigError, match="got torchrun, expected one process"):
+        train_together(CONFIG, {0: tmp_path / "0.zarr"})

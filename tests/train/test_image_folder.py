@@ -73,6 +73,15 @@ def test_labels_follow_the_folders_names(root):
     assert y.tolist() == [0, 0, 1, 1, 2, 2]
 
 
+def test_processes_of_torchrun_share_the_cores(root, monkeypatch):
+    found = []
+    for ranks in ("1", "2", "64"):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", ranks)
+        monkeypatch.setattr("os.cpu_count", lambda: 24)
+        found.append(load_image_folder("imagenet", root).workers)
+    assert found == [16, 12, 1]
+
+
 def test_a_test_image_is_its_middle(tmp_path):
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (256, 300, 3), dtype=np.uint8)  # the shorter side is 256 already: cut, not scaled
