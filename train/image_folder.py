@@ -103,8 +103,10 @@ class ImageFolder:
 def load_image_folder(
     name: str, root: str | Path, device: torch.device | str = "cpu", *, workers: int | None = None
 ) -> ImageFolder:
-    """The data set in the folder `name` under `root`. workers: processes that decode; None for one a core, up to
-    16, cores being shared with the other processes that torchrun has started here.
+    """The data set in the folder `name` under `root`.
+
+    workers: processes that decode images; None for one a core, up to 16, the cores being shared with the other
+    processes that torchrun has started on this machine.
 
     Raises DataError if a folder is missing or holds no images, or for classes of val that train lacks.
     """
