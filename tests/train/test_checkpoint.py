@@ -6,11 +6,13 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest import mock
 
 import pandas as pd
 import pytest
 import torch
 
+import ultraslow
 from train.checkpoint import Checkpoint
 from train.errors import ConfigError
 from train.loop import train
@@ -40,8 +42,7 @@ small = train(replace(short, batch_size=16, epochs=2, drops=((1, 0.1),)), folder
 large = replace(short, batch_size=256, lr_rule="sqrt", ghost_batch_size=16, epochs=12)
 configs = {
     "plain": short,
-    "noise": replace(short, input_noise=0.5, multiplicative_noise=True, base_batch_size=16, augment=True),
-    "dropout": replace(short, network="f1-dropout"),
+    "noise": replace(short, input_noise=0.5, multiplicative_noise=True, augment=True, network="f1-dropout"),
     "matched": replace(large, match=(str(small),), warm_up=5, min_step=10, already_above="drop"),
 }
 chance = random.Random(0)
@@ -116,7 +117,7 @@ def plain(state):
     return repr(state.tolist() if isinstance(state, torch.Tensor) else state)
 
 
-@pytest.mark.parametrize("name", ["plain", "noise", "dropout", "matched"])
+@pytest.mark.parametrize("name", ["plain", "noise", "matched"])
 def test_killed_and_resumed_equals_uninterrupted(folder, name):
     same(folder / f"{name}.zarr", folder / f"{name}-whole.zarr")
     assert len(Run(folder / f"{name}.zarr").resumed) >= 2
@@ -135,7 +136,7 @@ def process(*arguments):
     return [sys.executable, "-m", "ultraslow", "train", "f1-digits", *map(str, arguments)]
 
 
-def test_ctrl_c_leaves_a_checkpoint_and_the_command_goes_on_from_it(tmp_path):
+def test_ctrl_c_leaves_a_checkpoint_and_the_command_goes_on_from_it(tmp_path, capsys):
     size = ("--epochs", 8, "--batch-size", 64)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it in the background
     running = subprocess.Popen(process(*size, "--out", tmp_path / "run.zarr"), stderr=subprocess.PIPE, text=True)
@@ -143,14 +144,18 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_command_goes_on_from_it(tmp_path):
     while not (tmp_path / "run.zarr.checkpoint.pt").exists():
         assert running.poll() is None
     running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=60)
+    _, errors = running.communicate(timeout=300)
     assert running.returncode == 130
     assert "--resume" in errors
     stopped = len(Run(tmp_path / "run.zarr").distance)
     assert torch.load(tmp_path / "run.zarr.checkpoint.pt")["t"] == stopped > 0
 
-    done = subprocess.run(process(*size, "--out", tmp_path / "run.zarr", "--resume"), capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
+    said = []
+    for _ in range(2):
+        with mock.patch("sys.argv", [*process(*size, "--out", tmp_path / "run.zarr", "--resume")[2:]]):
+            ultraslow.main()
+        said.append("nothing was left to train" in capsys.readouterr().out)
+    assert said == [False, True]
     assert Run(tmp_path / "run.zarr").resumed == [stopped]
     train(replace(f1_digits(), batch_size=64, epochs=8), tmp_path / "whole.zarr")
     same(tmp_path / "run.zarr", tmp_path / "whole.zarr")

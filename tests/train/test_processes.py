@@ -14,7 +14,7 @@ from train.loop import train
 from train.recipes import f1_digits
 from trajectory import Run
 
-SHORT = replace(f1_digits(), batch_size=64, epochs=3, drops=((2, 0.1),), input_noise=0.0)  # 60 updates
+SHORT = replace(f1_digits(), batch_size=64, epochs=2, drops=((1, 0.1),), input_noise=0.0)  # 40 updates
 
 RANKS = """
 import os, signal, sys
@@ -34,7 +34,7 @@ torch.set_num_threads(1)
 folder = Path(sys.argv[1])
 f1 = models.NETWORKS["f1-small"]
 models.NETWORKS["f1-dropout"] = lambda *size: nn.Sequential(*f1(*size)[:-1], nn.Dropout(0.5), f1(*size)[-1])
-short = replace(f1_digits(), batch_size=64, epochs=3, drops=((2, 0.1),), input_noise=0.0)
+short = replace(f1_digits(), batch_size=64, epochs=2, drops=((1, 0.1),), input_noise=0.0)
 noisy = replace(short, ghost_batch_size=16, input_noise=0.5, multiplicative_noise=True, augment=True)
 dropout = replace(short, network="f1-dropout")
 
@@ -90,23 +90,23 @@ def test_two_processes_train_what_one_does_where_their_ghost_batches_are_its_own
     config = replace(SHORT, ghost_batch_size=16, input_noise=0.5, multiplicative_noise=True, augment=True)
     one, two = Run(train(config, tmp_path / "one.zarr")), Run(folder / "two.zarr")
     assert (one.config["processes"], two.config["processes"]) == (1, 2)
-    assert len(two.distance) == 60
+    assert len(two.distance) == 40
     np.testing.assert_allclose(two.layers(), one.layers(), rtol=1e-5, atol=1e-6)
     for name in ("loss", "train_loss", "learning_rate"):
         np.testing.assert_allclose(two.metrics[name], one.metrics[name], rtol=1e-5)
     np.testing.assert_allclose(two.metrics["train_error"], one.metrics["train_error"], atol=2.1 / 1280)
-    for name, value in one.state_dict(60).items():
+    for name, value in one.state_dict(40).items():
         if "running" not in name and "tracked" not in name:  # statistics are the first rank's
-            torch.testing.assert_close(two.state_dict(60)[name], value, rtol=1e-5, atol=1e-5)
-    assert two.metrics["validation_error"].notna().sum() == 3
+            torch.testing.assert_close(two.state_dict(40)[name], value, rtol=1e-5, atol=1e-5)
+    assert two.metrics["validation_error"].notna().sum() == 2
 
 
 def test_a_killed_rank_ends_the_other_and_the_run_goes_on_bit_for_bit(folder):
     killed, whole = Run(folder / "killed.zarr"), Run(folder / "whole.zarr")
     assert killed.status == whole.status == "complete"
     assert killed.resumed == [20]  # processes agree on a checkpoint every 20 updates
-    for name, value in whole.state_dict(60).items():
-        assert torch.equal(killed.state_dict(60)[name], value), name
+    for name, value in whole.state_dict(40).items():
+        assert torch.equal(killed.state_dict(40)[name], value), name
     assert killed.distance.equals(whole.distance)
     assert killed.metrics.drop(columns="wall_time").equals(whole.metrics.drop(columns="wall_time"))
 
