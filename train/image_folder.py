@@ -11,6 +11,7 @@ What is random about an image is drawn from (seed, epoch, its number), whichever
 """
 
 import os
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -91,6 +92,7 @@ class ImageFolder:
             num_workers=self.workers,
             collate_fn=_collate,
             pin_memory=self.device.type == "cuda",
+            worker_init_fn=_leave_ctrl_c,
             generator=torch.Generator(),  # a loader draws from the global one otherwise
         )
         for batch in loader:
@@ -98,6 +100,11 @@ class ImageFolder:
                 raise batch
             x, y = (part.to(self.device, non_blocking=True) for part in batch)
             yield (x.float() - mean) / sd, y
+
+
+def _leave_ctrl_c(worker: int) -> None:
+    """A terminal sends it to every process: the training ends at the next update, and wants its batch until then."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def load_image_folder(

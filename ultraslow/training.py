@@ -182,9 +182,9 @@ def _train_one(config: "Config", path: str, data_root: Path, device: str, overwr
             overwrite=overwrite,
             resume=resume,
         )
-    if done:
-        print(f"{path}: complete; nothing was left to train")
     if is_first():
+        if done:
+            print(f"{path}: complete; nothing was left to train")
         info(path)
 
 

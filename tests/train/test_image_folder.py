@@ -1,9 +1,12 @@
 """Images in files: generated ones, whose every pixel is known."""
 
+import os
+import signal
 import subprocess
 import sys
 from dataclasses import replace
 from itertools import pairwise
+from multiprocessing import active_children
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +65,14 @@ def test_batches_are_fixed_by_seed_and_epoch_whatever_the_number_of_workers(root
     for change in ({"seed": 4}, {"epoch": 1}, {"augment": False}):
         assert not _equal(found, _epoch(data, **change))
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_workers_go_on_after_ctrl_c(root):
+    batches = _small(root, workers=1).train_batches(1, seed=3, epoch=0, augment=True)
+    first = next(batches)
+    (worker,) = active_children()
+    os.kill(worker.pid, signal.SIGINT)
+    assert _equal([first, *batches], list(_small(root).train_batches(1, seed=3, epoch=0, augment=True)))
 
 
 def test_labels_follow_the_folders_names(root):
