@@ -42,14 +42,23 @@ class Checkpoint:
         return self.path is not None and self._every is not None
 
     def write(self, state: dict[str, Any]) -> None:
-        """Puts the state in the place of the one before, whole or not at all, even if the machine fails."""
+        """Puts the state in the place of the one before, whole or not at all, even if the machine fails.
+
+        Raises ConfigError if it cannot be written.
+        """
         assert self.path is not None
         partial = self.path.with_name(f".{self.path.name}.partial")
-        with partial.open("wb") as file:
-            torch.save(state, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, self.path)
+        try:
+            with partial.open("wb") as file:
+                torch.save(state, file)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, self.path)
+        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter where a disk is full
+            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            raise ConfigError(
+                f"{self.path}: the checkpoint cannot be written ({reason}); make room for it"
+            ) from error
         self._written = perf_counter()
 
     def read(self, config: Config) -> dict[str, Any] | None:

@@ -214,3 +214,11 @@ def test_a_checkpoint_of_a_run_that_is_gone_stands_in_nobodys_way(tmp_path):
     train(SHORT, out, resume=True)
     assert Run(out).status == "complete"
     assert Run(out).resumed == []
+
+
+def test_a_checkpoint_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / ".run.zarr.checkpoint.pt.partial").mkdir()
+    with pytest.raises(ConfigError, match=r"run\.zarr\.checkpoint\.pt: the checkpoint cannot be written \(Is a dir"):
+        train(SHORT, tmp_path / "run.zarr")
+    assert Run(tmp_path / "run.zarr").status == "interrupted (ConfigError)"
+    train(SHORT, tmp_path / "run.zarr", overwrite=True, checkpoint_every=None)
