@@ -72,42 +72,43 @@ def train(
         raise ConfigError("got resume and overwrite; expected one of them: go on with the run, or begin it again")
     checkpoint = Checkpoint(out, checkpoint_every)
     device = device_of_rank(available(device))
-    with processes(device) as ranks:
-        ranks.check(config.batch_size)
-        if config.cuda_graph and (device.type != "cuda" or ranks.size > 1):
-            raise ConfigError(f"cuda_graph on {device.type} in {ranks.size} processes; expected cuda, in one process")
-        state = ranks.all_or_none(lambda: checkpoint.read(config)) if resume else None
-        if resume and is_complete(out):
-            checkpoint.remove()
-            return checkpoint.run
-        data = data_of(config, data_root, device)
-        schedule = config.schedule(data.train_size)
-        torch.manual_seed(config.seed)
-        model = network_of(config, data).to(device)
-        if config.warm_start and state is None:
-            warm_start(model, config.warm_start)
-        if config.channels_last:
-            model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        if not ranks.is_first:  # dropout's masks
-            torch.manual_seed(epoch_seed(config.seed, ranks.rank, "rank"))
-        optimizer = optimizer_of(config, data, model.parameters())
-        reference = as_reference(list(config.match), origin=config.match_origin) if config.match else None
-        if reference is not None:  # before a store is made
-            check_network(reference.signature, reference.names[0], signature(model), "the network to train")
-        snapshots = Snapshots(LogSpaced(config.snapshots or 1), schedule.updates)
-        facts = {**config.record(data.train_size), "processes": ranks.size}
-        how = {"overwrite": overwrite or resume, "resume": state is not None}
-        recorder = ranks.all_or_none(lambda: recorder_of(config, out, model, optimizer, snapshots, facts, **how))
-        with recorder:
-            matched = None
-            if reference is not None:
-                matched = _matched(config, optimizer, recorder, reference, schedule.warm_up)
-            training = Training(config, data, model, optimizer, recorder, matched, snapshots, ranks)
-            if state is not None:
-                training.load_state_dict(state)
-            else:
-                checkpoint.remove()  # of a run that this one replaces
-            _run(training, checkpoint, progress)
+    ranks = processes(device)
+    ranks.check(config.batch_size)
+    if config.cuda_graph and (device.type != "cuda" or ranks.size > 1):
+        raise ConfigError(f"cuda_graph on {device.type} in {ranks.size} processes; expected cuda, in one process")
+    state = ranks.all_or_none(lambda: checkpoint.read(config)) if resume else None
+    if resume and is_complete(out):
+        checkpoint.remove()
+        return checkpoint.run
+    data = data_of(config, data_root, device)
+    schedule = config.schedule(data.train_size)
+    torch.manual_seed(config.seed)
+    model = network_of(config, data).to(device)
+    if config.warm_start and state is None:
+        warm_start(model, config.warm_start)
+    if config.channels_last:
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not ranks.is_first:  # dropout's masks
+        torch.manual_seed(epoch_seed(config.seed, ranks.rank, "rank"))
+    optimizer = optimizer_of(config, data, model.parameters())
+    reference = as_reference(list(config.match), origin=config.match_origin) if config.match else None
+    if reference is not None:  # before a store is made
+        check_network(reference.signature, reference.names[0], signature(model), "the network to train")
+    snapshots = Snapshots(LogSpaced(config.snapshots or 1), schedule.updates)
+    facts = {**config.record(data.train_size), "processes": ranks.size}
+    how = {"overwrite": overwrite or resume, "resume": state is not None}
+    recorder = ranks.all_or_none(lambda: recorder_of(config, out, model, optimizer, snapshots, facts, **how))
+    with recorder:
+        matched = None
+        if reference is not None:
+            matched = _matched(config, optimizer, recorder, reference, schedule.warm_up)
+        training = Training(config, data, model, optimizer, recorder, matched, snapshots, ranks)
+        if state is not None:
+            training.load_state_dict(state)
+        else:
+            checkpoint.remove()  # of a run that this one replaces
+        _run(training, checkpoint, progress)
+    if ranks.is_first:
         checkpoint.remove()
     return recorder.path
 

@@ -8,9 +8,9 @@ ranks. Where W divides the number of ghost batches and ghost_batch_size divides 
 of one process. The running statistics, and so the evaluation, are the first rank's.
 """
 
+import atexit
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -74,20 +74,14 @@ class Processes:
 ALONE = Processes()
 
 
-@contextmanager
-def processes(device: torch.device) -> Iterator[Processes]:
+def processes(device: torch.device) -> Processes:
     """Those of torch.distributed where it is initialized, those that torchrun has started, or this one alone."""
+    if is_by_torchrun() and not dist.is_initialized():
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
+        atexit.register(dist.destroy_process_group)  # not before: what torchrun's ranks met by serves once
     if dist.is_available() and dist.is_initialized():
-        yield Processes(dist.get_rank(), dist.get_world_size())
-        return
-    if not is_by_torchrun():
-        yield ALONE
-        return
-    dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
-    try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
-    finally:
-        dist.destroy_process_group()
+        return Processes(dist.get_rank(), dist.get_world_size())
+    return ALONE
 
 
 def device_of_rank(device: torch.device) -> torch.device:

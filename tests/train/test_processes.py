@@ -129,8 +129,21 @@ def test_a_run_of_two_processes_does_not_go_on_in_one(folder, tmp_path):
 @pytest.mark.slow
 def test_torchrun_starts_the_command(tmp_path):
     ranks = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "-m", "ultraslow"]
-    arguments = ["train", "f1-digits", "--epochs", "0.5", "--ghost-batch-size", "8", "--out", tmp_path / "run.zarr"]
+    arguments = [
+        "train",
+        "f1-digits",
+        "--epochs",
+        "0.3",
+        "--drops",
+        "0.1",
+        "0.1",
+        "--seeds",
+        "0-1",
+        "--out",
+        tmp_path,
+    ]
     done = subprocess.run([*ranks, *map(str, arguments)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("complete") == 1  # the first process prints
-    assert Run(tmp_path / "run.zarr").config["processes"] == 2
+    assert done.stdout.count("complete") == 2  # the first process prints
+    runs = sorted(tmp_path.glob("*.zarr"))
+    assert [(Run(path).seed, Run(path).config["processes"]) for path in runs] == [(0, 2), (1, 2)]
