@@ -5,31 +5,29 @@ Each returns a figure that `save` writes and a notebook shows; none touches pypl
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from analysis.compare import compare as compare_laws
 from analysis.curve import Curve, Curves, curves
+from analysis.error_figures import error
 from analysis.errors import FigureError
 from analysis.fit import fit as fit_law
 from analysis.forecast import Forecast
 from analysis.law_figures import compare, distance_label, fit, scan, updates
-from analysis.laws import Array
 from analysis.match import Status
 from analysis.reference import scaled
 from analysis.replay import Matching
 from analysis.replay import match as replay
+from analysis.run_lines import DASHES, Look, by_label, label_of, lines, mark, row_of
 from analysis.style import (
     COLOURS,
     DOUBLE,
-    DROP,
     INK,
     SINGLE,
-    TRIANGLE,
     PaperFigure,
     legend,
     plain_log_ticks,
@@ -38,11 +36,10 @@ from analysis.style import (
     t_axis,
 )
 
-__all__ = ["FIGURES", "compare", "distance", "draw", "error", "fit", "match", "save", "scan"]
+__all__ = ["FIGURES", "compare", "distance", "distance_adaptation", "draw", "error", "fit", "match", "save", "scan"]
 
 _UPDATES = updates()
 _DISTANCE = distance_label()
-_DASHES = ("-", "--", ":")
 
 
 def distance(runs: Curves, *, log_t: bool | None = None) -> PaperFigure:
@@ -50,15 +47,12 @@ def distance(runs: Curves, *, log_t: bool | None = None) -> PaperFigure:
 
     log_t: t on a logarithmic axis, on a linear one, or (None) both side by side.
     """
-    groups = _by_label(curves(runs))
+    groups = by_label(curves(runs))
     scales = (False, True) if log_t is None else (log_t,)
     with style():
         figure = PaperFigure(DOUBLE if len(scales) > 1 else SINGLE, 2.7)
-        for ax, logarithmic in zip(_row(figure, len(scales)), scales, strict=True):
-            for look, seeds in groups:
-                for curve in seeds:
-                    ax.plot(curve.t, curve.d, **look)
-                    _mark_drops(ax, curve, look["color"])
+        for ax, logarithmic in zip(row_of(figure, len(scales)), scales, strict=True):
+            _draw_distances(ax, groups)
             ax.set(xlabel=_UPDATES, ylabel=_DISTANCE)
             ax.set_ylim(bottom=0)
             t_axis(ax, logarithmic)
@@ -66,24 +60,89 @@ def distance(runs: Curves, *, log_t: bool | None = None) -> PaperFigure:
     return figure
 
 
-def error(runs: Curves, *, against: Literal["updates", "epochs"] | None = None) -> PaperFigure:
-    """Validation error in % against updates, against epochs, or (None) both side by side.
+def _draw_distances(ax: Axes, groups: Sequence[tuple[Look, list[Curve]]]) -> None:
+    for look, seeds in groups:
+        for curve in seeds:
+            ax.plot(curve.t, curve.d, **look)
+            mark(ax, curve.drops, curve.t, curve.d, look["color"])
 
-    Raises FigureError if a run did not log `validation_error` (a fraction) and, for epochs, `epoch`.
+
+def distance_adaptation(runs: Curves) -> PaperFigure:
+    """Distance before and after the large batch's adaptation side by side, a colour for each batch size.
+
+    Hoffer, Hubara, Soudry 2017, figure 2. Left: the small batch, and batches without learning-rate rule or ghost
+    batch normalization. Right: the small batch, and those with either. What a run has besides that (regime
+    adaptation, multiplicative noise, a match) or lacks is in its label and the dashes of its line.
+    Raises FigureError for a run without configuration, or if one side has no large batch.
     """
-    groups = _by_label(curves(runs))
-    units = ("updates", "epochs") if against is None else (against,)
+    sides: tuple[dict[str, list[Curve]], dict[str, list[Curve]]] = ({}, {})
+    for curve in sorted(curves(runs), key=_batch_size):
+        for number in _sides(curve):
+            sides[number].setdefault(_adaptation(curve), []).append(curve)
+    for k, side in enumerate(sides):
+        if all(_is_small(seeds[0]) for seeds in side.values()):
+            what = "with a learning-rate rule or ghost batches" if k else "with neither learning-rate rule nor ghosts"
+            raise FigureError(f"no large batch {what} is among the runs; expected one for that side of the figure")
+    sizes = list(dict.fromkeys(_batch_size(seeds[0]) for side in sides for seeds in side.values()))
+    extras = sorted({label.partition(",")[2] for side in sides for label in side})
+    looks = {
+        label: {
+            "color": COLOURS[sizes.index(_batch_size(seeds[0])) % len(COLOURS)],
+            "linestyle": DASHES[extras.index(label.partition(",")[2]) % len(DASHES)],
+        }
+        for side in sides
+        for label, seeds in side.items()
+    }
     with style():
-        figure = PaperFigure(DOUBLE if len(units) > 1 else SINGLE, 2.7)
-        for ax, unit in zip(_row(figure, len(units)), units, strict=True):
-            for look, seeds in groups:
-                for curve in seeds:
-                    ax.plot(*_validation_error(curve, unit), **look)
-            ax.set(xlabel=_UPDATES if unit == "updates" else "epochs", ylabel="validation error (%)")
-            t_axis(ax, logarithmic=False)
-            _error_axis(ax)
+        figure = PaperFigure(DOUBLE, 2.7)
+        axes = figure.subplots(1, 2, sharey=True)
+        for ax, side, title in zip(axes, sides, ("unadapted", "adapted"), strict=True):
+            _draw_distances(ax, lines(side, looks))
+            ax.set(xlabel=_UPDATES, title=title)
+            t_axis(ax, logarithmic=True)
+        axes[0].set(ylabel=_DISTANCE)
+        axes[0].set_ylim(bottom=0)
         legend(figure)
     return figure
+
+
+def _sides(curve: Curve) -> tuple[int, ...]:
+    config = _config(curve)
+    adapted = config.get("lr_rule", "none") != "none" or config.get("ghost_batch_size") is not None
+    return (0, 1) if _is_small(curve) else (int(adapted),)
+
+
+def _adaptation(curve: Curve) -> str:
+    """The batch size, and what distinguishes the run from the others on its side."""
+    config = _config(curve)
+    label = f"batch {_batch_size(curve)}"
+    if _is_small(curve):
+        return label
+    ghosts, rule = config.get("ghost_batch_size") is not None, config.get("lr_rule", "none")
+    parts = {
+        "no GBN": rule != "none" and not ghosts,
+        "no LR": ghosts and rule == "none",
+        "linear LR": rule == "linear",
+        "RA": config.get("regime_adaptation"),
+        "noise": config.get("multiplicative_noise"),
+        "matched": config.get("match"),
+    }
+    return ", ".join([label, *(name for name, on in parts.items() if on)])
+
+
+def _is_small(curve: Curve) -> bool:
+    return _batch_size(curve) <= _config(curve).get("base_batch_size", 0)
+
+
+def _batch_size(curve: Curve) -> int:
+    return int(_config(curve)["batch_size"])
+
+
+def _config(curve: Curve) -> dict[str, Any]:
+    config = curve.run.config if curve.run is not None else {}
+    if "batch_size" not in config:
+        raise FigureError(f"{curve.name}: its batch size is not on record; expected a run of `ultraslow train`")
+    return config
 
 
 def match(found: Matching, reference: Curves, run: Curves, forecast: Forecast | None = None) -> PaperFigure:
@@ -99,8 +158,8 @@ def match(found: Matching, reference: Curves, run: Curves, forecast: Forecast | 
         ax = figure.subplots()
         for colour, who, group in zip(COLOURS, ("reference", "run"), (reference, run), strict=False):
             for curve in (scaled(one, found.reference.relative) for one in curves(group, origin=origin)):
-                ax.plot(curve.t, curve.d, color=colour, label=f"{who}: {_label(curve)}", linewidth=0.8)
-                _mark_drops(ax, curve, colour)
+                ax.plot(curve.t, curve.d, color=colour, label=f"{who}: {label_of(curve)}", linewidth=0.8)
+                mark(ax, curve.drops, curve.t, curve.d, colour)
         for k, one in enumerate(found.matches):
             ax.axhline(one.target, color=INK, linewidth=0.6, linestyle=":", label="target" if k == 0 else None)
             if one.status is Status.MATCHED:
@@ -135,13 +194,16 @@ def _match_first_with_second(runs: Curves) -> PaperFigure:
     return match(replay(group[:-1], group[-1]), group[:-1], group[-1])
 
 
-FIGURES: Mapping[str, Callable[[Curves], Figure]] = {
+FIGURES: Mapping[str, Callable[..., Figure]] = {
     "distance": distance,
     "distance-linear": partial(distance, log_t=False),
     "distance-log": partial(distance, log_t=True),
+    "distance-adaptation": distance_adaptation,
     "error": error,
     "error-updates": partial(error, against="updates"),
     "error-epochs": partial(error, against="epochs"),
+    "error-epoch": partial(error, against="epochs"),
+    "error-time": partial(error, against="time"),
     "fit": lambda runs: fit(fit_law(runs)),
     "scan": lambda runs: scan(fit_law(runs)),
     "compare": lambda runs: compare(compare_laws(runs)),
@@ -149,64 +211,13 @@ FIGURES: Mapping[str, Callable[[Curves], Figure]] = {
 }
 
 
-def draw(name: str, runs: Curves) -> Figure:
-    """The figure of that name from runs. Raises FigureError for an unknown name."""
+def draw(name: str, runs: Curves, **options: Any) -> Figure:
+    """The figure of that name from runs; options: of `error`. Raises FigureError for an unknown name."""
     if name not in FIGURES:
         raise FigureError(f"no figure is named {name!r}; known are {', '.join(FIGURES)}")
-    return FIGURES[name](runs)
-
-
-def _row(figure: Figure, count: int) -> Sequence[Axes]:
-    return figure.subplots(1, count, squeeze=False)[0]
-
-
-def _label(curve: Curve) -> str:
-    label = curve.run.config.get("label") if curve.run is not None else None
-    return str(label or curve.name)
-
-
-def _by_label(group: Sequence[Curve]) -> list[tuple[dict[str, Any], list[Curve]]]:
-    """For each label, in order of appearance: how its lines look, and its curves (seeds)."""
-    labels: dict[str, list[Curve]] = {}
-    for curve in group:
-        if not len(curve.t):
-            raise FigureError(f"{curve.name}: no distances recorded; expected a run of at least one update")
-        labels.setdefault(_label(curve), []).append(curve)
-    looks = []
-    for k, (label, seeds) in enumerate(labels.items()):
-        look: dict[str, Any] = {"color": COLOURS[k % len(COLOURS)], "linestyle": _DASHES[k // len(COLOURS) % 3]}
-        look |= {"linewidth": 1.0 if len(seeds) == 1 else 0.6}
-        looks.append((look | {"label": label if len(seeds) == 1 else f"{label}, {len(seeds)} seeds"}, seeds))
-    return looks
-
-
-def _mark_drops(ax: Axes, curve: Curve, colour: str) -> None:
-    """A triangle on the curve at each drop."""
-    inside = [t for t in curve.drops if curve.t[0] <= t <= curve.t[-1]]
-    height = np.interp(inside, curve.t, curve.d)
-    if inside:
-        ax.plot(inside, height, color=colour, label=DROP, **TRIANGLE)
-
-
-def _validation_error(curve: Curve, unit: str) -> tuple[Array, Array]:
-    """Updates or epochs, and the validation error in %, where it was logged."""
-    metrics = curve.run.metrics if curve.run is not None else pd.DataFrame()
-    for name in ("validation_error", "epoch")[: 1 + (unit == "epochs")]:
-        if name not in metrics or metrics[name].isna().all():
-            raise FigureError(f"{curve.name}: no {name!r} is recorded; expected recorder.log({name}=...)")
-    rows = metrics[metrics["validation_error"].notna()]
-    x = rows["epoch"] if unit == "epochs" else rows.index.to_series()
-    return x.to_numpy(float), 100 * rows["validation_error"].to_numpy(float)
-
-
-def _error_axis(ax: Axes) -> None:
-    """Logarithmic, with plain numbers, where the errors span more than a decade; otherwise from 0."""
-    values = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines])
-    if values.min() > 0 and values.max() > 10 * values.min():
-        ax.set_yscale("log")
-        plain_log_ticks(ax.yaxis)
-    else:
-        ax.set_ylim(bottom=0)
+    if options and not name.startswith("error"):
+        raise FigureError(f"figure {name} takes no {next(iter(options))}; expected a figure of the error")
+    return FIGURES[name](runs, **options)
 
 
 def _zoom(ax: Axes, left: float) -> None:

@@ -30,12 +30,12 @@ def runs(tmp_path_factory):
     ]
 
 
-def record(path, label, seed):
+def record(path, label, seed, **config):
     rng = np.random.default_rng(seed)
     model = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
     torch.nn.init.zeros_(model.weight)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with Recorder(path, model, optimizer, config={"label": label, "batch_size": 8}) as recorder:
+    with Recorder(path, model, optimizer, config={"label": label, "batch_size": 8, **config}) as recorder:
         for t in range(1, 101):
             if t == 61 and label == "small batch":
                 recorder.event("lr_drop", lr_from=0.1, lr_to=0.01)
@@ -43,6 +43,7 @@ def record(path, label, seed):
             optimizer.step()
             if t % 20 == 0:
                 recorder.log(epoch=t / 20, validation_error=0.1 / t + 0.001 * rng.random())
+                recorder.log(train_error=0.05 / t, wall_time=6 * t)
     return path
 
 
@@ -103,6 +104,60 @@ def test_error_axis_is_logarithmic_over_more_than_a_decade(tmp_path, lowest, sca
             recorder.log(validation_error=error)
     (ax,) = figures.error(tmp_path / "a.zarr", against="updates").axes
     assert ax.get_yscale() == scale
+
+
+def test_error_against_time_with_the_trainings_beside_it_and_its_end_close_by(runs):
+    training, training_close, whole, close = figures.draw("error-time", runs, training=True, zoom=6).axes
+    assert (whole.get_ylabel(), training.get_ylabel()) == ("validation error (%)", "training error (%)")
+    assert whole.get_xlabel() == "time (min)"
+    (line,) = data(whole, "large batch")
+    assert line.get_xdata().tolist() == [2, 4, 6, 8, 10]  # 6 s an update
+    (line,) = data(training, "large batch")
+    assert line.get_ydata() == pytest.approx([5 / t for t in (20, 40, 60, 80, 100)])
+    triangles = [line for line in whole.lines if line.get_marker() == "v"]
+    assert [line.get_xdata().tolist() for line in triangles] == [[6], [6]]
+    assert close.get_xlim() == (6, whole.get_xlim()[1])
+    values = [y for line in close.lines for x, y in zip(*line.get_data(), strict=True) if x >= 6]
+    low, high = close.get_ylim()
+    assert low < min(values)
+    assert max(values) < high < 2 * max(values)
+    assert training_close.get_xlim()[0] == 6
+    with pytest.raises(FigureError, match="zoom is 90, beyond the end"):
+        figures.error(runs, zoom=90)
+    with pytest.raises(FigureError, match="figure distance takes no zoom"):
+        figures.draw("distance", runs, zoom=1)
+
+
+def test_adaptation_has_a_colour_for_each_batch_and_dashes_for_what_else_differs(tmp_path):
+    small = {"batch_size": 8, "base_batch_size": 8}
+    large = small | {"batch_size": 64}
+    adapted = large | {"lr_rule": "sqrt", "ghost_batch_size": 8}
+    configs = [small, small, large, large | {"multiplicative_noise": True}, adapted]
+    configs += [adapted | {"regime_adaptation": True}, adapted | {"ghost_batch_size": None}]
+    paths = [record(tmp_path / f"{k}.zarr", str(k), k, **config) for k, config in enumerate(configs)]
+    left, right = figures.distance_adaptation(paths).axes
+    looks = {}
+    for ax in (left, right):
+        looks[ax] = {line.get_label(): (line.get_color(), line.get_linestyle()) for line in ax.lines}
+    one, two = COLOURS[:2]
+    assert looks[left] == {
+        "batch 8, 2 seeds": (one, "-"),
+        "batch 64": (two, "-"),
+        "batch 64, noise": (two, looks[left]["batch 64, noise"][1]),
+    }
+    assert set(looks[right]) == {"batch 8, 2 seeds", "batch 64", "batch 64, RA", "batch 64, no GBN"}
+    assert looks[right]["batch 64"] == looks[left]["batch 64"]
+    assert len({style for looked in looks.values() for _, style in looked.values()}) == 4
+    with pytest.raises(FigureError, match="no large batch with a learning-rate rule"):
+        figures.distance_adaptation(paths[:4])
+    with pytest.raises(FigureError, match="batch size is not on record"):
+        figures.distance_adaptation((T, T**0.5))
+
+
+def test_runs_on_different_data_are_no_seeds_of_each_other(tmp_path):
+    paths = [record(tmp_path / f"{data}.zarr", "SB", 0, dataset=data) for data in ("mnist", "cifar10")]
+    labels = [line.get_label() for line in figures.distance(paths, log_t=True).axes[0].lines]
+    assert labels == ["mnist, SB", "cifar10, SB"]
 
 
 def test_fit_shows_bins_law_and_residuals():
