@@ -5,7 +5,6 @@ from math import nan
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from analysis.curve import Run, runs_in
@@ -84,7 +83,7 @@ def _measure(run: Run) -> dict[str, Any]:
         "rank": METHODS.index(method) if method else len(METHODS),
         "paper": published.get(method or "", nan),
         "accuracy": 100 * (1 - end["validation_error"]),
-        "updates": float(np.asarray(run.distance.index)[-1]),
+        "updates": float(end.name),
         "epochs": end.get("epoch", nan),
         "wall_time": end.get("wall_time", nan),
     }

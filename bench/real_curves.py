@@ -72,19 +72,25 @@ def export(folder: Path, out: Path, only: str | None) -> None:
         runs = [folder / f"{name}-{seed}.zarr" for seed in range(seeds)]
         if only not in (None, name) or not all(map(complete, runs)):
             continue
-        with tempfile.TemporaryDirectory() as scratch:
-            for path in runs:
-                thin(Run(path), Path(scratch) / path.name)
-            archive = out / f"{name}.tar.xz"
-            with tarfile.open(archive, "w:xz") as packed:
-                for file in sorted(Path(scratch).rglob("*")):
-                    packed.add(file, file.relative_to(scratch), recursive=False, filter=_undated)
+        archive = out / f"{name}.tar.xz"
+        pack([Run(path) for path in runs], archive, KEPT_METRICS)
         print(f"{archive}: {archive.stat().st_size / 1e3:.0f} kB", flush=True)
 
 
-def thin(run: Run, path: Path) -> None:
-    """A copy of a closed run with some of its rows and scalars, and everything it says of itself."""
-    shutil.copytree(run.path, path, ignore=shutil.ignore_patterns("lock"))
+def pack(runs: list[Run], archive: Path, metrics: tuple[str, ...]) -> None:
+    """Writes thin copies of closed runs to an archive; the same runs give the same bytes."""
+    archive.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        for run in runs:
+            thin(run, Path(scratch) / Path(run.path).name, metrics)
+        with tarfile.open(archive, "w:xz") as packed:
+            for file in sorted(Path(scratch).rglob("*")):
+                packed.add(file, file.relative_to(scratch), recursive=False, filter=_undated)
+
+
+def thin(run: Run, path: Path, wanted: tuple[str, ...]) -> None:
+    """A copy of a closed run with some of its rows, the wanted scalars, and its facts but the host; no weights."""
+    shutil.copytree(run.path, path, ignore=_left_out)
     place = Folder(path)
     root = read_root(place)
     facts, nodes = root["attributes"]["ultraslow"], root["consolidated_metadata"]["metadata"]
@@ -92,7 +98,7 @@ def thin(run: Run, path: Path) -> None:
     rows, metrics = kept(run)
     for name in [name for name, node in nodes.items() if node["node_type"] == "array"]:
         scalar = name.startswith("metrics/")
-        if scalar and metric_name(name.removeprefix("metrics/")) not in (*KEPT_METRICS, "step"):
+        if scalar and metric_name(name.removeprefix("metrics/")) not in (*wanted, "step"):
             shutil.rmtree(path / name)
             del nodes[name]
         elif nodes[name]["dimension_names"][0] == "step":
@@ -101,8 +107,16 @@ def thin(run: Run, path: Path) -> None:
             array.resize(values.shape)
             array[:] = values if scalar or name == "step" else five_digits(values)
     committed = facts["committed"] | {"step": int(rows.sum()), "metrics": int(metrics.sum())}
-    attributes = {"ultraslow": facts | {"committed": committed}}
+    committed |= {"snapshots": 0, "origins": 0}
+    told = {name: fact for name, fact in facts.items() if name != "host"}
+    attributes = {"ultraslow": told | {"committed": committed}}
     write_root(place, attributes, {name: read_node(place, name) for name in nodes})
+
+
+def _left_out(folder: str, names: list[str]) -> set[str]:
+    """The lock, and the chunks that hold weights."""
+    weights = {"snapshots", "origins"} & set(Path(folder).parts[-2:])
+    return {name for name in names if name == "lock" or (weights and name == "c")}
 
 
 def kept(run: Run) -> tuple[np.ndarray, np.ndarray]:
@@ -111,7 +125,7 @@ def kept(run: Run) -> tuple[np.ndarray, np.ndarray]:
     last = int(steps[-1])
     wanted = [t + origin for origin in run.origins for t in range(1, last - origin + 1) if t in KEPT]
     rows = np.zeros(len(steps), bool)
-    rows[np.minimum(np.searchsorted(steps, np.unique(wanted)), len(steps) - 1)] = True
+    rows[np.minimum(np.searchsorted(steps, np.unique([*wanted, last])), len(steps) - 1)] = True
     return rows, (logged["validation_error"].notna() | logged.index.isin(steps[rows])).to_numpy()
 
 
