@@ -12,7 +12,7 @@ from analysis.errors import FigureError
 from analysis.laws import Array
 from analysis.style import COLOURS, DROP, TRIANGLE
 
-DASHES = ("-", "--", ":", "-.")
+DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (4, 1, 1, 1, 1, 1)), (0, (1, 3)))
 
 Look = dict[str, Any]
 
