@@ -117,7 +117,8 @@ def report(out: Path, folder: Path | None) -> None:
     first_updates(first, FIRST_UPDATES[-3:], ORIGIN)
     replays(out, [run for group in groups.values() for run in group])
     for dataset in {dataset for dataset, _ in groups} if folder else ():
-        runs = [run for (data, _), group in groups.items() if data == dataset for run in group]
+        shown = (group for (data, label), group in groups.items() if data == dataset and "warm-up" not in label)
+        runs = [run for group in shown for run in group]  # without the controls
         for kind in ("distance-log", "error-updates"):
             figures.save(figures.draw(kind, runs), folder / f"matching-{dataset}-{kind.split('-')[0]}.png")
 

@@ -259,7 +259,10 @@ def test_match_from_an_origin_counts_t_from_it_and_shows_the_forecast():
     assert "w_{100}" in ax.get_ylabel()
 
 
-@pytest.mark.parametrize("name", [name for name in figures.FIGURES if name not in ("fit", "scan", "compare")])
+ELSEWHERE = ("fit", "scan", "compare", "distance-adaptation")  # drawn of other runs, in tests of their own
+
+
+@pytest.mark.parametrize("name", [name for name in figures.FIGURES if name not in ELSEWHERE])
 def test_named_figures_are_drawn_and_written(runs, tmp_path, name):
     (file,) = figures.save(figures.draw(name, runs), tmp_path / f"{name}.svg")
     assert file.stat().st_size > 1000
