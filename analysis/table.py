@@ -60,6 +60,11 @@ def paper_method(config: Mapping[str, Any]) -> str | None:
     return _SWITCHES.get(on) if large else "SB" if "another" not in on else None
 
 
+def _tells(setting: str, value: Any) -> bool:
+    """Whether a setting tells methods apart: not where it is off, since a run of an earlier version lacks it then."""
+    return setting not in ("seed", "match") and value not in (None, False, 0, "", "float32")
+
+
 def _measure(run: Run) -> dict[str, Any]:
     """One run's line."""
     config, metrics = run.config, run.metrics
@@ -79,7 +84,7 @@ def _measure(run: Run) -> dict[str, Any]:
         "data": config["dataset"],
         "method": config.get("label") or run.name,
         "batch_size": config["batch_size"],
-        "settings": str({name: value for name, value in settings.items() if name not in ("seed", "match")}),
+        "settings": str({name: value for name, value in settings.items() if _tells(name, value)}),
         "rank": METHODS.index(method) if method else len(METHODS),
         "paper": published.get(method or "", nan),
         "accuracy": 100 * (1 - end["validation_error"]),

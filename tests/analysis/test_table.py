@@ -17,10 +17,12 @@ SMALL = f1_mnist()
 LARGE = replace(SMALL, batch_size=4096)
 
 
-def record(path, config, error, *, updates=3, complete=True):
+def record(path, config, error, *, updates=3, complete=True, without=()):
     model = nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    recorder = Recorder(path, model, optimizer, config=config.record(60_000), seed=config.seed)
+    facts = config.record(60_000)
+    facts["settings"] = {name: value for name, value in facts["settings"].items() if name not in without}
+    recorder = Recorder(path, model, optimizer, config=facts, seed=config.seed)
     try:
         with recorder:
             for t in range(1, updates + 1):
@@ -58,6 +60,14 @@ def test_runs_of_one_label_but_other_settings_are_not_seeds(tmp_path):
     record(tmp_path / "0.zarr", SMALL, 0.02)
     record(tmp_path / "1.zarr", replace(SMALL, seed=1, epochs=5), 0.04)
     assert table([tmp_path / "0.zarr", tmp_path / "1.zarr"])["n"].tolist() == [1, 1]
+
+
+def test_runs_of_an_earlier_version_are_seeds_where_what_it_lacks_is_off(tmp_path):
+    lacks = ("precision", "compile", "warm_start")
+    record(tmp_path / "0.zarr", SMALL, 0.02, without=lacks)
+    record(tmp_path / "1.zarr", replace(SMALL, seed=1), 0.04)
+    record(tmp_path / "2.zarr", replace(SMALL, seed=2, precision="bfloat16", label="SB 128"), 0.04)
+    assert table(tmp_path)["n"].tolist() == [2, 1]
 
 
 @pytest.mark.parametrize(
