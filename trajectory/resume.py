@@ -60,7 +60,7 @@ def reopen(
     buffers: Sequence[TensorSpec],
     origins: Sequence[int],
     made_of: Mapping[str, Any],
-    parts: Sequence[Part] = (),
+    parts: Sequence[Part],
 ) -> Store:
     """The store there, if a recorder of this network that records the same can go on with it.
 
