@@ -7,9 +7,9 @@ n seeds of K increments each and sums of squares about the law's best θ,
 
 A law is ruled out by a BIC 6 above the best (odds of 20 to 1; Kass & Raftery 1995 call more "strong"), and by a
 second witness that does not rest on Brownian noise, since under smoother noise BIC alone turns down true laws
-(`bench/coverage.py`): from three seeds on, its goodness of fit, whose t-tests hold for any noise; below, the interval
-of α under the mixture of noise models, for the laws that hold an α. Laws that are not ruled out are not separable
-from the best, and are said to be so.
+(`bench/intervals.py`): from three seeds on, its goodness of fit, whose t-tests hold for any noise; below, the
+interval of α under the mixture of noise models, for the laws that hold an α. Laws that are not ruled out are not
+separable from the best, and are said to be so.
 """
 
 import math

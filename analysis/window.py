@@ -5,7 +5,7 @@ number. So a fit carries its scan, and starts by default at the earliest t_min a
 
 An interval holds for one window, chosen beforehand. Chosen from the data, a window may still carry the end of a
 transient, too small to be detected and large enough to bend α; a decade later it is gone. So a fit also carries the
-hull of the intervals over those starts (`over_starts`); `bench/coverage.py --only start` counts how often either
+hull of the intervals over those starts (`over_starts`); `bench/intervals.py --only start` counts how often either
 holds the truth.
 """
 
@@ -76,7 +76,7 @@ def _earliest_good(found: Sequence[Window]) -> tuple[Window | None, bool]:
     """The earliest window whose goodness of fit holds, at least 5 % there and at the start before it; and whether so.
 
     One good p-value is not enough: the start at which a decaying transient just escapes detection still bends α by
-    more than its interval (`bench/coverage.py --only start` shows by how much). The very first start has none before
+    more than its interval (`bench/intervals.py --only start` shows by how much). The very first start has none before
     it. Where only single starts are good, the last of them is returned, and False.
     """
     good = [w.estimate is not None and w.estimate.goodness >= ACCEPTED for w in found]

@@ -132,7 +132,7 @@ def trainer(network: str, source: Batches, device: str, **switches: Any) -> Call
     model = NETWORKS[network](IMAGES[network], 10).to(device)
     if config.channels_last:
         model.to(memory_format=torch.channels_last)
-    optimizer = sgd(model)
+    optimizer = sgd(model, fused=True if device == "cpu" else None)
     update = Update(config, model, optimizer)
     step = GraphedUpdate(update, Unrecorded()) if config.cuda_graph else update
 
@@ -145,7 +145,7 @@ def trainer(network: str, source: Batches, device: str, **switches: Any) -> Call
     return updates
 
 
-def sgd(model: nn.Module, *, fused: bool | None = None) -> torch.optim.SGD:
+def sgd(model: nn.Module, *, fused: bool | None) -> torch.optim.SGD:
     """The recipes' optimizer, at a rate that random labels bear."""
     return torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4, fused=fused)
 
@@ -206,7 +206,7 @@ def parts(network: str, device: str, updates: int, turns: int) -> None:
     x, y = next(source)
     torch.manual_seed(0)
     model = NETWORKS[network](IMAGES[network], 10).to(device)
-    plain, fused = sgd(model), sgd(model, fused=True)
+    plain, fused = sgd(model, fused=None), sgd(model, fused=True)
 
     def gradient() -> None:
         plain.zero_grad()

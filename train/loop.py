@@ -158,9 +158,15 @@ def network_of(config: Config, data: Images) -> nn.Module:
 
 
 def optimizer_of(config: Config, data: Images, parameters: Iterable[Tensor]) -> torch.optim.SGD:
-    """SGD at the schedule's rate before its first drop."""
-    lr = config.schedule(data.train_size).lr
-    return torch.optim.SGD(parameters, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay)
+    """SGD at the schedule's rate before its first drop, fused on a CPU, where torch's default is slower."""
+    weights = list(parameters)
+    return torch.optim.SGD(
+        weights,
+        lr=config.schedule(data.train_size).lr,
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        fused=True if weights[0].device.type == "cpu" else None,
+    )
 
 
 def recorder_of(

@@ -462,7 +462,7 @@ class Recorder:
         """Files a drop that nobody filed: the update just made used a much lower rate than the one before."""
         if isinstance(rate, Tensor):
             return  # reading it would wait for the device
-        if self._rate is not None and rate * _SHARP_DROP <= self._rate and self._drop_filed_at != self.step:
+        if self._rate and rate * _SHARP_DROP <= self._rate and self._drop_filed_at != self.step:
             self.event("lr_drop", lr_from=self._rate, lr_to=rate, reason="seen in the optimizer")
         self._rate = rate
 

@@ -1,6 +1,6 @@
 """What an interval promises, counted on curves whose truth is known.
 
-All coverage assumes that the law is right. `bench/coverage.py` prints the whole table.
+All coverage assumes that the law is right. `bench/intervals.py` prints the whole table.
 """
 
 import numpy as np

@@ -85,7 +85,7 @@ def test_after_a_transient_the_hull_holds_the_truth_where_the_interval_does_not(
         intervals.append(found.interval)
         hulls.append(found.window_interval)
     held = [sum(low <= 1 <= high for low, high in several) for several in (intervals, hulls)]
-    assert held[0] <= 15  # .37 of 30 in bench/results/coverage.txt, and two binomial errors of 20 above it: .59
+    assert held[0] <= 15  # .37 of 30 in bench/results/intervals.txt, and two binomial errors of 20 above it: .59
     assert held[1] >= 17
 
 

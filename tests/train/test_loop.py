@@ -45,7 +45,8 @@ def _plain_loop(config: Config, rates: list[float]) -> tuple[nn.Module, list[int
     model = _network()
     if config.ghost_batch_size:
         convert_ghost_batch_norm(model, config.ghost_batch_size)
-    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9, weight_decay=config.weight_decay)
+    decay = config.weight_decay
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9, weight_decay=decay, fused=True)
     x, mean, sd = data.train_x, data.train_x.double().mean(), data.train_x.double().std(correction=0)
     epoch, wrong = -1, []
     while rates:

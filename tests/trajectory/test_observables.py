@@ -1,11 +1,15 @@
 """Distances against a float64 twin."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch import nn
 
 from trajectory import RecordingError
-from trajectory.observables import Observables, plain_name, trainable
+from trajectory.observables import Copy, Observables, plain_name, trainable
 
 
 def twin(parameters, origin):
@@ -29,8 +33,8 @@ def distances(observables, parameters):
 SHAPES = {
     "scalar": torch.tensor(1.5),
     "empty": torch.zeros(0),
-    "larger than a tile": torch.zeros(300_001),
-    "exactly a tile": torch.ones(1 << 17),
+    "larger than a chunk": torch.zeros(300_001),
+    "exactly eight chunks": torch.ones(1 << 17),
     "channels last": torch.zeros(8, 3, 5, 5).to(memory_format=torch.channels_last),
     "transposed": torch.zeros(6, 9).t(),
     "bfloat16": torch.ones(70, 3, dtype=torch.bfloat16),
@@ -102,3 +106,58 @@ def test_a_model_that_cannot_move_is_refused():
     complex_weights.w = nn.Parameter(torch.zeros(2, dtype=torch.complex64))
     with pytest.raises(RecordingError, match="real floating-point"):
         trainable(complex_weights)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_every_number_of_half_precision_is_widened_exactly(dtype):
+    every = torch.arange(-(1 << 15), 1 << 15).short().view(dtype)
+    observables = Observables([every], ["distance", "update_norm"])
+    observables.previous = Copy([torch.zeros_like(every)])
+    observables.write(torch.empty(2, 1, dtype=torch.float64), keep=True)
+    kept, expected = observables.previous.tensors[0], every.float()
+    torch.testing.assert_close(kept, expected, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(kept.signbit(), expected.signbit())
+
+
+def test_equal_weights_give_equal_numbers_on_any_number_of_threads():
+    torch.manual_seed(3)
+    parameters = [torch.randn(300_001), torch.randn(50, 7), torch.randn(70_000).double(), torch.randn(90_000).half()]
+    observables = Observables(parameters)
+    for p in parameters:
+        p.add_(torch.randn_like(p))
+    before, found = torch.get_num_threads(), []
+    try:
+        for threads in (1, 2, 2):
+            torch.set_num_threads(threads)
+            found.append(distances(observables, parameters))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(found[0], found[1])
+    assert torch.equal(found[1], found[2])
+
+
+def test_the_kernel_leaves_torchs_threads_as_they_are():
+    script = """
+import torch
+from trajectory.observables import Observables
+weight = torch.ones(1_000_000)
+observables = Observables([weight])
+print(torch.get_num_threads())
+torch.set_num_threads(3)
+observables.write(torch.empty(1, 1, dtype=torch.float64))
+print(torch.get_num_threads())
+"""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["1", "3"], done.stderr
+
+
+def test_without_the_kernel_torch_takes_its_place(monkeypatch):
+    monkeypatch.setitem(sys.modules, "trajectory.cpu_kernel", None)
+    parameters = [torch.zeros(20_000), torch.zeros(3)]
+    with pytest.warns(UserWarning, match="Numba is of no use here .*torch takes its place"):
+        observables = Observables(parameters)
+    out, expected = moved(observables, parameters)
+    torch.testing.assert_close(out, expected, rtol=2e-6, atol=0)

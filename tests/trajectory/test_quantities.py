@@ -116,7 +116,7 @@ def test_the_gradient_is_the_one_the_optimizer_saw(tmp_path):
     assert run.events == []  # no weight is NaN
 
 
-@pytest.mark.parametrize("gap", [False, True], ids=["tiles", "foreach"])
+@pytest.mark.parametrize("gap", [False, True], ids=["kernel", "foreach"])
 def test_every_quantity_of_a_mixed_list_equals_its_float64_twin(gap):
     torch.manual_seed(0)
     parameters = [

@@ -241,6 +241,16 @@ def test_a_filed_drop_is_not_filed_twice_and_smooth_schedules_have_none(tmp_path
     assert [event.step for event in Run(tmp_path / "run.zarr").drops] == [30]
 
 
+def test_a_rate_of_zero_does_not_drop_at_every_update(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run.zarr", model, optimizer):
+        for rate in (0.0, 0.0, 0.1, 0.0, 0.0):
+            optimizer.param_groups[0]["lr"] = rate
+            train(model, optimizer, 1)
+    assert [event.step for event in Run(tmp_path / "run.zarr").drops] == [3]
+
+
 def test_subscribers_get_every_row_once_and_in_order(tmp_path):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -1,6 +1,6 @@
 """Nominal against measured coverage of α's 95 % interval, for every estimator, law and noise; and what builds on it.
 
-    python bench/coverage.py [--repetitions 400] [--only start|one|laws|seeds] > bench/results/coverage.txt
+    python bench/intervals.py [--repetitions 400] [--only start|one|laws|seeds] > bench/results/intervals.txt
 
 Four tables: the start of the window chosen by goodness of fit when a transient is in the data, with the interval of
 that window and the hull over the starts to a decade later; the single run's noise mixture (with, at α = 0, the false

@@ -16,16 +16,12 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from trajectory.addresses import HEAD, Addresses
 from trajectory.transfer import is_capturing
 
-_CODES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.float64: 3}
 _LANES, _TURNS = 1024, 16  # elements a program takes at a time, and how often
 _CHUNK = _LANES * _TURNS
 _PARTS = 256  # partial sums added at a time
-_ABSENT = -1  # the address of a copy that is not taken yet, or of gradients that there are none of
-# rows of the table, each with an entry a parameter; behind them come the measurements' addresses
-_SIZE, _WEIGHTS, _CODE, _GRADIENT, _GRADIENT_CODE, _KEPT = range(6)
-_HEAD = 6
 
 
 @triton.jit
@@ -105,16 +101,15 @@ def _add_up(
 
 
 class SumsOfSquares:
-    """The kernels for one list of parameters on one device, each dense in memory in some order.
+    """The kernels for parameters that stay where they are on one device, each dense in memory in some order.
 
-    measurements: at most how many rows `write` fills.
+    measurements: how many rows `write` fills.
     """
 
     def __init__(self, parameters: Sequence[Tensor], measurements: int):
-        self._parameters = list(parameters)
+        self._addresses, self._count = Addresses(parameters), len(parameters)
         self._device = device = parameters[0].device
         self._wide = any(p.dtype == torch.float64 for p in parameters)
-        self._codes = [_CODES[p.dtype] for p in parameters]
         counts = [-(-p.numel() // _CHUNK) for p in parameters]
         owners = [i for i, count in enumerate(counts) for _ in range(count)]
         firsts = [k * _CHUNK for count in counts for k in range(count)]
@@ -125,7 +120,7 @@ class SumsOfSquares:
         )
         self._partial = torch.zeros(measurements, max(self._chunks, 1), dtype=torch.float64, device=device)
         self._entries: list[int] = []
-        self._table = torch.zeros((_HEAD + measurements) * len(parameters), dtype=torch.int64, device=device)
+        self._table = torch.zeros((HEAD + measurements) * len(parameters), dtype=torch.int64, device=device)
         # a capture can pin no memory, and its replays read this again
         self._staged = torch.empty(len(self._table), dtype=torch.int64, pin_memory=device.type == "cuda")
 
@@ -143,17 +138,17 @@ class SumsOfSquares:
         kept: takes the weights in the end. Neither waits for the device nor allocates on it.
         """
         self._send_table(copies, gradients, kept)
-        count, n = len(copies) + (gradients is not None), len(self._parameters)
+        count, n = len(copies) + (gradients is not None), self._count
         with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
             if self._chunks:
                 _sum_chunks[(self._chunks,)](
                     self._table, self._owners, self._firsts, self._partial, n, self._partial.shape[1],
                     DIFFERENCES=len(copies), GRADIENT=gradients is not None, KEEP=kept is not None, WIDE=self._wide,
-                    HEAD=_HEAD, LANES=_LANES, TURNS=_TURNS,
+                    HEAD=HEAD, LANES=_LANES, TURNS=_TURNS,
                 )  # fmt: skip
             _add_up[(n, count)](
                 self._table, self._ends, self._partial, out, n, self._partial.shape[1], out.stride(0),
-                DIFFERENCES=len(copies), HEAD=_HEAD, PARTS=_PARTS,
+                DIFFERENCES=len(copies), HEAD=HEAD, PARTS=_PARTS,
             )  # fmt: skip
 
     def _send_table(
@@ -163,17 +158,7 @@ class SumsOfSquares:
         kept: Sequence[Tensor] | None,
     ) -> None:
         """Puts the addresses on the device, if one of them is new."""
-        nothing = [0] * len(self._parameters)
-        of_gradients, types = nothing, nothing
-        if gradients is not None:
-            none = _ABSENT if all(g is None for g in gradients) else 0
-            of_gradients = [none if g is None else g.data_ptr() for g in gradients]
-            types = [0 if g is None else _CODES[g.dtype] for g in gradients]
-        entries = [p.numel() for p in self._parameters] + [p.data_ptr() for p in self._parameters] + self._codes
-        entries += of_gradients + types + (nothing if kept is None else [w.data_ptr() for w in kept])
-        for copy in copies:
-            absent = [_ABSENT] * len(nothing)
-            entries += absent if copy is None else [w.data_ptr() for w in copy] if len(copy) else nothing
+        entries = self._addresses.rows(copies, gradients, kept)
         captured = is_capturing(self._device)
         if entries == self._entries and not captured:
             return

@@ -1,0 +1,43 @@
+"""Where the kernels find parameters, copies and gradients: a table of addresses with a column a parameter."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+CODES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.float64: 3}
+ABSENT = -1  # the address of a copy that is not taken yet, or of gradients that there are none of
+# the table's rows; behind them come the addresses of the measurements' copies
+SIZE, WEIGHTS, CODE, GRADIENT, GRADIENT_CODE, KEPT = range(6)
+HEAD = 6
+
+
+class Addresses:
+    """The table of `parameters`, which stay where they are."""
+
+    def __init__(self, parameters: Sequence[Tensor]):
+        self._parameters = [p.numel() for p in parameters] + [p.data_ptr() for p in parameters]
+        self._parameters += [CODES[p.dtype] for p in parameters]
+        self._nothing, self._absent = [0] * len(parameters), [ABSENT] * len(parameters)
+
+    def rows(
+        self,
+        copies: Sequence[Sequence[Tensor] | None],
+        gradients: Sequence[Tensor | None] | None,
+        kept: Sequence[Tensor] | None,
+    ) -> list[int]:
+        """The table, row behind row.
+
+        copies: each as the parameters; an empty list stands for 0, None for a copy that is not taken yet. gradients:
+        None for no measurement of them. kept: takes the weights.
+        """
+        of_gradients, types = self._nothing, self._nothing
+        if gradients is not None:
+            none = ABSENT if all(g is None for g in gradients) else 0
+            of_gradients = [none if g is None else g.data_ptr() for g in gradients]
+            types = [0 if g is None else CODES[g.dtype] for g in gradients]
+        rows = self._parameters + of_gradients + types
+        rows += self._nothing if kept is None else [w.data_ptr() for w in kept]
+        for copy in copies:
+            rows += self._absent if copy is None else [w.data_ptr() for w in copy] if len(copy) else self._nothing
+        return rows
