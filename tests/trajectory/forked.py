@@ -2,6 +2,12 @@
 
 import os
 
+import torch
+
+from trajectory.observables import Observables
+
+Observables([torch.zeros(1)])  # loads the kernel, once for all as well
+
 
 def child(run):
     """The process id of a copy of this process that calls `run` and ends."""

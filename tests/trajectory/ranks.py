@@ -22,6 +22,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 from torch.nn.parallel import DistributedDataParallel
 
 from trajectory import At, Recorder, RecordingError, Run, StoreError
+from trajectory.observables import Observables
 
 UPDATES = 70  # past one drain
 QUANTITIES = ("distance", "norm", "update_norm", "grad_norm")
@@ -284,6 +285,7 @@ def endless(folder):
 
 def spawn(size, folder, *cases):
     """Forks ranks that run `cases`; returns their process ids."""
+    Observables([torch.zeros(1)])  # loads the kernel, once for all
     children = []
     for rank in range(size):
         child = os.fork()
