@@ -387,6 +387,7 @@ def against_bandwidth(
 
 def measure_growth(report: Report, scale: float) -> None:
     """Time against weights; time, store and memory against updates; a figure of both."""
+    stages = list(updates([10**k for k in range(3, 7 if scale >= 1 else 5)]))  # before large weights take memory
     times = {}
     for device in devices():
         sizes = [10**k for k in range(5, 9 if device == "cpu" else 10)]
@@ -395,7 +396,6 @@ def measure_growth(report: Report, scale: float) -> None:
         report.table(f"A recorded update, {where(device)}", ["weights", "ms", "ns/weight"], rows)
     if "cuda" not in times:
         report.lines += ["\n### A recorded update, GPU\n", NOT_RUN]
-    stages = list(updates([10**k for k in range(3, 7 if scale >= 1 else 5)]))
     head = ["updates", "µs/update", "store, MB", "bytes/update", "process, MB"]
     rows = [
         [f"10^{len(str(t)) - 1}", f"{1e6 * s:.1f}", f"{1e-6 * size:.2f}", f"{size / t:.1f}", f"{1e-6 * memory:.0f}"]
@@ -418,13 +418,16 @@ def recorded_update(weights: int, device: str, rounds: int) -> float:
 
 
 def updates(stages: Sequence[int]) -> Iterator[tuple[int, float, int, int]]:
-    """At each number of updates: seconds an update since the stage before, the store's bytes, the process's bytes."""
+    """At each number of updates: median seconds an update since the stage before, the store's and process's bytes."""
     with scratch() as folder:
         network = Weights([(1,)] * 10, "cpu")
+        network.optimizer.param_groups[0]["lr"] = 1e-6
+        for parameter in network.parameters():  # numbers that stay the same would take no room
+            parameter.grad = torch.randn_like(parameter)
         with Recorder(folder / "run.zarr", network, network.optimizer) as recorder:
             for stage in stages:
-                todo = stage - recorder.step
-                taken = repeated(network.optimizer.step, lambda: None, todo, "cpu")
+                pieces = range(recorder.step, stage, 1000)
+                taken = median(repeated(network.optimizer.step, lambda: None, 1000, "cpu") for _ in pieces)
                 recorder.flush()
                 size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
                 yield stage, taken, size, psutil.Process().memory_info().rss
