@@ -171,6 +171,8 @@ class Recorder:
             "tied": tied_names(model),
         }
         parts = ranks.parts(kept)
+        if not ranks.looks_on:  # before there is a store that an interruption could leave open
+            self._observables = Observables(measured, self._columns.quantities, len(self._origins))
 
         def begin() -> Store:
             if not ranks.writes:
@@ -202,8 +204,6 @@ class Recorder:
 
         self._store = ranks.all_or_none(begin)
         self.origin_norm = float(ranks.gather(self._store.facts["origin_norm"])[0])
-        if not ranks.looks_on:
-            self._observables = Observables(measured, self._columns.quantities, len(self._origins))
         self._stream = Stream(
             self._store,
             self._background,

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import numba
 import pytest
 import torch
 from torch import nn
@@ -125,13 +126,16 @@ def test_equal_weights_give_equal_numbers_on_any_number_of_threads():
     observables = Observables(parameters)
     for p in parameters:
         p.add_(torch.randn_like(p))
-    before, found = torch.get_num_threads(), []
+    before, others, found = torch.get_num_threads(), numba.get_num_threads(), []
+    numba.set_num_threads(1)  # somebody else's choice, which stays
     try:
         for threads in (1, 2, 2):
             torch.set_num_threads(threads)
             found.append(distances(observables, parameters))
+            assert numba.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
+        numba.set_num_threads(others)
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[1], found[2])
 
