@@ -28,8 +28,9 @@ class Addresses:
     ) -> list[int]:
         """The table, row behind row.
 
-        copies: each as the parameters; an empty list stands for 0, None for a copy that is not taken yet. gradients:
-        None for no measurement of them. kept: takes the weights.
+        copies: each as the parameters, in the same order of memory, in float32, or float64 where they are; an empty
+        list stands for 0, None for a copy that is not taken yet. gradients: None for no measurement of them. kept:
+        takes the weights in the end.
         """
         of_gradients, types = self._nothing, self._nothing
         if gradients is not None:

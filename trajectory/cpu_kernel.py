@@ -200,9 +200,7 @@ class SumsOfSquares:
     ) -> None:
         """Writes into `out`, (measurement, parameter): ‖w − copy‖² for every copy, then ‖g‖².
 
-        copies: each as the parameters, in the same order of memory, in float32, or float64 where they are; an
-        empty list stands for 0, None for a copy that is not taken yet (NaN). gradients: None for no such row.
-        kept: takes the weights in the end.
+        The tensors are those of `Addresses.rows`; a copy that is not taken yet gives NaN.
         """
         rows = self._addresses.rows(copies, gradients, kept)
         if rows != self._rows:
