@@ -94,7 +94,7 @@ def _measure(x, table, parameter, first, copies, sums):
 
 
 @njit
-def _measure_chunk(table, chunk, copies, gradient, sums):
+def _measure_chunk(table, chunk, copies, sums):
     single, double, half = np.empty(0, np.float32), np.empty(0, np.float64), np.empty(0, np.uint16)
     parameter, first, size = chunk
     sums[:] = 0.0
@@ -106,7 +106,7 @@ def _measure_chunk(table, chunk, copies, gradient, sums):
     else:
         _measure(_widened(_view(weights, first, size, half), code), table, parameter, first, copies, sums)
     address, code = table[GRADIENT, parameter], table[GRADIENT_CODE, parameter]
-    if gradient and address != ABSENT and address != 0:
+    if address > 0:
         if code == 0:
             sums[copies] = _square(_view(address, first, size, single))
         elif code == 3:
@@ -127,22 +127,22 @@ def _add_up(table, chunks, copies, partial, out):
             out[k, chunks[c, 0]] += partial[c, k]
 
 
-def _sum_alone(table, chunks, copies, gradient, partial, out):
+def _sum_alone(table, chunks, copies, partial, out):
     """Sums of squares (measurement, parameter) into `out`, chunk by chunk (parameter, first element, size)."""
     for c in range(len(chunks)):
-        _measure_chunk(table, (chunks[c, 0], chunks[c, 1], chunks[c, 2]), copies, gradient, partial[c])
+        _measure_chunk(table, (chunks[c, 0], chunks[c, 1], chunks[c, 2]), copies, partial[c])
     _add_up(table, chunks, copies, partial, out)
 
 
-def _sum_together(table, chunks, copies, gradient, partial, out):
+def _sum_together(table, chunks, copies, partial, out):
     """The same on several threads; a function of its own, as Numba's cache goes by the name."""
     for c in prange(len(chunks)):
-        _measure_chunk(table, (chunks[c, 0], chunks[c, 1], chunks[c, 2]), copies, gradient, partial[c])
+        _measure_chunk(table, (chunks[c, 0], chunks[c, 1], chunks[c, 2]), copies, partial[c])
     _add_up(table, chunks, copies, partial, out)
 
 
 def _compiled(function: Callable[..., None], *, parallel: bool) -> Callable[..., None]:
-    signature = "void(int64[:,::1], int64[:,::1], int64, boolean, float64[:,::1], float64[:,::1])"
+    signature = "void(int64[:,::1], int64[:,::1], int64, float64[:,::1], float64[:,::1])"
     options: dict[str, Any] = {"nogil": True, "parallel": parallel}
     try:
         return njit(signature, cache=True, **options)(function)
@@ -206,7 +206,7 @@ class SumsOfSquares:
         if rows != self._rows:
             self._rows, self._table = rows, np.array(rows, np.int64).reshape(-1, self._sums.shape[1])
         threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
-        arguments = self._table, self._chunks, len(copies), gradients is not None, self._partial, self._sums
+        arguments = self._table, self._chunks, len(copies), self._partial, self._sums
         if threads == 1 or len(self._chunks) < 2 * threads:
             self._alone(*arguments)
         elif threads == (before := numba.get_num_threads()):
