@@ -20,9 +20,10 @@ import torch
 import zarr
 
 from trajectory import Run
+from trajectory.arrays import hash_of
 from trajectory.place import place
 from trajectory.snapshots import weight_specs
-from trajectory.store import Store, snapshot_hash
+from trajectory.store import Store
 
 FORMS = [(dtype, compression) for dtype in ("float32", "bfloat16") for compression in (None, "zstd")]
 
@@ -79,7 +80,7 @@ def main() -> None:
                 (Path(folder) / "plain").write_bytes(snapshot.numpy())
                 seconds["plain file"].append(time.perf_counter() - started)
                 started = time.perf_counter()
-                snapshot_hash(snapshot.numpy(), none)
+                hash_of(snapshot.numpy())
                 seconds["hash"].append(time.perf_counter() - started)
             if round_ == 0:
                 for form in FORMS:

@@ -1,21 +1,21 @@
 """The Zarr arrays of a store: made empty, and extended. Which there are: docs/format.md."""
 
 from collections.abc import Mapping, Sequence
-from hashlib import blake2b
 from typing import Any, cast
 
 import numpy as np
 import zarr
+from blake3 import blake3
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from trajectory.layout import DIMENSIONS, ROWS_PER_CHUNK, RowColumns, TensorSpec, part_array
+from trajectory.layout import DIMENSIONS, ROWS_PER_CHUNK, RowColumns, TensorSpec, hash_array, part_array
 from trajectory.parts import Part, part_sizes, to_table
 
 _ROW_OF = {"metrics": "step", "snapshots": "snapshot", "origins": "kept", "sketches": "sketch"}
 _STREAM = (ZstdCodec(level=1), Crc32cCodec())
 _RAW = (Crc32cCodec(),)  # weights hardly compress
 _HASHED = ()  # the hash is the checksum
-_DIGEST = 32  # bytes of a snapshot's BLAKE2b hash
+_DIGEST = 32  # bytes of a hash
 
 
 def create_arrays(
@@ -69,18 +69,18 @@ def _copies(
     form = facts.get("snapshot", {})
     widths = {part_array(rank): width for rank, width in part_sizes(parts).items()} or {"weights": n_weights}
     stored_dtype = "uint16" if form.get("dtype") == "bfloat16" else weight_dtype  # Zarr has no bfloat16
+    hashed = {f"snapshots/{name}" for name in (*widths, "buffers")}
     copies = {
         **{f"snapshots/{name}": (stored_dtype, [name], [width]) for name, width in widths.items()},
-        **({} if parts else {"snapshots/hash": ("uint8", ["byte"], [_DIGEST])}),
         "snapshots/buffers": ("uint8", ["buffer"], [buffer_bytes]),
+        **{hash_array(name): ("uint8", ["byte"], [_DIGEST]) for name in hashed},
         **{f"origins/{name}": (weight_dtype, [name], [width]) for name, width in widths.items()},
         "sketches/values": ("float32", ["parameter", "bucket"], [len(columns.layers), sketch["buckets"]]),
     }
     for name, (dtype, dimensions, shape) in copies.items():
-        if form.get("compression") and name.startswith("snapshots/"):
-            codecs: tuple[Any, ...] = _STREAM
-        else:
-            codecs = _HASHED if name == "snapshots/weights" else _RAW
+        codecs: tuple[Any, ...] = _RAW
+        if name in hashed:
+            codecs = _STREAM if form.get("compression") else _HASHED
         root.create_array(
             name,
             shape=(0, *shape),
@@ -116,14 +116,22 @@ def create_column(
 
 
 def extend(root: zarr.Group, name: str, start: int, values: np.ndarray) -> None:
-    """Writes rows from `start` on; what was there behind them goes."""
-    array = cast(zarr.Array, root[name])
+    """Writes rows from `start` on; what was there behind them goes.
+
+    Zeros are written like any other numbers: to look for them takes as long as the write does, and a chunk that is
+    not there is one that was lost.
+    """
+    array = cast(zarr.Array, root[name]).with_config({"write_empty_chunks": True})
     array.resize((start + len(values), *array.shape[1:]))
     array[start:] = values
 
 
-def snapshot_hash(weights: np.ndarray, buffers: np.ndarray) -> np.ndarray:
-    """The BLAKE2b hash of the bytes of the stored weights, then of the buffers: uint8 (32,)."""
-    digest = blake2b(np.ascontiguousarray(weights).data, digest_size=_DIGEST)
-    digest.update(np.ascontiguousarray(buffers).data)
-    return np.frombuffer(digest.digest(), dtype="uint8")
+def extend_snapshot(root: zarr.Group, name: str, k: int, values: np.ndarray) -> None:
+    """Writes the k-th snapshot's row of an array of `snapshots`, its hash first."""
+    extend(root, hash_array(name), k, hash_of(values)[None])
+    extend(root, name, k, values[None])
+
+
+def hash_of(values: np.ndarray) -> np.ndarray:
+    """The BLAKE3 hash of an array's bytes: uint8 (32,)."""
+    return np.frombuffer(blake3(np.ascontiguousarray(values).reshape(-1).view("uint8")).digest(), dtype="uint8")

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import zarr
 
+from trajectory.arrays import extend, extend_snapshot
 from trajectory.errors import StoreError
 from trajectory.layout import Event, part_array, read_root
 from trajectory.place import Place
@@ -31,20 +32,18 @@ class PartWriter:
 
     def write(self, k: int, weights: np.ndarray) -> None:
         """Writes the k-th copy's part. Raises StoreError if the store is not to be seen from here."""
-        if len(weights):
-            array = self._array
-            array.resize((k + 1, *array.shape[1:]))
-            array[k] = weights
+        name = f"{self._group}/{part_array(self._rank)}"
+        if len(weights) and self._group == "snapshots":
+            extend_snapshot(self._root, name, k, weights)
+        elif len(weights):
+            extend(self._root, name, k, weights[None])
         if self.written == k:
             self.written = k + 1
 
     @cached_property
-    def _array(self) -> zarr.Array:
-        # a part of zeros is written as well: a chunk that is not there is a part that is missing
-        config: Any = {"write_empty_chunks": True}
+    def _root(self) -> zarr.Group:
         try:
-            name = f"{self._group}/{part_array(self._rank)}"
-            return zarr.open_array(self._place.root, path=name, mode="r+", config=config)
+            return zarr.open_group(self._place.root, mode="r+", use_consolidated=False)
         except OSError as error:
             raise StoreError(
                 f"{self._place.path}: rank {self._rank} does not see the run that the first rank made there; expected"
@@ -117,13 +116,19 @@ class Bystander:
 def stored_origins(place: Place, name: str, last: int) -> dict[int, np.ndarray]:
     """The committed weights of the array `origins/NAME` up to step `last`, by step, flat as they were appended.
 
-    Empty arrays where the rank holds no elements. Raises StoreError if stored bytes are damaged.
+    Empty arrays where the rank holds no elements. Raises StoreError if stored bytes are damaged or missing.
     """
     committed = read_root(place)["attributes"]["ultraslow"]["committed"].get("origins", 0)
     group = zarr.open_group(place.root, path="origins", mode="r", use_consolidated=False)
     steps = np.asarray(cast(zarr.Array, group["step"])[:committed])
+    wanted = [(k, int(step)) for k, step in enumerate(steps) if step <= last]
+    if name not in group:
+        return {step: np.empty(0, "float32") for _, step in wanted}
+    for k, step in wanted:
+        if not place.holds(f"origins/{name}/c/{k}/0"):
+            raise StoreError(f"{place.path}: the copy of the weights at step {step} is missing; record a new run")
     try:
-        weights = cast(zarr.Array, group[name]) if name in group else np.empty((committed, 0), "float32")
-        return {int(step): np.asarray(weights[k]) for k, step in enumerate(steps) if step <= last}
+        weights = cast(zarr.Array, group[name])
+        return {step: np.asarray(weights[k]) for k, step in wanted}
     except (ValueError, RuntimeError) as error:
         raise StoreError(f"{place.path}: an origin's weights are damaged ({error}); record a new run") from error

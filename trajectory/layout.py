@@ -121,6 +121,12 @@ def part_array(rank: int) -> str:
     return f"weights.{rank}"
 
 
+def hash_array(name: str) -> str:
+    """The array that holds the hashes of the rows of an array such as `snapshots/weights`."""
+    group, _, array = name.rpartition("/")
+    return f"{group}/blake3.{array}"
+
+
 def read_root(place: Place) -> dict[str, Any]:
     """The root's metadata, after checking that it is a run of a format this version reads.
 

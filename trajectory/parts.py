@@ -100,6 +100,10 @@ def assemble(
     return whole
 
 
-def missing_parts(place: Place, ranks: Iterable[int], k: int, group: str = "snapshots") -> list[int]:
-    """The ranks whose part of the k-th snapshot (or of the group "origins") is not in the store at `place`."""
-    return [rank for rank in ranks if not place.holds(f"{group}/{part_array(rank)}/c/{k}/0")]
+def missing_copies(place: Place, ranks: Iterable[int], k: int, group: str = "snapshots") -> dict[str, str]:
+    """The arrays of weights whose k-th row is not in the store at `place`, and whose part of a copy that is.
+
+    ranks: those that keep parts; none: there is one array, and nobody's part. group: "snapshots" or "origins".
+    """
+    arrays = {part_array(rank): f"rank {rank}'s part of " for rank in ranks} or {"weights": ""}
+    return {name: part for name, part in arrays.items() if not place.holds(f"{group}/{name}/c/{k}/0")}

@@ -10,11 +10,11 @@ import pandas as pd
 import zarr
 
 from trajectory import tail
-from trajectory.arrays import snapshot_hash
+from trajectory.arrays import hash_of
 from trajectory.errors import StoreError
 from trajectory.groups import Groups
-from trajectory.layout import DIMENSIONS, Event, RowColumns, TensorSpec, metric_name, part_array
-from trajectory.parts import assemble, from_table, missing_parts
+from trajectory.layout import DIMENSIONS, Event, RowColumns, TensorSpec, hash_array, metric_name, part_array
+from trajectory.parts import assemble, from_table, missing_copies
 from trajectory.place import Where, place
 
 if TYPE_CHECKING:
@@ -208,8 +208,7 @@ class Run:
             raise StoreError(f"{self.path}: no snapshot at step {step}; snapshots are at {self.snapshots}")
         k = self.snapshots.index(step)
         try:
-            raw = self._read("snapshots/buffers", k + 1, k)[0]
-            weights = self._weights(k, raw)
+            raw, weights = self._copy("snapshots/buffers", k), self._weights(k)
         except StoreError:
             raise
         except (ValueError, RuntimeError) as error:
@@ -329,24 +328,26 @@ class Run:
     def _read(self, name: str, stop: int | None, start: int = 0) -> np.ndarray:
         return np.asarray(cast(zarr.Array, self._group[name])[start:stop])
 
-    def _weights(self, k: int, buffers: np.ndarray) -> list[np.ndarray]:
+    def _copy(self, name: str, k: int) -> np.ndarray:
+        """A row of an array of `snapshots`. Raises ValueError unless it has the hash that was kept."""
+        row, kept = self._read(name, k + 1, k)[0], self._read(hash_array(name), k + 1, k)[0]
+        if not np.array_equal(hash_of(row), kept):
+            raise ValueError("its bytes are not those whose hash was kept")
+        return row
+
+    def _weights(self, k: int) -> list[np.ndarray]:
         """The k-th snapshot's parameters, put together from the ranks' parts where the model was sharded."""
-        if not self._facts.get("ranks"):
-            row = self._read("snapshots/weights", k + 1, k)[0]
-            if "snapshots/hash" in self._group:
-                kept = self._read("snapshots/hash", k + 1, k)[0]
-                if not np.array_equal(snapshot_hash(row, buffers), kept):
-                    raise ValueError("its bytes are not those whose hash was kept")
-            flat = self._widened(row)
-            return [flat[spec.offset : spec.offset + spec.size].reshape(spec.shape) for spec in self._parameters]
-        missing = missing_parts(self._place, self._facts["ranks"], k)
-        if missing:
+        ranks = self._facts.get("ranks", ())
+        for part in missing_copies(self._place, ranks, k).values():
             raise StoreError(
-                f"{self.path}: rank {missing[0]}'s part of the snapshot at step {self.snapshots[k]} is missing;"
-                " restore the folder as the ranks wrote it, or use another snapshot"
+                f"{self.path}: {part}the snapshot at step {self.snapshots[k]} is missing;"
+                " restore the folder as it was written, or use another snapshot"
             )
+        if not ranks:
+            flat = self._widened(self._copy("snapshots/weights", k))
+            return [flat[spec.offset : spec.offset + spec.size].reshape(spec.shape) for spec in self._parameters]
         table = from_table(self._read("part", None), self._parameters)
-        parts = {rank: self._read(f"snapshots/{part_array(rank)}", k + 1, k)[0] for rank in self._facts["ranks"]}
+        parts = {rank: self._copy(f"snapshots/{part_array(rank)}", k) for rank in ranks}
         return assemble(self._parameters, table, {rank: self._widened(part) for rank, part in parts.items()})
 
     def _widened(self, row: np.ndarray) -> np.ndarray:

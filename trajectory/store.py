@@ -10,7 +10,6 @@ of smaller counts.
 import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, Self, cast
 
@@ -18,7 +17,7 @@ import numpy as np
 import zarr
 
 from trajectory import journal, tail
-from trajectory.arrays import create_arrays, create_column, extend, snapshot_hash
+from trajectory.arrays import create_arrays, create_column, extend, extend_snapshot
 from trajectory.bystander import PartWriter, stored_origins
 from trajectory.claim import Claim
 from trajectory.commit import RECORDING, Commit, table_of
@@ -200,18 +199,12 @@ class Store:
         """
         parts = self._parts.get("snapshots")
         k = parts.begin() if parts else self._committed.snapshots
-        columns = {"buffers": buffers[None], "step": np.array([step])}
-        with ThreadPoolExecutor(1) as beside:  # a hash takes about as long as the write
-            digest = None if parts else beside.submit(snapshot_hash, weights, buffers)
-            if not parts:
-                columns["weights"] = weights[None]
-            for name, values in columns.items():
-                extend(self._group, f"snapshots/{name}", k, values)
-            if digest and "snapshots/hash" in self._nodes:
-                extend(self._group, "snapshots/hash", k, digest.result()[None])
+        extend(self._group, "snapshots/step", k, np.array([step]))
+        extend_snapshot(self._group, "snapshots/buffers", k, buffers)
         if parts:
             parts.write(k, weights)
         else:
+            extend_snapshot(self._group, "snapshots/weights", k, weights)
             self.commit_parts(k + 1, 0)
 
     @property

@@ -8,9 +8,9 @@ import numpy as np
 import zarr
 
 from trajectory import tail
-from trajectory.arrays import snapshot_hash
-from trajectory.layout import read_root
-from trajectory.parts import missing_parts
+from trajectory.arrays import hash_of
+from trajectory.layout import hash_array, read_root
+from trajectory.parts import missing_copies
 from trajectory.place import Place, Where, place
 from trajectory.store import Store
 
@@ -33,7 +33,7 @@ def verify(path: Where, *, repair: bool = False) -> list[Finding]:
     Raises StoreError if `path` is no run, or, for a repair, while a recorder is writing there.
     """
     at = place(path)
-    findings = [*_journal(at), *_leftovers(at), *_rows(at), *_parts(at), *_chunks(at), *_hashes(at)]
+    findings = [*_journal(at), *_leftovers(at), *_rows(at), *_missing(at), *_chunks(at), *_snapshots(at)]
     if repair:
         if read_root(at)["attributes"]["ultraslow"]["journal"] is not None:
             Store.reopen(at).close("interrupted (killed)")
@@ -76,43 +76,49 @@ def _rows(at: Place) -> Iterator[Finding]:
         yield Finding("recorded steps do not increase from 1 on", False)
 
 
-def _parts(at: Place) -> Iterator[Finding]:
-    """A part that is not there reads as zeros: it has to be looked for."""
+def _missing(at: Place) -> Iterator[Finding]:
+    """A chunk that is not there reads as zeros: it has to be looked for."""
     facts = read_root(at)["attributes"]["ultraslow"]
     root = zarr.open_group(at.root, mode="r")
-    for group, what in (("snapshots", "snapshot"), ("origins", "weights measured from")):
+    for group, what in (("snapshots", "snapshot"), ("origins", "copy of the weights measured from")):
         steps = cast(zarr.Array, root[f"{group}/step"])[: facts["committed"].get(group, 0)]
         for k, step in enumerate(np.asarray(steps)):
-            for rank in missing_parts(at, facts.get("ranks", ()), k, group):
-                yield Finding(f"rank {rank}'s part of the {what} at step {step} is missing", False)
+            for part in missing_copies(at, facts.get("ranks", ()), k, group).values():
+                yield Finding(f"{part}the {what} at step {step} is missing", False)
 
 
-def _hashes(at: Place) -> Iterator[Finding]:
-    facts, snapshots = read_root(at)["attributes"]["ultraslow"], zarr.open_group(at.root, mode="r")["snapshots"]
-    assert isinstance(snapshots, zarr.Group)
-    if "hash" not in snapshots:
-        return
-
-    def row(name: str, k: int) -> np.ndarray:
-        return np.asarray(cast(zarr.Array, snapshots[name])[k])
-
-    for k in range(facts["committed"]["snapshots"]):
-        try:
-            same = np.array_equal(snapshot_hash(row("weights", k), row("buffers", k)), row("hash", k))
-        except (ValueError, RuntimeError):
-            continue  # `_chunks` names it
-        if not same:
-            yield Finding(f"the snapshot at step {row('step', k)} is not the one whose hash was kept", False)
+def _arrays(at: Place) -> dict[str, zarr.Array]:
+    members = zarr.open_group(at.root, mode="r").members(None)
+    return {name: node for name, node in sorted(members) if isinstance(node, zarr.Array)}
 
 
 def _chunks(at: Place) -> Iterator[Finding]:
-    """Reads every chunk once: each carries a checksum."""
-    arrays = {
-        key: node for key, node in zarr.open_group(at.root, mode="r").members(None) if isinstance(node, zarr.Array)
-    }
-    for name, array in sorted(arrays.items()):
+    """Reads every chunk that carries a checksum."""
+    arrays = _arrays(at)
+    for name, array in arrays.items():
+        if hash_array(name) in arrays:
+            continue
         for start in range(0, array.shape[0], array.chunks[0]):
             try:
                 array[start : start + array.chunks[0]]
             except (ValueError, RuntimeError) as error:
                 yield Finding(f"{name}: the chunk from row {start} on is damaged ({error})", False)
+
+
+def _snapshots(at: Place) -> Iterator[Finding]:
+    """Reads every chunk that a hash is kept of."""
+    arrays, facts = _arrays(at), read_root(at)["attributes"]["ultraslow"]
+    try:
+        steps = np.asarray(arrays["snapshots/step"][:])
+        hashes = {name: np.asarray(arrays[hash_array(name)][:]) for name in arrays if hash_array(name) in arrays}
+    except (ValueError, RuntimeError):
+        return  # `_chunks` names it
+    for k, step in enumerate(steps):
+        missing = {f"snapshots/{name}" for name in missing_copies(at, facts.get("ranks", ()), k)}
+        for name in sorted(hashes.keys() - missing):
+            try:
+                same = np.array_equal(hash_of(np.asarray(arrays[name][k])), hashes[name][k])
+            except (ValueError, RuntimeError):  # of a compressed one
+                same = False
+            if not same:
+                yield Finding(f"{name}: the snapshot at step {step} is not the one whose hash was kept", False)

@@ -320,6 +320,7 @@ def killed(victim, folder):
     until = time.monotonic() + 1200
     while not all((folder / f"flushed.{rank}").exists() for rank in (0, 1)):
         assert time.monotonic() < until, "the ranks did not start"
+        assert os.waitpid(-1, os.WNOHANG)[0] == 0, "a rank has ended by itself"
         time.sleep(0.05)
     os.kill(children[victim], signal.SIGKILL)
     os.waitpid(children[victim], 0)

@@ -146,6 +146,17 @@ def test_a_missing_part_is_named(folder, tmp_path):
     assert sentences == ["rank 1's part of the snapshot at step 3 is missing"]
 
 
+def test_a_part_in_anothers_place_is_found(folder, tmp_path):
+    shutil.copytree(folder / "shards.zarr", tmp_path / "run.zarr")
+    chunks = tmp_path / "run.zarr/snapshots/weights.1/c"
+    shutil.copy(chunks / "2" / "0", chunks / "1" / "0")
+    run = Run(tmp_path / "run.zarr")
+    with pytest.raises(StoreError, match="the snapshot at step 3 is damaged"):
+        run.state_dict(3)
+    sentences = [finding.sentence for finding in verify(run.path)]
+    assert sentences == ["snapshots/weights.1: the snapshot at step 3 is not the one whose hash was kept"]
+
+
 def test_a_killed_rank_leaves_a_readable_store_and_the_other_ends(tmp_path):
     run_ranks("kill", tmp_path, 1, 0)
     for victim, status in ((1, "interrupted ("), (0, "recording")):

@@ -47,7 +47,9 @@ for k in range(kills):
     os.close(says)
     wanted, kept = chance.randrange(8), 0
     while kept < wanted:
-        kept += len(os.read(hears, 1))
+        heard = os.read(hears, 1)
+        assert heard, "the child has ended by itself"
+        kept += 1
     time.sleep(chance.expovariate(50))
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)

@@ -52,7 +52,7 @@ def test_a_snapshot_in_anothers_place_is_found(tmp_path):
     chunks = run.path / "snapshots" / "weights" / "c"
     shutil.copy(chunks / "3" / "0", chunks / "2" / "0")
     (finding,) = verify(run.path)
-    assert finding.sentence == "the snapshot at step 2 is not the one whose hash was kept"
+    assert finding.sentence == "snapshots/weights: the snapshot at step 2 is not the one whose hash was kept"
     assert not finding.mendable
     with pytest.raises(StoreError, match="snapshot at step 2 is damaged"):
         run.state_dict(2)

@@ -86,6 +86,23 @@ def test_leftovers_of_a_kill_are_removed(killed):
     assert not (killed / "journal.99").exists()
 
 
+def test_lost_weights_are_not_taken_for_zeros(killed):
+    """The weights at step 0 are zeros, which is what Zarr reads where a chunk is not there."""
+    verify(killed, repair=True)
+    for group in ("snapshots", "origins"):
+        (killed / group / "weights" / "c" / "0" / "0").unlink()
+    assert [finding.sentence for finding in verify(killed)] == [
+        "the snapshot at step 0 is missing",
+        "the copy of the weights measured from at step 0 is missing",
+    ]
+    with pytest.raises(StoreError, match="the snapshot at step 0 is missing"):
+        Run(killed).state_dict(0)
+    model = nn.Linear(1, 1, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    with pytest.raises(StoreError, match="the copy of the weights at step 0 is missing"):
+        Recorder(killed, model, optimizer, origins=[100], resume="must", step=500)
+
+
 def test_damage_is_named_and_stays(killed):
     verify(killed, repair=True)
     chunk = killed / "snapshots" / "weights" / "c" / "1" / "0"
@@ -93,7 +110,9 @@ def test_damage_is_named_and_stays(killed):
     damaged[0] ^= 1
     chunk.write_bytes(damaged)
     (finding,) = verify(killed, repair=True)
-    assert finding.sentence == f"the snapshot at step {Run(killed).snapshots[1]} is not the one whose hash was kept"
+    assert finding.sentence == (
+        f"snapshots/weights: the snapshot at step {Run(killed).snapshots[1]} is not the one whose hash was kept"
+    )
     assert not finding.mendable
     assert len(verify(killed)) == 1
 
