@@ -1,6 +1,8 @@
 """The Zarr arrays of a store: made empty, and extended. Which there are: docs/format.md."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -69,7 +71,7 @@ def _copies(
     form = facts.get("snapshot", {})
     widths = {part_array(rank): width for rank, width in part_sizes(parts).items()} or {"weights": n_weights}
     stored_dtype = "uint16" if form.get("dtype") == "bfloat16" else weight_dtype  # Zarr has no bfloat16
-    hashed = {f"snapshots/{name}" for name in (*widths, "buffers")}
+    hashed = [f"snapshots/{name}" for name in (*widths, *(["buffers"] if buffer_bytes else []))]
     copies = {
         **{f"snapshots/{name}": (stored_dtype, [name], [width]) for name, width in widths.items()},
         "snapshots/buffers": ("uint8", ["buffer"], [buffer_bytes]),
@@ -126,12 +128,24 @@ def extend(root: zarr.Group, name: str, start: int, values: np.ndarray) -> None:
     array[start:] = values
 
 
-def extend_snapshot(root: zarr.Group, name: str, k: int, values: np.ndarray) -> None:
-    """Writes the k-th snapshot's row of an array of `snapshots`, its hash first."""
-    extend(root, hash_array(name), k, hash_of(values)[None])
-    extend(root, name, k, values[None])
+def extend_snapshot(root: zarr.Group, k: int, rows: Mapping[str, np.ndarray]) -> None:
+    """Writes the k-th row of arrays of `snapshots`, and of all but `step` the hash; nothing where there are no bytes.
+
+    The first is written in one thread, the hashes and the rest beside it in another.
+    """
+    rows = {f"snapshots/{name}": row for name, row in rows.items() if row.nbytes}
+    hashed = rows.keys() - {"snapshots/step"}
+    calls = [partial(extend, root, name, k, row[None]) for name, row in rows.items()]
+    calls += [partial(_extend_hash, root, name, k, rows[name]) for name in hashed]
+    with ThreadPoolExecutor(2) as threads:
+        for written in [threads.submit(call) for call in calls]:
+            written.result()
+
+
+def _extend_hash(root: zarr.Group, name: str, k: int, row: np.ndarray) -> None:
+    extend(root, hash_array(name), k, hash_of(row)[None])
 
 
 def hash_of(values: np.ndarray) -> np.ndarray:
     """The BLAKE3 hash of an array's bytes: uint8 (32,)."""
-    return np.frombuffer(blake3(np.ascontiguousarray(values).reshape(-1).view("uint8")).digest(), dtype="uint8")
+    return np.frombuffer(blake3(np.ascontiguousarray(values).reshape(-1).view("uint8").data).digest(), dtype="uint8")

@@ -32,11 +32,11 @@ class PartWriter:
 
     def write(self, k: int, weights: np.ndarray) -> None:
         """Writes the k-th copy's part. Raises StoreError if the store is not to be seen from here."""
-        name = f"{self._group}/{part_array(self._rank)}"
+        name = part_array(self._rank)
         if len(weights) and self._group == "snapshots":
-            extend_snapshot(self._root, name, k, weights)
+            extend_snapshot(self._root, k, {name: weights})
         elif len(weights):
-            extend(self._root, name, k, weights[None])
+            extend(self._root, f"origins/{name}", k, weights[None])
         if self.written == k:
             self.written = k + 1
 

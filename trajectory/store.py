@@ -199,12 +199,12 @@ class Store:
         """
         parts = self._parts.get("snapshots")
         k = parts.begin() if parts else self._committed.snapshots
-        extend(self._group, "snapshots/step", k, np.array([step]))
-        extend_snapshot(self._group, "snapshots/buffers", k, buffers)
+        rows = {"buffers": buffers, "step": np.array(step)}
         if parts:
+            extend_snapshot(self._group, k, rows)
             parts.write(k, weights)
         else:
-            extend_snapshot(self._group, "snapshots/weights", k, weights)
+            extend_snapshot(self._group, k, {"weights": weights, **rows})
             self.commit_parts(k + 1, 0)
 
     @property
