@@ -1,22 +1,24 @@
 """Ghost batch norm against plain batch norm and against a Python loop over chunks: forward + backward.
 
-    python bench/ghost_batch_norm.py [--device cuda] [--repetitions 30] [--threads 1]
+    python bench/ghost_batch_norm.py [--device cuda] [--seconds 20] [--threads 1]
 
-Medians of interleaved repetitions, so that a busy machine slows all of them alike.
+Repetitions are interleaved, so that a busy machine slows all layers alike; shown are medians, of times and of each
+repetition's own ratio to plain batch norm, with the ratio's quartiles for the layer.
 
 Channels last is what ghost batch norm is slow at: with C innermost, (ghost batch, channel) is no axis of any view,
-and its fused call needs one; so it copies to contiguous and back. The column "blocks" is the way without loop or
-copy: ghost batches as consecutive blocks of that memory, (n, G·H·W, C), with a variance and an affine map of torch's,
-each of which passes over memory where the fused call does not. A loop of fused calls does neither, but each turn of
-it is launches on a GPU: it is not what the layer does.
+and a fused batch norm needs one; so it copies to contiguous and back. Two ways without a copy stand beside it. A loop
+of fused calls is launches by the dozen on a GPU. Group norm with a group for each channel takes consecutive ghost
+batches as a view of that memory, (n, C, G·H, W), in one call; but torch takes the variance in one pass there, E[x²] −
+E[x]², which the last lines show to be lost where a channel's mean is far from 0. The layer does neither.
 """
 
 import argparse
 from collections.abc import Callable
-from statistics import median
+from statistics import median, quantiles
 from time import perf_counter
 
 import torch
+from heading import heading
 from torch import Tensor, nn
 
 from train.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d
@@ -42,8 +44,8 @@ class ChunkedBatchNorm(nn.Module):
         return torch.cat([self.plain(chunk) for chunk in x.split(self.ghost)])
 
 
-class BlockedBatchNorm(nn.Module):
-    """Consecutive ghost batches as blocks of channels-last memory: a view, statistics, and one affine map."""
+class GroupedBatchNorm(nn.Module):
+    """Consecutive ghost batches of channels-last memory as one group norm's samples, a group for each channel."""
 
     def __init__(self, plain: nn.Module, ghost: int):
         super().__init__()
@@ -52,61 +54,79 @@ class BlockedBatchNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Normalize x (n·G, C, H, W)."""
         last = x.movedim(1, -1)
-        blocks = last.reshape(len(x) // self.ghost, -1, x.shape[1])
-        variance, mean = torch.var_mean(blocks, 1, correction=0, keepdim=True)
-        scale = self.plain.weight * torch.rsqrt(variance + self.plain.eps)
-        y = torch.addcmul(self.plain.bias - mean * scale, blocks, scale)
-        return y.view(last.shape).movedim(-1, 1)
+        blocks = last.reshape(len(x) // self.ghost, -1, *last.shape[2:]).movedim(-1, 1)
+        y = nn.functional.group_norm(blocks, x.shape[1], self.plain.weight, self.plain.bias, self.plain.eps)
+        return y.movedim(1, -1).reshape(last.shape).movedim(-1, 1)
 
 
-def seconds(layers: dict[str, nn.Module], x: Tensor, repetitions: int) -> dict[str, float]:
-    """Median seconds of forward + backward for each layer, repetitions interleaved."""
+def times(layers: dict[str, nn.Module], x: Tensor, seconds: float) -> dict[str, list[float]]:
+    """Seconds of forward + backward for each layer, repetitions interleaved for about `seconds`, ten at least."""
     upstream = torch.randn_like(x)
     wait: Callable[[], None] = torch.cuda.synchronize if x.is_cuda else lambda: None
-    times: dict[str, list[float]] = {name: [] for name in layers}
-    for repetition in range(repetitions + 2):
+    found: dict[str, list[float]] = {name: [] for name in layers}
+    until = perf_counter() + seconds
+    while perf_counter() < until or len(found["plain"]) < 12:
         for name, layer in layers.items():
+            x.grad = None
             wait()
             start = perf_counter()
             layer(x).backward(upstream)
             wait()
-            if repetition >= 2:  # two to warm up
-                times[name].append(perf_counter() - start)
-    return {name: median(values) for name, values in times.items()}
+            found[name].append(perf_counter() - start)
+    return {name: values[2:] for name, values in found.items()}  # two to warm up
+
+
+def show(shape: tuple[int, ...], ghost: int, layout: torch.memory_format, device: str, seconds: float) -> None:
+    """Prints a row."""
+    x = torch.randn(shape, device=device).to(memory_format=layout).requires_grad_()
+    last = layout == torch.channels_last
+    plain_class, ghost_class = (
+        (nn.BatchNorm2d, GhostBatchNorm2d) if len(shape) == 4 else (nn.BatchNorm1d, GhostBatchNorm1d)
+    )
+    layers = {
+        "plain": plain_class(shape[1]),
+        "ghost": ghost_class(shape[1], ghost),
+        "loop": ChunkedBatchNorm(plain_class(shape[1]), ghost),
+        **({"group": GroupedBatchNorm(plain_class(shape[1]), ghost)} if last else {}),
+    }
+    found = times({name: layer.to(device) for name, layer in layers.items()}, x, seconds)
+    ratio = {name: [t / p for t, p in zip(ts, found["plain"], strict=True)] for name, ts in found.items()}
+    low, middle, high = quantiles(ratio["ghost"], n=4)
+    print(
+        f"{'×'.join(map(str, shape)):>20} {ghost:>6} {'channels last' if last else 'contiguous':>14}"
+        f" {1e3 * median(found['plain']):>7.2f} ms {f'{middle:.2f} [{low:.2f}, {high:.2f}]':>20}"
+        f" {median(ratio['loop']):>11.2f} {format(median(ratio['group']), '.2f') if last else '':>12}"
+    )
+
+
+def show_errors(device: str) -> None:
+    """Prints how far one batch, normalized in float32, is from float64, by its mean in standard deviations."""
+    torch.manual_seed(0)
+    x = torch.randn(256, 16, 32, 32, device=device).to(memory_format=torch.channels_last)
+    plain = nn.BatchNorm2d(16).to(device)
+    grouped, exact = GroupedBatchNorm(plain, len(x)), nn.BatchNorm2d(16).double().to(device)
+    print("\nlargest error of a normalized number, channels last")
+    for mean in (0, 3, 30):
+        errors = [(layer(x + mean) - exact((x + mean).double())).abs().max().item() for layer in (plain, grouped)]
+        print(f"mean of {mean:>2} sd: batch norm {errors[0]:.0e}, group norm {errors[1]:.0e}")
 
 
 def main() -> None:
-    """Print one row for each input and memory format."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    """Prints one row for each input and memory format."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--repetitions", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=20.0, help="for each row")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
-    print(f"torch {torch.__version__}, {args.device}, {args.threads} threads, {args.repetitions} repetitions")
+    heading("torch")
+    print(f"{args.device}, {args.threads} threads")
     print(f"{'input':>20} {'ghost':>6} {'layout':>14} {'plain':>10}", end=" ")
-    print(f"{'ghost/plain':>12} {'loop/plain':>11} {'blocks/plain':>13}")
+    print(f"{'ghost/plain':>20} {'loop/plain':>11} {'group/plain':>12}")
     for shape, ghost in CASES:
-        two_d = len(shape) == 4
-        for layout in (torch.contiguous_format, *([torch.channels_last] if two_d else [])):
-            x = torch.randn(shape, device=args.device).to(memory_format=layout).requires_grad_()
-            plain_class, ghost_class = (
-                (nn.BatchNorm2d, GhostBatchNorm2d) if two_d else (nn.BatchNorm1d, GhostBatchNorm1d)
-            )
-            layers = {
-                "plain": plain_class(shape[1]),
-                "ghost": ghost_class(shape[1], ghost),
-                "loop": ChunkedBatchNorm(plain_class(shape[1]), ghost),
-                "blocks": BlockedBatchNorm(plain_class(shape[1]), ghost),
-            }
-            layers = {name: layer.to(args.device) for name, layer in layers.items()}
-            t = seconds(layers, x, args.repetitions)
-            name = "channels last" if layout == torch.channels_last else "contiguous"
-            print(
-                f"{'×'.join(map(str, shape)):>20} {ghost:>6} {name:>14} {1e3 * t['plain']:>7.2f} ms"
-                f" {t['ghost'] / t['plain']:>12.2f} {t['loop'] / t['plain']:>11.2f}"
-                f" {t['blocks'] / t['plain']:>13.2f}"
-            )
+        for layout in (torch.contiguous_format, *([torch.channels_last] if len(shape) == 4 else [])):
+            show(shape, ghost, layout, args.device, args.seconds)
+    show_errors(args.device)
 
 
 if __name__ == "__main__":
