@@ -18,9 +18,9 @@ from trajectory.background import Background, OnError
 from trajectory.bystander import Bystander
 from trajectory.distributed import Ranks
 from trajectory.errors import RecordingError, StoreError
-from trajectory.groups import GroupBy, group
+from trajectory.groups import GroupBy
 from trajectory.layout import QUANTITIES, Event, RowColumns
-from trajectory.observables import Observables, accumulator, squared_norms, trainable
+from trajectory.observables import Observables, squared_norms
 from trajectory.options import buckets, chosen_quantities, further_origins, hooked, plain, snapshot_form
 from trajectory.parts import check_cover
 from trajectory.place import Where, place
@@ -29,9 +29,10 @@ from trajectory.resume import Resume, is_resumed, reopen
 from trajectory.schedule import Every, LogSpaced, Schedule, as_schedule
 from trajectory.sketch import SEED as SKETCH_SEED
 from trajectory.sketch import sketches as sketches_of
-from trajectory.snapshots import SnapshotWriter, buffer_specs, buffers, signature, tied_names, weight_specs
+from trajectory.snapshots import SnapshotWriter
 from trajectory.store import Store
 from trajectory.stream import BLOCK, NON_FINITE, RATE, Rows, Stream
+from trajectory.subject import Subject
 from trajectory.transfer import HostCopy, is_capturing
 
 if TYPE_CHECKING:
@@ -144,52 +145,43 @@ class Recorder:
         self._awaits_step = any(ranks.gather(resumed))
         if ranks.looks_on:
             self.step = step or 0
-        parameters, state = trainable(model), buffers(model)
-        weights = list(parameters.values())
-        weight_dtype = torch.float32 if all(accumulator(p.dtype) == torch.float32 for p in weights) else torch.float64
-        self._groups = group(parameters, group_by, include, exclude)
-        self.signature = signature(model, self._groups.parameters)
-        self._measured = [name for name in parameters if name in set(self._groups.parameters)]
-        whole = [parameters[name] for name in self._measured]
+        self._subject = subject = Subject(model, group_by, include, exclude)
+        self.signature = subject.signature
+        weights, whole = list(subject.parameters.values()), list(subject.measured.values())
         self._origins = further_origins(origins, max_origins, whole)
-        self._columns = RowColumns(self._groups.names, tuple(self._origins), tuple(chosen_quantities(quantities)))
-        ranks.agree({**asdict(self._columns), **self.signature, "sketch": sketch}, parameters)
-        measured, kept = ranks.share(whole), ranks.share(weights)
-        self._kept = kept
+        columns = RowColumns(subject.groups.names, tuple(self._origins), tuple(chosen_quantities(quantities)))
+        ranks.agree({**asdict(columns), **self.signature, "sketch": sketch}, subject.parameters)
+        measured, self._kept = ranks.share(whole), ranks.share(weights)
         squares = np.sum(ranks.gather(squared_norms(measured)), axis=0)
-        origin_norms = np.sqrt(self._groups.sum(squares, self._measured))
+        origin_norms = np.sqrt(subject.groups.sum(squares, list(subject.measured)))
         origin_norm = float(np.linalg.norm(origin_norms))
-        form = snapshot_form(snapshot_dtype, compression, weight_dtype)
-        self._weight_specs = weight_specs(parameters)
-        first = {spec.name: spec.offset for spec in self._weight_specs}
-        self._sketched = [[(parameters[name], first[name]) for name in names] for names in self._groups.members]
+        form = snapshot_form(snapshot_dtype, compression, subject.dtype)
         made_of = {
             "sketch": {"buckets": sketch, "seed": SKETCH_SEED} if sketch else {},
             "snapshot": form,
-            "quantities": self._columns.quantities,
-            "layers": self._groups.to_json(),
-            "tied": tied_names(model),
+            "quantities": columns.quantities,
+            **subject.to_json(),
         }
-        parts = ranks.parts(kept)
+        parts = ranks.parts(self._kept)
         if not ranks.looks_on:  # before there is a store that an interruption could leave open
-            self._observables = Observables(measured, self._columns.quantities, len(self._origins))
+            self._observables = Observables(measured, columns.quantities, len(self._origins))
 
         def begin() -> Store:
             if not ranks.writes:
                 unknown = ranks.looks_on and resume != "never"  # these weights may not be w_0
                 return cast(Store, Bystander(at, ranks.rank, torch.nan if unknown else origin_norm))
             if self._awaits_step:
-                return reopen(at, self._weight_specs, buffer_specs(state), self._origins, made_of, parts)
+                return reopen(at, subject.specs, subject.buffer_specs, self._origins, made_of, parts)
             if ranks.sharded:
-                check_cover(self._weight_specs, parts)
+                check_cover(subject.specs, parts)
             return Store.create(
                 at,
-                self._weight_specs,
-                buffer_specs(state),
+                subject.specs,
+                subject.buffer_specs,
                 parts=parts,
                 origins=self._origins,
-                weight_dtype=str(weight_dtype).removeprefix("torch."),
-                buffer_bytes=sum(b.numel() * b.element_size() for b in state.values()),
+                weight_dtype=str(subject.dtype).removeprefix("torch."),
+                buffer_bytes=subject.buffer_bytes,
                 attributes={
                     "id": uuid4().hex,
                     "config": plain(config or {}),
@@ -208,9 +200,9 @@ class Recorder:
             self._store,
             self._background,
             ranks,
-            self._groups,
-            self._measured,
-            self._columns,
+            subject.groups,
+            list(subject.measured),
+            columns,
             weights[0],
             capturable=capturable,
         )
@@ -220,7 +212,7 @@ class Recorder:
         self._closed = False
         self._sync: Future[None] | None = None
         self._snapshot_thread = SnapshotWriter(
-            model, kept, weight_dtype, getattr(torch, form["dtype"] or "float32"), self._store.append_snapshot
+            model, self._kept, subject.dtype, getattr(torch, form["dtype"] or "float32"), self._store.append_snapshot
         )
         self._hook = self._optimizer.register_step_post_hook(torch.compiler.disable(self._after_step))
         self._first_hook: RemovableHandle | None = None
@@ -391,7 +383,7 @@ class Recorder:
             raise StoreError(f"{self.path}: holds the weights of steps {list(copies)}, expected those of {reached}")
         sizes = [piece.numel() for piece in self._kept]
         pieces = [torch.from_numpy(flat).split(sizes) for flat in copies.values()]
-        measured = [i for i, spec in enumerate(self._weight_specs) if spec.name in set(self._measured)]
+        measured = [i for i, spec in enumerate(self._subject.specs) if spec.name in self._subject.measured]
         return [[flat[i].reshape(self._kept[i].shape) for i in measured] for flat in pieces]
 
     def _keep_origin(self) -> None:
@@ -451,7 +443,7 @@ class Recorder:
             self._take_sketch()
 
     def _take_sketch(self) -> None:
-        values = sketches_of([self._ranks.runs(members) for members in self._sketched], self._buckets)
+        values = sketches_of([self._ranks.runs(members) for members in self._subject.layers], self._buckets)
         self._ranks.add(values)
         if self._stream.silent:
             return
