@@ -1,23 +1,25 @@
-"""Sums of squares of all parameters in one pass on a CPU, compiled by Numba.
+"""Sums of squares of all parameters in one pass on a CPU, compiled by Numba, run on the threads that torch runs on.
 
 The parameters are cut into chunks that stay in a core's cache. A thread reads a chunk of the weights once from
 memory, and each copy's once, where they lie; nothing as large as a chunk is written, but for half precision, which is
 widened first. A chunk is summed in float32, or in float64 for float64 parameters; the chunks' sums are added in
 float64 in their order, so that equal weights give equal numbers on any number of threads.
 
+The threads are OpenMP's, by its C entry `GOMP_parallel`, which the library that torch has loaded brings along.
+Numba's own `prange` loads a second OpenMP, whose threads wait for those of the first to stop spinning: a third of a
+millisecond a pass on two cores. Where torch has no such library one thread does it all.
+
 The first use compiles for seconds and keeps the result in Numba's cache.
 """
 
+import ctypes
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from importlib import import_module
 from typing import Any
 
-import numba
 import numpy as np
 import torch
-from numba import carray, njit, prange, types
+from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic
 from torch import Tensor
 
@@ -25,6 +27,8 @@ from trajectory.addresses import ABSENT, CODE, GRADIENT, GRADIENT_CODE, HEAD, KE
 
 _CHUNK = 1 << 14  # elements
 _SUMS = {"reassoc", "contract", "nsz"}  # sums in any order, so that they vectorize; NaN and inf stay what they are
+# a pass, as its threads are told of it: the next chunk to take, how many there are, the table's size, and addresses
+_NEXT, _COUNT, _COPIES, _PARAMETERS, _MEASUREMENTS, _TABLE, _CHUNKS, _PARTIAL = range(8)
 
 
 @intrinsic
@@ -35,6 +39,17 @@ def _pointer(context, address, like):
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
 
     return types.CPointer(like.dtype)(address, like), generate
+
+
+@intrinsic
+def _take(context, job):
+    """Adds 1 to the first number of `job` in one step that no other thread can come between; the number before."""
+
+    def generate(context, builder, signature, arguments):
+        first = context.make_array(signature.args[0])(context, builder, arguments[0]).data
+        return builder.atomic_rmw("add", first, context.get_constant(types.int64, 1), "monotonic")
+
+    return types.int64(job), generate
 
 
 @njit
@@ -94,8 +109,8 @@ def _measure(x, table, parameter, first, copies, sums):
 
 
 @njit
-def _measure_chunk(table, chunk, copies, sums):
-    single, double, half = np.empty(0, np.float32), np.empty(0, np.float64), np.empty(0, np.uint16)
+def _measure_chunk(table, chunk, copies, sums, like):
+    single, double, half = like
     parameter, first, size = chunk
     sums[:] = 0.0
     weights, code = table[WEIGHTS, parameter], table[CODE, parameter]
@@ -115,9 +130,23 @@ def _measure_chunk(table, chunk, copies, sums):
             sums[copies] = _square(_widened(_view(address, first, size, half), code))
 
 
-@njit
+def _work(address):
+    """What each thread of a pass does: it takes chunks until there are none left. address: of the job."""
+    job = carray(address, (8,), np.int64)
+    single, double, half = np.empty(0, np.float32), np.empty(0, np.float64), np.empty(0, np.uint16)
+    copies, parameters = job[_COPIES], job[_PARAMETERS]
+    table = _view(job[_TABLE], 0, (HEAD + copies) * parameters, job).reshape(HEAD + copies, parameters)
+    chunks = _view(job[_CHUNKS], 0, 3 * job[_COUNT], job).reshape(job[_COUNT], 3)
+    size = job[_COUNT] * job[_MEASUREMENTS]
+    partial = _view(job[_PARTIAL], 0, size, double).reshape(job[_COUNT], job[_MEASUREMENTS])
+    c = _take(job)
+    while c < job[_COUNT]:
+        _measure_chunk(table, (chunks[c, 0], chunks[c, 1], chunks[c, 2]), copies, partial[c], (single, double, half))
+        c = _take(job)
+
+
 def _add_up(table, chunks, copies, partial, out):
-    """The sums of the chunks' sums; NaN for what is absent."""
+    """The sums of the chunks' sums (measurement, parameter); NaN for what is absent."""
     for parameter in range(out.shape[1]):
         for k in range(len(out)):
             source = HEAD + k if k < copies else GRADIENT
@@ -127,49 +156,29 @@ def _add_up(table, chunks, copies, partial, out):
             out[k, chunks[c, 0]] += partial[c, k]
 
 
-def _sum_alone(table, chunks, copies, partial, out):
-    """Sums of squares (measurement, parameter) into `out`, chunk by chunk (parameter, first element, size)."""
-    for c in range(len(chunks)):
-        _measure_chunk(table, (chunks[c, 0], chunks[c, 1], chunks[c, 2]), copies, partial[c])
-    _add_up(table, chunks, copies, partial, out)
-
-
-def _sum_together(table, chunks, copies, partial, out):
-    """The same on several threads; a function of its own, as Numba's cache goes by the name."""
-    for c in prange(len(chunks)):
-        _measure_chunk(table, (chunks[c, 0], chunks[c, 1], chunks[c, 2]), copies, partial[c])
-    _add_up(table, chunks, copies, partial, out)
-
-
-def _compiled(function: Callable[..., None], *, parallel: bool) -> Callable[..., None]:
-    signature = "void(int64[:,::1], int64[:,::1], int64, float64[:,::1], float64[:,::1])"
-    options: dict[str, Any] = {"nogil": True, "parallel": parallel}
+def _compiled(compiler: Callable[..., Any], signature: str, function: Callable[..., None]) -> Any:
     try:
-        return njit(signature, cache=True, **options)(function)
+        return compiler(signature, cache=True)(function)
     except RuntimeError:  # there is no folder for Numba's cache that can be written to
-        return njit(signature, **options)(function)
-
-
-def _shares_threads() -> bool:
-    """Whether Numba can run on OpenMP's threads, which are torch's; others would fight with those for the cores."""
-    try:
-        import_module("numba.np.ufunc.omppool")
-    except ImportError:
-        return False
-    return numba.config.THREADING_LAYER != "workqueue"
+        return compiler(signature)(function)
 
 
 @cache
-def _kernels() -> tuple[Callable[..., None], Callable[..., None]]:
-    """For one thread, and for several."""
+def _kernels() -> tuple[Any, Any]:
+    """`_work` as a C function, and `_add_up`."""
+    add_up = "void(int64[:,::1], int64[:,::1], int64, float64[:,::1], float64[:,::1])"
+    return _compiled(cfunc, "void(voidptr)", _work), _compiled(njit, add_up, _add_up)
 
-    def compiled() -> tuple[Callable[..., None], Callable[..., None]]:
-        alone = _compiled(_sum_alone, parallel=False)
-        return alone, _compiled(_sum_together, parallel=True) if _shares_threads() else alone
 
-    # as it starts, Numba sets OpenMP's number of threads for the thread it starts from; torch's must not change
-    with ThreadPoolExecutor(1) as elsewhere:
-        return elsewhere.submit(compiled).result()
+@cache
+def _team() -> Callable[[int, int, int, int], None] | None:
+    """OpenMP's call of a C function (address, argument, threads, flags) on a team of threads, if it is to be had."""
+    try:
+        call = ctypes.CDLL(None).GOMP_parallel
+    except (AttributeError, OSError, TypeError):  # another OpenMP, or Windows
+        return None
+    call.argtypes, call.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
+    return call
 
 
 class SumsOfSquares:
@@ -179,7 +188,8 @@ class SumsOfSquares:
     """
 
     def __init__(self, parameters: Sequence[Tensor], measurements: int):
-        self._alone, self._together = _kernels()
+        work, self._add_up = _kernels()
+        self._alone, self._work = work.ctypes, work.address
         self._addresses = Addresses(parameters)
         self._rows: list[int] = []
         chunks = [
@@ -189,7 +199,9 @@ class SumsOfSquares:
         ]
         self._chunks = np.array(chunks, np.int64).reshape(-1, 3)
         self._partial = np.empty((len(chunks), measurements))
-        self._sums = np.empty((measurements, len(parameters)))
+        self._shape = (measurements, len(parameters))
+        self._job = np.zeros(8, np.int64)
+        self._address = self._job.ctypes.data
 
     def write(
         self,
@@ -198,23 +210,20 @@ class SumsOfSquares:
         gradients: Sequence[Tensor | None] | None,
         kept: Sequence[Tensor] | None,
     ) -> None:
-        """Writes into `out`, (measurement, parameter): ‖w − copy‖² for every copy, then ‖g‖².
+        """Writes into `out`, float64 (measurement, parameter): ‖w − copy‖² for every copy, then ‖g‖².
 
         The tensors are those of `Addresses.rows`; a copy that is not taken yet gives NaN.
         """
         rows = self._addresses.rows(copies, gradients, kept)
         if rows != self._rows:
-            self._rows, self._table = rows, np.array(rows, np.int64).reshape(-1, self._sums.shape[1])
-        threads = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
-        arguments = self._table, self._chunks, len(copies), self._partial, self._sums
-        if threads == 1 or len(self._chunks) < 2 * threads:
-            self._alone(*arguments)
-        elif threads == (before := numba.get_num_threads()):
-            self._together(*arguments)
+            self._rows, self._table = rows, np.array(rows, np.int64).reshape(-1, self._shape[1])
+            shape = [len(self._chunks), len(copies), *self._shape[::-1]]
+            held = (self._table, self._chunks, self._partial)
+            self._job[1:] = [*shape, *(array.ctypes.data for array in held)]
+        self._job[_NEXT] = 0
+        threads, team = torch.get_num_threads(), _team()
+        if team is None or threads == 1 or len(self._chunks) < 2 * threads:
+            self._alone(self._address)
         else:
-            numba.set_num_threads(threads)
-            try:
-                self._together(*arguments)
-            finally:
-                numba.set_num_threads(before)
-        out.copy_(torch.from_numpy(self._sums))
+            team(self._work, self._address, threads, 0)
+        self._add_up(self._table, self._chunks, len(copies), self._partial, out.numpy())

@@ -57,7 +57,7 @@ def test_every_measurement_equals_its_float64_twin(kernel, wide):
 def test_the_table_follows_the_tensors(kernel):
     weight, copy = torch.full((10,), 2.0), torch.zeros(10)
     sums = kernel([weight], 2)
-    out = torch.empty(2, 1)
+    out = torch.empty(2, 1, dtype=torch.float64)
     sums.write(out, [[copy]], [None], None)
     assert out[0].item() == 40
     assert out[1].isnan().all()  # no gradient at all

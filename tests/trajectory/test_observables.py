@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 
-import numba
 import pytest
 import torch
 from torch import nn
@@ -126,36 +125,38 @@ def test_equal_weights_give_equal_numbers_on_any_number_of_threads():
     observables = Observables(parameters)
     for p in parameters:
         p.add_(torch.randn_like(p))
-    before, others, found = torch.get_num_threads(), numba.get_num_threads(), []
-    numba.set_num_threads(1)  # somebody else's choice, which stays
+    before, found = torch.get_num_threads(), []
     try:
         for threads in (1, 2, 2):
             torch.set_num_threads(threads)
             found.append(distances(observables, parameters))
-            assert numba.get_num_threads() == 1
     finally:
         torch.set_num_threads(before)
-        numba.set_num_threads(others)
     assert torch.equal(found[0], found[1])
     assert torch.equal(found[1], found[2])
 
 
-def test_the_kernel_leaves_torchs_threads_as_they_are():
+def test_the_kernel_leaves_torchs_threads_as_they_are_and_has_none_of_its_own():
     script = """
+import psutil
 import torch
 from trajectory.observables import Observables
+def openmp():
+    return {file.path for file in psutil.Process().memory_maps() if "omp" in file.path.rpartition("/")[2]}
 weight = torch.ones(1_000_000)
 observables = Observables([weight])
 print(torch.get_num_threads())
 torch.set_num_threads(3)
+weight.add_(1)
+libraries, threads = openmp(), psutil.Process().num_threads()
 observables.write(torch.empty(1, 1, dtype=torch.float64))
-print(torch.get_num_threads())
+print(torch.get_num_threads(), psutil.Process().num_threads() - threads, len(openmp() - libraries))
 """
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
     )
-    assert done.stdout.split() == ["1", "3"], done.stderr
+    assert done.stdout.split() == ["1", "3", "0", "0"], done.stderr
 
 
 def test_without_the_kernel_torch_takes_its_place(monkeypatch):
