@@ -428,6 +428,7 @@ def updates(stages: Sequence[int]) -> Iterator[tuple[int, float, int, int]]:
         network.optimizer.param_groups[0]["lr"] = 1e-6
         for parameter in network.parameters():  # numbers that stay the same would take no room
             parameter.grad = torch.randn_like(parameter)
+        network.optimizer.step()  # seconds: torch imports its compiler at the first step
         with Recorder(folder / "run.zarr", network, network.optimizer) as recorder:
             for stage in stages:
                 pieces = range(recorder.step, stage, 1000)
