@@ -75,6 +75,7 @@ def test_a_network_that_cannot_be_compiled_is_told_in_a_line(tmp_path, monkeypat
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # inductor's own imports
 def test_inductor_compiles_the_network(plain, tmp_path):
     run = Run(train(replace(SHORT, compile=True), tmp_path / "run.zarr"))
     np.testing.assert_allclose(run.layers(), plain.layers(), rtol=1e-3, atol=1e-6)
