@@ -6,8 +6,8 @@ widened first. A chunk is summed in float32, or in float64 for float64 parameter
 float64 in their order, so that equal weights give equal numbers on any number of threads.
 
 The threads are OpenMP's, by its C entry `GOMP_parallel`, which the library that torch has loaded brings along.
-Numba's own `prange` loads a second OpenMP, whose threads wait for those of the first to stop spinning: a third of a
-millisecond a pass on two cores. Where torch has no such library one thread does it all.
+Numba's own `prange` loads a second OpenMP, whose threads fight with those of the first, which spin between two of
+torch's operations, for the cores. Where torch has no such library one thread does it all.
 
 The first use compiles for seconds and keeps the result in Numba's cache.
 """
