@@ -109,7 +109,7 @@ def _snapshots(at: Place) -> Iterator[Finding]:
     """Reads every chunk that a hash is kept of."""
     arrays, facts = _arrays(at), read_root(at)["attributes"]["ultraslow"]
     try:
-        steps = np.asarray(arrays["snapshots/step"][:])
+        steps = np.asarray(arrays["snapshots/step"][: facts["committed"]["snapshots"]])
         hashes = {name: np.asarray(arrays[hash_array(name)][:]) for name in arrays if hash_array(name) in arrays}
     except (ValueError, RuntimeError):
         return  # `_chunks` names it
