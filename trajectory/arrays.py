@@ -120,8 +120,8 @@ def create_column(
 def extend(root: zarr.Group, name: str, start: int, values: np.ndarray) -> None:
     """Writes rows from `start` on; what was there behind them goes.
 
-    Zeros are written like any other numbers: to look for them takes as long as the write does, and a chunk that is
-    not there is one that was lost.
+    Zeros are written like any other numbers: looking for them is a pass of its own, and a chunk that is not there is
+    one that was lost.
     """
     array = cast(zarr.Array, root[name]).with_config({"write_empty_chunks": True})
     array.resize((start + len(values), *array.shape[1:]))
