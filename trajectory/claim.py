@@ -1,6 +1,8 @@
 """One recorder a store: the lock that keeps a second one off."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from trajectory.errors import StoreError
@@ -32,3 +34,14 @@ class Claim:
         """Gives the folder back."""
         self._path.unlink(missing_ok=True)
         os.close(self._fd)
+
+
+@contextmanager
+def given_back_on_error(claim: Claim | None) -> Iterator[None]:
+    """Gives the folder back if what is done with it fails or is interrupted, for a later attempt in this process."""
+    try:
+        yield
+    except BaseException:
+        if claim is not None:
+            claim.close()
+        raise

@@ -16,6 +16,7 @@ from trajectory.place import Place
 FORMAT = 1
 ROWS_PER_CHUNK = 1024  # a write of a whole chunk costs hardly more than a write of one row
 ROOT = "zarr.json"
+_EMPTY_GROUP = {"attributes": {}, "zarr_format": 3, "node_type": "group"}  # what zarr writes before the first commit
 QUANTITIES = ("distance", "norm", "update_norm", "grad_norm")  # in a row's order; the distance is always there
 DIMENSIONS = {
     "step": ("step",),
@@ -147,6 +148,11 @@ def read_root(place: Place) -> dict[str, Any]:
         }.get(type(error), str(error.strerror))
         raise StoreError(f"{place.path}: not a run: got {found}, expected the folder a Recorder wrote") from error
     except (ValueError, KeyError, TypeError) as error:
+        if is_begun(place):
+            raise StoreError(
+                f"{place.path}: no run yet: a recorder is making it, or was stopped before it had; "
+                "wait for it, or record there anew"
+            ) from error
         raise StoreError(
             f"{place.path}: not a run: its zarr.json has no ultraslow format; expected the folder a Recorder wrote"
         ) from error
@@ -156,6 +162,20 @@ def read_root(place: Place) -> dict[str, Any]:
             "upgrade ultraslow to read it"
         )
     return root
+
+
+def is_begun(place: Place) -> bool:
+    """Whether a store is being made there, or its making was stopped: a journal, but no commit yet."""
+    try:
+        place.read_journal(0)
+    except OSError:
+        return False
+    try:
+        return json.loads(place.read(ROOT)) == _EMPTY_GROUP
+    except FileNotFoundError:
+        return True
+    except ValueError:  # damaged
+        return False
 
 
 def read_node(place: Place, node: str) -> dict[str, Any]:

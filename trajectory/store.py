@@ -7,7 +7,6 @@ leaves a store that opens with every row the journal took. Going back to an earl
 of smaller counts.
 """
 
-import json
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -19,17 +18,17 @@ import zarr
 from trajectory import journal, tail
 from trajectory.arrays import create_arrays, create_column, extend, extend_snapshot
 from trajectory.bystander import PartWriter, stored_origins
-from trajectory.claim import Claim
+from trajectory.claim import Claim, given_back_on_error
 from trajectory.commit import RECORDING, Commit, table_of
 from trajectory.errors import StoreError
 from trajectory.journal import Journal
 from trajectory.layout import (
     FORMAT,
-    ROOT,
     ROWS_PER_CHUNK,
     Event,
     RowColumns,
     TensorSpec,
+    is_begun,
     metric_array,
     metric_name,
     part_array,
@@ -39,8 +38,6 @@ from trajectory.layout import (
 )
 from trajectory.parts import Part, part_sizes
 from trajectory.place import Place, first_line
-
-_EMPTY_GROUP = {"attributes": {}, "zarr_format": 3, "node_type": "group"}  # what zarr writes before the first commit
 
 
 class Store:
@@ -98,13 +95,15 @@ class Store:
         }
         try:
             _make_way(place, overwrite)
-            store = cls(place, place.claim(), facts)
-            store._journal = place.journal(0)
-            store._journal.sync()
-            store._group = zarr.open_group(place.root, mode="a", zarr_format=3)
-            made = create_arrays(store._group, facts, parameters, parts, weight_dtype, buffer_bytes)
-            store._write_parts()
-            store._publish(Commit(), store._read_nodes(made))
+            claim = place.claim()
+            with given_back_on_error(claim):
+                store = cls(place, claim, facts)
+                store._journal = place.journal(0)
+                store._journal.sync()
+                store._group = zarr.open_group(place.root, mode="a", zarr_format=3)
+                made = create_arrays(store._group, facts, parameters, parts, weight_dtype, buffer_bytes)
+                store._write_parts()
+                store._publish(Commit(), store._read_nodes(made))
         except StoreError:
             raise
         except Exception as error:  # a remote store's own kinds
@@ -123,12 +122,8 @@ class Store:
         """
         read_root(place)
         claim = place.claim()
-        try:
+        with given_back_on_error(claim):
             return cls._reopen(place, claim)
-        except BaseException:
-            if claim is not None:
-                claim.close()
-            raise
 
     @classmethod
     def _reopen(cls, place: Place, claim: Claim | None) -> Self:
@@ -430,26 +425,14 @@ def _whole_chunks(stored: int, more: int) -> int:
 def _make_way(place: Place, overwrite: bool) -> None:
     """Room for a new store. Only a run is ever removed, never something else."""
     if not place.is_free():
-        unfinished = _unfinished(place)
-        if not (overwrite or unfinished):
+        begun = is_begun(place)
+        if not (overwrite or begun):
             raise StoreError(
                 f"{place.path}: already exists; choose another path, or overwrite=True to replace the run there"
             )
-        if not unfinished:
+        if not begun:
             read_root(place)
         claim = place.claim()
         if claim is not None:
             claim.close()
     place.clear()
-
-
-def _unfinished(place: Place) -> bool:
-    """Whether a process was killed there while it made a store: a journal, but no commit yet."""
-    try:
-        place.read_journal(0)
-    except OSError:
-        return False
-    try:
-        return json.loads(place.read(ROOT)) == _EMPTY_GROUP
-    except FileNotFoundError:
-        return True

@@ -1,6 +1,7 @@
 """Interrupted and resumed equals uninterrupted; a kill while a store is cut back leaves one state or the other."""
 
 import copy
+import itertools
 import json
 import math
 import subprocess
@@ -297,11 +298,21 @@ def test_another_run_or_another_network_is_refused(interrupted, tmp_path):
     run.close()
 
 
-def test_a_store_that_a_kill_left_half_made_is_made_anew(tmp_path):
-    path = tmp_path / "run.zarr"
-    recorder(path)[0].close()
-    (path / "journal.0").write_bytes(b"")
-    zarr.open_group(path, mode="r+", use_consolidated=False).attrs.clear()
+@pytest.mark.parametrize("write", [1, 2, 10])
+def test_a_store_that_was_left_half_made_is_made_anew(tmp_path, monkeypatch, write):
+    """Ctrl-C at one of the writes that make it, also in a process that goes on."""
+    path, make, writes = tmp_path / "run.zarr", zarr.Group.create_array, itertools.count(1)
+
+    def interrupted(*arguments, **named):
+        if next(writes) == write:
+            raise KeyboardInterrupt
+        return make(*arguments, **named)
+
+    monkeypatch.setattr(zarr.Group, "create_array", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        recorder(path)
+    with pytest.raises(StoreError, match="no run yet: a recorder is making it, or was stopped before it had"):
+        Run(path)
     recorder(path, resume="allow")[0].close()
     assert Run(path).status == "complete"
 

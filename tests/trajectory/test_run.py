@@ -1,6 +1,7 @@
 """Opening what is no run, and what a run refuses."""
 
 import json
+import shutil
 import subprocess
 import sys
 
@@ -42,7 +43,9 @@ def test_foreign_paths(tmp_path):
     zarr.open_group(tmp_path / "foreign.zarr", mode="w", attributes={"made_by": "somebody"})
     (tmp_path / "broken.zarr").mkdir()
     (tmp_path / "broken.zarr" / "zarr.json").write_text("{")
-    for name in ("notes.txt", "folder", "foreign.zarr", "broken.zarr"):
+    shutil.copytree(tmp_path / "broken.zarr", tmp_path / "damaged.zarr")
+    (tmp_path / "damaged.zarr" / "journal.0").touch()
+    for name in ("notes.txt", "folder", "foreign.zarr", "broken.zarr", "damaged.zarr"):
         with pytest.raises(StoreError, match="not a run") as caught:
             Run(tmp_path / name)
         assert name in one_line(caught)
