@@ -76,8 +76,12 @@ def test_a_stopped_sweep_goes_on_and_a_failure_is_told_at_the_end(tmp_path, monk
     assert [(row["status"], row["updates"]) for row in listed] == [("done", 400), ("interrupted", 400)]
 
     spec.write_text(SPEC + "[methods.wild]\nlr = 1e30\nclip_norm = 0\n")
-    status, out, lines = ended(start(tmp_path))
-    assert (status, out) == (1, "2 of 3 runs are done\n")
+    monkeypatch.setattr("sys.argv", ["ultraslow", "sweep", "spec.toml"])
+    with pytest.raises(SystemExit, match="1"):
+        ultraslow.main()
+    out, errors = capsys.readouterr()
+    lines = errors.splitlines()
+    assert out == "2 of 3 runs are done\n"
     assert lines[0] == "1/3 f1-digits-sb-64-seed0: done"
     assert lines[-1].startswith("ultraslow: f1-digits-wild-64-seed0 failed: the loss is")
     assert Run(first).metrics["wall_time"].iloc[-1] == took  # kept

@@ -10,6 +10,7 @@ of one process. The running statistics, and so the evaluation, are the first ran
 
 import atexit
 import os
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -48,7 +49,11 @@ class Processes:
 
     def wrap(self, model: nn.Module) -> nn.Module:
         """The model, with gradients averaged over the ranks; buffers are each rank's own."""
-        return DistributedDataParallel(model, broadcast_buffers=False) if self.size > 1 else model
+        if self.size == 1:
+            return model
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # of torch 2.13's other name, which earlier ones lack
+            return DistributedDataParallel(model, broadcast_buffers=False)
 
     def of_whole_batch(self, loss: Tensor, wrong: Tensor) -> tuple[Tensor, Tensor]:
         """Mean loss and misclassified samples of the batch, from those of each rank's share."""

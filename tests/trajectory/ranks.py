@@ -285,6 +285,7 @@ def endless(folder):
 
 def spawn(size, folder, *cases):
     """Forks ranks that run `cases`; returns their process ids."""
+    torch.optim.SGD([torch.zeros(1)])  # imports what torch imports late, and
     Observables([torch.zeros(1)])  # loads the kernel, once for all
     children = []
     for rank in range(size):
