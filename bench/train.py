@@ -44,7 +44,7 @@ from heading import heading
 from train import RECIPES, Config, train, train_together
 from train.data import Dataset
 from train.models import NETWORKS
-from train.update import GraphedUpdate, Update
+from train.update import GraphedUpdate, Update, clip
 
 SAMPLES, BATCH = 20_000, 128
 IMAGES = {"f1": (1, 28, 28), "resnet44": (3, 32, 32)}
@@ -215,7 +215,8 @@ def parts(network: str, device: str, updates: int, turns: int) -> None:
     calls: dict[str, Callable[[], Any]] = {
         "loss and gradient": gradient,
         "a batch": lambda: next(source),
-        "clipping": lambda: nn.utils.clip_grad_norm_(model.parameters(), 5.0),
+        "clip_grad_norm_": lambda: nn.utils.clip_grad_norm_(model.parameters(), 5.0),
+        "clipping": lambda: clip(list(model.parameters()), 5.0),
         "SGD": plain.step,
         "SGD, fused": fused.step,
     }

@@ -14,6 +14,7 @@ from train.errors import ConfigError
 from train.loop import train
 from train.models import NETWORKS
 from train.recipes import f1_digits
+from train.update import clip
 from trajectory import Recorder, Run, StoreError
 
 SHORT = replace(f1_digits(), batch_size=64, epochs=1, drops=(), input_noise=0.0)  # 20 updates
@@ -32,6 +33,18 @@ def test_bfloat16_rounds_the_passes_and_leaves_the_weights_in_float32(plain, tmp
     assert run.metrics["loss"][1] == pytest.approx(plain.metrics["loss"][1], rel=2**-8)
     assert run.metrics["loss"][1] != plain.metrics["loss"][1]
     assert not np.array_equal(run.distance, plain.distance)
+
+
+@pytest.mark.parametrize("most", [0.01, 5.0, 5.0 + 1e-6, 5.0 + 2e-6, 100.0])
+@pytest.mark.parametrize("factor", [1.0, float("nan"), float("inf")])
+def test_clipping_is_torchs_bit_for_bit(most, factor):
+    """Gradients of norm 5 times the factor; torch's own factor has norm + 1e-6 below."""
+    ours, theirs = ([nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))] for _ in range(2))
+    for parameters in (ours, theirs):
+        parameters[0].grad = factor * torch.tensor([3.0, 4.0])
+    clip(ours, most)
+    nn.utils.clip_grad_norm_(theirs, most)
+    torch.testing.assert_close(ours[0].grad, theirs[0].grad, rtol=0, atol=0, equal_nan=True)
 
 
 def test_channels_last_changes_only_where_numbers_lie(tmp_path, monkeypatch):
