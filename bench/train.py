@@ -42,7 +42,8 @@ if __name__ == "train":  # a script beside this one wants the package and has fo
 from heading import heading
 
 from train import RECIPES, Config, train, train_together
-from train.data import Dataset
+from train.data import Dataset, load
+from train.errors import DataError
 from train.models import NETWORKS
 from train.update import GraphedUpdate, Update, clip
 
@@ -302,6 +303,11 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seeds", type=int, default=5, help="trained together; 0 leaves the table out")
     args = parser.parse_args()
+    if args.seeds:  # said now, not behind the other tables
+        try:
+            load("mnist", args.data_root)
+        except DataError as error:
+            parser.error(f"{error}; or --seeds 0")
     torch.set_num_threads(args.threads)
     heading("torch")
     print(f"{args.threads} threads; {args.turns} turns\n")

@@ -1,0 +1,86 @@
+"""Costs against the number of weights and of updates."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import psutil
+import torch
+from recording.networks import Weights, layers
+from recording.report import NOT_RUN, Report, devices, repeated, rounds_of, scratch, where
+
+from trajectory import Recorder
+
+FIGURE = Path("docs/figures/recording-cost.png")
+
+
+def measure_growth(report: Report, scale: float) -> None:
+    """Time against weights; time, store and memory against updates; a figure of both."""
+    stages = list(updates([10**k for k in range(3, 7 if scale >= 1 else 5)]))  # before large weights take memory
+    times = {}
+    for device in devices():
+        sizes = [10**k for k in range(5, 9 if device == "cpu" else 10)]
+        times[device] = {n: recorded_update(n, device, rounds_of(15, scale)) for n in sizes}
+        rows = [[f"10^{len(str(n)) - 1}", f"{1e3 * s:.3f}", f"{1e9 * s / n:.3f}"] for n, s in times[device].items()]
+        report.table(f"A recorded update, {where(device)}", ["weights", "ms", "ns/weight"], rows)
+    if "cuda" not in times:
+        report.lines += ["\n### A recorded update, GPU\n", NOT_RUN]
+    head = ["updates", "µs/update", "store, MB", "bytes/update", "process, MB"]
+    rows = [
+        [f"10^{len(str(t)) - 1}", f"{1e6 * s:.1f}", f"{1e-6 * size:.2f}", f"{size / t:.1f}", f"{1e-6 * memory:.0f}"]
+        for t, s, size, memory in stages
+    ]
+    report.table("Ten parameters of one weight each, every update recorded, CPU", head, rows)
+    draw(times, stages)
+    report.lines += [f"\nDrawn in `{FIGURE}`."]
+
+
+def recorded_update(weights: int, device: str, rounds: int) -> float:
+    """Seconds."""
+    with scratch() as folder:
+        network = Weights(layers(weights), device)
+        Recorder(folder / "run.zarr", network, network.optimizer).flush()
+        steps = max(1, 5_000_000 // weights)
+        turn = partial(repeated, network.optimizer.step, lambda: None, steps, device)
+        turn()
+        return median(turn() for _ in range(rounds))
+
+
+def updates(stages: Sequence[int]) -> Iterator[tuple[int, float, int, int]]:
+    """At each number of updates: median seconds an update since the stage before, the store's and process's bytes."""
+    with scratch() as folder:
+        network = Weights([(1,)] * 10, "cpu")
+        network.optimizer.param_groups[0]["lr"] = 1e-6
+        for parameter in network.parameters():  # numbers that stay the same would take no room
+            parameter.grad = torch.randn_like(parameter)
+        network.optimizer.step()  # seconds: torch imports its compiler at the first step
+        with Recorder(folder / "run.zarr", network, network.optimizer) as recorder:
+            for stage in stages:
+                pieces = range(recorder.step, stage, 1000)
+                taken = median(repeated(network.optimizer.step, lambda: None, 1000, "cpu") for _ in pieces)
+                recorder.flush()
+                size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+                yield stage, taken, size, psutil.Process().memory_info().rss
+
+
+def draw(times: Mapping[str, Mapping[int, float]], stages: Sequence[tuple[int, float, int, int]]) -> None:
+    """Time against weights, and the store's size against updates, on logarithmic axes with lines of slope 1."""
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
+    for device, measured in times.items():
+        n, s = list(measured), [1e3 * value for value in measured.values()]
+        left.loglog(n, s, "o-", label=where(device))
+        left.loglog(
+            n, [s[-1] * k / n[-1] for k in n], ":", color="gray", label="proportional" if device == "cpu" else None
+        )
+    left.set(xlabel="weights", ylabel="recorded update / ms")
+    left.legend(frameon=False)
+    t, _, size, memory = zip(*stages, strict=True)
+    right.loglog(t, [1e-6 * value for value in size], "o-", label="store")
+    right.loglog(t, [1e-6 * value for value in memory], "s-", label="process")
+    right.loglog(t, [1e-6 * size[-1] * k / t[-1] for k in t], ":", color="gray", label="proportional")
+    right.set(xlabel="updates", ylabel="MB")
+    right.legend(frameon=False)
+    figure.savefig(FIGURE, dpi=150)

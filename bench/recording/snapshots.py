@@ -1,0 +1,82 @@
+"""Snapshots of weights, against other ways to write them."""
+
+import os
+import shutil
+from collections.abc import Callable
+from math import prod
+from pathlib import Path
+from statistics import median
+
+import torch
+import torch.distributed.checkpoint as checkpoint
+from recording.networks import Weights, layers, transformer_shapes
+from recording.report import Report, Turn, comparison, devices, in_turns, ratios, rounds_of, scratch, seconds, where
+
+from trajectory import At, Recorder
+
+
+def measure_snapshots(report: Report, scale: float) -> None:
+    """Snapshots: how long the training thread stands still, and when the bytes have reached the file system."""
+    throughput: dict[str, float] = {}
+    stall = None
+    for device in devices():
+        for name, shapes, rounds in (("25 M", layers(25_000_000), 61), ("124 M", transformer_shapes(), 15)):
+            with scratch() as folder:
+                weights = Weights(shapes, device)
+                size = 4 * sum(map(prod, shapes))
+                variants = snapshot_variants(weights, folder, device)
+                in_turns(variants, 1)
+                results = in_turns(variants, rounds_of(rounds, scale))
+            stalls = {v: [stood for stood, _ in times] for v, times in results.items()}
+            totals = {v: [total for _, total in times] for v, times in results.items()}
+            rows = [
+                [*row, f"{1e-6 * size / median(totals[row[0]]):.0f}", f"{1e3 * median(stalls[row[0]]):.1f}"]
+                for row in comparison(totals, 1e3, 0)
+            ]
+            head = ["", "ms until written", "ratio", "quartiles", "MB/s", "ms the step stands still"]
+            report.table(f"A snapshot of {name} weights ({1e-6 * size:.0f} MB), {where(device)}", head, rows)
+            if device == "cpu":
+                writing = [total - stood for stood, total in results["Recorder"]]
+                throughput[name] = median(ratios({**totals, "writing": writing}, "plain file", "writing"))
+            elif name == "124 M":
+                stall = median(ratios(stalls, "Recorder", "clone on the device"))
+    for name, value in throughput.items():
+        report.target(f"CPU: throughput of the thread that writes, over a plain file's, {name}", value, at_least=0.8)
+    report.target("GPU: the step's stall over a clone on the device, 124 M", stall, at_most=1.2)
+
+
+def snapshot_variants(weights: Weights, folder: Path, device: str) -> dict[str, Callable[[], tuple[float, float]]]:
+    """Ways to keep the weights: each returns the seconds it holds up the training thread, and those until written."""
+    state, host = dict(weights.state_dict()), memoryview(weights.flat().cpu().numpy()).cast("B")
+    recorder = Recorder(folder / "run.zarr", weights, weights.optimizer, schedule=At(()), snapshots=1)
+    recorder.flush()
+
+    def finished(begin: Turn, end: Turn) -> tuple[float, float]:
+        for earlier in ("plain", "save.pt"):  # every way writes a new file
+            (folder / earlier).unlink(missing_ok=True)
+        os.sync()  # earlier turns' bytes are on the disk
+        stood = seconds(begin, device)
+        return stood, stood + seconds(end, device)
+
+    def plain() -> None:
+        with open(folder / "plain", "wb") as file:
+            file.write(host)
+
+    def save() -> None:
+        torch.save(state, folder / "save.pt")
+
+    def save_async() -> tuple[float, float]:
+        shutil.rmtree(folder / "async", ignore_errors=True)
+        saving = []
+        return finished(
+            lambda: saving.append(checkpoint.async_save(state, checkpoint_id=folder / "async", no_dist=True)),
+            lambda: saving[0].result(),
+        )
+
+    return {
+        "plain file": lambda: finished(plain, lambda: None),
+        "Recorder": lambda: finished(weights.optimizer.step, recorder.flush),
+        "torch.save": lambda: finished(save, lambda: None),
+        "checkpoint.async_save": save_async,
+        "clone on the device": lambda: finished(lambda: weights.flat(), lambda: None),
+    }
