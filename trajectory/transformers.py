@@ -93,7 +93,7 @@ class RecorderCallback(TrainerCallback):
         """Files what the Trainer logs while it trains."""
         if self._recorder is not None:
             numbers = {name: value for name, value in logs.items() if isinstance(value, (int, float))}
-            numbers.pop("learning_rate", None)  # the next update's; the recorder files each update's own
+            numbers.pop("learning_rate", None)  # in earlier versions the next update's; the recorder files its own
             self._recorder.log(**numbers)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

@@ -264,6 +264,8 @@ def refusals(folder):
     refused(RecordingError, "differ", "networks.zarr", fully_shard(nn.Linear(3, 3 + rank)))
     again = {"resume": "must", "step": 40, "origins": [5]}
     refused(StoreError, "lie otherwise", "copies.zarr", fully_shard(smooth_network()), **again)
+    again = {"resume": "must", "step": 3, "sketch": BUCKETS, "quantities": QUANTITIES}
+    refused(StoreError, "lie otherwise", "columns.zarr", fully_shard(smooth_network()), **again)  # split by rows
     odd = nn.Sequential(nn.Linear(3, 3), fully_shard(nn.Linear(3, 3)))
     nn.init.constant_(odd[0].weight, rank)
     refused(RecordingError, "0.weight", "odd.zarr", odd)

@@ -51,6 +51,13 @@ def trainer(model, callback, folder, *, optimizer=None, data=None, **options):
     )  # fmt: skip
 
 
+class UnderAnEarlierTrainer(RecorderCallback):
+    """Up to some version the Trainer logged the next update's rate, of which this is a caricature."""
+
+    def on_log(self, *about, logs, **more):
+        super().on_log(*about, logs={**logs, "learning_rate": 5.0}, **more)
+
+
 def test_every_global_step_of_the_trainer_is_one_t(tmp_path):
     model = language_model()
     start, twin = [p.detach().double().clone() for p in model.parameters()], []
@@ -61,7 +68,7 @@ def test_every_global_step_of_the_trainer_is_one_t(tmp_path):
 
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.01)
     optimizer.register_step_post_hook(move)
-    callback = RecorderCallback(tmp_path / "run.zarr", snapshots=At([6]))
+    callback = UnderAnEarlierTrainer(tmp_path / "run.zarr", snapshots=At([6]))
     trained = trainer(model, callback, tmp_path, optimizer=optimizer)
     trained.train()
     trained.evaluate()  # after training: no concern of the run's
@@ -90,13 +97,18 @@ def test_an_exception_inside_the_context_leaves_an_interrupted_run(tmp_path):
 
 
 def test_going_on_from_a_checkpoint_records_what_one_go_would_have(tmp_path):
+    path = tmp_path / "two.zarr"
+
     class StopsAtStep4(RecorderCallback):
         def on_step_end(self, args, state, control, **kwargs):
             if state.global_step == 4:
                 raise ArithmeticError("out of numbers")
 
+        def on_save(self, args, state, control, **kwargs):
+            super().on_save(args, state, control, **kwargs)
+            assert len(Run(path).distance) == state.global_step  # a kill would leave what the checkpoint needs
+
     trainer(language_model(), RecorderCallback(tmp_path / "one.zarr"), tmp_path / "one").train()
-    path = tmp_path / "two.zarr"
     with pytest.raises(ArithmeticError), StopsAtStep4(path, resume="allow") as callback:
         trainer(language_model(), callback, tmp_path / "two", save_strategy="epoch").train()
     assert list(Run(path).distance.index) == [1, 2, 3, 4]
