@@ -9,10 +9,25 @@ from statistics import median
 
 import torch
 import torch.distributed.checkpoint as checkpoint
+import zarr
 from recording.networks import Weights, layers, transformer_shapes
-from recording.report import Report, Turn, comparison, devices, in_turns, ratios, rounds_of, scratch, seconds, where
+from recording.report import (
+    Report,
+    Turn,
+    comparison,
+    devices,
+    in_turns,
+    ratios,
+    rounds_of,
+    scratch,
+    seconds,
+    where,
+)
 
 from trajectory import At, Recorder
+from trajectory.arrays import hash_of
+from trajectory.layout import read_root, write_root
+from trajectory.place import place
 
 
 def measure_snapshots(report: Report, scale: float) -> None:
@@ -27,6 +42,8 @@ def measure_snapshots(report: Report, scale: float) -> None:
                 variants = snapshot_variants(weights, folder, device)
                 in_turns(variants, 1)
                 results = in_turns(variants, rounds_of(rounds, scale))
+                parts = writing_parts(weights, folder) if device == "cpu" else {}
+                by_part = in_turns(parts, rounds_of(rounds, scale))
             stalls = {v: [stood for stood, _ in times] for v, times in results.items()}
             totals = {v: [total for _, total in times] for v, times in results.items()}
             rows = [
@@ -36,6 +53,10 @@ def measure_snapshots(report: Report, scale: float) -> None:
             head = ["", "ms until written", "ratio", "quartiles", "MB/s", "ms the step stands still"]
             report.table(f"A snapshot of {name} weights ({1e-6 * size:.0f} MB), {where(device)}", head, rows)
             if device == "cpu":
+                title = (
+                    f"{name} weights: what the writing thread does, each by itself; the hash is made beside the rest"
+                )
+                report.table(title, ["", "ms", "ratio", "quartiles"], comparison(by_part, 1e3, 1))
                 writing = [total - stood for stood, total in results["Recorder"]]
                 throughput[name] = median(ratios({**totals, "writing": writing}, "plain file", "writing"))
             elif name == "124 M":
@@ -52,15 +73,9 @@ def snapshot_variants(weights: Weights, folder: Path, device: str) -> dict[str, 
     recorder.flush()
 
     def finished(begin: Turn, end: Turn) -> tuple[float, float]:
-        for earlier in ("plain", "save.pt"):  # every way writes a new file
-            (folder / earlier).unlink(missing_ok=True)
-        os.sync()  # earlier turns' bytes are on the disk
+        clear(folder)
         stood = seconds(begin, device)
         return stood, stood + seconds(end, device)
-
-    def plain() -> None:
-        with open(folder / "plain", "wb") as file:
-            file.write(host)
 
     def save() -> None:
         torch.save(state, folder / "save.pt")
@@ -74,9 +89,61 @@ def snapshot_variants(weights: Weights, folder: Path, device: str) -> dict[str, 
         )
 
     return {
-        "plain file": lambda: finished(plain, lambda: None),
+        "plain file": lambda: finished(lambda: write_plain(folder, host), lambda: None),
         "Recorder": lambda: finished(weights.optimizer.step, recorder.flush),
         "torch.save": lambda: finished(save, lambda: None),
         "checkpoint.async_save": save_async,
         "clone on the device": lambda: finished(lambda: weights.flat(), lambda: None),
     }
+
+
+def writing_parts(weights: Weights, folder: Path) -> dict[str, Callable[[], float]]:
+    """What the recorder's thread makes of weights on the host, and a plain file of them: each returns its seconds."""
+    host = weights.flat().numpy()
+    with Recorder(folder / "parts.zarr", weights, weights.optimizer, schedule=At(()), snapshots=1) as recorder:
+        at = place(recorder.path)
+    group, names = zarr.open_group(at.root, mode="r+", use_consolidated=False), ["weights", "blake3.weights", "step"]
+
+    def lengthen() -> list[zarr.Array]:
+        arrays = [group[f"snapshots/{name}"].with_config({"write_empty_chunks": True}) for name in names]
+        for array in arrays:
+            array.resize((array.shape[0] + 1, *array.shape[1:]))
+        return arrays
+
+    def write_chunk(array: zarr.Array) -> None:
+        array[-1:] = host[None]
+
+    def commit() -> None:
+        root = read_root(at)
+        write_root(at, root["attributes"], root["consolidated_metadata"]["metadata"])
+
+    def timed(part: Turn) -> float:
+        clear(folder)
+        return seconds(part)
+
+    def timed_chunk() -> float:
+        array = lengthen()[0]
+        return timed(lambda: write_chunk(array))
+
+    return {
+        "plain file": lambda: timed(lambda: write_plain(folder, memoryview(host).cast("B"))),
+        "the chunk, by Zarr": timed_chunk,
+        "opening and lengthening three arrays": lambda: timed(lengthen),
+        "the commit": lambda: timed(commit),
+        "the hash": lambda: timed(lambda: hash_of(host)),
+    }
+
+
+def clear(folder: Path) -> None:
+    """Every way writes a new file, into the memory that earlier turns have given back."""
+    for earlier in ("plain", "save.pt"):
+        (folder / earlier).unlink(missing_ok=True)
+    for chunk in folder.glob("*.zarr/snapshots/weights/c/*"):
+        shutil.rmtree(chunk)
+    os.sync()
+
+
+def write_plain(folder: Path, data: memoryview) -> None:
+    """Bytes to a file."""
+    with open(folder / "plain", "wb") as file:
+        file.write(data)
