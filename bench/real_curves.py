@@ -28,8 +28,8 @@ import zarr
 from train.loop import train
 from train.recipes import Config, f1_fashion_mnist, f1_mnist
 from trajectory import LogSpaced, Run, UltraslowError
-from trajectory.layout import metric_name, read_node, read_root, write_root
-from trajectory.place import Folder
+from trajectory.schema.layout import metric_name, read_node, read_root, write_root
+from trajectory.storage.backend import Folder
 
 ORIGINS = (100, 1000)
 KEPT = LogSpaced(24)

@@ -20,10 +20,10 @@ import torch
 import zarr
 
 from trajectory import Run
-from trajectory.arrays import hash_of
-from trajectory.place import place
-from trajectory.snapshots import weight_specs
-from trajectory.store import Store
+from trajectory.recording.snapshot_writer import weight_specs
+from trajectory.storage.arrays import hash_of
+from trajectory.storage.backend import place
+from trajectory.storage.writer import Store
 
 FORMS = [(dtype, compression) for dtype in ("float32", "bfloat16") for compression in (None, "zstd")]
 

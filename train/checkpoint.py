@@ -16,8 +16,8 @@ from train.errors import ConfigError
 from train.recipe_file import as_config
 from train.recipes import Config
 from trajectory import Run
-from trajectory.place import Where, place
-from trajectory.resume import is_resumed
+from trajectory.recording.resume import is_resumed
+from trajectory.storage.backend import Where, place
 
 
 class Checkpoint:

@@ -28,7 +28,7 @@ from train.processes import is_by_torchrun
 from train.recipes import Config
 from train.training import Snapshots, Training
 from trajectory import LogSpaced
-from trajectory.place import Where
+from trajectory.storage.backend import Where
 
 _ALONE = ("precision", "channels_last", "compile", "cuda_graph", "warm_start")  # what `train` alone heeds
 

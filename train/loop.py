@@ -22,8 +22,8 @@ from train.recipes import Config
 from train.training import Snapshots, Training
 from train.warm_start import warm_start
 from trajectory import LogSpaced, Recorder
-from trajectory.place import Where
-from trajectory.snapshots import signature
+from trajectory.recording.snapshot_writer import signature
+from trajectory.storage.backend import Where
 
 _AGREE_EVERY = 20  # updates after which several processes agree whether a checkpoint is due
 

@@ -13,7 +13,7 @@ from analysis.match import TRANSIENT, DistanceMatcher, Match, Status
 from analysis.reference import LaterPhases, Reference, as_reference, check_later_phases, check_network
 from train.errors import ConfigError, NotMatchedError
 from trajectory import Recorder
-from trajectory.stream import Rows
+from trajectory.recording.row_buffer import Rows
 
 OnFailure = Literal["keep", "drop", "raise"]
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from train.errors import ConfigError
-from trajectory.distributed import all_or_none
+from trajectory.measure.ranks import all_or_none
 
 T = TypeVar("T")
 

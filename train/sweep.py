@@ -18,7 +18,7 @@ from train.recipe_file import as_config
 from train.recipes import Config
 from train.sweep_spec import Planned, Sweep
 from trajectory import Run, StoreError
-from trajectory.place import first_line, place
+from trajectory.storage.backend import first_line, place
 
 _TELL_EVERY = 0.5  # seconds between two messages of a run
 

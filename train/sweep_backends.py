@@ -16,7 +16,7 @@ import torch
 from train.errors import ConfigError
 from train.sweep import REFERENCE_FAILED, Backend, Ledger, Task
 from train.sweep_spec import Planned
-from trajectory.place import first_line
+from trajectory.storage.backend import first_line
 
 if TYPE_CHECKING:
     from distributed import Client

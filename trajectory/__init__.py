@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from trajectory.errors import RecordingError, StoreError, UltraslowError
 from trajectory.run import Event, Run
 from trajectory.schedule import At, Every, LogSpaced
-from trajectory.verify import Finding, verify
+from trajectory.storage.verify import Finding, verify
 
 if TYPE_CHECKING:
-    from trajectory.recorder import Recorder
+    from trajectory.recording.recorder import Recorder
 
 __all__ = [
     "At",
@@ -30,7 +30,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name == "Recorder":
-        from trajectory.recorder import Recorder
+        from trajectory.recording.recorder import Recorder
 
         return Recorder
     raise AttributeError(f"module 'trajectory' has no attribute {name!r}")

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import zarr
 
-from trajectory import tail
-from trajectory.arrays import hash_of
 from trajectory.errors import StoreError
-from trajectory.groups import Groups
-from trajectory.layout import DIMENSIONS, Event, RowColumns, TensorSpec, hash_array, metric_name, part_array
-from trajectory.parts import assemble, from_table, missing_copies
-from trajectory.place import Where, place
+from trajectory.schema.layout import DIMENSIONS, Event, RowColumns, TensorSpec, hash_array, metric_name, part_array
+from trajectory.schema.parameter_groups import Groups
+from trajectory.schema.shards import assemble, from_table, missing_copies
+from trajectory.storage import reader as tail
+from trajectory.storage.arrays import hash_of
+from trajectory.storage.backend import Where, place
 
 if TYPE_CHECKING:
     import torch
@@ -261,8 +261,8 @@ class Run:
         Names are compared without the prefixes that wrappers add (`module.`, `_orig_mod.`). A shard takes its part.
         Raises StoreError if the model's names or shapes differ from the run's.
         """
-        from trajectory.distributed import put
-        from trajectory.observables import plain_name
+        from trajectory.measure.observables import plain_name
+        from trajectory.measure.ranks import put
 
         state = self.state_dict(step)
         own = {plain_name(name): tensor for name, tensor in model.state_dict(keep_vars=True).items()}

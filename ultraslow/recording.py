@@ -42,7 +42,7 @@ def import_(
         sketch: keep a sketch of K numbers for each parameter instead or as well.
         overwrite: replace the run at `out`.
     """
-    from trajectory.importer import import_checkpoints
+    from trajectory.integrations.importer import import_checkpoints
 
     with progress_bar() as bar:
         import_checkpoints(

@@ -21,7 +21,7 @@ from recording.report import (
 
 from train.models import NETWORKS
 from trajectory import Recorder
-from trajectory.observables import Observables
+from trajectory.measure.observables import Observables
 
 
 def measure_kernel(report: Report, scale: float) -> None:

@@ -25,9 +25,9 @@ from recording.report import (
 )
 
 from trajectory import At, Recorder
-from trajectory.arrays import hash_of
-from trajectory.layout import read_root, write_root
-from trajectory.place import place
+from trajectory.schema.layout import read_root, write_root
+from trajectory.storage.arrays import hash_of
+from trajectory.storage.backend import place
 
 
 def measure_snapshots(report: Report, scale: float) -> None:

@@ -84,7 +84,7 @@ from torch.nn.parallel import DistributedDataParallel
 from analysis.reference import Reference
 from train.matched_lr import DistanceMatchedLR
 from trajectory import Recorder
-from trajectory.observables import Observables
+from trajectory.measure.observables import Observables
 
 torch.set_num_threads(1)
 torch.optim.SGD([torch.zeros(1)])  # imports what torch imports late, and

@@ -4,7 +4,7 @@ import os
 
 import torch
 
-from trajectory.observables import Observables
+from trajectory.measure.observables import Observables
 
 Observables([torch.zeros(1)])  # loads the kernel, once for all as well
 

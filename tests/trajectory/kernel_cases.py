@@ -10,7 +10,7 @@ import torch
 def kernel(request):
     if request.param == "gpu":
         pytest.importorskip("triton", reason="triton is not installed, as torch's builds without CUDA leave it out")
-    return import_module(f"trajectory.{request.param}_kernel").SumsOfSquares
+    return import_module(f"trajectory.measure.kernel_{request.param}").SumsOfSquares
 
 
 def tensors(wide):

@@ -22,7 +22,7 @@ from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, 
 from torch.nn.parallel import DistributedDataParallel
 
 from trajectory import At, Recorder, RecordingError, Run, StoreError
-from trajectory.observables import Observables
+from trajectory.measure.observables import Observables
 
 UPDATES = 70  # past one drain
 QUANTITIES = ("distance", "norm", "update_norm", "grad_norm")

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from trajectory import Recorder, Run
-from trajectory.layout import QUANTITIES
-from trajectory.observables import Observables
+from trajectory.measure.observables import Observables
+from trajectory.schema.layout import QUANTITIES
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 

@@ -13,7 +13,7 @@ import torch
 import zarr
 
 from trajectory import Run, StoreError, verify
-from trajectory.sketch import sketches
+from trajectory.measure.count_sketch import sketches
 
 
 def run_ranks(*arguments):

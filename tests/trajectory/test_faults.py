@@ -12,7 +12,7 @@ import xarray
 from torch import nn
 
 from trajectory import Recorder, RecordingError, Run, StoreError, verify
-from trajectory.journal import FileJournal
+from trajectory.storage.journal import FileJournal
 
 # Children of one process, so that torch is imported once. The weight after t updates is t.
 DRIVER = """

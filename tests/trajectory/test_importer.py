@@ -7,8 +7,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trajectory import Every, Recorder, Run, StoreError, verify
-from trajectory.checkpoint import CheckpointError, find
-from trajectory.importer import import_checkpoints
+from trajectory.integrations.checkpoint import CheckpointError, find
+from trajectory.integrations.importer import import_checkpoints
 
 
 @pytest.fixture(scope="module")

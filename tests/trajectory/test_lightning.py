@@ -165,6 +165,7 @@ def test_going_on_from_a_checkpoint_records_what_one_go_would_have(tmp_path):
 
 def test_without_lightning_the_module_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "lightning.pytorch", None)
-    monkeypatch.delitem(sys.modules, "trajectory.lightning")
+    for module in ("trajectory.lightning", "trajectory.integrations.lightning"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     with pytest.raises(ImportError, match=r"pip install 'ultraslow\[lightning\]'"):
         importlib.import_module("trajectory.lightning")

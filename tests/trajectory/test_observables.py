@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from trajectory import RecordingError
-from trajectory.observables import Copy, Observables, plain_name, trainable
+from trajectory.measure.observables import Copy, Observables, plain_name, trainable
 
 
 def twin(parameters, origin):
@@ -140,7 +140,7 @@ def test_the_kernel_leaves_torchs_threads_as_they_are_and_has_none_of_its_own():
     script = """
 import psutil
 import torch
-from trajectory.observables import Observables
+from trajectory.measure.observables import Observables
 def openmp():
     return {file.path for file in psutil.Process().memory_maps() if "omp" in file.path.rpartition("/")[2]}
 weight = torch.ones(1_000_000)
@@ -160,7 +160,7 @@ print(torch.get_num_threads(), psutil.Process().num_threads() - threads, len(ope
 
 
 def test_without_the_kernel_torch_takes_its_place(monkeypatch):
-    monkeypatch.setitem(sys.modules, "trajectory.cpu_kernel", None)
+    monkeypatch.setitem(sys.modules, "trajectory.measure.kernel_cpu", None)
     parameters = [torch.zeros(20_000), torch.zeros(3)]
     with pytest.warns(UserWarning, match="Numba is of no use here .*torch takes its place"):
         observables = Observables(parameters)

@@ -19,7 +19,7 @@ from torch import nn
 from zarr.storage import MemoryStore, ObjectStore, WrapperStore
 
 from trajectory import Every, Recorder, RecordingError, Run, StoreError, verify
-from trajectory.place import place
+from trajectory.storage.backend import place
 
 
 class FailsFrom(WrapperStore):

@@ -9,10 +9,10 @@ import xarray
 from torch import nn
 
 from trajectory import LogSpaced, Recorder, RecordingError, Run, StoreError, verify
-from trajectory.groups import group
-from trajectory.layout import QUANTITIES
-from trajectory.observables import Observables
+from trajectory.measure.observables import Observables
 from trajectory.run import angle
+from trajectory.schema.layout import QUANTITIES
+from trajectory.schema.parameter_groups import group
 
 
 def network(seed=0):
@@ -244,7 +244,7 @@ def test_replays_of_a_captured_step_are_recorded_as_steps_are(tmp_path, monkeypa
             for t in range(150):
                 with monkeypatch.context() as patch:
                     replay = how and t >= 10  # before, steps that warm up
-                    patch.setattr("trajectory.recorder.is_capturing", lambda _, replay=replay: replay)
+                    patch.setattr("trajectory.recording.recorder.is_capturing", lambda _, replay=replay: replay)
                     update(model, optimizer)
                 if replay:
                     recorder.replayed()

@@ -22,9 +22,9 @@ from torch import nn
 from analysis.reference import Reference
 from train import DistanceMatchedLR
 from trajectory import Event, Every, Recorder, RecordingError, Run, StoreError, verify
-from trajectory.layout import TensorSpec
-from trajectory.place import place
-from trajectory.store import Store
+from trajectory.schema.layout import TensorSpec
+from trajectory.storage.backend import place
+from trajectory.storage.writer import Store
 
 HERE = Path(__file__).parent
 
@@ -138,8 +138,8 @@ folder, stride = Path(sys.argv[1]), int(sys.argv[2])
 torch.set_num_threads(1)
 os.waitpid(child(lambda: loop(folder, 1100, lambda t: t == 1090 and os.kill(os.getpid(), signal.SIGKILL))), 0)
 import shutil
-from trajectory.place import place
-from trajectory.store import Store
+from trajectory.storage.backend import place
+from trajectory.storage.writer import Store
 
 def cut(path, operations):
     left = [operations]

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from trajectory import Recorder, RecordingError, Run, StoreError, verify
-from trajectory.sketch import add, hashed, sketches
+from trajectory.measure.count_sketch import add, hashed, sketches
 
 
 def splitmix(j, seed):

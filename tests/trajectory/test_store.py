@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajectory import Event, Run, StoreError
-from trajectory.layout import ROWS_PER_CHUNK, TensorSpec
-from trajectory.place import place
-from trajectory.store import Store
+from trajectory.schema.layout import ROWS_PER_CHUNK, TensorSpec
+from trajectory.storage.backend import place
+from trajectory.storage.writer import Store
 
 number = st.floats(allow_nan=True, allow_infinity=True, width=64)
 metric = st.text(min_size=1, max_size=8).filter(lambda name: name != "step" and not name.startswith((".", "__")))
@@ -120,7 +120,7 @@ def test_a_flipped_bit_in_the_journal_ends_it_there(tmp_path):
 
 @pytest.mark.parametrize("name", ["", "step", ".hidden", "__x"])
 def test_a_metric_no_array_can_hold_is_refused(name):
-    from trajectory.layout import metric_array
+    from trajectory.schema.layout import metric_array
 
     with pytest.raises(StoreError, match="rename it"):
         metric_array(name)

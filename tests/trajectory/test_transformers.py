@@ -165,13 +165,15 @@ def test_what_is_no_optimizer_is_refused_before_a_store_is_made(tmp_path):
 
 def test_without_transformers_the_module_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
-    monkeypatch.delitem(sys.modules, "trajectory.transformers")
+    for module in ("trajectory.transformers", "trajectory.integrations.transformers"):
+        monkeypatch.delitem(sys.modules, module, raising=False)
     with pytest.raises(ImportError, match=r"pip install 'ultraslow\[transformers\]'"):
         importlib.import_module("trajectory.transformers")
 
 
 def test_recording_loads_none_of_the_libraries_it_can_sit_in():
     code = (
-        "import sys, trajectory.recorder; assert not {'lightning', 'transformers', 'accelerate'} & set(sys.modules)"
+        "import sys, trajectory; trajectory.Recorder; "
+        "assert not {'lightning', 'transformers', 'accelerate'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

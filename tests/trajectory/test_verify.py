@@ -11,8 +11,8 @@ import xarray
 from torch import nn
 
 from trajectory import Recorder, Run, StoreError, verify
-from trajectory.place import place
-from trajectory.store import Store
+from trajectory.storage.backend import place
+from trajectory.storage.writer import Store
 
 KILLED = """
 import os, signal, sys, torch
@@ -155,10 +155,10 @@ def test_a_disk_that_fills_up_in_a_commit_leaves_the_commit_before(tmp_path, mon
 
     rows = np.column_stack([np.arange(1, 1025), np.ones((1024, 2))])
     with monkeypatch.context() as patch:
-        where = ["trajectory.store.extend", "trajectory.store.Store._publish"][moment % 2]
+        where = ["trajectory.storage.writer.extend", "trajectory.storage.writer.Store._publish"][moment % 2]
         patch.setattr(where, fails)
         if moment >= 2:
-            patch.setattr("trajectory.journal.Journal.append_json", fails)
+            patch.setattr("trajectory.storage.journal.Journal.append_json", fails)
         with pytest.raises(OSError, match="No space left"):
             store.append_rows(rows)
     assert len(Run(tmp_path / "run.zarr").distance) == 1024

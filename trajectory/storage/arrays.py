@@ -10,8 +10,8 @@ import zarr
 from blake3 import blake3
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from trajectory.layout import DIMENSIONS, ROWS_PER_CHUNK, RowColumns, TensorSpec, hash_array, part_array
-from trajectory.parts import Part, part_sizes, to_table
+from trajectory.schema.layout import DIMENSIONS, ROWS_PER_CHUNK, RowColumns, TensorSpec, hash_array, part_array
+from trajectory.schema.shards import Part, part_sizes, to_table
 
 _ROW_OF = {"metrics": "step", "snapshots": "snapshot", "origins": "kept", "sketches": "sketch"}
 _STREAM = (ZstdCodec(level=1), Crc32cCodec())

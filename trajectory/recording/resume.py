@@ -8,10 +8,10 @@ import numpy as np
 import zarr
 
 from trajectory.errors import RecordingError, StoreError
-from trajectory.layout import ROOT, TensorSpec, read_root
-from trajectory.parts import Part, part_sizes, to_table
-from trajectory.place import Place
-from trajectory.store import Store
+from trajectory.schema.layout import ROOT, TensorSpec, read_root
+from trajectory.schema.shards import Part, part_sizes, to_table
+from trajectory.storage.backend import Place
+from trajectory.storage.writer import Store
 
 Resume = Literal["never", "allow", "must"]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from trajectory import journal
 from trajectory.errors import StoreError
-from trajectory.layout import Event, RowColumns, read_root
-from trajectory.place import Place
+from trajectory.schema.layout import Event, RowColumns, read_root
+from trajectory.storage import journal
+from trajectory.storage.backend import Place
 
 
 class Tail:

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from trajectory.groups import GroupBy, group
-from trajectory.observables import accumulator, trainable
-from trajectory.snapshots import buffer_specs, buffers, signature, tied_names, weight_specs
+from trajectory.measure.observables import accumulator, trainable
+from trajectory.recording.snapshot_writer import buffer_specs, buffers, signature, tied_names, weight_specs
+from trajectory.schema.parameter_groups import GroupBy, group
 
 
 class Subject:

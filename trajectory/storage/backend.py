@@ -23,9 +23,9 @@ from zarr.buffer import cpu, default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
-from trajectory.claim import Claim
 from trajectory.errors import StoreError
-from trajectory.journal import FileJournal, Journal, ObjectJournal
+from trajectory.storage.journal import FileJournal, Journal, ObjectJournal
+from trajectory.storage.lock import Claim
 
 Where = str | Path | ZarrStore
 

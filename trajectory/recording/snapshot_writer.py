@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trajectory.distributed import whole
-from trajectory.layout import TensorSpec
-from trajectory.observables import plain_name, trainable
-from trajectory.transfer import HostCopy
+from trajectory.measure.host_copy import HostCopy
+from trajectory.measure.observables import plain_name, trainable
+from trajectory.measure.ranks import whole
+from trajectory.schema.layout import TensorSpec
 
 _IN_FLIGHT = 2  # snapshots waiting for the disk; one more makes the training thread wait
 

@@ -7,12 +7,12 @@ from typing import cast
 import numpy as np
 import zarr
 
-from trajectory import tail
-from trajectory.arrays import hash_of
-from trajectory.layout import hash_array, read_root
-from trajectory.parts import missing_copies
-from trajectory.place import Place, Where, place
-from trajectory.store import Store
+from trajectory.schema.layout import hash_array, read_root
+from trajectory.schema.shards import missing_copies
+from trajectory.storage import reader as tail
+from trajectory.storage.arrays import hash_of
+from trajectory.storage.backend import Place, Where, place
+from trajectory.storage.writer import Store
 
 
 @dataclass(frozen=True)

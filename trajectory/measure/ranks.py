@@ -21,7 +21,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from trajectory.errors import RecordingError, UltraslowError
-from trajectory.parts import Part
+from trajectory.schema.shards import Part
 
 T = TypeVar("T")
 

@@ -11,8 +11,8 @@ from math import prod
 import numpy as np
 
 from trajectory.errors import StoreError
-from trajectory.layout import TensorSpec, part_array
-from trajectory.place import Place
+from trajectory.schema.layout import TensorSpec, part_array
+from trajectory.storage.backend import Place
 
 
 @dataclass(frozen=True)

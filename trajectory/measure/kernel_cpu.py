@@ -23,7 +23,7 @@ from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from trajectory.addresses import ABSENT, CODE, GRADIENT, GRADIENT_CODE, HEAD, KEPT, WEIGHTS, Addresses
+from trajectory.measure.pointer_table import ABSENT, CODE, GRADIENT, GRADIENT_CODE, HEAD, KEPT, WEIGHTS, Addresses
 
 _CHUNK = 1 << 14  # elements
 _SUMS = {"reassoc", "contract", "nsz"}  # sums in any order, so that they vectorize; NaN and inf stay what they are

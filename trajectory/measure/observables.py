@@ -14,15 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from trajectory.addresses import CODES
-from trajectory.distributed import Share
 from trajectory.errors import RecordingError
-from trajectory.layout import QUANTITIES
+from trajectory.measure.pointer_table import CODES
+from trajectory.measure.ranks import Share
+from trajectory.schema.layout import QUANTITIES
 
 if TYPE_CHECKING:
-    from trajectory import cpu_kernel, gpu_kernel
+    from trajectory.measure import kernel_cpu, kernel_gpu
 
-    Kernel = cpu_kernel.SumsOfSquares | gpu_kernel.SumsOfSquares
+    Kernel = kernel_cpu.SumsOfSquares | kernel_gpu.SumsOfSquares
 
 _WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel's and torch.compile's
 
@@ -191,10 +191,10 @@ def _kernel(parameters: Sequence[Tensor], measurements: int) -> "Kernel | None":
         return None
     try:
         if device == "cpu":
-            from trajectory.cpu_kernel import SumsOfSquares as OnCPU
+            from trajectory.measure.kernel_cpu import SumsOfSquares as OnCPU
 
             return OnCPU(parameters, measurements)
-        from trajectory.gpu_kernel import SumsOfSquares as OnGPU
+        from trajectory.measure.kernel_gpu import SumsOfSquares as OnGPU
 
         return OnGPU(parameters, measurements)
     except Exception as error:  # a compiler that cannot be had here must not end a training

@@ -7,10 +7,10 @@ from typing import cast
 import numpy as np
 import zarr
 
-from trajectory.arrays import extend, extend_snapshot
 from trajectory.errors import StoreError
-from trajectory.layout import Event, part_array, read_root
-from trajectory.place import Place
+from trajectory.schema.layout import Event, part_array, read_root
+from trajectory.storage.arrays import extend, extend_snapshot
+from trajectory.storage.backend import Place
 
 
 class PartWriter:

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajectory.checkpoint import CheckpointError, find, load
-from trajectory.groups import group
-from trajectory.observables import Observables, accumulator, plain_name, squared_norms
-from trajectory.place import Where, place
-from trajectory.provenance import provenance
-from trajectory.sketch import SEED, sketches
-from trajectory.snapshots import buffer_specs, weight_specs
-from trajectory.store import Store
+from trajectory.integrations.checkpoint import CheckpointError, find, load
+from trajectory.measure.count_sketch import SEED, sketches
+from trajectory.measure.observables import Observables, accumulator, plain_name, squared_norms
+from trajectory.recording.provenance import provenance
+from trajectory.recording.snapshot_writer import buffer_specs, weight_specs
+from trajectory.schema.parameter_groups import group
+from trajectory.storage.backend import Where, place
+from trajectory.storage.writer import Store
 
 _QUANTITIES = ("distance", "norm")
 _STATISTICS = ("running_mean", "running_var")  # the floating-point buffers of normalization layers

@@ -16,8 +16,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from trajectory.addresses import HEAD, Addresses
-from trajectory.transfer import is_capturing
+from trajectory.measure.host_copy import is_capturing
+from trajectory.measure.pointer_table import HEAD, Addresses
 
 _LANES, _TURNS = 1024, 16  # elements a program takes at a time, and how often
 _CHUNK = _LANES * _TURNS

@@ -14,26 +14,26 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from trajectory.background import Background, OnError
-from trajectory.bystander import Bystander
-from trajectory.distributed import Ranks
 from trajectory.errors import RecordingError, StoreError
-from trajectory.groups import GroupBy
-from trajectory.layout import QUANTITIES, Event, RowColumns
-from trajectory.observables import Observables, squared_norms
-from trajectory.options import buckets, chosen_quantities, further_origins, hooked, plain, snapshot_form
-from trajectory.parts import check_cover
-from trajectory.place import Where, place
-from trajectory.provenance import provenance
-from trajectory.resume import Resume, is_resumed, reopen
+from trajectory.measure.count_sketch import SEED as SKETCH_SEED
+from trajectory.measure.count_sketch import sketches as sketches_of
+from trajectory.measure.host_copy import HostCopy, is_capturing
+from trajectory.measure.observables import Observables, squared_norms
+from trajectory.measure.ranks import Ranks
+from trajectory.measure.tracked_parameters import Subject
+from trajectory.recording.options import buckets, chosen_quantities, further_origins, hooked, plain, snapshot_form
+from trajectory.recording.provenance import provenance
+from trajectory.recording.resume import Resume, is_resumed, reopen
+from trajectory.recording.row_buffer import BLOCK, NON_FINITE, RATE, Rows, Stream
+from trajectory.recording.snapshot_writer import SnapshotWriter
+from trajectory.recording.writer_thread import Background, OnError
 from trajectory.schedule import Every, LogSpaced, Schedule, as_schedule
-from trajectory.sketch import SEED as SKETCH_SEED
-from trajectory.sketch import sketches as sketches_of
-from trajectory.snapshots import SnapshotWriter
-from trajectory.store import Store
-from trajectory.stream import BLOCK, NON_FINITE, RATE, Rows, Stream
-from trajectory.subject import Subject
-from trajectory.transfer import HostCopy, is_capturing
+from trajectory.schema.layout import QUANTITIES, Event, RowColumns
+from trajectory.schema.parameter_groups import GroupBy
+from trajectory.schema.shards import check_cover
+from trajectory.storage.backend import Where, place
+from trajectory.storage.shard_writer import Bystander
+from trajectory.storage.writer import Store
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup

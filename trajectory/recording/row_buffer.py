@@ -7,14 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajectory.background import Background
-from trajectory.distributed import Ranks
 from trajectory.errors import RecordingError
-from trajectory.groups import Groups
-from trajectory.layout import Event, RowColumns, metric_array
-from trajectory.observables import Observables
-from trajectory.store import Store
-from trajectory.transfer import HostCopy
+from trajectory.measure.host_copy import HostCopy
+from trajectory.measure.observables import Observables
+from trajectory.measure.ranks import Ranks
+from trajectory.recording.writer_thread import Background
+from trajectory.schema.layout import Event, RowColumns, metric_array
+from trajectory.schema.parameter_groups import Groups
+from trajectory.storage.writer import Store
 
 BLOCK = 64  # updates between two drains, and so the rows the ring holds: what a killed process can lose
 RATE = "learning_rate"  # the metric of the rate that each recorded update was made with

@@ -15,14 +15,9 @@ from typing import Any, Self, cast
 import numpy as np
 import zarr
 
-from trajectory import journal, tail
-from trajectory.arrays import create_arrays, create_column, extend, extend_snapshot
-from trajectory.bystander import PartWriter, stored_origins
-from trajectory.claim import Claim, given_back_on_error
-from trajectory.commit import RECORDING, Commit, table_of
 from trajectory.errors import StoreError
-from trajectory.journal import Journal
-from trajectory.layout import (
+from trajectory.schema.commit import RECORDING, Commit, table_of
+from trajectory.schema.layout import (
     FORMAT,
     ROWS_PER_CHUNK,
     Event,
@@ -36,8 +31,14 @@ from trajectory.layout import (
     read_root,
     write_root,
 )
-from trajectory.parts import Part, part_sizes
-from trajectory.place import Place, first_line
+from trajectory.schema.shards import Part, part_sizes
+from trajectory.storage import journal
+from trajectory.storage import reader as tail
+from trajectory.storage.arrays import create_arrays, create_column, extend, extend_snapshot
+from trajectory.storage.backend import Place, first_line
+from trajectory.storage.journal import Journal
+from trajectory.storage.lock import Claim, given_back_on_error
+from trajectory.storage.shard_writer import PartWriter, stored_origins
 
 
 class Store:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from trajectory.layout import Event
+from trajectory.schema.layout import Event
 
 RECORDING = "recording"
 

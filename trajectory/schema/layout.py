@@ -10,8 +10,8 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from trajectory.errors import StoreError
-from trajectory.groups import Groups
-from trajectory.place import Place
+from trajectory.schema.parameter_groups import Groups
+from trajectory.storage.backend import Place
 
 FORMAT = 1
 ROWS_PER_CHUNK = 1024  # a write of a whole chunk costs hardly more than a write of one row

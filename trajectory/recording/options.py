@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from trajectory.errors import RecordingError
-from trajectory.layout import QUANTITIES
-from trajectory.observables import accumulator
+from trajectory.measure.observables import accumulator
+from trajectory.schema.layout import QUANTITIES
 
 
 def hooked(optimizer: Optimizer) -> Optimizer:

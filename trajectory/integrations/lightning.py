@@ -1,0 +1,124 @@
+"""Recording in Lightning: a callback that keeps a `Recorder` for as long as `Trainer.fit` trains."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from trajectory.errors import RecordingError
+from trajectory.recording.recorder import Recorder
+from trajectory.storage.backend import Where
+
+try:
+    from lightning.pytorch import Callback, LightningModule, Trainer
+except ImportError as error:
+    raise ImportError(
+        "trajectory.integrations.lightning needs Lightning; pip install 'ultraslow[lightning]'"
+    ) from error
+
+
+class RecorderCallback(Callback):
+    """Records every update of the module, and the metrics it logs, into a run at `path`.
+
+    w_0 is the module when training starts; t counts the optimizer's steps, so batches whose gradients
+    accumulate make one t. `self.log` values are filed as Lightning names them, tensors as they are: nothing
+    waits for the device, whatever `log_every_n_steps` is. An exception leaves the run readable, with the
+    status `interrupted (...)`.
+
+    Lightning's checkpoints hold where the recording stands: with resume="allow" or "must", `fit(ckpt_path=...)`
+    goes on with the run from there, and `fit` without a checkpoint begins it anew.
+
+    In several processes each has a recorder, of which the first writes.
+
+    path: where `Recorder` writes.
+    optimizer: which of the module's optimizers counts the steps, needed if there are several. Distances are
+        over all trainable parameters whichever it is.
+    recording: further arguments of `Recorder`, such as `schedule` and `snapshots`; `config` is the module's
+        hyperparameters unless given.
+
+    Raises RecordingError when training starts with several optimizers and none chosen.
+    """
+
+    def __init__(self, path: Where, *, optimizer: int | None = None, **recording: Any):
+        self.path = path
+        self._chosen = optimizer
+        self._recording = recording
+        self._recorder: Recorder | None = None
+        self._checkpoint: Mapping[str, Any] = {}
+        self._filed: dict[str, Tensor] = {}
+        self._filed_at = 0
+
+    @property
+    def recorder(self) -> Recorder:
+        """The recorder, while the module trains: `self.trainer` callbacks may log, file events, subscribe.
+
+        Raises RecordingError before and after training.
+        """
+        if self._recorder is None:
+            raise RecordingError(f"{self.path}: no recorder here; there is one between on_train_start and on_fit_end")
+        return self._recorder
+
+    def state_dict(self) -> dict[str, Any]:
+        """Where the recording stands, for Lightning's checkpoint."""
+        return self._recorder.state_dict() if self._recorder is not None else {}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        """What a checkpoint held: training will go on from there."""
+        self._checkpoint = state_dict
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The weights are on their device and the optimizers made: w_0 is now."""
+        if self._chosen is None and len(trainer.optimizers) != 1:
+            raise RecordingError(
+                f"{type(pl_module).__name__} has {len(trainer.optimizers)} optimizers, expected one to count"
+                " updates by; choose it, as in RecorderCallback(path, optimizer=0)"
+            )
+        optimizer = trainer.optimizers[self._chosen or 0]
+        recording = {"config": dict(pl_module.hparams), **self._recording}
+        resumes = recording.get("resume", "never") != "never"
+        if resumes and not self._checkpoint:
+            recording["step"] = 0
+        self._recorder = Recorder(self.path, pl_module, optimizer, **recording)
+        if resumes and self._checkpoint:
+            self._recorder.load_state_dict(self._checkpoint)
+        self._filed, self._filed_at = {}, self._recorder.step
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        """Files what `training_step` logged, if its batch ended an update."""
+        if self._recorder is not None and self._recorder.step > self._filed_at:
+            self._filed_at = self._recorder.step
+            self._file(trainer)
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Files what validation logged."""
+        self._file(trainer)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Files the means over the epoch before, which Lightning has taken by now."""
+        self._file(trainer)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Files the means over the last epoch."""
+        self._file(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Closes the run, after the last checkpoint was saved."""
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            recorder.close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Closes the run as interrupted."""
+        recorder, self._recorder = self._recorder, None
+        if recorder is not None:
+            recorder.__exit__(type(exception), exception, exception.__traceback__)
+
+    def _file(self, trainer: Trainer) -> None:
+        """Files what was logged since the last call: Lightning keeps every metric's last value on show."""
+        if self._recorder is None:
+            return
+        shown = {name: value for name, value in trainer.logged_metrics.items() if name != "step"}
+        # the values held in _filed stay allocated, so that a new value has another address
+        fresh = {n: v for n, v in shown.items() if n not in self._filed or self._filed[n].data_ptr() != v.data_ptr()}
+        self._recorder.log(**fresh)
+        self._filed |= fresh

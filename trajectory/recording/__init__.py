@@ -1,0 +1,1 @@
+"""The recorder: what decides when, and the threads that write."""

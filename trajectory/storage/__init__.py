@@ -1,0 +1,1 @@
+"""How a run gets onto a disk or an object store, and back."""
