@@ -1,15 +1,14 @@
 """What the numbers of a run mean: the diffusion law, its rivals, and matching two runs by distance."""
 
-from analysis.compare import Comparison, compare
 from analysis.curve import Curve, curves, runs_in
 from analysis.errors import AnalysisError, CurveError, TableError
-from analysis.fit import Fit, fit
-from analysis.forecast import Forecast, predict_match
-from analysis.match import DistanceMatcher, Match, Status
-from analysis.reference import Reference
-from analysis.replay import Matching, match
-from analysis.table import table
-from analysis.window import scan
+from analysis.fitting.fit import Fit, fit
+from analysis.fitting.model_comparison import Comparison, compare
+from analysis.fitting.start_scan import scan
+from analysis.matching.distance_matcher import DistanceMatcher, Match, Status
+from analysis.matching.forecast import Forecast, predict_match
+from analysis.matching.match import Matching, match
+from analysis.matching.reference import Reference
 
 __all__ = [
     "AnalysisError",
@@ -31,5 +30,4 @@ __all__ = [
     "predict_match",
     "runs_in",
     "scan",
-    "table",
 ]

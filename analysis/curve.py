@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import CurveError
-from analysis.laws import Array
+from analysis.fitting.laws import Array
 from trajectory.run import Run
 
 

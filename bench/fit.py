@@ -18,10 +18,10 @@ from heading import heading
 from lmfit import Model
 from scipy.optimize import curve_fit
 
-from analysis.laws import growth, s_range
-from analysis.posterior import Mixture
-from analysis.projection import centred, variable_projection
-from analysis.simulate import noise
+from analysis.fitting.laws import growth, s_range
+from analysis.fitting.noise_mixture import Mixture
+from analysis.fitting.variable_projection import centred, variable_projection
+from analysis.synthetic import noise
 
 Array = np.ndarray
 Solver = Callable[[Array], Array]  # log d of some curves -> their α, NaN for a failure

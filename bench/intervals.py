@@ -15,13 +15,13 @@ import argparse
 import numpy as np
 from heading import heading
 
-from analysis.bins import Bins
-from analysis.compare import SEPARABLE, compare
 from analysis.curve import Curve
-from analysis.estimate import estimate
-from analysis.noise import step_variance
-from analysis.simulate import distance, noise
-from analysis.window import ACCEPTED, choose, over_starts, windows
+from analysis.fitting.estimator import estimate
+from analysis.fitting.log_bins import Bins
+from analysis.fitting.model_comparison import SEPARABLE, compare
+from analysis.fitting.noise_models import step_variance
+from analysis.fitting.start_scan import ACCEPTED, choose, over_starts, windows
+from analysis.synthetic import distance, noise
 
 Array = np.ndarray
 

@@ -19,8 +19,9 @@ import numpy as np
 from heading import heading
 from scipy.signal import lfilter
 
-from analysis import DistanceMatcher, Reference, simulate
-from analysis.forecast import predict_match
+from analysis import DistanceMatcher, Reference
+from analysis import synthetic as simulate
+from analysis.matching.forecast import predict_match
 
 EXPONENT, CROSSING, CORRELATION = 0.23, 4690, 30
 STEPS = np.arange(2000, 7500)

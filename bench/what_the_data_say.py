@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from analysis import Comparison, Fit, compare, figures, fit
-from analysis.compare import LawFit
-from analysis.window import ACCEPTED
+from analysis.fitting.model_comparison import LawFit
+from analysis.fitting.start_scan import ACCEPTED
 from trajectory import Run
 
 ORIGINS = (0, 100, 1000)

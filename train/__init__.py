@@ -11,6 +11,7 @@ from train.plan import Plan, plan
 from train.recipe_file import read_recipe, write_recipe
 from train.recipes import RECIPES, Config
 from train.regime import Regime, sqrt_lr
+from train.reproduce.table import table
 from train.training import evaluate
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "plan",
     "read_recipe",
     "sqrt_lr",
+    "table",
     "train",
     "train_together",
     "write_recipe",

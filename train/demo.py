@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from analysis import AnalysisError, Fit, figures, fit
-from analysis.window import ACCEPTED
+from analysis.fitting.start_scan import ACCEPTED
 from train.loop import train
 from train.recipes import Config, f1_digits
 from trajectory import Run

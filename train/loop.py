@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.reference import Reference, as_reference, check_network
+from analysis.matching.reference import Reference, as_reference, check_network
 from train.checkpoint import Checkpoint, finishing_the_update, is_complete
 from train.data import Images, epoch_seed, load, shuffle_labels
 from train.errors import ConfigError

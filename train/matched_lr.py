@@ -8,9 +8,9 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from analysis.curve import Curves
-from analysis.level import WINDOWS
-from analysis.match import TRANSIENT, DistanceMatcher, Match, Status
-from analysis.reference import LaterPhases, Reference, as_reference, check_later_phases, check_network
+from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher, Match, Status
+from analysis.matching.reference import LaterPhases, Reference, as_reference, check_later_phases, check_network
+from analysis.matching.running_estimate import WINDOWS
 from train.errors import ConfigError, NotMatchedError
 from trajectory import Recorder
 from trajectory.recording.row_buffer import Rows

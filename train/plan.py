@@ -12,7 +12,7 @@ from typing import Any
 
 from analysis.curve import Curve, Curves, Run, curves
 from analysis.errors import ReferenceRunError
-from analysis.reference import Reference, distance_at
+from analysis.matching.reference import Reference, distance_at
 from train.recipe_file import as_config
 from train.recipes import MATCH_WARM_UP, Config
 from train.regime import sqrt_lr, updates_per_epoch

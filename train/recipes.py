@@ -11,8 +11,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from analysis.match import TRANSIENT
-from analysis.reference import LaterPhases
+from analysis.matching.distance_matcher import TRANSIENT
+from analysis.matching.reference import LaterPhases
 from train.errors import ConfigError
 from train.matched_lr import OnFailure
 from train.models import NETWORKS

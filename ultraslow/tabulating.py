@@ -21,7 +21,7 @@ def table(run: RunPath, runs: MoreRuns = (), *, json: bool = False) -> None:
         runs: further ones.
         json: print one JSON document instead of a table.
     """
-    from analysis import table as tabulate
+    from train import table as tabulate
 
     frame = tabulate([run, *runs])
     rows = records(frame)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from analysis import compare, fit
-from analysis.compare import SEPARABLE
 from analysis.errors import LawError
-from analysis.laws import LAWS
-from analysis.simulate import noise, synthetic
+from analysis.fitting.laws import LAWS
+from analysis.fitting.model_comparison import SEPARABLE
+from analysis.synthetic import noise, synthetic
 
 TRUTHS = {
     "power law": {"q": 0.25},

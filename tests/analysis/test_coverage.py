@@ -6,12 +6,12 @@ All coverage assumes that the law is right. `bench/intervals.py` prints the whol
 import numpy as np
 import pytest
 
-from analysis.bins import Bins
-from analysis.estimate import estimate
-from analysis.noise import step_variance
-from analysis.posterior import Mixture
-from analysis.projection import variable_projection
-from analysis.simulate import distance, noise
+from analysis.fitting.estimator import estimate
+from analysis.fitting.log_bins import Bins
+from analysis.fitting.noise_mixture import Mixture
+from analysis.fitting.noise_models import step_variance
+from analysis.fitting.variable_projection import variable_projection
+from analysis.synthetic import distance, noise
 
 t = np.geomspace(10, 1e4, 37)
 u = np.log(t)

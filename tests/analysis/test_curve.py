@@ -5,9 +5,9 @@ import pandas as pd
 import pytest
 
 from analysis import curves
-from analysis.bins import binned, constant_phase
 from analysis.curve import Curve
 from analysis.errors import CurveError, DistanceError, ShortCurveError, WindowError
+from analysis.fitting.log_bins import binned, constant_phase
 
 t = np.arange(1.0, 2001.0)
 d = t**0.3

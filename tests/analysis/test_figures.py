@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 
 from analysis import Reference, compare, figures, fit, predict_match
 from analysis.errors import FigureError
-from analysis.replay import match
-from analysis.style import COLOURS
+from analysis.figures.style import COLOURS
+from analysis.matching.match import match
 from trajectory import Recorder, Run
 
 T = np.arange(1, 5001)

@@ -17,10 +17,10 @@ from analysis.errors import (
     SeedError,
     ShortCurveError,
 )
-from analysis.laws import growth
-from analysis.noise import ornstein_uhlenbeck
-from analysis.projection import centred, fixed_alpha, variable_projection
-from analysis.simulate import noise
+from analysis.fitting.laws import growth
+from analysis.fitting.noise_models import ornstein_uhlenbeck
+from analysis.fitting.variable_projection import centred, fixed_alpha, variable_projection
+from analysis.synthetic import noise
 
 ALPHAS = [-1.0, -0.5, -1e-8, 0.0, 1e-8, 0.5, 1.0, 2.0, 3.0, 4.0]
 u = np.log(np.geomspace(10, 1e4, 37))

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis import Curve, Reference, fit, simulate
+from analysis import Curve, Reference, fit
+from analysis import synthetic as simulate
 from analysis.errors import MatchError
-from analysis.forecast import _first_passage, predict_match
-from analysis.outlook import Draws, Point
+from analysis.matching.forecast import _first_passage, predict_match
+from analysis.matching.posterior_predictive import Draws, Point
 
 CROSSING = 5000
 U = np.arange(np.log(30), np.log(CROSSING) + 3, 0.01)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from analysis.laws import growth, growth_slope, log_amplitude, log_t0, s_range
+from analysis.fitting.laws import growth, growth_slope, log_amplitude, log_t0, s_range
 
 x = np.linspace(-3.0, 3.0, 25)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from analysis.errors import MatchError
-from analysis.match import DistanceMatcher, Status
+from analysis.matching.distance_matcher import DistanceMatcher, Status
 
 Q = 0.23  # local exponent of a real run
 DROP = 4690  # update of the small batch's first drop on MNIST: epoch 10 at batch 128

@@ -4,7 +4,15 @@ import numpy as np
 import pytest
 
 from analysis.errors import AnalysisError
-from analysis.noise import CELLS, brownian, correlations, matern, ornstein_uhlenbeck, step_variance, whitener
+from analysis.fitting.noise_models import (
+    CELLS,
+    brownian,
+    correlations,
+    matern,
+    ornstein_uhlenbeck,
+    step_variance,
+    whitener,
+)
 
 u = np.sort(np.random.default_rng(3).uniform(2.0, 9.0, 30))
 

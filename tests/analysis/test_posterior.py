@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from analysis.laws import growth
-from analysis.noise import CELLS, correlations, step_variance
-from analysis.posterior import Mixture
-from analysis.projection import centred
-from analysis.simulate import noise
+from analysis.fitting.laws import growth
+from analysis.fitting.noise_mixture import Mixture
+from analysis.fitting.noise_models import CELLS, correlations, step_variance
+from analysis.fitting.variable_projection import centred
+from analysis.synthetic import noise
 
 edges = np.geomspace(10, 1e4, 37)
 u, steps = np.log(np.sqrt(edges[1:] * edges[:-1])), np.diff(edges)

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from analysis.errors import CurveError, DifferentNetworksError, MatchError, ReferenceRunError
-from analysis.reference import Reference
-from analysis.replay import match
+from analysis.matching.match import match
+from analysis.matching.reference import Reference
 from trajectory import Recorder, Run
 
 DROPS = (500, 700)

@@ -6,9 +6,9 @@ from scipy.linalg import expm
 
 from analysis import fit
 from analysis.errors import AnalysisError, LawError
-from analysis.laws import LAWS
-from analysis.projection import variable_projection
-from analysis.simulate import (
+from analysis.fitting.laws import LAWS
+from analysis.fitting.variable_projection import variable_projection
+from analysis.synthetic import (
     FORMULAS,
     OVERSHOOT,
     brownian_potential,

@@ -5,7 +5,7 @@ import pytest
 
 from analysis import fit, scan
 from analysis.errors import ShortCurveError
-from analysis.simulate import noise
+from analysis.synthetic import noise
 
 t = np.arange(1, 20001)
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from analysis.errors import DifferentNetworksError
-from analysis.reference import Reference
+from analysis.matching.reference import Reference
 from train.errors import ConfigError, NotMatchedError
 from train.matched_lr import DistanceMatchedLR
 from trajectory import Recorder, Run

@@ -9,7 +9,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from analysis.reference import Reference
+from analysis.matching.reference import Reference
 from train.matched_lr import DistanceMatchedLR
 from trajectory import Recorder, Run
 
@@ -81,7 +81,7 @@ from pathlib import Path
 import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
-from analysis.reference import Reference
+from analysis.matching.reference import Reference
 from train.matched_lr import DistanceMatchedLR
 from trajectory import Recorder
 from trajectory.measure.observables import Observables

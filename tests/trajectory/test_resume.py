@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from analysis.reference import Reference
+from analysis.matching.reference import Reference
 from train import DistanceMatchedLR
 from trajectory import Event, Every, Recorder, RecordingError, Run, StoreError, verify
 from trajectory.schema.layout import TensorSpec

@@ -11,8 +11,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from analysis.errors import GrowthError
-from analysis.laws import Array, growth, growth_slope, s_range
-from analysis.noise import Whitener, whitener
+from analysis.fitting.laws import Array, growth, growth_slope, s_range
+from analysis.fitting.noise_models import Whitener, whitener
 
 # Wider than the single run's prior (0.6), so that seeds' estimates do not pile up at the end of the range.
 FASTEST = 0.95

@@ -1,6 +1,6 @@
 """`DistanceMatcher`: the on-line test for "this run has travelled that far".
 
-With z the level of log d and SE its standard error (`analysis.level`), every W/8 in log t: the matcher arms
+With z the level of log d and SE its standard error (`running_estimate`), every W/8 in log t: the matcher arms
 once z < log D − 2 SE, and fires, for good, when z > log D + 2 SE twice running. A run that is above without
 having been seen below, or that jumps across, has not travelled there: it gets a status, never a match.
 """
@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.errors import MatchError
-from analysis.level import TWO, Level, LevelWindow
+from analysis.matching.running_estimate import TWO, Level, LevelWindow
 
 # A √-scaled batch of 4096 is thrown to its distance within fifty updates: nothing before this one is travel.
 TRANSIENT = 100

@@ -9,14 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from analysis.caveats import caveats
 from analysis.curve import Curve, Curves, curves
 from analysis.errors import AnalysisError, LawError, OffsetError, SeedError
-from analysis.estimate import SeedEstimate, estimate
-from analysis.laws import LAWS, Array, growth, log_amplitude, log_t0
-from analysis.layers import fit_layers
-from analysis.posterior import LEVELS
-from analysis.window import choose, over_starts, table, windows
+from analysis.fitting.diagnostics import caveats
+from analysis.fitting.estimator import SeedEstimate, estimate
+from analysis.fitting.laws import LAWS, Array, growth, log_amplitude, log_t0
+from analysis.fitting.noise_mixture import LEVELS
+from analysis.fitting.per_layer import fit_layers
+from analysis.fitting.start_scan import choose, over_starts, table, windows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -194,7 +194,7 @@ class Fit:
         return f"{math.exp(self.a):.4g} · (t/{self.middle:.0f})^{self.q:.3g}"
 
     def plot(self, ax: "Axes | None" = None) -> "Figure":
-        """Data and law, drawn by `analysis.figures.fit`."""
+        """Data and law, drawn by `analysis.figures.runs.fit`."""
         from analysis import figures
 
         return figures.fit(self, ax)

@@ -6,11 +6,12 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
+from train.configs.recipes import f1_mnist
 
-from analysis import CurveError, TableError, runs_in, table
-from analysis.paper import ACCURACY
-from analysis.table import paper_method
-from train.recipes import f1_mnist
+from analysis import CurveError, TableError, runs_in
+from train import table
+from train.reproduce.paper import ACCURACY
+from train.reproduce.table import paper_method
 from trajectory import Recorder
 
 SMALL = f1_mnist()

@@ -1,6 +1,6 @@
 """Figures of the law: a fit with its residuals, the scan over its start, and rival laws side by side.
 
-`analysis.figures` holds them with the others. columns: 1 or 2 of a two-column journal.
+`analysis.figures.runs` holds them with the others. columns: 1 or 2 of a two-column journal.
 """
 
 from typing import Any, Literal
@@ -10,10 +10,10 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.compare import Comparison, LawFit
-from analysis.fit import Fit
-from analysis.laws import LAWS, Array
-from analysis.style import COLOURS, DOUBLE, INK, SINGLE, PaperFigure, legend, style, t_axis
+from analysis.figures.style import COLOURS, DOUBLE, INK, SINGLE, PaperFigure, legend, style, t_axis
+from analysis.fitting.fit import Fit
+from analysis.fitting.laws import LAWS, Array
+from analysis.fitting.model_comparison import Comparison, LawFit
 
 Columns = Literal[1, 2]
 

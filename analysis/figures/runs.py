@@ -11,19 +11,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.compare import compare as compare_laws
 from analysis.curve import Curve, Curves, curves
-from analysis.error_figures import error
 from analysis.errors import FigureError
-from analysis.fit import fit as fit_law
-from analysis.forecast import Forecast
-from analysis.law_figures import compare, distance_label, fit, scan, updates
-from analysis.match import Status
-from analysis.reference import scaled
-from analysis.replay import Matching
-from analysis.replay import match as replay
-from analysis.run_lines import DASHES, Look, by_label, label_of, lines, mark, row_of
-from analysis.style import (
+from analysis.figures.laws import compare, distance_label, fit, scan, updates
+from analysis.figures.learning_curves import error
+from analysis.figures.lines import DASHES, Look, by_label, label_of, lines, mark, row_of
+from analysis.figures.style import (
     COLOURS,
     DOUBLE,
     INK,
@@ -35,6 +28,13 @@ from analysis.style import (
     style,
     t_axis,
 )
+from analysis.fitting.fit import fit as fit_law
+from analysis.fitting.model_comparison import compare as compare_laws
+from analysis.matching.distance_matcher import Status
+from analysis.matching.forecast import Forecast
+from analysis.matching.match import Matching
+from analysis.matching.match import match as replay
+from analysis.matching.reference import scaled
 
 __all__ = ["FIGURES", "compare", "distance", "distance_adaptation", "draw", "error", "fit", "match", "save", "scan"]
 

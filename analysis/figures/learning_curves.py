@@ -9,10 +9,10 @@ from matplotlib.axes import Axes
 
 from analysis.curve import Curve, Curves, curves
 from analysis.errors import FigureError
-from analysis.law_figures import updates
-from analysis.laws import Array
-from analysis.run_lines import by_label, mark, row_of
-from analysis.style import DOUBLE, SINGLE, PaperFigure, legend, plain_log_ticks, style, t_axis
+from analysis.figures.laws import updates
+from analysis.figures.lines import by_label, mark, row_of
+from analysis.figures.style import DOUBLE, SINGLE, PaperFigure, legend, plain_log_ticks, style, t_axis
+from analysis.fitting.laws import Array
 
 Against = Literal["updates", "epochs", "time"]
 

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 
 from analysis.curve import Curve
 from analysis.errors import FigureError
-from analysis.laws import Array
-from analysis.style import COLOURS, DROP, TRIANGLE
+from analysis.figures.style import COLOURS, DROP, TRIANGLE
+from analysis.fitting.laws import Array
 
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (4, 1, 1, 1, 1, 1)), (0, (1, 3)))
 

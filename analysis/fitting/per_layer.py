@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.bins import binned
 from analysis.curve import Curve, layer_curves
 from analysis.errors import AnalysisError
-from analysis.estimate import estimate
+from analysis.fitting.estimator import estimate
+from analysis.fitting.log_bins import binned
 
 COLUMNS = ("alpha", "low", "high", "q", "goodness", "misfit")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from analysis.curve import Curve
 from analysis.errors import DistanceError, ShortCurveError, WindowError
-from analysis.laws import Array
+from analysis.fitting.laws import Array
 
 BINS_PER_DECADE = 12
 FEWEST_BINS = 12

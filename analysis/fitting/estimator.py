@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from analysis.bins import Bins
 from analysis.errors import GrowthError
-from analysis.goodness import deviations, seeds_p
-from analysis.laws import growth, growth_slope
-from analysis.noise import brownian
-from analysis.posterior import Mixture, Posterior
-from analysis.projection import Projection, centred, fixed_alpha, variable_projection
+from analysis.fitting.goodness_of_fit import deviations, seeds_p
+from analysis.fitting.laws import growth, growth_slope
+from analysis.fitting.log_bins import Bins
+from analysis.fitting.noise_mixture import Mixture, Posterior
+from analysis.fitting.noise_models import brownian
+from analysis.fitting.variable_projection import Projection, centred, fixed_alpha, variable_projection
 
 
 @dataclass(frozen=True)

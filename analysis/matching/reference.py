@@ -9,8 +9,8 @@ import numpy as np
 
 from analysis.curve import Curve, Curves, Run, curves
 from analysis.errors import DifferentNetworksError, MatchError, ReferenceRunError
-from analysis.match import DistanceMatcher
-from analysis.outlook import distance_ahead
+from analysis.matching.distance_matcher import DistanceMatcher
+from analysis.matching.posterior_predictive import distance_ahead
 
 LaterPhases = Literal["updates", "distance"]
 
@@ -49,7 +49,7 @@ class Reference:
         relative: take distances in units of ‖w_0‖, to hold another network against them.
         origin: measure from w_{t_w}, after the first updates that throw the weights, instead of w_0.
         extrapolate: where a run ends before a drop it was to make, continue its law to there
-            (`analysis.outlook`); the target's standard error then is the extrapolation's.
+            (`analysis.matching.posterior_predictive`); the target's standard error then is the extrapolation's.
         Raises ReferenceRunError if a run has no drop, ends before one, or drops before the origin, or if the
         seeds' drops or batch sizes differ; DifferentNetworksError if their networks do; CurveError if nothing
         was recorded from the origin.

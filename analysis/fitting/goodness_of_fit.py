@@ -9,7 +9,7 @@ import math
 import numpy as np
 from scipy import special
 
-from analysis.laws import Array
+from analysis.fitting.laws import Array
 
 
 def deviations(x: Array) -> Array:

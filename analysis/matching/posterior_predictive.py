@@ -15,12 +15,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from analysis.bins import binned, constant_phase
 from analysis.curve import Curve
-from analysis.fit import fit
-from analysis.laws import Array, growth
-from analysis.level import LevelWindow
-from analysis.posterior import Mixture
+from analysis.fitting.fit import fit
+from analysis.fitting.laws import Array, growth
+from analysis.fitting.log_bins import binned, constant_phase
+from analysis.fitting.noise_mixture import Mixture
+from analysis.matching.running_estimate import LevelWindow
 
 _LAWS = 129  # values of s over what the curve supports
 _MIDDLE_AND_SD = (0.1587, 0.5, 0.8413)  # a normal variable's mean and one standard deviation either side

@@ -21,17 +21,17 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import least_squares
 
-from analysis.bins import Bins, binned
-from analysis.caveats import shortest_memory
 from analysis.curve import Curve, Curves, curves
 from analysis.errors import GrowthError, LawError
-from analysis.estimate import estimate
-from analysis.fit import jsonable
-from analysis.goodness import deviations, seeds_p, single_p
-from analysis.laws import LAWS, Array, Branch, Law
-from analysis.noise import whitener
-from analysis.projection import centred
-from analysis.window import ACCEPTED, choose, windows
+from analysis.fitting.diagnostics import shortest_memory
+from analysis.fitting.estimator import estimate
+from analysis.fitting.fit import jsonable
+from analysis.fitting.goodness_of_fit import deviations, seeds_p, single_p
+from analysis.fitting.laws import LAWS, Array, Branch, Law
+from analysis.fitting.log_bins import Bins, binned
+from analysis.fitting.noise_models import whitener
+from analysis.fitting.start_scan import ACCEPTED, choose, windows
+from analysis.fitting.variable_projection import centred
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -163,7 +163,7 @@ class Comparison:
         return "\n".join([head, table, *memory, self.verdict, *(f"! {sentence}" for sentence in self.warnings)])
 
     def plot(self) -> "Figure":
-        """Data, laws and residuals, drawn by `analysis.figures.compare`."""
+        """Data, laws and residuals, drawn by `analysis.figures.runs.compare`."""
         from analysis import figures
 
         return figures.compare(self)

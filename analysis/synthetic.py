@@ -13,8 +13,8 @@ from scipy.linalg.lapack import zgtsv
 
 from analysis.curve import Curve
 from analysis.errors import AnalysisError, LawError
-from analysis.laws import Array
-from analysis.noise import KERNELS
+from analysis.fitting.laws import Array
+from analysis.fitting.noise_models import KERNELS
 
 # Mean of a Gaussian walk's overshoot of a far barrier, in units of its step's standard deviation,
 # −ζ(1/2)/√(2π) (Siegmund 1985); a valley has two ends.

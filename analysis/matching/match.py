@@ -6,8 +6,8 @@ from typing import Any
 
 from analysis.curve import Curve, Curves, curves
 from analysis.errors import MatchError
-from analysis.match import TRANSIENT, DistanceMatcher, Match, Status
-from analysis.reference import (
+from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher, Match, Status
+from analysis.matching.reference import (
     LaterPhases,
     Reference,
     as_reference,

@@ -9,7 +9,7 @@ import pandas as pd
 
 from analysis.curve import Run, runs_in
 from analysis.errors import TableError
-from analysis.paper import ACCURACY, METHODS
+from train.reproduce.paper import ACCURACY, METHODS
 
 # What each of the paper's methods switches on.
 _SWITCHES = {(): "LB", ("LR",): "+LR", ("LR", "GBN"): "+GBN", ("LR", "GBN", "RA"): "+RA"}

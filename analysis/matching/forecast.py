@@ -13,10 +13,10 @@ import numpy as np
 
 from analysis.curve import Curve, Curves, curves
 from analysis.errors import AnalysisError, MatchError
-from analysis.fit import fit
-from analysis.laws import Array, growth
-from analysis.outlook import Draws, Point, before_blow_up, level_now, posterior, seen_up_to
-from analysis.reference import Reference, as_reference, scaled
+from analysis.fitting.fit import fit
+from analysis.fitting.laws import Array, growth
+from analysis.matching.posterior_predictive import Draws, Point, before_blow_up, level_now, posterior, seen_up_to
+from analysis.matching.reference import Reference, as_reference, scaled
 
 _HORIZON = log(1e4)  # e-folds of t that paths run ahead; later counts as never
 _PATH_STEPS = 400

@@ -16,10 +16,10 @@ import numpy as np
 from scipy import special
 from scipy.linalg import lapack
 
-from analysis.goodness import deviations, single_p
-from analysis.laws import Array, growth, growth_slope, s_range
-from analysis.noise import correlations, step_variance
-from analysis.projection import centred
+from analysis.fitting.goodness_of_fit import deviations, single_p
+from analysis.fitting.laws import Array, growth, growth_slope, s_range
+from analysis.fitting.noise_models import correlations, step_variance
+from analysis.fitting.variable_projection import centred
 
 LEVELS = np.linspace(0.0025, 0.9975, 200)
 _SEARCH = 65  # points of s while the support is searched for

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.errors import AnalysisError
-from analysis.laws import Array
+from analysis.fitting.laws import Array
 
 # Correlation time of the step noise, in updates; a bin of n steps holds about n / (2 τ) independent values.
 STEP_CORRELATION = 30.0

@@ -16,10 +16,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.bins import Bins, binned
 from analysis.curve import Curve, Curves, curves
 from analysis.errors import GrowthError, ShortCurveError
-from analysis.estimate import Estimate, estimate
+from analysis.fitting.estimator import Estimate, estimate
+from analysis.fitting.log_bins import Bins, binned
 
 STARTS_PER_DECADE = 4
 ACCEPTED = 0.05

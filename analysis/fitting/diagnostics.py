@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.bins import Bins
 from analysis.curve import Curve
-from analysis.estimate import Estimate
-from analysis.window import ACCEPTED
+from analysis.fitting.estimator import Estimate
+from analysis.fitting.log_bins import Bins
+from analysis.fitting.start_scan import ACCEPTED
 
 MUCH = 0.05  # rms misfit of log d: five times what seeds differ by on real runs
 

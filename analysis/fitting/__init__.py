@@ -1,0 +1,1 @@
+"""The law and its rivals, estimated from distance curves."""

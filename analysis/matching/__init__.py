@@ -1,0 +1,1 @@
+"""When one run has travelled as far as another."""

@@ -1,0 +1,1 @@
+"""The papers' experiments: the demo, the table beside published numbers."""
