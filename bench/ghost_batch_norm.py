@@ -21,7 +21,7 @@ import torch
 from heading import heading
 from torch import Tensor, nn
 
-from train.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d
+from ultraslow.large_batch.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d
 
 # input, ghost batch: F1 at the large batch; stages of ResNet44; a wider network's
 CASES = [

@@ -27,9 +27,9 @@ from real_curves import complete
 from transient import report as first_updates
 
 from analysis import figures, match
-from train.loop import train
-from train.plan import LONGEST
-from train.recipes import MATCH_WARM_UP, Config, f1_fashion_mnist, f1_mnist
+from train.configs.plan import LONGEST
+from train.configs.recipes import MATCH_WARM_UP, Config, f1_fashion_mnist, f1_mnist
+from train.engine.run_training import train
 from trajectory import Run
 
 SMALL_SEEDS = 3

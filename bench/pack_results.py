@@ -16,7 +16,7 @@ from pathlib import Path
 
 from real_curves import complete, pack
 
-from train.sweep_spec import read_sweep
+from train.sweeps.spec import read_sweep
 from trajectory import Run
 
 METRICS = ("epoch", "train_error", "validation_error", "wall_time")

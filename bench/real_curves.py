@@ -25,8 +25,8 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from train.loop import train
-from train.recipes import Config, f1_fashion_mnist, f1_mnist
+from train.configs.recipes import Config, f1_fashion_mnist, f1_mnist
+from train.engine.run_training import train
 from trajectory import LogSpaced, Run, UltraslowError
 from trajectory.schema.layout import metric_name, read_node, read_root, write_root
 from trajectory.storage.backend import Folder

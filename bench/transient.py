@@ -14,8 +14,8 @@ from pathlib import Path
 
 from real_curves import complete
 
-from train.loop import train
-from train.recipes import Config, f1_fashion_mnist, f1_mnist
+from train.configs.recipes import Config, f1_fashion_mnist, f1_mnist
+from train.engine.run_training import train
 from trajectory import Run
 
 SHOWN = (1, 5, 10, 20, 30, 50, 100)

@@ -6,10 +6,10 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from train.sweeps.runner import run_sweep
-from train.sweeps.spec import read_sweep
 
 from train import table
+from train.sweeps.runner import run_sweep
+from train.sweeps.spec import read_sweep
 from trajectory import Run, verify
 
 ROOT = Path(__file__).parents[1]

@@ -3,16 +3,16 @@
 A script of your own may well be called train.py: nothing in `trajectory` or `analysis` imports this package.
 """
 
-from train.ensemble import train_together
-from train.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d, convert_ghost_batch_norm
-from train.loop import train
-from train.matched_lr import DistanceMatchedLR
-from train.plan import Plan, plan
-from train.recipe_file import read_recipe, write_recipe
-from train.recipes import RECIPES, Config
-from train.regime import Regime, sqrt_lr
+from train.configs.lr_schedule import Regime, sqrt_lr
+from train.configs.plan import Plan, plan
+from train.configs.recipes import RECIPES, Config
+from train.configs.toml import read_recipe, write_recipe
+from train.engine.run_training import train
+from train.engine.seed_ensemble import train_together
+from train.engine.trainer import evaluate
 from train.reproduce.table import table
-from train.training import evaluate
+from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
+from ultraslow.large_batch.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d, convert_ghost_batch_norm
 
 __all__ = [
     "RECIPES",

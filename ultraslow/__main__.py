@@ -1,5 +1,5 @@
 """python -m ultraslow."""
 
-from ultraslow import main
+from ultraslow.cli import main
 
 main()

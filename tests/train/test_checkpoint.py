@@ -12,12 +12,12 @@ import pandas as pd
 import pytest
 import torch
 
-import ultraslow
-from train.checkpoint import Checkpoint
+from train.configs.recipes import f1_digits
+from train.engine.checkpoint import Checkpoint
+from train.engine.run_training import train
 from train.errors import ConfigError
-from train.loop import train
-from train.recipes import f1_digits
 from trajectory import Recorder, Run
+from ultraslow import cli
 
 SHORT = replace(f1_digits(), batch_size=64, epochs=3, drops=((2, 0.1),), input_noise=0.0)  # 60 updates
 
@@ -30,8 +30,8 @@ from pathlib import Path
 import torch
 from torch import nn
 from train import models
-from train.loop import train
-from train.recipes import f1_digits
+from train.engine.run_training import train
+from train.configs.recipes import f1_digits
 
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
@@ -153,7 +153,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_command_goes_on_from_it(tmp_path, ca
     said = []
     for _ in range(2):
         with mock.patch("sys.argv", [*process(*size, "--out", tmp_path / "run.zarr", "--resume")[2:]]):
-            ultraslow.main()
+            cli.main()
         said.append("nothing was left to train" in capsys.readouterr().out)
     assert said == [False, True]
     assert Run(tmp_path / "run.zarr").resumed == [stopped]

@@ -18,7 +18,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from train import data, readers
+from train.data import images as data
+from train.data import readers
 from train.errors import DataError
 
 REAL = Path(os.environ.get("ULTRASLOW_DATA", "/nowhere"))  # where the real data sets are, if they are

@@ -9,13 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from train.ensemble import Ensemble, clip_each, train_together
+from train.configs.recipes import f1_digits
+from train.engine.run_training import train
+from train.engine.seed_ensemble import Ensemble, clip_each, train_together
 from train.errors import ConfigError, DivergedError
-from train.ghost_batch_norm import convert_ghost_batch_norm
-from train.loop import train
 from train.models import NETWORKS, f1
-from train.recipes import f1_digits
 from trajectory import Run
+from ultraslow.large_batch.ghost_batch_norm import convert_ghost_batch_norm
 
 
 def _networks(seeds: list[int], ghost: int | None) -> list[nn.Module]:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from train.errors import GhostBatchNormError
-from train.ghost_batch_norm import (
+from ultraslow.large_batch.ghost_batch_norm import (
     GhostBatchNorm1d,
     GhostBatchNorm2d,
     convert_ghost_batch_norm,

@@ -14,10 +14,10 @@ import pytest
 import torch
 from PIL import Image
 
+from train.configs.recipes import get
+from train.configs.toml import write_recipe
+from train.data.image_folder import ImageFolder, load_image_folder, random_box
 from train.errors import DataError
-from train.image_folder import ImageFolder, load_image_folder, random_box
-from train.recipe_file import write_recipe
-from train.recipes import get
 from trajectory import Run
 
 MEAN, SD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])  # as torchvision's documentation has them

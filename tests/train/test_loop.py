@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from torch import nn
 
 from analysis import match
-from train.data import batches, load
+from train.configs.recipes import Config, f1_digits
+from train.data.images import batches, load
+from train.engine.run_training import train
+from train.engine.trainer import evaluate
 from train.errors import DivergedError
-from train.ghost_batch_norm import convert_ghost_batch_norm
-from train.loop import train
 from train.models import NETWORKS
-from train.recipes import Config, f1_digits
-from train.training import evaluate
 from trajectory import Run, StoreError
+from ultraslow.large_batch.ghost_batch_norm import convert_ghost_batch_norm
 
 SHORT = replace(f1_digits(), batch_size=64, epochs=3, drops=((2, 0.1),), input_noise=0.0)  # 60 updates
 LARGE = replace(

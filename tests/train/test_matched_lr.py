@@ -11,8 +11,8 @@ import torch
 from analysis.errors import DifferentNetworksError
 from analysis.matching.reference import Reference
 from train.errors import ConfigError, NotMatchedError
-from train.matched_lr import DistanceMatchedLR
 from trajectory import Recorder, Run
+from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
 
 REFERENCE = Reference(
     targets=(10.0, 11.0, 11.5),

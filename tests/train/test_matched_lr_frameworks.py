@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from analysis.matching.reference import Reference
-from train.matched_lr import DistanceMatchedLR
 from trajectory import Recorder, Run
+from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
 
 
 def aim(t):
@@ -82,7 +82,7 @@ import torch
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 from analysis.matching.reference import Reference
-from train.matched_lr import DistanceMatchedLR
+from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
 from trajectory import Recorder
 from trajectory.measure.observables import Observables
 

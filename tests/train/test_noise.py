@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from train.noise import matching_sigma, sample_weights
+from ultraslow.large_batch.multiplicative_noise import matching_sigma, sample_weights
 
 
 def test_weights_are_normal_around_one():

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analysis.errors import ReferenceRunError
-from train.plan import plan
+from train.configs.plan import plan
 from trajectory import Recorder
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
+from train.configs.recipes import f1_digits
+from train.engine.run_training import train
 from train.errors import ConfigError
-from train.loop import train
-from train.recipes import f1_digits
 from trajectory import Run
 
 SHORT = replace(f1_digits(), batch_size=64, epochs=2, drops=((1, 0.1),), input_noise=0.0)  # 40 updates
@@ -26,8 +26,8 @@ import torch.distributed as dist
 from torch import nn
 from train import models
 from train.errors import ConfigError
-from train.loop import train
-from train.recipes import f1_digits
+from train.engine.run_training import train
+from train.configs.recipes import f1_digits
 from trajectory import StoreError
 
 torch.set_num_threads(1)

@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from train.configs.recipes import RECIPES, f1_digits, get
+from train.configs.toml import read_recipe, write_recipe
 from train.errors import ConfigError
-from train.recipe_file import read_recipe, write_recipe
-from train.recipes import RECIPES, f1_digits, get
 
 CHANGED = replace(
     f1_digits(),

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from train.configs.recipes import RECIPES, Config, f1_digits, f1_mnist, get
 from train.errors import ConfigError
-from train.recipes import RECIPES, Config, f1_digits, f1_mnist, get
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -40,7 +40,7 @@ def test_alexnet_follows_the_published_regime():
 
 
 def test_every_field_has_a_line():
-    source = Path(__import__("train.recipes", fromlist=["x"]).__file__).read_text().splitlines()
+    source = Path(__import__("train.configs.recipes", fromlist=["x"]).__file__).read_text().splitlines()
     for field in fields(Config):
         line = next(i for i, text in enumerate(source) if text.startswith(f"    {field.name}: "))
         assert source[line + 1].strip().startswith('"""'), field.name

@@ -4,8 +4,8 @@ from dataclasses import FrozenInstanceError, replace
 import pytest
 import torch
 
+from train.configs.lr_schedule import Regime, Schedule, scaled_lr, sqrt_lr, updates_per_epoch
 from train.errors import ConfigError
-from train.regime import Regime, Schedule, scaled_lr, sqrt_lr, updates_per_epoch
 
 MNIST = Regime(lr=0.1, drops=((10, 0.1), (20, 0.1), (30, 0.1)), epochs=50)
 

@@ -9,11 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from train.engine.run_training import train
 from train.errors import ConfigError
-from train.loop import train
-from train.sweep import run_sweep, survey, updates_of
-from train.sweep_backends import in_processes, on_cluster
-from train.sweep_spec import read_sweep
+from train.sweeps.executors import in_processes, on_cluster
+from train.sweeps.runner import run_sweep, survey, updates_of
+from train.sweeps.spec import read_sweep
 from trajectory import Recorder, Run
 
 # 20 updates each; the last method diverges, and what is matched to it cannot be made
@@ -157,6 +157,6 @@ def test_a_cluster_makes_the_runs(sweep, scheduler):
 
 
 def test_a_scheduler_that_is_not_there_is_told_in_one_line(monkeypatch):
-    monkeypatch.setattr("train.sweep_backends._CONNECT", 1)
+    monkeypatch.setattr("train.sweeps.executors._CONNECT", 1)
     with pytest.raises(ConfigError, match=r"no Dask scheduler answers at tcp://127.0.0.1:9"):
         on_cluster("tcp://127.0.0.1:9")

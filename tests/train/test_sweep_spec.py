@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from train.configs.recipes import f1_digits, f1_mnist
+from train.configs.toml import write_recipe
 from train.errors import ConfigError
-from train.recipe_file import write_recipe
-from train.recipes import f1_digits, f1_mnist
-from train.sweep_spec import read_sweep, seed_list
+from train.sweeps.spec import read_sweep, seed_list
 
 ROOT = Path(__file__).parents[2]
 SPEC = """

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 from torch import nn
-from train.configs.recipes import f1_mnist
 
 from analysis import CurveError, TableError, runs_in
 from train import table
+from train.configs.recipes import f1_mnist
 from train.reproduce.paper import ACCURACY
 from train.reproduce.table import paper_method
 from trajectory import Recorder

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from train.data import load
-from train.ensemble import train_together
+from train.configs.recipes import f1_digits
+from train.data.images import load
+from train.engine.run_training import train
+from train.engine.seed_ensemble import train_together
+from train.engine.train_step import clip
 from train.errors import ConfigError
-from train.loop import train
 from train.models import NETWORKS
-from train.recipes import f1_digits
-from train.update import clip
 from trajectory import Recorder, Run, StoreError
 
 SHORT = replace(f1_digits(), batch_size=64, epochs=1, drops=(), input_noise=0.0)  # 20 updates

@@ -4,8 +4,8 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ultraslow.arguments import Count, File, Origin, RunPath, Seeds
-from ultraslow.console import print_facts, print_json
+from ultraslow.cli.arguments import Count, File, Origin, RunPath, Seeds
+from ultraslow.cli.console import print_facts, print_json
 
 
 def match(
@@ -74,8 +74,8 @@ def plan(
         out: also write the matched run's recipe to this TOML file, for `ultraslow train`.
         json: print one JSON document instead of a table.
     """
-    from train.plan import plan as plan_run
-    from train.recipe_file import write_recipe
+    from train.configs.plan import plan as plan_run
+    from train.configs.toml import write_recipe
 
     found = plan_run([reference, *seeds], batch_size)
     if out is not None:

@@ -12,11 +12,11 @@ from rich.live import Live
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from ultraslow.console import print_json, print_table
+from ultraslow.cli.console import print_json, print_table
 
 if TYPE_CHECKING:
-    from train.sweep import Standing
-    from train.sweep_spec import Planned, Sweep
+    from train.sweeps.runner import Standing
+    from train.sweeps.spec import Planned, Sweep
 
 _COLOURS = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red"}
 
@@ -47,9 +47,9 @@ def sweep(
         dry_run: train nothing; list the runs, their updates, and what is there already.
         json: print one JSON document instead of a table.
     """
-    from train.sweep import here, run_sweep
-    from train.sweep_backends import in_processes, on_cluster
-    from train.sweep_spec import read_sweep
+    from train.sweeps.executors import in_processes, on_cluster
+    from train.sweeps.runner import here, run_sweep
+    from train.sweeps.spec import read_sweep
 
     planned = read_sweep(spec)
     if dry_run:
@@ -75,7 +75,7 @@ def sweep(
 
 
 def _list(planned: "Sweep", *, overwrite: bool, json: bool) -> None:
-    from train.sweep import survey, updates_of
+    from train.sweeps.runner import survey, updates_of
 
     states, updates = survey(planned, overwrite=overwrite), updates_of(planned)
     if json:
@@ -126,7 +126,7 @@ def _by_lines(total: int) -> "Callable[[Planned, Standing], None]":
 
 def _board(paths: list[str], standings: "dict[str, Standing]", height: int) -> Table:
     """The table; where it is higher than the terminal, what is running and what is next comes first."""
-    from train.sweep import Standing
+    from train.sweeps.runner import Standing
 
     known = {path: standings.get(path, Standing()) for path in paths}
     shown = known

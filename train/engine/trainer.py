@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.data import Images, epoch_seed
+from train.configs.lr_schedule import Schedule, updates_per_epoch
+from train.configs.recipes import Config
+from train.data.images import Images, epoch_seed
+from train.engine.data_parallel import ALONE, Processes
+from train.engine.train_step import GraphedUpdate, Step, Update
 from train.errors import ConfigError, DivergedError
-from train.matched_lr import DistanceMatchedLR
-from train.noise import sample_weights
-from train.processes import ALONE, Processes
-from train.recipes import Config
-from train.regime import Schedule, updates_per_epoch
-from train.update import GraphedUpdate, Step, Update
 from trajectory import LogSpaced, Recorder
+from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
+from ultraslow.large_batch.multiplicative_noise import sample_weights
 
 _CHECK_EVERY = 200  # updates between two looks at the loss: reading it waits for the device
 

@@ -165,7 +165,7 @@ def _download(url: str, md5: str, path: Path, folder: Path, unpack: Callable[...
         ) from error
 
 
-IMAGE_FOLDERS = ("imagenet",)  # read by train.image_folder, batch by batch
+IMAGE_FOLDERS = ("imagenet",)  # read by train.data.image_folder, batch by batch
 READERS: dict[str, Callable[[Path], Arrays]] = {
     "digits": digits,
     "mnist": partial(

@@ -7,8 +7,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
+from train.configs.recipes import Config, get
 from train.errors import ConfigError
-from train.recipes import Config, get
 
 _FIELDS = {field.name: field for field in fields(Config)}
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 
+from train.configs.recipes import Config
+from train.configs.toml import as_config
 from train.errors import ConfigError
-from train.recipe_file import as_config
-from train.recipes import Config
 from trajectory import Run
 from trajectory.recording.resume import is_resumed
 from trajectory.storage.backend import Where, place

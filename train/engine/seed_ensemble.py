@@ -3,7 +3,7 @@
 Expectations in the law of ultra-slow diffusion are over runs, so many runs must be cheap. A small network's update
 is mostly the overhead of its operations; K networks with their weights stacked, θ (K, ...), share it (`torch.func`:
 stacked parameters, one vectorised forward pass). Where the matrix products take the time there is nothing to share;
-bench/train.py shows both.
+bench/training.py shows both.
 
 Each seed keeps its own weights, batch-norm statistics, order of samples, noise and clipping, as `train` draws them
 for it alone; only the rounding differs, since products are batched.
@@ -22,11 +22,11 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
 
+from train.configs.recipes import Config
+from train.engine.data_parallel import is_by_torchrun
+from train.engine.run_training import available, data_of, network_of, optimizer_of, recorder_of
+from train.engine.trainer import Snapshots, Training
 from train.errors import ConfigError, DivergedError
-from train.loop import available, data_of, network_of, optimizer_of, recorder_of
-from train.processes import is_by_torchrun
-from train.recipes import Config
-from train.training import Snapshots, Training
 from trajectory import LogSpaced
 from trajectory.storage.backend import Where
 

@@ -7,7 +7,7 @@
 | cifar10 | cifar-10-batches-bin/*.bin or cifar-10-batches-py/* | 50,000 + 10,000 of 3 × 32 × 32 |
 | cifar100 | cifar-100-binary/*.bin or cifar-100-python/* | 50,000 + 10,000 of 3 × 32 × 32 |
 
-ImageNet does not fit there: `train.image_folder`.
+ImageNet does not fit there: `train.data.image_folder`.
 
 Whatever is random (order, crops, flips) is drawn on the host once an epoch, so it is the same for a seed on
 every device.
@@ -24,15 +24,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from train.data.readers import READERS
 from train.errors import DataError
-from train.readers import READERS
 
 _TEST_BATCH = 2000  # samples evaluated at a time: bounds the memory, changes no result
 CROP_PADDING = 4  # CIFAR: "pad 4, random crop, horizontal flip" (He et al. 2016, section 4.2)
 
 
 class Images(Protocol):
-    """What a training needs of a data set: a `Dataset`, or an `ImageFolder` (train.image_folder)."""
+    """What a training needs of a data set: a `Dataset`, or an `ImageFolder` (train.data.image_folder)."""
 
     @property
     def classes(self) -> int:

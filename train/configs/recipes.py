@@ -13,12 +13,12 @@ from typing import Any, Literal, get_args
 
 from analysis.matching.distance_matcher import TRANSIENT
 from analysis.matching.reference import LaterPhases
+from train.configs.lr_schedule import LrRule, Regime, Schedule, scaled_lr, updates_per_epoch
+from train.data.readers import IMAGE_FOLDERS, READERS
 from train.errors import ConfigError
-from train.matched_lr import OnFailure
 from train.models import NETWORKS
-from train.noise import matching_sigma
-from train.readers import IMAGE_FOLDERS, READERS
-from train.regime import LrRule, Regime, Schedule, scaled_lr, updates_per_epoch
+from ultraslow.large_batch.distance_matched_lr import OnFailure
+from ultraslow.large_batch.multiplicative_noise import matching_sigma
 
 # Of a matched run, unless it says otherwise: without one a √-scaled batch of 4096 is thrown past its target
 # (docs/matching.md).
@@ -42,7 +42,7 @@ class Config:
     network: str
     """One of train.models.NETWORKS."""
     dataset: str
-    """One of train.readers.READERS, or of IMAGE_FOLDERS."""
+    """One of train.data.readers.READERS, or of IMAGE_FOLDERS."""
     batch_size: int
     """Samples in an update; the short last batch of an epoch is dropped."""
     base_batch_size: int
@@ -306,7 +306,7 @@ def wrn16_4_cifar100() -> Config:
 def alexnet_imagenet() -> Config:
     """AlexNet on ImageNet: rate .01; 5e-3, 1e-3, 5e-4, 1e-4 from epochs 10, 15, 20, 25 of 30 (published code).
 
-    Weight decay ends with epoch 15. The images are files that worker processes read (`train.image_folder`).
+    Weight decay ends with epoch 15. The images are files that worker processes read (`train.data.image_folder`).
     """
     return Config(
         recipe="alexnet-imagenet",

@@ -9,21 +9,21 @@ import torch
 from torch import Tensor, nn
 
 from analysis.matching.reference import Reference, as_reference, check_network
-from train.checkpoint import Checkpoint, finishing_the_update, is_complete
-from train.data import Images, epoch_seed, load, shuffle_labels
+from train.configs.recipes import Config
+from train.data.image_folder import load_image_folder
+from train.data.images import Images, epoch_seed, load, shuffle_labels
+from train.data.readers import IMAGE_FOLDERS
+from train.engine.checkpoint import Checkpoint, finishing_the_update, is_complete
+from train.engine.data_parallel import device_of_rank, processes
+from train.engine.trainer import Snapshots, Training
+from train.engine.warm_start import warm_start
 from train.errors import ConfigError
-from train.ghost_batch_norm import convert_ghost_batch_norm
-from train.image_folder import load_image_folder
-from train.matched_lr import DistanceMatchedLR
 from train.models import NETWORKS
-from train.processes import device_of_rank, processes
-from train.readers import IMAGE_FOLDERS
-from train.recipes import Config
-from train.training import Snapshots, Training
-from train.warm_start import warm_start
 from trajectory import LogSpaced, Recorder
 from trajectory.recording.snapshot_writer import signature
 from trajectory.storage.backend import Where
+from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
+from ultraslow.large_batch.ghost_batch_norm import convert_ghost_batch_norm
 
 _AGREE_EVERY = 20  # updates after which several processes agree whether a checkpoint is due
 
@@ -62,7 +62,7 @@ def train(
     nothing.
 
     Several processes that `torchrun` has started train one run together: each calls this alike, the first records
-    (`train.processes` says how the batch is shared). To resume there, start as many again.
+    (`train.engine.data_parallel` says how the batch is shared). To resume there, start as many again.
 
     Raises ConfigError (a batch beyond the training set, or not to be shared out evenly; no such device; to resume:
     other settings than the run's, no checkpoint), DataError, StoreError (`out` is taken or cannot be written), and

@@ -14,8 +14,8 @@ from uuid import uuid4
 import torch
 
 from train.errors import ConfigError
-from train.sweep import REFERENCE_FAILED, Backend, Ledger, Task
-from train.sweep_spec import Planned
+from train.sweeps.runner import REFERENCE_FAILED, Backend, Ledger, Task
+from train.sweeps.spec import Planned
 from trajectory.storage.backend import first_line
 
 if TYPE_CHECKING:

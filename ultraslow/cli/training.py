@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ultraslow.arguments import Count, OnFailure
-from ultraslow.console import kept, print_json, print_table, progress_bar
-from ultraslow.recording import info
+from ultraslow.cli.arguments import Count, OnFailure
+from ultraslow.cli.console import kept, print_json, print_table, progress_bar
+from ultraslow.cli.recording import info
 
 if TYPE_CHECKING:
-    from train.recipes import Config
+    from train.configs.recipes import Config
 
 
 def demo(*, out: Path = Path("ultraslow-demo"), seed: int = 0, json: bool = False) -> None:
@@ -25,7 +25,7 @@ def demo(*, out: Path = Path("ultraslow-demo"), seed: int = 0, json: bool = Fals
         seed: seed of the first run; the small batch's three take seed, seed + 1 and seed + 2.
         json: print one JSON document instead of the table.
     """
-    from train.demo import demo as run_demo
+    from train.reproduce.demo import demo as run_demo
 
     with progress_bar() as bar, kept(out):
         result = run_demo(out, seed=seed, progress=bar)
@@ -136,10 +136,10 @@ def train(
     """
     arguments = dict(locals())
 
+    from train.configs.recipes import RECIPES, Config
+    from train.configs.toml import find_recipe
     from train.errors import ConfigError
-    from train.recipe_file import find_recipe
-    from train.recipes import RECIPES, Config
-    from train.sweep_spec import seed_list
+    from train.sweeps.spec import seed_list
 
     if list:
         print(*(f"{name:<18}{(make.__doc__ or '').splitlines()[0]}" for name, make in RECIPES.items()), sep="\n")
@@ -167,9 +167,9 @@ def train(
 
 
 def _train_one(config: "Config", path: str, data_root: Path, device: str, overwrite: bool, resume: bool) -> None:
-    from train.checkpoint import is_complete
-    from train.loop import train as run_training
-    from train.processes import is_first
+    from train.engine.checkpoint import is_complete
+    from train.engine.data_parallel import is_first
+    from train.engine.run_training import train as run_training
 
     done = resume and is_complete(path)
     with progress_bar() as bar, kept(path, resumable=True):
@@ -191,7 +191,7 @@ def _train_one(config: "Config", path: str, data_root: Path, device: str, overwr
 def _train_together(
     config: "Config", seeds: Iterable[int], folder: str, data_root: Path, device: str, overwrite: bool
 ) -> None:
-    from train.ensemble import train_together
+    from train.engine.seed_ensemble import train_together
 
     stores = {seed: _store(folder, replace(config, seed=seed)) for seed in seeds}
     name = f"{len(stores)} seeds"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from ultraslow.arguments import MoreRuns, RunPath
+from ultraslow.cli.arguments import MoreRuns, RunPath
 
 
 def plot(

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from ultraslow.arguments import RunPath
-from ultraslow.console import print_facts, print_json, progress_bar
+from ultraslow.cli.arguments import RunPath
+from ultraslow.cli.console import print_facts, print_json, progress_bar
 
 if TYPE_CHECKING:
     from trajectory import Run

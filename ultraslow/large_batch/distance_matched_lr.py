@@ -11,9 +11,9 @@ from analysis.curve import Curves
 from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher, Match, Status
 from analysis.matching.reference import LaterPhases, Reference, as_reference, check_later_phases, check_network
 from analysis.matching.running_estimate import WINDOWS
-from train.errors import ConfigError, NotMatchedError
 from trajectory import Recorder
 from trajectory.recording.row_buffer import Rows
+from ultraslow.large_batch.errors import ConfigError, NotMatchedError
 
 OnFailure = Literal["keep", "drop", "raise"]
 

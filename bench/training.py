@@ -1,6 +1,6 @@
 """Updates a second: our batches against a DataLoader, what an update is made of, switches, and seeds together.
 
-    python bench/train.py [--networks f1 resnet44] [--device cuda] [--workers 2] [--threads N] [--turns 5]
+    python bench/training.py [--networks f1 resnet44] [--device cuda] [--workers 2] [--threads N] [--turns 5]
 
 For each network, then for the seeds:
 
@@ -19,7 +19,6 @@ Every row begins with updates off the clock, which use up what a DataLoader has 
 """
 
 import argparse
-import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
@@ -31,21 +30,17 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from heading import heading
 from PIL import Image, ImageOps
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the package train, which this file's name would hide
-if __name__ == "train":  # a script beside this one wants the package and has found this file: it gets the package
-    del sys.modules["train"]
-from heading import heading
-
 from train import RECIPES, Config, train, train_together
-from train.data import Dataset, load
+from train.data.images import Dataset, load
+from train.engine.train_step import GraphedUpdate, Update, clip
 from train.errors import DataError
 from train.models import NETWORKS
-from train.update import GraphedUpdate, Update, clip
 
 SAMPLES, BATCH = 20_000, 128
 IMAGES = {"f1": (1, 28, 28), "resnet44": (3, 32, 32)}

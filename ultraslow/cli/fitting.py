@@ -4,8 +4,8 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from ultraslow.arguments import Columns, File, MoreRuns, Origin, RunPath, Updates
-from ultraslow.console import print_json, records
+from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Updates
+from ultraslow.cli.console import print_json, records
 
 
 def fit(

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from train.errors import GhostBatchNormError
+from ultraslow.large_batch.errors import GhostBatchNormError
 
 
 def ghost_batch_sizes(batch_size: int, ghost_batch_size: int) -> list[int]:

@@ -4,8 +4,8 @@ import sys
 from math import isnan
 from typing import Any
 
-from ultraslow.arguments import MoreRuns, RunPath
-from ultraslow.console import print_json, print_table, records
+from ultraslow.cli.arguments import MoreRuns, RunPath
+from ultraslow.cli.console import print_json, print_table, records
 
 
 def table(run: RunPath, runs: MoreRuns = (), *, json: bool = False) -> None:

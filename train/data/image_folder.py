@@ -2,7 +2,7 @@
 
     ROOT/imagenet/train/CLASS/*.JPEG    ROOT/imagenet/val/CLASS/*.JPEG
 
-It offers what `train.data.Dataset` does; only, the images stay in their files until a batch asks for them. Training
+It offers what `images.Dataset` does; only, the images stay in their files until a batch asks for them. Training
 images are cut as Szegedy et al. 2015 (arXiv 1409.4842, section 6) cut them: an area of 8 % to 100 % of the image,
 its sides in a ratio of 3/4 to 4/3, scaled to 224 × 224, half of them mirrored. Validation images: the shorter side
 scaled to 256, the middle 224 × 224. Both are those of the published code of Hoffer, Hubara and Soudry 2017.
@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 from torch.utils.data import Dataset as TorchDataset
 
-from train.data import batches, epoch_seed
+from train.data.images import batches, epoch_seed
 from train.errors import DataError
 
 # of ImageNet's training pixels, in units of 255, as every network for it takes them

@@ -13,8 +13,8 @@ import torch
 
 from analysis import AnalysisError, Fit, figures, fit
 from analysis.fitting.start_scan import ACCEPTED
-from train.loop import train
-from train.recipes import Config, f1_digits
+from train.configs.recipes import Config, f1_digits
+from train.engine.run_training import train
 from trajectory import Run
 
 SEEDS = 3  # of the small batch: from three on, α's interval comes from the spread between seeds

@@ -30,9 +30,9 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from train.configs.recipes import Config, one_of
+from train.configs.toml import as_config, find_recipe, read_toml
 from train.errors import ConfigError
-from train.recipe_file import as_config, find_recipe, read_toml
-from train.recipes import Config, one_of
 
 _AXES = ("recipes", "batch_sizes", "seeds")
 _KEYS = ("out", "data_root", *_AXES, "settings", "methods")

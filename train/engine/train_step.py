@@ -6,8 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from train.configs.recipes import Config
 from train.errors import ConfigError
-from train.recipes import Config
 from trajectory import Recorder
 
 # Updates with the same rate that are made one by one before the next is captured: what libraries allocate when they

@@ -11,12 +11,12 @@ from typing import Literal
 
 import torch
 
-from train.checkpoint import Checkpoint
+from train.configs.recipes import Config
+from train.configs.toml import as_config
+from train.engine.checkpoint import Checkpoint
+from train.engine.run_training import data_of, train
 from train.errors import ConfigError
-from train.loop import data_of, train
-from train.recipe_file import as_config
-from train.recipes import Config
-from train.sweep_spec import Planned, Sweep
+from train.sweeps.spec import Planned, Sweep
 from trajectory import Run, StoreError
 from trajectory.storage.backend import first_line, place
 

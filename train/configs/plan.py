@@ -13,9 +13,9 @@ from typing import Any
 from analysis.curve import Curve, Curves, Run, curves
 from analysis.errors import ReferenceRunError
 from analysis.matching.reference import Reference, distance_at
-from train.recipe_file import as_config
-from train.recipes import MATCH_WARM_UP, Config
-from train.regime import sqrt_lr, updates_per_epoch
+from train.configs.lr_schedule import sqrt_lr, updates_per_epoch
+from train.configs.recipes import MATCH_WARM_UP, Config
+from train.configs.toml import as_config
 
 # A matched run may need more updates than regime adaptation: so much more, and it ends.
 LONGEST = 1.5

@@ -1,0 +1,15 @@
+"""Errors of the large-batch methods. Every message is one line: what was got, what was expected, what to do."""
+
+from trajectory.errors import UltraslowError
+
+
+class ConfigError(UltraslowError):
+    """A recipe or a setting that cannot be run."""
+
+
+class GhostBatchNormError(UltraslowError):
+    """A network or a size that ghost batch normalization cannot take."""
+
+
+class NotMatchedError(UltraslowError):
+    """A run did not reach its reference's distance, and its scheduler was told to stop then."""
