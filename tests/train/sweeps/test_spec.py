@@ -10,7 +10,7 @@ from train.configs.toml import write_recipe
 from train.errors import ConfigError
 from train.sweeps.spec import read_sweep, seed_list
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SPEC = """
 out = "runs"
 recipes = ["f1-digits", "f1-mnist"]
