@@ -1,5 +1,5 @@
 """python -m ultraslow."""
 
-from ultraslow.cli import main
+from ultraslow.cli.app import main
 
 main()

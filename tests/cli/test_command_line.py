@@ -17,7 +17,7 @@ from torch import nn
 
 from train.configs.recipes import RECIPES
 from trajectory import Recorder, Run, StoreError
-from ultraslow import cli
+from ultraslow.cli import app
 
 
 def process(*arguments):
@@ -31,7 +31,7 @@ def run(*arguments):
     out, err = io.StringIO(), io.StringIO()
     with redirect_stdout(out), redirect_stderr(err), mock.patch("sys.argv", ["ultraslow", *map(str, arguments)]):
         try:
-            cli.main()
+            app.main()
             status = 0
         except SystemExit as end:
             status = end.code
@@ -108,7 +108,7 @@ def test_help_has_an_example_of_every_command():
 
 
 def test_help_needs_no_torch():
-    code = "import sys; sys.argv = ['ultraslow', '--help']; from ultraslow import cli\ntry: cli.main()\n"
+    code = "import sys; sys.argv = ['ultraslow', '--help']; from ultraslow.cli import app\ntry: app.main()\n"
     code += "except SystemExit: assert 'torch' not in sys.modules"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, check=False).returncode == 0
 

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from trajectory import Run, StoreError
-from ultraslow import cli
+from ultraslow.cli import app
 
 SPEC = """
 out = "runs"
@@ -71,14 +71,14 @@ def test_a_stopped_sweep_goes_on_and_a_failure_is_told_at_the_end(tmp_path, monk
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["ultraslow", "sweep", "spec.toml", "--dry-run", "--json"])
-    cli.main()
+    app.main()
     listed = json.loads(capsys.readouterr().out)
     assert [(row["status"], row["updates"]) for row in listed] == [("done", 400), ("interrupted", 400)]
 
     spec.write_text(SPEC + "[methods.wild]\nlr = 1e30\nclip_norm = 0\n")
     monkeypatch.setattr("sys.argv", ["ultraslow", "sweep", "spec.toml"])
     with pytest.raises(SystemExit, match="1"):
-        cli.main()
+        app.main()
     out, errors = capsys.readouterr()
     lines = errors.splitlines()
     assert out == "2 of 3 runs are done\n"
@@ -93,7 +93,7 @@ def test_a_misspelt_word_is_one_line(tmp_path, monkeypatch, capsys):
     (tmp_path / "spec.toml").write_text(SPEC.replace("lr_rule", "lr_rul"))
     monkeypatch.setattr("sys.argv", ["ultraslow", "sweep", str(tmp_path / "spec.toml")])
     with pytest.raises(SystemExit, match="1"):
-        cli.main()
+        app.main()
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("ultraslow: ")
     assert line.endswith("did you mean lr_rule?")

@@ -1,4 +1,4 @@
-"""Runs are made: demo, train."""
+"""`ultraslow train`: recorded runs of a recipe."""
 
 from collections.abc import Iterable
 from dataclasses import fields, replace
@@ -8,34 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 from ultraslow.cli.arguments import Count, OnFailure
-from ultraslow.cli.console import kept, print_json, print_table, progress_bar
-from ultraslow.cli.recording import info
+from ultraslow.cli.console import kept, progress_bar
+from ultraslow.cli.info import info
 
 if TYPE_CHECKING:
     from train.configs.recipes import Config
-
-
-def demo(*, out: Path = Path("ultraslow-demo"), seed: int = 0, json: bool = False) -> None:
-    """Trains small batch, large batch and matched large batch on bundled digits; fits; draws.
-
-    $ ultraslow demo --out demo
-
-    Args:
-        out: folder for runs and figures; runs of an earlier demo there are replaced.
-        seed: seed of the first run; the small batch's three take seed, seed + 1 and seed + 2.
-        json: print one JSON document instead of the table.
-    """
-    from train.reproduce.demo import demo as run_demo
-
-    with progress_bar() as bar, kept(out):
-        result = run_demo(out, seed=seed, progress=bar)
-    if json:
-        print_json(result.to_dict())
-        return
-    print_table(result.table())
-    print("distance: ‖w_t − w_0‖ at the end; error: validation error; drop at: update (distance there)")
-    print("α: * provisional, from one run alone; ? no law of the family holds, α describes nothing")
-    print(*(f"! {note}" for note in result.notes), "", *result.paths, sep="\n")
 
 
 def train(

@@ -1,4 +1,4 @@
-"""Figures of runs: plot."""
+"""`ultraslow plot`: figures of runs."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Many runs are made: sweep."""
+"""`ultraslow sweep`: the runs of a TOML file."""
 
 import sys
 from collections.abc import Callable, Iterator

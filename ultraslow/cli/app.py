@@ -1,0 +1,62 @@
+"""The command line: parse, call one command.
+
+Exit status 0: done; 1: a problem with the input or the data, reported in one line on stderr; 2: wrong usage;
+130: interrupted. The commands import the packages where they need them: torch takes seconds, --help should not.
+"""
+
+import os
+import sys
+
+import tyro
+
+from trajectory.errors import UltraslowError
+from ultraslow.cli.compare import compare
+from ultraslow.cli.demo import demo
+from ultraslow.cli.fit import fit
+from ultraslow.cli.import_ import import_
+from ultraslow.cli.info import info
+from ultraslow.cli.match import match
+from ultraslow.cli.plan import plan
+from ultraslow.cli.plot import plot
+from ultraslow.cli.scan import scan
+from ultraslow.cli.sweep import sweep
+from ultraslow.cli.table import table
+from ultraslow.cli.train import train
+from ultraslow.cli.verify import verify
+
+_COMMANDS = (
+    demo,
+    train,
+    sweep,
+    import_,
+    info,
+    verify,
+    fit,
+    scan,
+    compare,
+    match,
+    plan,
+    table,
+    plot,
+)  # as --help lists them
+_app = tyro.extras.SubcommandApp()
+for _command in _COMMANDS:
+    _app.command(name=_command.__name__.rstrip("_"))(_command)
+
+
+def main() -> None:
+    """Run one command; the process ends with its status."""
+    try:
+        _app.cli(
+            prog="ultraslow",
+            description="Record, fit and match the weight trajectories of training runs.",
+            config=(tyro.conf.FlagCreatePairsOff,),
+        )
+    except UltraslowError as error:
+        print(f"ultraslow: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("ultraslow: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # `| head` has read enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

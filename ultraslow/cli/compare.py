@@ -1,0 +1,45 @@
+"""`ultraslow compare`: the ultra-slow law beside its rivals."""
+
+from typing import Annotated
+
+from tyro.conf import arg
+
+from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Updates
+from ultraslow.cli.console import print_json
+
+
+def compare(
+    run: RunPath,
+    runs: MoreRuns = (),
+    *,
+    t_min: Updates = None,
+    t_max: Updates = None,
+    origin: Origin = 0,
+    laws: Annotated[tuple[str, ...], arg(metavar="LAW [LAW ...]")] = (),
+    plot: File = None,
+    columns: Columns = 1,
+    json: bool = False,
+) -> None:
+    """Compares the ultra-slow law with its rivals on one window, under the same correlated noise.
+
+    $ ultraslow compare runs/sb-0.zarr runs/sb-1.zarr runs/sb-2.zarr --plot laws.pdf
+
+    Args:
+        run: a run's store.
+        runs: further seeds.
+        t_min: first update used; default: the window of `fit`.
+        t_max: last update used; default: the first learning-rate drop.
+        origin: measure from this update; every t then counts from it.
+        laws: laws to compare; default all.
+        plot: also draw data, laws and residuals to this file (.png, .pdf, .svg).
+        columns: the figure's width in columns of a two-column journal.
+        json: print one JSON document instead of a table.
+    """
+    from analysis import compare as compare_laws
+
+    result = compare_laws([run, *runs], laws or None, t_min=t_min, t_max=t_max, origin=origin)
+    if plot is not None:
+        from analysis import figures
+
+        figures.save(figures.compare(result, columns=columns), plot)
+    print_json(result.to_dict()) if json else print(result)

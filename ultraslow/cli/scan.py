@@ -1,0 +1,41 @@
+"""`ultraslow scan`: the fit from every start."""
+
+from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Updates
+from ultraslow.cli.console import print_json, records
+
+
+def scan(
+    run: RunPath,
+    runs: MoreRuns = (),
+    *,
+    t_min: Updates = None,
+    t_max: Updates = None,
+    origin: Origin = 0,
+    level: float = 0.95,
+    plot: File = None,
+    columns: Columns = 1,
+    json: bool = False,
+) -> None:
+    """Shows α, its interval and the goodness of fit for every start of the window.
+
+    $ ultraslow scan runs/sb-0.zarr runs/sb-1.zarr runs/sb-2.zarr --plot scan.pdf
+
+    Args:
+        run: a run's store.
+        runs: further seeds.
+        t_min: first start tried.
+        t_max: last update used; default: the first learning-rate drop.
+        origin: measure from this update; every t then counts from it.
+        level: the interval's level.
+        plot: also draw the scan to this file (.png, .pdf, .svg).
+        columns: the figure's width in columns of a two-column journal.
+        json: print one JSON document instead of a table.
+    """
+    from analysis import scan as scan_runs
+
+    frame = scan_runs([run, *runs], t_min=t_min, t_max=t_max, level=level, origin=origin)
+    if plot is not None:
+        from analysis import figures
+
+        figures.save(figures.scan(frame, columns=columns), plot)
+    print_json(records(frame)) if json else print(frame.to_string(index=False, float_format="{:.4g}".format))
