@@ -27,8 +27,9 @@ from real_curves import complete
 from transient import report as first_updates
 
 from analysis import figures, match
+from train.configs.config import MATCH_WARMUP_STEPS, TrainConfig
 from train.configs.plan import LONGEST
-from train.configs.recipes import MATCH_WARM_UP, Config, f1_fashion_mnist, f1_mnist
+from train.configs.recipes import f1_fashion_mnist, f1_mnist
 from train.engine.run_training import train
 from trajectory import Run
 
@@ -41,7 +42,7 @@ WARM = {"fixed": (1024,), "adapted": (1024, 4096)}  # controls of one seed: who 
 WARM_UPS = {1024: (50, 200)}  # further ones of matched runs, of one seed
 
 
-def experiments(out: Path) -> Iterator[tuple[Path, Config]]:
+def experiments(out: Path) -> Iterator[tuple[Path, TrainConfig]]:
     """Path and configuration of every run, the first seed of everything before further ones."""
     for name, recipe in (("mnist", f1_mnist()), ("fashion-mnist", f1_fashion_mnist())):
         small = replace(recipe, epochs=3, drops=((2, 0.1),), origins=(ORIGIN,), label="128")
@@ -52,20 +53,22 @@ def experiments(out: Path) -> Iterator[tuple[Path, Config]]:
             for batch_size in (size for size, seeds in LARGE_SEEDS.items() if seed < seeds):
                 chosen: list[tuple[str, int | None]] = [(method, None) for method in METHODS]
                 if seed == 0:
-                    chosen += [(method, MATCH_WARM_UP) for method, sizes in WARM.items() if batch_size in sizes]
-                    chosen += [("matched", warm_up) for warm_up in WARM_UPS.get(batch_size, ())]
-                for method, warm_up in chosen:
+                    chosen += [(method, MATCH_WARMUP_STEPS) for method, sizes in WARM.items() if batch_size in sizes]
+                    chosen += [("matched", warmup_steps) for warmup_steps in WARM_UPS.get(batch_size, ())]
+                for method, warmup_steps in chosen:
                     config = replace(_large(small, batch_size, method, reference), seed=seed)
                     run = f"{name}-{batch_size}-{method}"
-                    if warm_up is not None:
-                        config = replace(config, warm_up=warm_up, label=f"{config.label}, warm-up {warm_up}")
-                        run += f"-warm-{warm_up}"
+                    if warmup_steps is not None:
+                        config = replace(
+                            config, warmup_steps=warmup_steps, label=f"{config.label}, warm-up {warmup_steps}"
+                        )
+                        run += f"-warm-{warmup_steps}"
                     yield out / f"{run}-{seed}.zarr", config
 
 
-def _large(small: Config, batch_size: int, method: str, reference: list[Path]) -> Config:
+def _large(small: TrainConfig, batch_size: int, method: str, reference: list[Path]) -> TrainConfig:
     large = replace(
-        small, batch_size=batch_size, lr_rule="sqrt", ghost_batch_size=128, label=f"{batch_size} {method}"
+        small, batch_size=batch_size, lr_scaling="sqrt", ghost_batch_size=128, label=f"{batch_size} {method}"
     )
     if method == "fixed":
         return large

@@ -25,7 +25,8 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from train.configs.recipes import Config, f1_fashion_mnist, f1_mnist
+from train.configs.config import TrainConfig
+from train.configs.recipes import f1_fashion_mnist, f1_mnist
 from train.engine.run_training import train
 from trajectory import LogSpaced, Run, UltraslowError
 from trajectory.schema.layout import metric_name, read_node, read_root, write_root
@@ -36,11 +37,11 @@ KEPT = LogSpaced(24)
 KEPT_METRICS = ("epoch", "learning_rate", "train_loss", "validation_error")
 
 
-def experiments() -> dict[str, tuple[Config, int]]:
+def experiments() -> dict[str, tuple[TrainConfig, int]]:
     """name: configuration and number of seeds."""
     found = {}
     for name, recipe in (("mnist", f1_mnist()), ("fashion-mnist", f1_fashion_mnist())):
-        constant = replace(recipe, drops=(), epochs=22, snapshots=0, rows=300, origins=ORIGINS)
+        constant = replace(recipe, drops=(), epochs=22, snapshots_per_decade=0, rows_per_decade=300, origins=ORIGINS)
         found[f"{name}-wd"] = (replace(constant, label=f"{name}, weight decay 1e-4"), 5)
         found[f"{name}-no-wd"] = (replace(constant, weight_decay=0.0, label=f"{name}, no weight decay"), 5)
     shuffled = replace(found["mnist-wd"][0], label_noise=0.2, label="mnist, a fifth of the labels shuffled")

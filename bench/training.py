@@ -12,7 +12,7 @@ For each network, then for the seeds:
 - An update's parts, each by itself.
 - The trainer's switches, each by itself: bfloat16, channels_last, compile (on a CPU F1's alone: ResNet44's takes
   minutes), cuda_graph (on a GPU).
-- Seeds together (`train_together`) against one after another (`train`), recorded, in updates of one seed a second.
+- Seeds together (`train_batched`) against one after another (`train`), recorded, in updates of one seed a second.
 
 In a turn the rows run one after the other; shown are medians over turns with quartiles, ratios of each turn's own.
 Every row begins with updates off the clock, which use up what a DataLoader has ready.
@@ -36,7 +36,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from train import RECIPES, Config, train, train_together
+from train import RECIPES, TrainConfig, train, train_batched
 from train.data.images import Dataset, load
 from train.engine.train_step import GraphedUpdate, Update, clip
 from train.errors import DataError
@@ -244,10 +244,10 @@ def switches(network: str, device: str, updates: int, turns: int) -> None:
     show(f"{network}, batch {BATCH}, {device}: switches", rates(runs, updates, turns))
 
 
-def seeds_together(config: Config, updates: int, seeds: int, turns: int, options: dict[str, Any]) -> None:
+def batched_seeds(config: TrainConfig, updates: int, seeds: int, turns: int, options: dict[str, Any]) -> None:
     """The last table."""
     per_epoch = config.schedule(60_000 if config.dataset == "mnist" else 1280).updates / config.epochs
-    config = replace(config, epochs=updates / per_epoch, drops=(), snapshots=0)
+    config = replace(config, epochs=updates / per_epoch, drops=(), snapshots_per_decade=0)
     numbers = range(seeds)
     found: dict[str, list[float]] = {"one after another": [], "together": []}
     with tempfile.TemporaryDirectory() as folder:
@@ -257,7 +257,7 @@ def seeds_together(config: Config, updates: int, seeds: int, turns: int, options
                 train(replace(config, seed=seed), Path(folder) / "alone", overwrite=True, progress=clock, **options)
             together = Clock(updates)
             stores = {seed: Path(folder) / str(seed) for seed in numbers}
-            train_together(config, stores, overwrite=True, progress=together, **options)
+            train_batched(config, stores, overwrite=True, progress=together, **options)
             if turn:
                 found["one after another"].append(clock.rate)
                 found["together"].append(seeds * together.rate)
@@ -316,7 +316,7 @@ def main() -> None:
         digits = RECIPES["f1-digits"]()
         large = replace(digits, batch_size=256, ghost_batch_size=16)
         for config, updates in ((digits, 160), (large, 100), (RECIPES["f1-mnist"](), 40)):
-            seeds_together(config, args.updates or updates, args.seeds, args.turns, options)
+            batched_seeds(config, args.updates or updates, args.seeds, args.turns, options)
 
 
 if __name__ == "__main__":

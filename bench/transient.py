@@ -14,7 +14,8 @@ from pathlib import Path
 
 from real_curves import complete
 
-from train.configs.recipes import Config, f1_fashion_mnist, f1_mnist
+from train.configs.config import TrainConfig
+from train.configs.recipes import f1_fashion_mnist, f1_mnist
 from train.engine.run_training import train
 from trajectory import Run
 
@@ -23,19 +24,19 @@ UPDATES = SHOWN[-1]
 TRAIN_SIZE = 60_000
 
 
-def cases() -> dict[str, Config]:
+def cases() -> dict[str, TrainConfig]:
     """The configurations, by name."""
     found = {}
     for name, small in (("mnist", f1_mnist()), ("fashion-mnist", f1_fashion_mnist())):
         found[f"{name} 128"] = small
         found[f"{name} 4096"] = replace(small, batch_size=4096)
-        found[f"{name} 4096 √"] = replace(small, batch_size=4096, lr_rule="sqrt")
+        found[f"{name} 4096 √"] = replace(small, batch_size=4096, lr_scaling="sqrt")
     return {name: _cut(config) for name, config in found.items()}
 
 
-def _cut(config: Config) -> Config:
+def _cut(config: TrainConfig) -> TrainConfig:
     """The first updates alone, at a constant rate."""
-    return replace(config, drops=(), epochs=UPDATES / (TRAIN_SIZE // config.batch_size), snapshots=0)
+    return replace(config, drops=(), epochs=UPDATES / (TRAIN_SIZE // config.batch_size), snapshots_per_decade=0)
 
 
 def report(runs: Mapping[str, Run], shown: Sequence[int], origin: int = 0) -> None:

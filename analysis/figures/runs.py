@@ -108,8 +108,13 @@ def distance_adaptation(runs: Curves) -> PaperFigure:
 
 def _sides(curve: Curve) -> tuple[int, ...]:
     config = _config(curve)
-    adapted = config.get("lr_rule", "none") != "none" or config.get("ghost_batch_size") is not None
+    adapted = _lr_scaling(config) != "none" or config.get("ghost_batch_size") is not None
     return (0, 1) if _is_small(curve) else (int(adapted),)
+
+
+def _lr_scaling(config: dict[str, Any]) -> str:
+    """How the learning rate follows the batch size; earlier versions stored it as "lr_rule"."""
+    return str(config.get("lr_scaling", config.get("lr_rule", "none")))
 
 
 def _adaptation(curve: Curve) -> str:
@@ -118,7 +123,7 @@ def _adaptation(curve: Curve) -> str:
     label = f"batch {_batch_size(curve)}"
     if _is_small(curve):
         return label
-    ghosts, rule = config.get("ghost_batch_size") is not None, config.get("lr_rule", "none")
+    ghosts, rule = config.get("ghost_batch_size") is not None, _lr_scaling(config)
     parts = {
         "no GBN": rule != "none" and not ghosts,
         "no LR": ghosts and rule == "none",

@@ -236,7 +236,7 @@ def test_a_plan_becomes_a_recipe_that_trains(runs, tmp_path):
     done = run("train", recipe, "--epochs", 2, "--out", large)
     assert done.returncode == 0, done.stderr
     config = Run(large).config
-    assert (config["batch_size"], config["ghost_batch_size"], config["warm_up"]) == (64, 16, 100)
+    assert (config["batch_size"], config["ghost_batch_size"], config["warmup_steps"]) == (64, 16, 100)
     assert config["match"] == [str(small)]
     assert config["lr"] == pytest.approx(0.04)
 
@@ -304,22 +304,24 @@ def test_the_recipes_are_listed():
 
 def test_seeds_are_trained_together(tmp_path):
     options = ["--epochs", 0.1, "--input-noise", 0, "--seeds", "2,4", "--out", tmp_path]
-    done = run("train", "f1-digits", *options, "--together")
+    done = run("train", "f1-digits", *options, "--batched")
     assert done.returncode == 0, done.stderr
     stores = [tmp_path / f"f1-digits-sb-16-seed{seed}.zarr" for seed in (2, 4)]
     assert sorted(tmp_path.iterdir()) == stores
     for seed, store in zip((2, 4), stores, strict=True):
         assert Run(store).seed == seed
-        assert Run(store).config["seeds_together"] == [2, 4]
+        assert Run(store).config["batched_seeds"] == [2, 4]
     assert done.stdout.count("│ path ") == 2
-    assert "got together with no seeds; expected --seeds" in refused("train", "f1-digits", "--together")
-    assert "got together with resume" in refused("train", "f1-digits", *options, "--together", "--resume")
+    assert "got batched with no seeds; expected --seeds" in refused("train", "f1-digits", "--batched")
+    assert "got batched with resume" in refused("train", "f1-digits", *options, "--batched", "--resume")
 
 
 def test_every_switch_of_a_run_reaches_it(tmp_path):
-    numbers = "batch-size 64 epochs 1 lr 0.2 lr-rule linear ghost-batch-size 16 warm-up 3 momentum 0 weight-decay 0"
-    numbers += " clip-norm 0 input-noise 0.1 label-noise 0.2 snapshots 0 rows 3 origins 2 5 drops 0.5 0.1 0.7 0.5"
-    numbers += " label mine"
+    numbers = (
+        "batch-size 64 epochs 1 lr 0.2 lr-scaling linear ghost-batch-size 16 warmup-steps 3 momentum 0 weight-decay 0"
+    )
+    numbers += " max-grad-norm 0 input-noise 0.1 label-noise 0.2"
+    numbers += " snapshots-per-decade 0 rows-per-decade 3 origins 2 5 drops 0.5 0.1 0.7 0.5 label mine"
     options = [
         f"--{word}" if word[0].isalpha() and word not in ("linear", "mine") else word for word in numbers.split()
     ]
@@ -330,9 +332,23 @@ def test_every_switch_of_a_run_reaches_it(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.zarr" for name in names]
     config = Run(tmp_path / f"{names[1]}.zarr").config
     drops, origins = [[0.5, 0.1], [0.7, 0.5]], [2, 5]
-    expected = {"batch_size": 64, "epochs": 1, "lr": 0.2, "lr_rule": "linear", "ghost_batch_size": 16, "warm_up": 3}
-    expected |= {"momentum": 0, "weight_decay": 0, "clip_norm": None, "input_noise": 0.1, "label_noise": 0.2}
-    expected |= {"snapshots": 0, "rows": 3, "origins": origins, "drops": drops, "label": "mine", "seed": 3}
+    expected = {
+        "batch_size": 64,
+        "epochs": 1,
+        "lr": 0.2,
+        "lr_scaling": "linear",
+        "ghost_batch_size": 16,
+        "warmup_steps": 3,
+    }
+    expected |= {"momentum": 0, "weight_decay": 0, "max_grad_norm": None, "input_noise": 0.1, "label_noise": 0.2}
+    expected |= {
+        "snapshots_per_decade": 0,
+        "rows_per_decade": 3,
+        "origins": origins,
+        "drops": drops,
+        "label": "mine",
+        "seed": 3,
+    }
     expected |= {"regime_adaptation": True, "multiplicative_noise": True}
     assert config["settings"] == {**config["settings"], **expected}
     assert "seeds is '3-1'" in refused("train", "f1-digits", "--seeds", "3-1")
@@ -340,7 +356,7 @@ def test_every_switch_of_a_run_reaches_it(tmp_path):
 
 def test_weights_that_turn_nan_stop_the_run_and_leave_it_readable(tmp_path):
     path = tmp_path / "run.zarr"
-    line = refused("train", "f1-digits", "--lr", "1e30", "--clip-norm", 0, "--epochs", 4, "--out", path)
+    line = refused("train", "f1-digits", "--lr", "1e30", "--max-grad-norm", 0, "--epochs", 4, "--out", path)
     assert "loss is nan at update" in line
     left = Run(path)
     assert "non_finite_weights" in [event.name for event in left.events]

@@ -17,10 +17,10 @@ recipes = ["f1-digits"]
 batch_sizes = [64]
 [settings]
 epochs = 20
-snapshots = 1
+snapshots_per_decade = 1
 [methods.SB]
 [methods."+LR"]
-lr_rule = "sqrt"
+lr_scaling = "sqrt"
 """
 
 
@@ -90,10 +90,10 @@ def test_a_stopped_sweep_goes_on_and_a_failure_is_told_at_the_end(tmp_path, monk
 
 
 def test_a_misspelt_word_is_one_line(tmp_path, monkeypatch, capsys):
-    (tmp_path / "spec.toml").write_text(SPEC.replace("lr_rule", "lr_rul"))
+    (tmp_path / "spec.toml").write_text(SPEC.replace("lr_scaling", "lr_scalin"))
     monkeypatch.setattr("sys.argv", ["ultraslow", "sweep", str(tmp_path / "spec.toml")])
     with pytest.raises(SystemExit, match="1"):
         app.main()
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("ultraslow: ")
-    assert line.endswith("did you mean lr_rule?")
+    assert line.endswith("did you mean lr_scaling?")

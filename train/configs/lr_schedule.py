@@ -6,12 +6,9 @@ accumulates, so nothing drifts. Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), 
 """
 
 from dataclasses import dataclass, replace
-from math import isfinite, sqrt
-from typing import Literal, get_args
+from math import isfinite
 
 from train.errors import ConfigError
-
-LrRule = Literal["none", "sqrt", "linear"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +19,8 @@ class Schedule:
     """Rate after the warm-up and before the first drop."""
     drops: tuple[tuple[int, float], ...]
     """(t, factor): from the update after t updates on, the rate is multiplied by the factor."""
-    warm_up: int
-    """Updates over which the rate grows linearly from lr/warm_up to lr; 0 for none."""
+    warmup_steps: int
+    """Updates over which the rate grows linearly from lr/warmup_steps to lr; 0 for none."""
     updates: int
     """Updates in all."""
     weight_decay: float = 0.0
@@ -33,7 +30,7 @@ class Schedule:
 
     def rate(self, t: int) -> float:
         """The rate of the update that follows t updates, t = 0, 1, ...: w_t → w_{t+1}."""
-        rate = self.lr * min(1.0, (t + 1) / self.warm_up) if self.warm_up else self.lr
+        rate = self.lr * min(1.0, (t + 1) / self.warmup_steps) if self.warmup_steps else self.lr
         for at, factor in self.drops:
             if t >= at:
                 rate *= factor
@@ -54,7 +51,7 @@ class Regime:
     """(epoch, factor): when that many epochs are done the rate is multiplied by the factor; epochs ascend."""
     epochs: float
     """Length of the training."""
-    warm_up: int = 0
+    warmup_steps: int = 0
     """Updates over which the rate grows linearly to lr; 0 for none."""
     momentum: float = 0.9
     """SGD momentum μ."""
@@ -62,17 +59,17 @@ class Regime:
     """SGD weight decay λ (L2: added to the gradient)."""
     weight_decay_until: float | None = None
     """Epochs after which λ is 0; None for never."""
-    clip_norm: float | None = None
+    max_grad_norm: float | None = None
     """The gradient's total norm is clipped to this; None for no clipping."""
 
     def __post_init__(self) -> None:
         _check("lr", self.lr, self.lr > 0, "above 0")
         _check("epochs", self.epochs, self.epochs > 0, "above 0")
-        _check("warm_up", self.warm_up, self.warm_up >= 0, "of 0 or more updates")
+        _check("warmup_steps", self.warmup_steps, self.warmup_steps >= 0, "of 0 or more updates")
         _check("momentum", self.momentum, 0 <= self.momentum < 1, "in [0, 1)")
         _check("weight_decay", self.weight_decay, self.weight_decay >= 0, "0 or more")
-        if self.clip_norm is not None:
-            _check("clip_norm", self.clip_norm, self.clip_norm > 0, "above 0, or none")
+        if self.max_grad_norm is not None:
+            _check("max_grad_norm", self.max_grad_norm, self.max_grad_norm > 0, "above 0, or none")
         if self.weight_decay_until is not None:
             _check("weight_decay_until", self.weight_decay_until, self.weight_decay_until >= 0, "of 0 or more epochs")
         epochs = [epoch for epoch, _ in self.drops]
@@ -94,7 +91,7 @@ class Regime:
         return Schedule(
             lr=self.lr,
             drops=tuple(drop for drop in drops if drop[0] < updates),
-            warm_up=self.warm_up,
+            warmup_steps=self.warmup_steps,
             updates=updates,
             weight_decay=self.weight_decay,
             weight_decay_until=None if until is None else round(until * per_epoch),
@@ -106,20 +103,6 @@ def updates_per_epoch(train_size: int, batch_size: int) -> int:
     if not 1 <= batch_size <= train_size:
         raise ConfigError(f"batch_size is {batch_size}; expected 1 to {train_size}, the training set")
     return train_size // batch_size
-
-
-def sqrt_lr(lr: float, batch_size: int, base_batch_size: int) -> float:
-    """lr · √(B/B₀): keeps an update's covariance, (lr²/B) · (1/N) Σ g_n g_nᵀ, what it was at batch B₀."""
-    return lr * sqrt(batch_size / base_batch_size)
-
-
-def scaled_lr(rule: LrRule, lr: float, batch_size: int, base_batch_size: int) -> float:
-    """The rate `lr`, meant for `base_batch_size`, at `batch_size`: unchanged, × √ratio, or × ratio."""
-    if rule not in get_args(LrRule):
-        raise ConfigError(f"lr_rule is {rule!r}; expected one of {', '.join(get_args(LrRule))}")
-    if rule == "sqrt":
-        return sqrt_lr(lr, batch_size, base_batch_size)
-    return lr * batch_size / base_batch_size if rule == "linear" else lr
 
 
 def _check(name: str, value: float, holds: bool, expected: str) -> None:

@@ -13,9 +13,10 @@ from typing import Any
 from analysis.curve import Curve, Curves, Run, curves
 from analysis.errors import ReferenceRunError
 from analysis.matching.reference import Reference, distance_at
-from train.configs.lr_schedule import sqrt_lr, updates_per_epoch
-from train.configs.recipes import MATCH_WARM_UP, Config
+from train.configs.config import MATCH_WARMUP_STEPS, TrainConfig
+from train.configs.lr_schedule import updates_per_epoch
 from train.configs.toml import as_config
+from ultraslow.large_batch.lr_scaling import sqrt_lr
 
 # A matched run may need more updates than regime adaptation: so much more, and it ends.
 LONGEST = 1.5
@@ -38,19 +39,19 @@ class Plan:
     base_batch_size: int
     lr: float
     ghost_batch_size: int
-    warm_up: int
+    warmup_steps: int
     updates: int
     epochs: float | None
     drop_steps: tuple[int, ...]
     drop_epochs: tuple[float, ...] | None
     first_drop: tuple[float, float] | None
-    config: Config | None
+    config: TrainConfig | None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able fields."""
         return asdict(self)
 
-    def recipe(self) -> Config:
+    def recipe(self) -> TrainConfig:
         """The matched run's configuration. Raises ReferenceRunError if the reference does not hold its own."""
         if self.config is None:
             raise ReferenceRunError(
@@ -68,7 +69,7 @@ class Plan:
             "reference": ", ".join(self.reference),
             "batch size": f"{self.batch_size} (reference: {self.base_batch_size})",
             "learning rate": f"{self.lr:.6g}",
-            "warm-up": f"{self.warm_up} updates",
+            "warm-up": f"{self.warmup_steps} updates",
             "ghost batch size": str(self.ghost_batch_size),
             "updates": str(self.updates),
             "drops expected at": ", ".join(drops),
@@ -101,7 +102,7 @@ def plan(reference: Curves, batch_size: int) -> Plan:
         base_batch_size=base,
         lr=sqrt_lr(known.learning_rate, batch_size, base),
         ghost_batch_size=base,
-        warm_up=MATCH_WARM_UP,
+        warmup_steps=MATCH_WARMUP_STEPS,
         updates=updates,
         epochs=updates / per_epoch if per_epoch else None,
         drop_steps=known.drop_steps,
@@ -113,7 +114,7 @@ def plan(reference: Curves, batch_size: int) -> Plan:
 
 def _matched(
     facts: dict[str, Any], reference: Reference, runs: list[Run], base: int, batch_size: int
-) -> Config | None:
+) -> TrainConfig | None:
     """The reference's own configuration, made a large batch that is matched to it."""
     if "settings" not in facts:
         return None
@@ -122,11 +123,11 @@ def _matched(
         batch_size=batch_size,
         base_batch_size=base,
         lr=facts["lr"],
-        lr_rule="sqrt",
+        lr_scaling="sqrt",
         ghost_batch_size=base,
         regime_adaptation=True,
         epochs=LONGEST * facts["epochs"],
-        warm_up=None,
+        warmup_steps=None,
         match=tuple(str(run.path) for run in runs),
         seed=0,
         label="",

@@ -1,4 +1,4 @@
-"""Recipes as TOML files: the fields of a `Config`, those with a default left out where they keep it."""
+"""Recipes as TOML files: the fields of a `TrainConfig`; those that keep their default are left out."""
 
 import json
 import tomllib
@@ -7,63 +7,115 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
-from train.configs.recipes import Config, get
+from train.configs.config import TrainConfig
+from train.configs.former_names import current_names
+from train.configs.recipes import get
 from train.errors import ConfigError
 
-_FIELDS = {field.name: field for field in fields(Config)}
+_FIELDS = {field.name: field for field in fields(TrainConfig)}
 
 
-def read_recipe(path: str | Path) -> Config:
-    """The configuration that a recipe file holds; `clip_norm = 0` stands for no clipping, as TOML knows no none.
+def read_recipe(path: str | Path) -> TrainConfig:
+    """Return the configuration that a recipe file holds; `max_grad_norm = 0` stands for no clipping.
 
-    Raises ConfigError for a file that is missing or no TOML, for unknown or missing fields, and as `Config`.
+    Names that settings had in earlier versions are understood.
+
+    Args:
+        path: a TOML file.
+
+    Raises:
+        ConfigError: if the file is missing or no TOML, if a field is unknown or missing, or as `TrainConfig` does.
+
+    Examples:
+        >>> from train import RECIPES, read_recipe, write_recipe
+        >>> write_recipe(RECIPES["f1-digits"](), "digits.toml")
+        >>> read_recipe("digits.toml") == RECIPES["f1-digits"]()
+        True
     """
-    entries = read_toml(path, "recipe", "`ultraslow plan` writes it")
-    return as_config(entries, path)
+    return as_config(read_toml(path, "recipe", "`ultraslow plan` writes it"), path)
 
 
-def find_recipe(name: str) -> Config:
-    """The recipe of that name, or what a recipe file holds; raises ConfigError as `read_recipe` and `get`."""
+def find_recipe(name: str) -> TrainConfig:
+    """Return the recipe of a name, or the one that a recipe file holds.
+
+    Args:
+        name: one of `RECIPES`, or the path of a file that ends in .toml.
+
+    Raises:
+        ConfigError: as `read_recipe` and `recipes.get` do.
+    """
     return read_recipe(name) if name.endswith(".toml") else get(name)
 
 
-def read_toml(path: str | Path, what: str, written: str) -> dict[str, Any]:
-    """A TOML file's entries. Raises ConfigError if it cannot be read; `what` and `written` say what is expected."""
+def read_toml(path: str | Path, what: str, source: str) -> dict[str, Any]:
+    """Return a TOML file's entries.
+
+    Args:
+        path: the file.
+        what: what the file holds, for the message.
+        source: where an example of it comes from, for the message.
+
+    Raises:
+        ConfigError: if the file cannot be read, or is no TOML.
+    """
     try:
         return tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: no {what} can be read there ({error.strerror}); expected a TOML file") from error
     except ValueError as error:
-        told = str(error).splitlines()[0]
-        raise ConfigError(f"{path}: not a {what}: {told}; expected TOML as {written}") from error
+        reason = str(error).splitlines()[0]
+        raise ConfigError(f"{path}: not a {what}: {reason}; expected TOML as {source}") from error
 
 
-def as_config(entries: Mapping[str, Any], source: str | Path) -> Config:
-    """The Config of these fields, lists standing for tuples and `clip_norm = 0` for no clipping.
+def as_config(entries: Mapping[str, Any], source: str | Path) -> TrainConfig:
+    """Return the configuration of these fields, as a recipe file or a run's store holds them.
 
-    Errors (ConfigError) name the source.
+    Lists stand for tuples. Names that settings had in earlier versions are understood.
+
+    Args:
+        entries: values by the field's name.
+        source: where they come from; errors name it.
+
+    Raises:
+        ConfigError: if a field is unknown or missing, or has a value that cannot be run.
     """
+    entries = current_names(entries)
     unknown = [name for name in entries if name not in _FIELDS]
     missing = [name for name, field in _FIELDS.items() if field.default is MISSING and name not in entries]
     if unknown or missing:
         wrong = f"no field is named {unknown[0]!r}" if unknown else f"the field {missing[0]!r} is missing"
         raise ConfigError(f"{source}: {wrong}; a recipe's fields are {', '.join(_FIELDS)}")
     try:
-        if entries.get("clip_norm") == 0:
-            entries = {**entries, "clip_norm": None}
-        return Config(**{name: _frozen(value) for name, value in entries.items()})
+        return TrainConfig(**{name: _frozen(value) for name, value in entries.items()})
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{source}: a field has a value of the wrong kind ({error})") from error
 
 
-def write_recipe(config: Config, path: str | Path) -> None:
-    """Writes a configuration so that `read_recipe` gives it back. Raises ConfigError where no file can be written."""
+def write_recipe(config: TrainConfig, path: str | Path, *, comments: Mapping[str, str] | None = None) -> None:
+    """Write a configuration as a recipe file, so that `read_recipe` gives it back.
+
+    Args:
+        config: the configuration.
+        path: the TOML file to write.
+        comments: a comment for the line of a field, by the field's name; one line each.
+
+    Raises:
+        ConfigError: if the file cannot be written.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from train import RECIPES, read_recipe, write_recipe
+        >>> write_recipe(replace(RECIPES["f1-digits"](), batch_size=256), "large.toml")
+        >>> read_recipe("large.toml").batch_size
+        256
+    """
     lines = []
     for name, field in _FIELDS.items():
         value = getattr(config, name)
         if field.default is MISSING or value != field.default:
             # numbers, texts and arrays of them are written alike in JSON and TOML
-            lines.append(f"{name} = {json.dumps(0 if value is None else value, ensure_ascii=False)}\n")
+            comment = f"  # {comments[name]}" if comments and name in comments else ""
+            lines.append(f"{name} = {json.dumps(0 if value is None else value, ensure_ascii=False)}{comment}\n")
     try:
         Path(path).write_text("".join(lines), encoding="utf-8")
     except OSError as error:

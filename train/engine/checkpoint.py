@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from train.configs.recipes import Config
+from train.configs.config import TrainConfig
 from train.configs.toml import as_config
 from train.errors import ConfigError
 from trajectory import Run
@@ -61,7 +61,7 @@ class Checkpoint:
             ) from error
         self._written = perf_counter()
 
-    def read(self, config: Config) -> dict[str, Any] | None:
+    def read(self, config: TrainConfig) -> dict[str, Any] | None:
         """The state to go on from, on the host; None if nothing was recorded yet, or the run is complete.
 
         Raises ConfigError if the run was not trained as `config` says, naming the first field that differs; if rows
@@ -95,7 +95,7 @@ def is_complete(out: Where) -> bool:
     return _is_run(out) and Run(out).status == "complete"
 
 
-def _check_settings(run: Run, config: Config) -> None:
+def _check_settings(run: Run, config: TrainConfig) -> None:
     if "settings" not in run.config:
         raise ConfigError(f"{run.path}: was not recorded by train; expected a run of train to go on with")
     there, here = asdict(as_config(run.config["settings"], str(run.path))), asdict(config)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from analysis.matching.reference import Reference, as_reference, check_network
-from train.configs.recipes import Config
+from train.configs.config import TrainConfig
 from train.data.image_folder import load_image_folder
 from train.data.images import Images, epoch_seed, load, shuffle_labels
 from train.data.readers import IMAGE_FOLDERS
@@ -29,7 +29,7 @@ _AGREE_EVERY = 20  # updates after which several processes agree whether a check
 
 
 def train(
-    config: Config,
+    config: TrainConfig,
     out: Where,
     *,
     data_root: str | Path = "data",
@@ -94,14 +94,14 @@ def train(
     reference = as_reference(list(config.match), origin=config.match_origin) if config.match else None
     if reference is not None:  # before a store is made
         check_network(reference.signature, reference.names[0], signature(model), "the network to train")
-    snapshots = Snapshots(LogSpaced(config.snapshots or 1), schedule.updates)
+    snapshots = Snapshots(LogSpaced(config.snapshots_per_decade or 1), schedule.updates)
     facts = {**config.record(data.train_size), "processes": ranks.size}
     how = {"overwrite": overwrite or resume, "resume": state is not None}
     recorder = ranks.all_or_none(lambda: recorder_of(config, out, model, optimizer, snapshots, facts, **how))
     with recorder:
         matched = None
         if reference is not None:
-            matched = _matched(config, optimizer, recorder, reference, schedule.warm_up)
+            matched = _matched(config, optimizer, recorder, reference, schedule.warmup_steps)
         training = Training(config, data, model, optimizer, recorder, matched, snapshots, ranks)
         if state is not None:
             training.load_state_dict(state)
@@ -140,7 +140,7 @@ def _run(training: Training, checkpoint: Checkpoint, progress: Callable[[int, in
                 raise KeyboardInterrupt
 
 
-def data_of(config: Config, root: str | Path, device: torch.device) -> Images:
+def data_of(config: TrainConfig, root: str | Path, device: torch.device) -> Images:
     """The configuration's data set, its labels shuffled if it says so."""
     if config.dataset in IMAGE_FOLDERS:
         folder = load_image_folder(config.dataset, root, device)
@@ -149,7 +149,7 @@ def data_of(config: Config, root: str | Path, device: torch.device) -> Images:
     return replace(data, train_y=shuffle_labels(data.train_y, config.label_noise))
 
 
-def network_of(config: Config, data: Images) -> nn.Module:
+def network_of(config: TrainConfig, data: Images) -> nn.Module:
     """The configuration's network for these images, with weights from torch's global generator."""
     model = NETWORKS[config.network](data.shape, data.classes)
     if config.ghost_batch_size is not None:
@@ -157,7 +157,7 @@ def network_of(config: Config, data: Images) -> nn.Module:
     return model
 
 
-def optimizer_of(config: Config, data: Images, parameters: Iterable[Tensor]) -> torch.optim.SGD:
+def optimizer_of(config: TrainConfig, data: Images, parameters: Iterable[Tensor]) -> torch.optim.SGD:
     """SGD at the schedule's rate before its first drop, fused on a CPU, where torch's default is slower."""
     weights = list(parameters)
     return torch.optim.SGD(
@@ -170,7 +170,7 @@ def optimizer_of(config: Config, data: Images, parameters: Iterable[Tensor]) -> 
 
 
 def recorder_of(
-    config: Config,
+    config: TrainConfig,
     out: Where,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
@@ -185,8 +185,8 @@ def recorder_of(
         out,
         model,
         optimizer,
-        schedule=LogSpaced(config.rows) if config.rows else 1,
-        snapshots=snapshots if config.snapshots else None,
+        schedule=LogSpaced(config.rows_per_decade) if config.rows_per_decade else 1,
+        snapshots=snapshots if config.snapshots_per_decade else None,
         origins={*config.origins, config.match_origin} - {0},
         config=facts,
         seed=config.seed,
@@ -197,18 +197,18 @@ def recorder_of(
 
 
 def _matched(
-    config: Config,
+    config: TrainConfig,
     optimizer: torch.optim.Optimizer,
     recorder: Recorder,
     reference: Reference,
-    warm_up: int,
+    warmup_steps: int,
 ) -> DistanceMatchedLR:
     return DistanceMatchedLR(
         optimizer,
         recorder,
         reference,
         gamma=config.gamma,
-        min_step=max(config.min_step, warm_up),
+        min_step=max(config.min_step, warmup_steps),
         later_phases=config.later_phases,
         timeout=config.timeout,
         on_timeout=config.on_timeout,

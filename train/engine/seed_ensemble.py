@@ -22,7 +22,7 @@ from torch.func import functional_call, stack_module_state, vmap
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
 
-from train.configs.recipes import Config
+from train.configs.config import TrainConfig
 from train.engine.data_parallel import is_by_torchrun
 from train.engine.run_training import available, data_of, network_of, optimizer_of, recorder_of
 from train.engine.trainer import Snapshots, Training
@@ -33,8 +33,8 @@ from trajectory.storage.backend import Where
 _ALONE = ("precision", "channels_last", "compile", "cuda_graph", "warm_start")  # what `train` alone heeds
 
 
-def train_together(
-    config: Config,
+def train_batched(
+    config: TrainConfig,
     stores: Mapping[int, Where],
     *,
     data_root: str | Path = "data",
@@ -45,7 +45,7 @@ def train_together(
     """Trains one run for each seed of `stores` {seed: store}, all at once; returns their paths.
 
     Each store is what `train` makes of its seed, to the rounding of batched products, with two differences: wall_time
-    is that of all seeds together, and the configuration names them as "seeds_together". A seed whose loss is no
+    is that of all seeds together, and the configuration names them as "batched_seeds". A seed whose loss is no
     longer finite ends alone; the others go on, and DivergedError is raised at the end. `progress(t, updates)` is
     called after each update of all.
 
@@ -58,7 +58,7 @@ def train_together(
     if is_by_torchrun():
         raise ConfigError("got torchrun, expected one process for seeds trained together; start it without")
     for name in _ALONE:
-        if getattr(config, name) != getattr(Config, name):
+        if getattr(config, name) != getattr(TrainConfig, name):
             raise ConfigError(f"{name} is {getattr(config, name)!r}, for a run by itself; train the seeds one by one")
     device = available(device)
     data = data_of(config, data_root, device)
@@ -73,8 +73,8 @@ def train_together(
     with ExitStack() as recorders:
         trainings = []
         for each, network, out in zip(configs, networks, stores.values(), strict=True):
-            snapshots = Snapshots(LogSpaced(config.snapshots or 1), updates)
-            facts = {**each.record(data.train_size), "processes": 1, "seeds_together": list(stores)}
+            snapshots = Snapshots(LogSpaced(config.snapshots_per_decade or 1), updates)
+            facts = {**each.record(data.train_size), "processes": 1, "batched_seeds": list(stores)}
             recorder = recorder_of(each, out, network, optimizer, snapshots, facts, overwrite=overwrite)
             recorders.enter_context(recorder)
             trainings.append(Training(each, data, network, optimizer, recorder, None, snapshots))
@@ -97,7 +97,7 @@ class Together:
         self.trainings, self.ensemble = trainings, ensemble
         self.failures: list[DivergedError] = []
         self._running = list(trainings)
-        self._optimizer, self._clip_norm = trainings[0].optimizer, trainings[0].config.clip_norm
+        self._optimizer, self._max_grad_norm = trainings[0].optimizer, trainings[0].config.max_grad_norm
 
     def run(self) -> Iterator[int]:
         """Trains to the end; yields t after each update."""
@@ -129,8 +129,8 @@ class Together:
         ]
         self._optimizer.zero_grad()
         torch.stack(objectives).sum().backward()
-        if self._clip_norm is not None:
-            clip_each(list(self.ensemble.parameters.values()), self._clip_norm)
+        if self._max_grad_norm is not None:
+            clip_each(list(self.ensemble.parameters.values()), self._max_grad_norm)
         self._optimizer.step()
         wrong = (logits.argmax(2) != y).sum(1)
         self._each(Training.count, list(zip(losses.detach(), wrong, strict=True)))

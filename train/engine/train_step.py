@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from train.configs.recipes import Config
+from train.configs.config import TrainConfig
 from train.errors import ConfigError
 from trajectory import Recorder
 
@@ -28,7 +28,7 @@ class Update:
 
     def __init__(
         self,
-        config: Config,
+        config: TrainConfig,
         network: nn.Module,
         optimizer: torch.optim.Optimizer,
     ):
@@ -48,8 +48,8 @@ class Update:
         objective = loss if weights is None else (weights * each).mean()
         self.optimizer.zero_grad()
         objective.backward()
-        if self.config.clip_norm is not None:
-            clip(self._parameters, self.config.clip_norm)
+        if self.config.max_grad_norm is not None:
+            clip(self._parameters, self.config.max_grad_norm)
         self.optimizer.step()
         return loss.detach(), (logits.argmax(1) != y).sum()
 

@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from train.configs.config import TrainConfig
 from train.configs.lr_schedule import Schedule, updates_per_epoch
-from train.configs.recipes import Config
 from train.data.images import Images, epoch_seed
 from train.engine.data_parallel import ALONE, Processes
 from train.engine.train_step import GraphedUpdate, Step, Update
 from train.errors import ConfigError, DivergedError
 from trajectory import LogSpaced, Recorder
 from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
-from ultraslow.large_batch.multiplicative_noise import sample_weights
+from ultraslow.large_batch.multiplicative_noise import matching_sigma, sample_weights
 
 _CHECK_EVERY = 200  # updates between two looks at the loss: reading it waits for the device
 
@@ -30,7 +30,7 @@ class Training:
 
     def __init__(
         self,
-        config: Config,
+        config: TrainConfig,
         data: Images,
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
@@ -47,6 +47,7 @@ class Training:
         self.schedule: Schedule = config.schedule(data.train_size)
         self.per_epoch = updates_per_epoch(data.train_size, config.batch_size)
         self.t = 0
+        self._sigma = matching_sigma(config.batch_size, config.base_batch_size)
         parameter = next(model.parameters())
         self._noise = torch.Generator(parameter.device)
         self._losses: list[Tensor] = []  # of the epoch's updates
@@ -138,7 +139,7 @@ class Training:
         self._set_rate()
         if config.input_noise:
             x = x + config.input_noise * torch.randn(x.shape, generator=self._noise, device=x.device)
-        return x, sample_weights(len(x), config.sigma, self._noise) if config.multiplicative_noise else None
+        return x, sample_weights(len(x), self._sigma, self._noise) if config.multiplicative_noise else None
 
     def count(self, loss: Tensor, wrong: Tensor) -> None:
         """What follows an update: its mean loss and misclassified samples are noted, the match is told."""
@@ -155,7 +156,7 @@ class Training:
     def _set_rate(self) -> None:
         """The schedule's rate and decay for the update to come; under a match, no rate but the warm-up's."""
         rate = self.schedule.rate(self.t)
-        if self.matched is None or self.t < self.schedule.warm_up:
+        if self.matched is None or self.t < self.schedule.warmup_steps:
             for group in self.optimizer.param_groups:
                 group["lr"] = rate
         for group in self.optimizer.param_groups:

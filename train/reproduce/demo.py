@@ -13,7 +13,8 @@ import torch
 
 from analysis import AnalysisError, Fit, figures, fit
 from analysis.fitting.start_scan import ACCEPTED
-from train.configs.recipes import Config, f1_digits
+from train.configs.config import TrainConfig
+from train.configs.recipes import f1_digits
 from train.engine.run_training import train
 from trajectory import Run
 
@@ -74,7 +75,7 @@ class Demo:
         }
 
 
-def configs(seed: int, reference: tuple[str, ...]) -> tuple[list[Config], Config, Config]:
+def configs(seed: int, reference: tuple[str, ...]) -> tuple[list[TrainConfig], TrainConfig, TrainConfig]:
     """Small batch (three seeds), large batch with everything else equal, and matched large batch.
 
     The matched one has the √ rule, ghost batches of the small batch's size, as many updates, and a warm-up
@@ -84,9 +85,9 @@ def configs(seed: int, reference: tuple[str, ...]) -> tuple[list[Config], Config
     large = replace(small, batch_size=LARGE_BATCH, seed=seed)
     matched = replace(
         large,
-        lr_rule="sqrt",
+        lr_scaling="sqrt",
         ghost_batch_size=small.batch_size,
-        warm_up=100,
+        warmup_steps=100,
         regime_adaptation=True,
         match=reference,
     )

@@ -9,6 +9,7 @@ import pandas as pd
 
 from analysis.curve import Run, runs_in
 from analysis.errors import TableError
+from train.configs.former_names import current_names
 from train.reproduce.paper import ACCURACY, METHODS
 
 # What each of the paper's methods switches on.
@@ -49,11 +50,11 @@ def paper_method(config: Mapping[str, Any]) -> str | None:
     large = config["batch_size"] > config.get("base_batch_size", config["batch_size"])
     ghost = config.get("ghost_batch_size")
     switches = {
-        "LR": config.get("lr_rule") == "sqrt",
+        "LR": config.get("lr_scaling") == "sqrt",
         "GBN": ghost is not None and ghost < config["batch_size"],
         "RA": bool(config.get("regime_adaptation")),
         "another": bool(
-            config.get("multiplicative_noise") or config.get("match") or config.get("lr_rule") == "linear"
+            config.get("multiplicative_noise") or config.get("match") or config.get("lr_scaling") == "linear"
         ),
     }
     on = tuple(name for name, switched in switches.items() if switched)
@@ -67,7 +68,7 @@ def _tells(setting: str, value: Any) -> bool:
 
 def _measure(run: Run) -> dict[str, Any]:
     """One run's line."""
-    config, metrics = run.config, run.metrics
+    config, metrics = current_names(run.config), run.metrics
     settings = config.get("settings", {})
     missing = [name for name in ("network", "dataset", "batch_size") if name not in config]
     if missing:

@@ -11,7 +11,7 @@ from typing import Literal
 
 import torch
 
-from train.configs.recipes import Config
+from train.configs.config import TrainConfig
 from train.configs.toml import as_config
 from train.engine.checkpoint import Checkpoint
 from train.engine.run_training import data_of, train
@@ -190,7 +190,7 @@ def updates_of(sweep: Sweep) -> dict[Planned, int]:
     return {run: run.config.schedule(sizes[run.config.dataset]).updates for run in sweep.runs}
 
 
-def _difference(stored: Run, here: Config) -> str:
+def _difference(stored: Run, here: TrainConfig) -> str:
     """How the stored run's configuration differs, in words; nothing if it does not."""
     try:
         there = as_config(stored.config.get("settings", {}), stored.path)

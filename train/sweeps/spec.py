@@ -6,18 +6,18 @@
     batch_sizes = [64, 256]            # default: each recipe's own
     seeds = "0-2"                      # or [0, 1, 2]; default 0
 
-    [settings]                         # fields of Config that hold for all runs
+    [settings]                         # fields of TrainConfig that hold for all runs
     epochs = 10
 
-    [methods.SB]                       # a name, the fields of Config that make it, and recipes, batch_sizes
+    [methods.SB]                       # a name, the fields of TrainConfig that make it, and recipes, batch_sizes
     batch_sizes = [16]                 # or seeds of its own
 
     [methods."+GBN"]
-    lr_rule = "sqrt"
+    lr_scaling = "sqrt"
     ghost_batch_size = 16
 
     [methods.matched]
-    lr_rule = "sqrt"
+    lr_scaling = "sqrt"
     match = "SB"                       # that method's runs of the same recipe, all seeds; or paths of stores
 
 A method that runs at several batch sizes is referred to with one of them, `match = "+GBN 64"`. A run is labelled so
@@ -30,14 +30,15 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from train.configs.recipes import Config, one_of
+from train.configs.config import TrainConfig, one_of
+from train.configs.former_names import current_names
 from train.configs.toml import as_config, find_recipe, read_toml
 from train.errors import ConfigError
 
 _AXES = ("recipes", "batch_sizes", "seeds")
 _KEYS = ("out", "data_root", *_AXES, "settings", "methods")
 # The axes say these, and the method's name with the batch is the label.
-_FIELDS = tuple(f.name for f in fields(Config) if f.name not in ("recipe", "batch_size", "seed", "label"))
+_FIELDS = tuple(f.name for f in fields(TrainConfig) if f.name not in ("recipe", "batch_size", "seed", "label"))
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class Planned:
     """One run of a sweep: where its store is, and its configuration."""
 
     path: str
-    config: Config
+    config: TrainConfig
 
 
 @dataclass(frozen=True)
@@ -102,7 +103,7 @@ def _sweep(entries: Mapping[str, Any]) -> Sweep:
         if key not in entries:
             raise ConfigError(f"the key {key!r} is missing; a sweep's keys are {', '.join(_KEYS)}")
     out, data_root = (_text(entries.get(key, "data"), key) for key in ("out", "data_root"))
-    settings = _table(entries.get("settings", {}), "settings")
+    settings = current_names(_table(entries.get("settings", {}), "settings"))
     for name in settings:
         one_of("field", name, _FIELDS)
     methods = [_method(name, table, entries) for name, table in _table(entries["methods"], "methods").items()]
@@ -120,7 +121,7 @@ def _sweep(entries: Mapping[str, Any]) -> Sweep:
 
 def _method(name: str, table: Any, sweep: Mapping[str, Any]) -> _Method:
     axes = {key: sweep[key] for key in _AXES if key in sweep}
-    own = _table(table, f"methods.{name}")
+    own = current_names(_table(table, f"methods.{name}"))
     for key in own:
         one_of(f"field or axis (methods.{name})", key, (*_AXES, *_FIELDS))
     axes |= {key: own[key] for key in _AXES if key in own}

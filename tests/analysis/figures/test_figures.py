@@ -131,7 +131,7 @@ def test_error_against_time_with_the_trainings_beside_it_and_its_end_close_by(ru
 def test_adaptation_has_a_colour_for_each_batch_and_dashes_for_what_else_differs(tmp_path):
     small = {"batch_size": 8, "base_batch_size": 8}
     large = small | {"batch_size": 64}
-    adapted = large | {"lr_rule": "sqrt", "ghost_batch_size": 8}
+    adapted = large | {"lr_scaling": "sqrt", "ghost_batch_size": 8}
     configs = [small, small, large, large | {"multiplicative_noise": True}, adapted]
     configs += [adapted | {"regime_adaptation": True}, adapted | {"ghost_batch_size": None}]
     paths = [record(tmp_path / f"{k}.zarr", str(k), k, **config) for k, config in enumerate(configs)]

@@ -1,10 +1,9 @@
-import math
 from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
 
-from train.configs.lr_schedule import Regime, Schedule, scaled_lr, sqrt_lr, updates_per_epoch
+from train.configs.lr_schedule import Regime, Schedule, updates_per_epoch
 from train.errors import ConfigError
 
 MNIST = Regime(lr=0.1, drops=((10, 0.1), (20, 0.1), (30, 0.1)), epochs=50)
@@ -36,7 +35,7 @@ def test_the_rate_equals_torchs_multi_step_schedule():
 
 
 def test_warm_up_is_linear_and_ends_at_the_rate():
-    schedule = Schedule(lr=0.4, drops=((6, 0.5),), warm_up=4, updates=8)
+    schedule = Schedule(lr=0.4, drops=((6, 0.5),), warmup_steps=4, updates=8)
     assert [schedule.rate(t) for t in range(8)] == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.4, 0.4, 0.2, 0.2])
 
 
@@ -66,34 +65,16 @@ def test_a_drop_beyond_the_end_is_left_out():
     assert Regime(lr=0.1, drops=((10, 0.1), (50, 0.1)), epochs=20).schedule(100, 10).drops == ((100, 0.1),)
 
 
-def test_sqrt_lr_keeps_the_covariance_of_an_update():
-    torch.manual_seed(0)
-    gradients = torch.randn(512, 20_000, dtype=torch.float64)  # one sample's gradient, 20,000 draws of a batch
-    small = (0.1 * gradients[:16].mean(0)).var()
-    large = (sqrt_lr(0.1, 512, 16) * gradients.mean(0)).var()
-    # sd of a variance from 20,000 normal draws: √(2/20,000) = 1 %; of the ratio √2 times that, allow three
-    assert float(large / small) == pytest.approx(1, abs=0.045)
-    assert sqrt_lr(0.1, 4096, 128) == pytest.approx(0.1 * math.sqrt(32))
-
-
-def test_rules():
-    assert scaled_lr("none", 0.1, 4096, 128) == 0.1
-    assert scaled_lr("linear", 0.1, 4096, 128) == pytest.approx(3.2)
-    assert scaled_lr("sqrt", 0.1, 64, 128) == pytest.approx(0.1 / math.sqrt(2))
-    with pytest.raises(ConfigError, match="lr_rule is 'root'; expected one of none, sqrt, linear"):
-        scaled_lr("root", 0.1, 4096, 128)
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"lr": 0}, "lr is 0"),
         ({"lr": float("nan")}, "lr is nan"),
         ({"epochs": -1}, "epochs is -1"),
-        ({"warm_up": -1}, "warm_up is -1"),
+        ({"warmup_steps": -1}, "warmup_steps is -1"),
         ({"momentum": 1}, "momentum is 1"),
         ({"weight_decay": -1e-4}, "weight_decay is -0.0001"),
-        ({"clip_norm": 0}, "clip_norm is 0"),
+        ({"max_grad_norm": 0}, "max_grad_norm is 0"),
         ({"drops": ((20, 0.1), (10, 0.1))}, "epochs ascending"),
         ({"drops": ((10, 0.0),)}, "above 0"),
     ],

@@ -12,7 +12,7 @@ CHANGED = replace(
     f1_digits(),
     batch_size=256,
     lr=1e-5,
-    clip_norm=None,
+    max_grad_norm=None,
     regime_adaptation=True,
     match=('runs/größe "1".zarr', "b.zarr"),
     match_origin=100,
@@ -34,8 +34,8 @@ def test_a_recipe_read_back_is_the_one_written(tmp_path, config):
         ("lr = fast", "not a recipe"),
         ("speed = 1", "no field is named 'speed'; a recipe's fields are recipe, network"),
         ("lr = 0.1", "the field 'recipe' is missing"),
-        ("{recipe}lr_rule = 'cubic'", "lr_rule is 'cubic'"),
-        ("{recipe}warm_up = 'long'", "wrong kind"),
+        ("{recipe}lr_scaling = 'cubic'", "no lr_scaling is named 'cubic'"),
+        ("{recipe}warmup_steps = 'long'", "wrong kind"),
     ],
 )
 def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, told):

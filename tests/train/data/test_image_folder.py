@@ -173,7 +173,7 @@ def _trained(root: Path, recipe: str, *options: str) -> Run:
 
 
 def test_the_command_trains_on_image_files(root):
-    write_recipe(replace(get("alexnet-imagenet"), network="f1-small", snapshots=0), root / "small.toml")
+    write_recipe(replace(get("alexnet-imagenet"), network="f1-small", snapshots_per_decade=0), root / "small.toml")
     run = _trained(root, str(root / "small.toml"))
     assert run.distance.index.tolist() == [1, 2]
     assert run.metrics["validation_error"].notna().iloc[-1]

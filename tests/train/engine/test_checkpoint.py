@@ -39,11 +39,11 @@ f1 = models.NETWORKS["f1-small"]
 models.NETWORKS["f1-dropout"] = lambda *size: nn.Sequential(*f1(*size)[:-1], nn.Dropout(0.5), f1(*size)[-1])
 short = replace(f1_digits(), batch_size=64, epochs=3, drops=((2, 0.1),), input_noise=0.0, origins=(10,))
 small = train(replace(short, batch_size=16, epochs=2, drops=((1, 0.1),)), folder / "small.zarr")
-large = replace(short, batch_size=256, lr_rule="sqrt", ghost_batch_size=16, epochs=12)
+large = replace(short, batch_size=256, lr_scaling="sqrt", ghost_batch_size=16, epochs=12)
 configs = {
     "plain": short,
     "noise": replace(short, input_noise=0.5, multiplicative_noise=True, augment=True, network="f1-dropout"),
-    "matched": replace(large, match=(str(small),), warm_up=5, min_step=10, already_above="drop"),
+    "matched": replace(large, match=(str(small),), warmup_steps=5, min_step=10, already_above="drop"),
 }
 chance = random.Random(0)
 

@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from analysis import match
-from train.configs.recipes import Config, f1_digits
+from train.configs.config import TrainConfig
+from train.configs.recipes import f1_digits
 from train.data.images import batches, load
 from train.engine.run_training import train
 from train.engine.trainer import evaluate
@@ -22,9 +23,9 @@ SHORT = replace(f1_digits(), batch_size=64, epochs=3, drops=((2, 0.1),), input_n
 LARGE = replace(
     SHORT,
     batch_size=256,
-    lr_rule="sqrt",
+    lr_scaling="sqrt",
     ghost_batch_size=16,
-    warm_up=5,
+    warmup_steps=5,
     regime_adaptation=True,
     epochs=1.5,
     drops=((1, 0.1),),
@@ -35,7 +36,7 @@ def _network() -> nn.Module:
     return NETWORKS["f1-small"]((1, 8, 8), 10)
 
 
-def _plain_loop(config: Config, rates: list[float]) -> tuple[nn.Module, list[int]]:
+def _plain_loop(config: TrainConfig, rates: list[float]) -> tuple[nn.Module, list[int]]:
     """The same training without recorder, schedule or evaluation; one learning rate for each update.
 
     Also how many samples of each epoch were misclassified when they were trained on.
@@ -62,7 +63,7 @@ def _plain_loop(config: Config, rates: list[float]) -> tuple[nn.Module, list[int
             wrong[-1] += sum(int(row.argmax() != y) for row, y in zip(logits, data.train_y[index], strict=True))
             optimizer.zero_grad()
             loss.backward()
-            nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+            nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
             optimizer.step()
     return model, wrong
 
@@ -165,7 +166,7 @@ def test_training_ends_within_an_epoch_if_its_updates_do(tmp_path):
 
 
 def test_a_diverging_run_stops_and_says_when(tmp_path):
-    config = replace(SHORT, lr=1e30, clip_norm=None, weight_decay=1.0)
+    config = replace(SHORT, lr=1e30, max_grad_norm=None, weight_decay=1.0)
     with pytest.raises(DivergedError) as caught:
         train(config, tmp_path / "run.zarr")
     run = Run(tmp_path / "run.zarr")
@@ -219,10 +220,10 @@ def test_a_matched_run_drops_where_its_reference_had_travelled_to(tmp_path):
     small = replace(f1_digits(), epochs=5, drops=((4, 0.1),))
     references = [train(replace(small, seed=s), tmp_path / f"small{s}.zarr") for s in range(2)]
     target = sum(Run(path).distance[320] for path in references) / 2
-    large = replace(small, batch_size=256, lr_rule="sqrt", ghost_batch_size=16)
+    large = replace(small, batch_size=256, lr_scaling="sqrt", ghost_batch_size=16)
     run = Run(train(replace(large, regime_adaptation=True, epochs=8, match=references), tmp_path / "large.zarr"))
     (drop,) = run.drops
-    assert run.config["warm_up"] == 100  # a match's default
+    assert run.config["warmup_steps"] == 100  # a match's default
     assert run.distance.index[-1] == run.snapshots[-1] == drop.step + 80  # a last phase as long as the reference's
     assert run.metrics["validation_error"].notna().iloc[-1]
     assert drop.step > 110  # past the warm-up and the transient
@@ -236,8 +237,8 @@ def test_a_matched_run_drops_where_its_reference_had_travelled_to(tmp_path):
 def test_a_run_matched_from_an_origin_drops_where_its_reference_had_come_from_there(tmp_path):
     small = replace(f1_digits(), epochs=3, drops=((2, 0.1),), origins=(20,))
     reference = train(small, tmp_path / "small.zarr")
-    large = replace(small, batch_size=64, lr_rule="sqrt", ghost_batch_size=16, epochs=20, origins=())
-    matched = replace(large, match=reference, match_origin=20, warm_up=0, min_step=40)
+    large = replace(small, batch_size=64, lr_scaling="sqrt", ghost_batch_size=16, epochs=20, origins=())
+    matched = replace(large, match=reference, match_origin=20, warmup_steps=0, min_step=40)
     run = Run(train(matched, tmp_path / "large.zarr"))
     (drop,) = run.drops
     target = Run(reference).displacement(20)[160]

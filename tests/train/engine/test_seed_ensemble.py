@@ -11,7 +11,7 @@ from torch import nn
 
 from train.configs.recipes import f1_digits
 from train.engine.run_training import train
-from train.engine.seed_ensemble import Ensemble, clip_each, train_together
+from train.engine.seed_ensemble import Ensemble, clip_each, train_batched
 from train.errors import ConfigError, DivergedError
 from train.models import NETWORKS, f1
 from trajectory import Run
@@ -81,22 +81,22 @@ CONFIG = replace(
     f1_digits(),
     batch_size=64,
     base_batch_size=16,
-    lr_rule="sqrt",
+    lr_scaling="sqrt",
     ghost_batch_size=16,
     multiplicative_noise=True,
     epochs=2.5,
     drops=((1, 2.0), (2, 0.1)),
-    warm_up=3,
+    warmup_steps=3,
 )  # 50 updates
 
 
 def test_each_store_is_what_train_makes_of_its_seed(tmp_path):
-    paths = train_together(CONFIG, {seed: tmp_path / f"{seed}.zarr" for seed in (3, 8)})
+    paths = train_batched(CONFIG, {seed: tmp_path / f"{seed}.zarr" for seed in (3, 8)})
     assert paths == [tmp_path / "3.zarr", tmp_path / "8.zarr"]
     for seed, path in zip((3, 8), paths, strict=True):
         together = Run(path)
         alone = Run(train(replace(CONFIG, seed=seed), tmp_path / f"alone{seed}.zarr"))
-        assert together.config == {**alone.config, "seeds_together": [3, 8]}
+        assert together.config == {**alone.config, "batched_seeds": [3, 8]}
         assert (together.seed, together.status) == (seed, "complete")
         assert together.events == alone.events
         assert together.snapshots == alone.snapshots
@@ -114,8 +114,8 @@ def test_each_store_is_what_train_makes_of_its_seed(tmp_path):
 
 def test_a_further_seed_changes_nothing(tmp_path):
     short = replace(CONFIG, epochs=0.5, drops=())
-    pair = train_together(short, {seed: tmp_path / f"pair{seed}.zarr" for seed in (0, 1)})
-    three = train_together(short, {seed: tmp_path / f"three{seed}.zarr" for seed in (0, 2, 1)})
+    pair = train_batched(short, {seed: tmp_path / f"pair{seed}.zarr" for seed in (0, 1)})
+    three = train_batched(short, {seed: tmp_path / f"three{seed}.zarr" for seed in (0, 2, 1)})
     for path, other in ((pair[0], three[0]), (pair[1], three[2])):
         np.testing.assert_allclose(Run(path).distance, Run(other).distance, rtol=1e-5)
 
@@ -133,7 +133,7 @@ def test_a_seed_that_diverges_ends_alone(tmp_path, monkeypatch):
     monkeypatch.setitem(NETWORKS, "f1-small", build)
     stores = {seed: tmp_path / f"{seed}.zarr" for seed in (0, 1)}
     with pytest.raises(DivergedError, match=r"the loss is nan at update 1, .*1\.zarr"):
-        train_together(CONFIG, stores)
+        train_batched(CONFIG, stores)
     well, ill = Run(stores[0]), Run(stores[1])
     assert (well.status, len(well.distance)) == ("complete", 50)
     assert (ill.status, len(ill.distance)) == ("interrupted (DivergedError)", 20)
@@ -150,7 +150,7 @@ def test_a_seed_that_diverges_ends_alone(tmp_path, monkeypatch):
 )
 def test_what_cannot_run_together_leaves_no_store(tmp_path, change, seeds, message):
     with pytest.raises(ConfigError, match=message) as caught:
-        train_together(replace(CONFIG, **change), {seed: tmp_path / f"{seed}.zarr" for seed in seeds})
+        train_batched(replace(CONFIG, **change), {seed: tmp_path / f"{seed}.zarr" for seed in seeds})
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())
 
@@ -158,4 +158,4 @@ def test_what_cannot_run_together_leaves_no_store(tmp_path, change, seeds, messa
 def test_several_processes_do_not_write_the_same_stores(tmp_path, monkeypatch):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "any")  # torchrun sets it
     with pytest.raises(ConfigError, match="got torchrun, expected one process"):
-        train_together(CONFIG, {0: tmp_path / "0.zarr"})
+        train_batched(CONFIG, {0: tmp_path / "0.zarr"})

@@ -11,7 +11,7 @@ from torch import nn
 from train.configs.recipes import f1_digits
 from train.data.images import load
 from train.engine.run_training import train
-from train.engine.seed_ensemble import train_together
+from train.engine.seed_ensemble import train_batched
 from train.engine.train_step import clip
 from train.errors import ConfigError
 from train.models import NETWORKS
@@ -53,10 +53,10 @@ def test_channels_last_changes_only_where_numbers_lie(tmp_path, monkeypatch):
         network[3].register_forward_hook(lambda layer, inputs, output: strides.append(layer.weight.stride()))
         return network.append(nn.Linear(64, classes))
 
-    monkeypatch.setitem(NETWORKS, "convolutions", build)
+    monkeypatch.setitem(NETWORKS, "f1-small", build)
     strides, runs = [], []
     for layout in (False, True):
-        config = replace(SHORT, network="convolutions", channels_last=layout)
+        config = replace(SHORT, channels_last=layout)
         runs.append(Run(train(config, tmp_path / f"{layout}.zarr")))
     assert (strides[0], strides[-1]) == ((36, 9, 3, 1), (36, 1, 12, 4))
     np.testing.assert_allclose(runs[1].layers(), runs[0].layers(), rtol=1e-3, atol=1e-6)
@@ -97,7 +97,7 @@ def test_inductor_compiles_the_network(plain, tmp_path):
 def test_a_cuda_graph_asks_for_a_gpu_and_for_every_row(tmp_path):
     with pytest.raises(ConfigError, match="cuda_graph on cpu in 1 processes; expected cuda"):
         train(replace(SHORT, cuda_graph=True), tmp_path / "run.zarr")
-    for other in ({"rows": 4}, {"origins": (10,)}, {"match_origin": 10}):
+    for other in ({"rows_per_decade": 4}, {"origins": (10,)}, {"match_origin": 10}):
         with pytest.raises(ConfigError, match="leave one out"):
             replace(SHORT, cuda_graph=True, **other)
     assert not (tmp_path / "run.zarr").exists()
@@ -106,8 +106,8 @@ def test_a_cuda_graph_asks_for_a_gpu_and_for_every_row(tmp_path):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_replayed_updates_are_those_made_one_by_one(tmp_path, precision):
-    config = replace(SHORT, epochs=3, drops=((2, 0.1),), warm_up=5, input_noise=0.5, multiplicative_noise=True)
-    config = replace(config, precision=precision, base_batch_size=16, ghost_batch_size=16, clip_norm=1.0)
+    config = replace(SHORT, epochs=3, drops=((2, 0.1),), warmup_steps=5, input_noise=0.5, multiplicative_noise=True)
+    config = replace(config, precision=precision, base_batch_size=16, ghost_batch_size=16, max_grad_norm=1.0)
     runs = [
         Run(train(replace(config, cuda_graph=graph), tmp_path / f"{graph}.zarr", device="cuda"))
         for graph in (False, True)
@@ -137,7 +137,7 @@ def _gradient_norm(run, config):
     run.load_into(model, 0)
     x, y = next(digits.train_batches(config.batch_size, seed=config.seed, epoch=0, augment=False))
     nn.functional.cross_entropy(model(x), y).backward()
-    nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    nn.utils.clip_grad_norm_(model.parameters(), config.max_grad_norm)
     return torch.stack([(p.grad + config.weight_decay * p).norm() for p in model.parameters()]).norm().item()
 
 
@@ -164,4 +164,4 @@ def test_what_cannot_be_started_from_is_told_in_a_line(plain, tmp_path, source, 
 
 def test_seeds_trained_together_refuse_what_is_for_one(tmp_path):
     with pytest.raises(ConfigError, match="precision is 'bfloat16', for a run by itself"):
-        train_together(replace(SHORT, precision="bfloat16"), {0: tmp_path / "run.zarr"})
+        train_batched(replace(SHORT, precision="bfloat16"), {0: tmp_path / "run.zarr"})

@@ -39,7 +39,7 @@ def record(path, config, error, *, updates=3, complete=True, without=()):
 def test_seeds_are_averaged_at_the_end_and_held_against_the_paper(tmp_path):
     for seed, error in enumerate((0.02, 0.03, 0.04)):
         record(tmp_path / f"sb-{seed}.zarr", replace(SMALL, seed=seed), error)
-    record(tmp_path / "a-lr.zarr", replace(LARGE, lr_rule="sqrt", label="scaled"), 0.1, updates=5)
+    record(tmp_path / "a-lr.zarr", replace(LARGE, lr_scaling="sqrt", label="scaled"), 0.1, updates=5)
     record(tmp_path / "fashion.zarr", replace(SMALL, dataset="fashion-mnist"), 0.2)
     record(tmp_path / "killed.zarr", LARGE, 0.1, complete=False)
     frame = table(tmp_path)
@@ -78,11 +78,11 @@ def test_runs_of_an_earlier_version_are_seeds_where_what_it_lacks_is_off(tmp_pat
         ({"batch_size": 128, "match": ("a.zarr",)}, None),
         ({}, "LB"),
         ({"ghost_batch_size": 8192}, "LB"),
-        ({"lr_rule": "sqrt"}, "+LR"),
-        ({"lr_rule": "sqrt", "ghost_batch_size": 128}, "+GBN"),
-        ({"lr_rule": "sqrt", "ghost_batch_size": 128, "regime_adaptation": True}, "+RA"),
-        ({"lr_rule": "sqrt", "regime_adaptation": True}, None),
-        ({"lr_rule": "linear"}, None),
+        ({"lr_scaling": "sqrt"}, "+LR"),
+        ({"lr_scaling": "sqrt", "ghost_batch_size": 128}, "+GBN"),
+        ({"lr_scaling": "sqrt", "ghost_batch_size": 128, "regime_adaptation": True}, "+RA"),
+        ({"lr_scaling": "sqrt", "regime_adaptation": True}, None),
+        ({"lr_scaling": "linear"}, None),
         ({"multiplicative_noise": True}, None),
     ],
 )

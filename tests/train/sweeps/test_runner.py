@@ -24,7 +24,7 @@ batch_sizes = [64]
 [settings]
 epochs = 1
 drops = [[0.5, 0.1]]
-snapshots = 1
+snapshots_per_decade = 1
 [methods.matched]
 match = "SB"
 [methods.SB]
@@ -33,7 +33,7 @@ seeds = [0, 1]
 FAILING = """
 [methods.wild]
 lr = 1e30
-clip_norm = 0
+max_grad_norm = 0
 [methods.follower]
 match = "wild"
 """
@@ -106,8 +106,8 @@ def test_what_is_there_is_kept_unless_it_is_another_run(sweep):
     assert all(standing.began is None for standing in run_sweep(planned).values())
     assert seconds(planned) == first
 
-    other = sweep('lr_rule = "sqrt"')  # of the last method: SB
-    with pytest.raises(ConfigError, match=r"sb-64-seed0.zarr: .*lr_rule = 'none' for 'sqrt'.*--overwrite"):
+    other = sweep('lr_scaling = "sqrt"')  # of the last method: SB
+    with pytest.raises(ConfigError, match=r"sb-64-seed0.zarr: .*lr_scaling = 'none' for 'sqrt'.*--overwrite"):
         run_sweep(other)
     shutil.rmtree(other.runs[1].path)
     assert list(survey(other, overwrite=True).values()) == ["other", "missing", "other"]

@@ -20,12 +20,12 @@ seeds = "0-1"
 [settings]
 epochs = 2
 drops = [[1, 0.1]]
-clip_norm = 0
+max_grad_norm = 0
 
 [methods.matched]
 recipes = ["f1-digits"]
 batch_sizes = [256]
-lr_rule = "sqrt"
+lr_scaling = "sqrt"
 match = "SB"
 
 [methods.SB]
@@ -33,7 +33,7 @@ batch_sizes = [16]
 
 [methods."+GBN"]
 seeds = [0]
-lr_rule = "sqrt"
+lr_scaling = "sqrt"
 ghost_batch_size = 16
 """
 
@@ -55,9 +55,9 @@ def test_a_sweep_is_the_product_of_its_axes(read):
     ]
     mnist = [path.replace("digits", "mnist") for path in digits]
     assert set(runs) == {*digits, *mnist, *(f"runs/f1-digits-matched-256-seed{k}.zarr" for k in (0, 1))}
-    settings = {"epochs": 2, "drops": ((1, 0.1),), "clip_norm": None}
+    settings = {"epochs": 2, "drops": ((1, 0.1),), "max_grad_norm": None}
     assert runs[digits[1]] == replace(f1_digits(), **settings, seed=1, label="SB 16")
-    adapted = {"batch_size": 256, "lr_rule": "sqrt", "ghost_batch_size": 16, "label": "+GBN 256"}
+    adapted = {"batch_size": 256, "lr_scaling": "sqrt", "ghost_batch_size": 16, "label": "+GBN 256"}
     assert runs[mnist[3]] == replace(f1_mnist(), **settings, **adapted)
     assert runs["runs/f1-digits-matched-256-seed1.zarr"].match == tuple(digits[:2])
 
@@ -94,7 +94,7 @@ def test_a_recipe_file_and_its_own_batch_size(read, tmp_path):
         ("epochs = 2", "batch_size = 2", "no field is named 'batch_size'"),
         ("epochs = 2", "epochs = 'two'", "methods.matched: a field has a value of the wrong kind"),
         ("ghost_batch_size = 16", "ghost_batch = 16", r"named 'ghost_batch'.*did you mean ghost_batch_size?"),
-        ('"sqrt"', '"square"', "lr_rule is 'square'"),
+        ('"sqrt"', '"square"', "no lr_scaling is named 'square'; known are none, sqrt, linear; did you mean"),
         ('match = "SB"', 'match = "BS 16"', "no method to match is named 'BS 16'.*did you mean SB 16?"),
         ('match = "SB"', 'match = "+GBN"', r"known are matched 256, .*\+GBN 64, \+GBN 256"),
         ('match = "SB"', "match = 16", "match is 16; expected the name of a method"),

@@ -1,0 +1,262 @@
+"""`TrainConfig`: one training run, complete. It is also the command line of `ultraslow train`.
+
+Neither torch nor a data set is loaded here, so that `ultraslow train RECIPE --help` is quick. The choices that other
+modules offer are therefore written out; tests hold them equal to those modules' own.
+"""
+
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+from train.configs.lr_schedule import Regime, Schedule, updates_per_epoch
+from train.errors import ConfigError
+from ultraslow.large_batch.lr_scaling import LrScaling, scaled_lr
+
+Network = Literal["f1", "f1-small", "c1", "vgg", "resnet44", "wrn16-4", "alexnet"]  # train.models.NETWORKS
+DatasetName = Literal["digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "imagenet"]  # train.data.readers
+LaterPhases = Literal["updates", "distance"]  # analysis.matching.reference
+OnFailure = Literal["keep", "drop", "raise"]  # ultraslow.large_batch.distance_matched_lr
+Precision = Literal["float32", "bfloat16"]
+
+# Of a matched run, unless it says otherwise: without one a √-scaled batch of 4096 overshoots its target
+# (docs/matching.md).
+MATCH_WARMUP_STEPS = 100
+MATCH_MIN_STEP = 100  # analysis.matching.distance_matcher.TRANSIENT
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """One training run, complete.
+
+    Change one with `dataclasses.replace`. A string under a field says what it means; `ultraslow train RECIPE --help`
+    shows it, and the value that the recipe has.
+
+    Raises:
+        ConfigError: for values that cannot be run.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from train import RECIPES
+        >>> config = replace(RECIPES["f1-mnist"](), batch_size=4096, lr_scaling="sqrt", ghost_batch_size=128)
+        >>> config.method
+        'LB 4096 +LR +GBN'
+        >>> config.schedule(train_size=60_000).updates
+        700
+    """
+
+    recipe: str
+    """Name of the recipe that the run is of: its store's file name begins with it."""
+    network: Network
+    """The network, as train.models builds it."""
+    dataset: DatasetName
+    """The data set, as train.data reads it."""
+    batch_size: int
+    """Samples in an update, B; the short last batch of an epoch is dropped."""
+    base_batch_size: int
+    """The small batch B₀ that the learning rate and the epochs are meant for."""
+    lr: float
+    """Learning rate at the base batch size, before the first drop."""
+    lr_scaling: LrScaling = "none"
+    """How the learning rate follows the batch size: not at all, × √(B/B₀), or × B/B₀."""
+    drops: tuple[tuple[float, float], ...] = ()
+    """Pairs EPOCH FACTOR: after that many epochs the learning rate is multiplied by the factor."""
+    epochs: float
+    """Passes through the training set; counted at the base batch size under regime adaptation."""
+    regime_adaptation: bool = False
+    """Stretch the epoch counts, so that a large batch makes as many updates as the base batch."""
+    warmup_steps: int | None = None
+    """Updates over which the learning rate grows linearly to its value. None: 100 under a match, otherwise 0."""
+    ghost_batch_size: int | None = None
+    """Normalize over ghost batches of at most this size, which are as even as the batch allows. None, or at least the
+    batch size: over the whole batch."""
+    momentum: float = 0.9
+    """Momentum of SGD."""
+    weight_decay: float = 0.0
+    """Weight decay of SGD."""
+    weight_decay_until: float | None = None
+    """Epochs after which the weight decay is 0. None: it stays."""
+    max_grad_norm: float | None = 5.0  # the paper's published code
+    """The gradient's total norm is clipped to this. None or 0: no clipping."""
+    multiplicative_noise: bool = False
+    """Weight the samples of a batch at random, so that it is as noisy as one of the base batch size."""
+    augment: bool = False
+    """Crop each training image at random (padded by 4; for ImageNet a part of it, scaled) and mirror half of them."""
+    input_noise: float = 0.0
+    """Standard deviation of the Gaussian noise that is added to each normalized training input."""
+    label_noise: float = 0.0
+    """Fraction of the training labels that are shuffled, the same ones for every seed."""
+    precision: Precision = "float32"
+    """Precision of the forward and backward pass. bfloat16: by autocast; weights and evaluation stay float32."""
+    channels_last: bool = False
+    """Keep images and convolutions with the channels last in memory."""
+    compile: bool = False
+    """Compile the network (torch.compile) for training; the evaluation runs it as it is."""
+    cuda_graph: bool = False
+    """Capture the update in a CUDA graph and replay it. Needs a GPU, one process, and a record of every update."""
+    match: tuple[str, ...] = ()
+    """Reference runs: the learning rate drops at their distances at their drops, instead of at epochs. The run ends
+    when its last phase is as long as the reference's, and after the epochs at the latest."""
+    match_origin: int = 0
+    """Under a match, the update t_w that both runs' distances are measured from, ‖w_t − w_{t_w}‖."""
+    min_step: int = MATCH_MIN_STEP
+    """Under a match, the update before which no distance counts; no less than the warm-up."""
+    gamma: float | None = None
+    """Under a match, the factor of every drop. None: the reference's own factors."""
+    later_phases: LaterPhases = "updates"
+    """Under a match, what later drops follow: the reference's number of updates in the phase, or its distance."""
+    timeout: int | None = None
+    """Under a match, updates that a phase may last. None: no limit."""
+    on_timeout: OnFailure = "keep"
+    """After the timeout: keep the learning rate, drop it, or raise NotMatchedError."""
+    already_above: OnFailure = "keep"
+    """What to do if the run is above its target and was never seen below it."""
+    warm_start: str = ""
+    """RUN or RUN@STEP: start from the weights of a recorded run's snapshot, by default its last one."""
+    seed: int = 0
+    """Fixes the initial weights, the order of the samples and all noise."""
+    snapshots_per_decade: int = 4
+    """Weight snapshots in a decade of updates, log-spaced. 0: none."""
+    rows_per_decade: int = 0
+    """Recorded updates in a decade of updates, log-spaced. 0: every update is recorded."""
+    origins: tuple[int, ...] = ()
+    """Further updates t_w that distances are measured from, ‖w_t − w_{t_w}‖."""
+    label: str = ""
+    """What tables and figures call the run. Empty: its method, as in LB 4096 +LR +GBN."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if get_origin(field.type) is Literal:
+                one_of(field.name, value, get_args(field.type))
+            if field.type is bool and not isinstance(value, bool):
+                raise ConfigError(f"{field.name} is {value!r}; expected true or false")
+        for name, least in _WHOLE_NUMBERS.items():
+            _check_at_least(name, getattr(self, name), least)
+        if self.ghost_batch_size is not None:
+            _check_at_least("ghost_batch_size", self.ghost_batch_size, 2)
+        if not 0 <= self.input_noise < float("inf"):
+            raise ConfigError(f"input_noise is {self.input_noise}; expected 0 or more")
+        if not 0 <= self.label_noise <= 1:
+            raise ConfigError(f"label_noise is {self.label_noise}; expected a fraction from 0 to 1")
+        match = (self.match,) if isinstance(self.match, str | Path) else self.match
+        object.__setattr__(self, "match", tuple(str(path) for path in match))
+        if self.max_grad_norm == 0:  # TOML knows no None
+            object.__setattr__(self, "max_grad_norm", None)
+        if self.cuda_graph and (self.rows_per_decade or self.origins or self.match_origin):
+            raise ConfigError(
+                "got cuda_graph with rows_per_decade, origins or match_origin; leave one out: a graph stays as it is"
+            )
+        self._regime()
+
+    @property
+    def method(self) -> str:
+        """The paper's name for the method: SB or LB with the batch size, then what was added to it."""
+        size = "SB" if self.batch_size <= self.base_batch_size else "LB"
+        switches = {
+            "+LR": self.lr_scaling == "sqrt",
+            "+linear LR": self.lr_scaling == "linear",
+            "+GBN": self.ghost_batch_size is not None and self.ghost_batch_size < self.batch_size,
+            "+RA": self.regime_adaptation,
+            "+noise": self.multiplicative_noise,
+            "+match": bool(self.match),
+        }
+        return " ".join([size, str(self.batch_size), *(name for name, on in switches.items() if on)])
+
+    def regime(self, train_size: int) -> Regime:
+        """Return the regime as it is run: learning rate and epoch counts adapted to the batch size.
+
+        Regime adaptation counts in whole batches, (N // B₀) / (N // B), so that the numbers of updates are equal.
+
+        Args:
+            train_size: samples in the training set, N.
+
+        Raises:
+            ConfigError: if a batch size is beyond the training set.
+        """
+        regime = self._regime()
+        if not self.regime_adaptation:
+            return regime
+        base = updates_per_epoch(train_size, self.base_batch_size)
+        return regime.adapted(base / updates_per_epoch(train_size, self.batch_size))
+
+    def schedule(self, train_size: int) -> Schedule:
+        """Return the learning rate of every update. Under a match it has no drops: the distance decides.
+
+        Args:
+            train_size: samples in the training set.
+
+        Raises:
+            ConfigError: if a batch size is beyond the training set.
+        """
+        return self.regime(train_size).schedule(train_size, self.batch_size)
+
+    def record(self, train_size: int) -> dict[str, Any]:
+        """Return what a run's store says: the values as run, and this configuration under "settings".
+
+        Args:
+            train_size: samples in the training set.
+
+        Raises:
+            ConfigError: if a batch size is beyond the training set.
+        """
+        regime, schedule = self.regime(train_size), self.schedule(train_size)
+        return {
+            **asdict(self),
+            "label": self.label or self.method,
+            "lr": regime.lr,
+            "epochs": regime.epochs,
+            "warmup_steps": regime.warmup_steps,
+            "drops": regime.drops,
+            "train_size": train_size,
+            "updates": schedule.updates,
+            "drop_steps": schedule.drops,
+            "settings": asdict(self),
+        }
+
+    def _regime(self) -> Regime:
+        default_warmup = MATCH_WARMUP_STEPS if self.match else 0
+        return Regime(
+            lr=scaled_lr(self.lr_scaling, self.lr, self.batch_size, self.base_batch_size),
+            drops=() if self.match else self.drops,
+            epochs=self.epochs,
+            warmup_steps=default_warmup if self.warmup_steps is None else self.warmup_steps,
+            momentum=self.momentum,
+            weight_decay=self.weight_decay,
+            weight_decay_until=self.weight_decay_until,
+            max_grad_norm=self.max_grad_norm,
+        )
+
+
+_WHOLE_NUMBERS = {  # and the least that each may be
+    "batch_size": 1,
+    "base_batch_size": 1,
+    "seed": 0,
+    "snapshots_per_decade": 0,
+    "rows_per_decade": 0,
+    "match_origin": 0,
+    "min_step": 0,
+}
+
+
+def one_of(what: str, name: str, known: Collection[str]) -> None:
+    """Check that a name is among the known ones.
+
+    Args:
+        what: what the name is of, for the message.
+        name: the name.
+        known: the names that there are.
+
+    Raises:
+        ConfigError: if it is not; the message names the known ones, and the closest.
+    """
+    if name not in known:
+        close = get_close_matches(str(name), known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise ConfigError(f"no {what} is named {name!r}; known are {', '.join(known)}{hint}")
+
+
+def _check_at_least(name: str, value: int, least: int) -> None:
+    if not isinstance(value, int) or value < least:
+        raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {least}")
