@@ -3,18 +3,45 @@
 A script of your own may well be called train.py: nothing in `trajectory` or `analysis` imports this package.
 """
 
-from train.configs.config import TrainConfig
-from train.configs.lr_schedule import Regime
-from train.configs.plan import Plan, plan
-from train.configs.recipes import RECIPES
-from train.configs.toml import read_recipe, write_recipe
-from train.engine.run_training import train
-from train.engine.seed_ensemble import train_batched
-from train.engine.trainer import evaluate
-from train.reproduce.table import table
-from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
-from ultraslow.large_batch.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d, convert_ghost_batch_norm
-from ultraslow.large_batch.lr_scaling import sqrt_lr
+from typing import TYPE_CHECKING
+
+from trajectory.lazy import lazy_exports
+
+if TYPE_CHECKING:
+    from train.configs.config import TrainConfig
+    from train.configs.lr_schedule import Regime
+    from train.configs.plan import Plan, plan
+    from train.configs.recipes import RECIPES
+    from train.configs.toml import read_recipe, write_recipe
+    from train.engine.run_training import train
+    from train.engine.seed_ensemble import train_batched
+    from train.engine.trainer import evaluate
+    from train.reproduce.table import table
+    from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
+    from ultraslow.large_batch.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d, convert_ghost_batch_norm
+    from ultraslow.large_batch.lr_scaling import sqrt_lr
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "train.configs.config": ["TrainConfig"],
+            "train.configs.lr_schedule": ["Regime"],
+            "train.configs.plan": ["Plan", "plan"],
+            "train.configs.recipes": ["RECIPES"],
+            "train.configs.toml": ["read_recipe", "write_recipe"],
+            "train.engine.run_training": ["train"],
+            "train.engine.seed_ensemble": ["train_batched"],
+            "train.engine.trainer": ["evaluate"],
+            "train.reproduce.table": ["table"],
+            "ultraslow.large_batch.distance_matched_lr": ["DistanceMatchedLR"],
+            "ultraslow.large_batch.ghost_batch_norm": [
+                "GhostBatchNorm1d",
+                "GhostBatchNorm2d",
+                "convert_ghost_batch_norm",
+            ],
+            "ultraslow.large_batch.lr_scaling": ["sqrt_lr"],
+        },
+    )
 
 __all__ = [
     "RECIPES",

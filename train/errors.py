@@ -1,9 +1,13 @@
 """Errors of the trainer. Every message is one line: what was got, what was expected, what to do."""
 
 from trajectory.errors import UltraslowError
-from ultraslow.large_batch.errors import ConfigError, GhostBatchNormError, NotMatchedError
+from ultraslow.large_batch.errors import GhostBatchNormError, NotMatchedError, SettingError
 
-__all__ = ["ConfigError", "DataError", "DivergedError", "GhostBatchNormError", "NotMatchedError"]
+__all__ = ["ConfigError", "DataError", "DivergedError", "GhostBatchNormError", "NotMatchedError", "SettingError"]
+
+
+class ConfigError(UltraslowError):
+    """A recipe or a setting that cannot be run."""
 
 
 class DataError(UltraslowError):

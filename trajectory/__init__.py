@@ -1,17 +1,29 @@
 """What a training run leaves behind: `Recorder` writes it, `Run` reads it.
 
-`Run` needs no torch until weights are asked for, so `Recorder` is imported when it is first named.
+Every name is imported when it is first used: `Run` needs no torch until weights are asked for.
 """
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from trajectory.errors import RecordingError, StoreError, UltraslowError
-from trajectory.run import Event, Run
-from trajectory.schedule import At, Every, LogSpaced
-from trajectory.storage.verify import Finding, verify
+from trajectory.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from trajectory.errors import RecordingError, StoreError, UltraslowError
     from trajectory.recording.recorder import Recorder
+    from trajectory.run import Event, Run
+    from trajectory.schedule import At, Every, LogSpaced
+    from trajectory.storage.verify import Finding, verify
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "trajectory.errors": ["RecordingError", "StoreError", "UltraslowError"],
+            "trajectory.recording.recorder": ["Recorder"],
+            "trajectory.run": ["Event", "Run"],
+            "trajectory.schedule": ["At", "Every", "LogSpaced"],
+            "trajectory.storage.verify": ["Finding", "verify"],
+        },
+    )
 
 __all__ = [
     "At",
@@ -26,11 +38,3 @@ __all__ = [
     "UltraslowError",
     "verify",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name == "Recorder":
-        from trajectory.recording.recorder import Recorder
-
-        return Recorder
-    raise AttributeError(f"module 'trajectory' has no attribute {name!r}")

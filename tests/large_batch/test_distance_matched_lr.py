@@ -10,9 +10,9 @@ import torch
 
 from analysis.errors import DifferentNetworksError
 from analysis.matching.reference import Reference
-from train.errors import ConfigError, NotMatchedError
 from trajectory import Recorder, Run
 from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
+from ultraslow.large_batch.errors import NotMatchedError, SettingError
 
 REFERENCE = Reference(
     targets=(10.0, 11.0, 11.5),
@@ -177,7 +177,7 @@ def test_from_an_origin_a_thrown_run_drops_where_it_has_travelled(tmp_path):
 
 
 def test_refuses_a_recorder_without_the_references_origin(tmp_path):
-    with pytest.raises(ConfigError, match=r"measures from \[0\]; expected Recorder\(..., origins=\[100\]\)"):
+    with pytest.raises(SettingError, match=r"measures from \[0\]; expected Recorder\(..., origins=\[100\]\)"):
         Walk(tmp_path / "run.zarr", reference=replace(REFERENCE, origin=100))
 
 
@@ -263,7 +263,7 @@ def test_relative_distances_are_in_units_of_the_origin(tmp_path):
     ],
 )
 def test_refuses_bad_options(tmp_path, options, told):
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(SettingError, match=told):
         Walk(tmp_path / "run.zarr", **options)
 
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from train.errors import GhostBatchNormError
+from ultraslow.large_batch.errors import GhostBatchNormError
 from ultraslow.large_batch.ghost_batch_norm import (
     GhostBatchNorm1d,
     GhostBatchNorm2d,

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from ultraslow.large_batch.errors import ConfigError
+from ultraslow.large_batch.errors import SettingError
 from ultraslow.large_batch.lr_scaling import scaled_lr, sqrt_lr
 
 
@@ -14,7 +14,8 @@ def test_sqrt_lr_keeps_the_covariance_of_an_update():
     gradients = torch.randn(512, 20_000, dtype=torch.float64)  # one sample's gradient, 20,000 draws of a batch
     small = (0.1 * gradients[:16].mean(0)).var()
     large = (sqrt_lr(0.1, 512, 16) * gradients.mean(0)).var()
-    # sd of a variance from 20,000 normal draws: √(2/20,000) = 1 %; of the ratio √2 times that, allow three
+    # A variance from 20,000 normal draws has a standard deviation of √(2/20,000) = 1 %, the ratio √2 times that:
+    # allow three.
     assert float(large / small) == pytest.approx(1, abs=0.045)
     assert sqrt_lr(0.1, 4096, 128) == pytest.approx(0.1 * math.sqrt(32))
 
@@ -23,5 +24,5 @@ def test_the_three_scalings():
     assert scaled_lr("none", 0.1, 4096, 128) == 0.1
     assert scaled_lr("linear", 0.1, 4096, 128) == pytest.approx(3.2)
     assert scaled_lr("sqrt", 0.1, 64, 128) == pytest.approx(0.1 / math.sqrt(2))
-    with pytest.raises(ConfigError, match="lr_scaling is 'root'; expected one of none, sqrt, linear"):
+    with pytest.raises(SettingError, match="lr_scaling is 'root'; expected one of none, sqrt, linear"):
         scaled_lr("root", 0.1, 4096, 128)

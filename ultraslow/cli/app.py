@@ -9,7 +9,7 @@ import sys
 
 import tyro
 
-from trajectory.errors import UltraslowError
+from ultraslow._packages import HiddenPackageError, require
 from ultraslow.cli.compare import compare
 from ultraslow.cli.demo import demo
 from ultraslow.cli.fit import fit
@@ -42,10 +42,23 @@ _COMMANDS = (
 _app = tyro.extras.SubcommandApp()
 for _command in _COMMANDS:
     _app.command(name=_command.__name__.rstrip("_"))(_command)
+_WITHOUT_TRAIN = {"import", "info", "verify", "fit", "scan", "compare", "match"}
 
 
 def main() -> None:
     """Run one command; the process ends with its status."""
+    if sys.argv[1:] == ["--version"]:
+        from ultraslow import __version__
+
+        print(f"ultraslow {__version__}")
+        return
+    try:
+        require("trajectory", "analysis", *([] if _WITHOUT_TRAIN & set(sys.argv[1:2]) else ["train"]))
+    except HiddenPackageError as error:
+        print(f"ultraslow: {error}", file=sys.stderr)
+        sys.exit(1)
+    from trajectory.errors import UltraslowError  # not before it is known whose `trajectory` this is
+
     try:
         _app.cli(
             prog="ultraslow",

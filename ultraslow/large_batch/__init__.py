@@ -1,1 +1,44 @@
-"""What a training loop takes from Hoffer, Hubara, Soudry 2017: ghost batch norm, the matched rate, noise."""
+"""Large-batch methods for any training loop: ghost batch norm, distance-matched and √-scaled rates, noise.
+
+Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741) propose them. `train` uses them and is not needed for them.
+"""
+
+from typing import TYPE_CHECKING
+
+from ultraslow._packages import lazy_exports
+
+if TYPE_CHECKING:
+    from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
+    from ultraslow.large_batch.errors import GhostBatchNormError, NotMatchedError, SettingError
+    from ultraslow.large_batch.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d, convert_ghost_batch_norm
+    from ultraslow.large_batch.lr_scaling import scaled_lr, sqrt_lr
+    from ultraslow.large_batch.multiplicative_noise import matching_sigma, sample_weights
+else:
+    __getattr__, __dir__ = lazy_exports(
+        __name__,
+        {
+            "ultraslow.large_batch.distance_matched_lr": ["DistanceMatchedLR"],
+            "ultraslow.large_batch.errors": ["GhostBatchNormError", "NotMatchedError", "SettingError"],
+            "ultraslow.large_batch.ghost_batch_norm": [
+                "GhostBatchNorm1d",
+                "GhostBatchNorm2d",
+                "convert_ghost_batch_norm",
+            ],
+            "ultraslow.large_batch.lr_scaling": ["scaled_lr", "sqrt_lr"],
+            "ultraslow.large_batch.multiplicative_noise": ["matching_sigma", "sample_weights"],
+        },
+    )
+
+__all__ = [
+    "DistanceMatchedLR",
+    "GhostBatchNorm1d",
+    "GhostBatchNorm2d",
+    "GhostBatchNormError",
+    "NotMatchedError",
+    "SettingError",
+    "convert_ghost_batch_norm",
+    "matching_sigma",
+    "sample_weights",
+    "scaled_lr",
+    "sqrt_lr",
+]

@@ -13,7 +13,7 @@ from analysis.matching.reference import LaterPhases, Reference, as_reference, ch
 from analysis.matching.running_estimate import WINDOWS
 from trajectory import Recorder
 from trajectory.recording.row_buffer import Rows
-from ultraslow.large_batch.errors import ConfigError, NotMatchedError
+from ultraslow.large_batch.errors import NotMatchedError, SettingError
 
 OnFailure = Literal["keep", "drop", "raise"]
 
@@ -46,7 +46,7 @@ class DistanceMatchedLR(LRScheduler):
     In a process group of several ranks (DistributedDataParallel) every rank has a recorder and a scheduler, and
     rank 0 decides for all: where a decision is due, at most once in W/8 of log t, its match is broadcast.
 
-    Raises ReferenceRunError, DifferentNetworksError, ConfigError, MatchError.
+    Raises ReferenceRunError, DifferentNetworksError, SettingError, MatchError.
     """
 
     def __init__(
@@ -69,15 +69,15 @@ class DistanceMatchedLR(LRScheduler):
     ):
         check_later_phases(later_phases)
         if gamma is not None and not 0 < gamma < 1:
-            raise ConfigError(f"gamma is {gamma}; expected a factor between 0 and 1, or none for the reference's")
+            raise SettingError(f"gamma is {gamma}; expected a factor between 0 and 1, or none for the reference's")
         if on_timeout != "keep" and timeout is None:
-            raise ConfigError(f"on_timeout is {on_timeout!r} without a timeout; expected timeout=, in updates")
+            raise SettingError(f"on_timeout is {on_timeout!r} without a timeout; expected timeout=, in updates")
         for name, choice in (("on_timeout", on_timeout), ("already_above", already_above)):
             if choice not in get_args(OnFailure):
-                raise ConfigError(f"{name} is {choice!r}; expected one of {', '.join(get_args(OnFailure))}")
+                raise SettingError(f"{name} is {choice!r}; expected one of {', '.join(get_args(OnFailure))}")
         self.recorder, self.reference = recorder, as_reference(reference, relative, origin, extrapolate)
         if self.reference.origin not in recorder.origins:
-            raise ConfigError(
+            raise SettingError(
                 f"the reference's distances are from update {self.reference.origin}, the recorder measures from"
                 f" {recorder.origins}; expected Recorder(..., origins=[{self.reference.origin}])"
             )

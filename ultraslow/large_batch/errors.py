@@ -3,8 +3,8 @@
 from trajectory.errors import UltraslowError
 
 
-class ConfigError(UltraslowError):
-    """A recipe or a setting that cannot be run."""
+class SettingError(UltraslowError):
+    """A setting of a large-batch method that cannot be used."""
 
 
 class GhostBatchNormError(UltraslowError):
@@ -12,4 +12,4 @@ class GhostBatchNormError(UltraslowError):
 
 
 class NotMatchedError(UltraslowError):
-    """A run did not reach its reference's distance, and its scheduler was told to stop then."""
+    """A run did not reach its reference's distance, and its scheduler was set to raise an error in that case."""

@@ -3,7 +3,7 @@
 from math import sqrt
 from typing import Literal, get_args
 
-from ultraslow.large_batch.errors import ConfigError
+from ultraslow.large_batch.errors import SettingError
 
 LrScaling = Literal["none", "sqrt", "linear"]
 
@@ -36,10 +36,10 @@ def scaled_lr(scaling: LrScaling, lr: float, batch_size: int, base_batch_size: i
         base_batch_size: samples in an update of the small batch, B₀.
 
     Raises:
-        ConfigError: if the scaling is none of the three.
+        SettingError: if the scaling is none of the three.
     """
     if scaling not in get_args(LrScaling):
-        raise ConfigError(f"lr_scaling is {scaling!r}; expected one of {', '.join(get_args(LrScaling))}")
+        raise SettingError(f"lr_scaling is {scaling!r}; expected one of {', '.join(get_args(LrScaling))}")
     if scaling == "sqrt":
         return sqrt_lr(lr, batch_size, base_batch_size)
     return lr * batch_size / base_batch_size if scaling == "linear" else lr
