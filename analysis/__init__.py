@@ -6,7 +6,7 @@ from trajectory.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from analysis.curve import Curve, curves, runs_in
-    from analysis.errors import AnalysisError, CurveError, TableError
+    from analysis.errors import AnalysisError, CurveError
     from analysis.fitting.fit import Fit, fit
     from analysis.fitting.model_comparison import Comparison, compare
     from analysis.fitting.start_scan import scan
@@ -19,7 +19,7 @@ else:
         __name__,
         {
             "analysis.curve": ["Curve", "curves", "runs_in"],
-            "analysis.errors": ["AnalysisError", "CurveError", "TableError"],
+            "analysis.errors": ["AnalysisError", "CurveError"],
             "analysis.fitting.fit": ["Fit", "fit"],
             "analysis.fitting.model_comparison": ["Comparison", "compare"],
             "analysis.fitting.start_scan": ["scan"],
@@ -42,7 +42,6 @@ __all__ = [
     "Matching",
     "Reference",
     "Status",
-    "TableError",
     "compare",
     "curves",
     "fit",

@@ -53,7 +53,3 @@ class DifferentNetworksError(MatchError):
 
 class FigureError(AnalysisError):
     """An unknown figure or file format, a run without what a figure shows, or a file that cannot be written."""
-
-
-class TableError(AnalysisError):
-    """Runs that no table can be made of: none complete, or without configuration or validation error."""

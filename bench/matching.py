@@ -122,8 +122,9 @@ def report(out: Path, folder: Path | None) -> None:
     for dataset in {dataset for dataset, _ in groups} if folder else ():
         shown = (group for (data, label), group in groups.items() if data == dataset and "warm-up" not in label)
         runs = [run for group in shown for run in group]  # without the controls
-        for kind in ("distance-log", "error-updates"):
-            figures.save(figures.draw(kind, runs), folder / f"matching-{dataset}-{kind.split('-')[0]}.png")
+        drawn = {"distance": figures.distance(runs, log_t=True), "error": figures.error(runs, against="updates")}
+        for kind, figure in drawn.items():
+            figures.save(figure, folder / f"matching-{dataset}-{kind}.png")
 
 
 def replays(out: Path, runs: list[Run]) -> None:

@@ -3,7 +3,15 @@
 from trajectory.errors import UltraslowError
 from ultraslow.large_batch.errors import GhostBatchNormError, NotMatchedError, SettingError
 
-__all__ = ["ConfigError", "DataError", "DivergedError", "GhostBatchNormError", "NotMatchedError", "SettingError"]
+__all__ = [
+    "ConfigError",
+    "DataError",
+    "DivergedError",
+    "GhostBatchNormError",
+    "NotMatchedError",
+    "SettingError",
+    "TableError",
+]
 
 
 class ConfigError(UltraslowError):
@@ -16,3 +24,7 @@ class DataError(UltraslowError):
 
 class DivergedError(UltraslowError):
     """The loss of a training run is no longer finite."""
+
+
+class TableError(UltraslowError):
+    """Runs that no table can be made of: none complete, or without configuration or validation error."""

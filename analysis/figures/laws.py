@@ -10,7 +10,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.style import COLOURS, DOUBLE, INK, SINGLE, PaperFigure, legend, style, t_axis
+from analysis.figures.style import (
+    COLOURS,
+    DOUBLE,
+    INK,
+    SINGLE,
+    PaperFigure,
+    distance_label,
+    legend,
+    since,
+    style,
+    t_axis,
+    updates,
+)
 from analysis.fitting.fit import Fit
 from analysis.fitting.laws import LAWS, Array
 from analysis.fitting.model_comparison import Comparison, LawFit
@@ -58,9 +70,9 @@ def scan(result: Fit | pd.DataFrame, *, columns: Columns = 1) -> PaperFigure:
     with style():
         figure = PaperFigure(_WIDTHS[columns], 3.2)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-        reach = [frame["alpha"] - frame["low"], frame["high"] - frame["alpha"]]
+        lengths = [frame["alpha"] - frame["low"], frame["high"] - frame["alpha"]]
         open_circles: dict[str, Any] = {"color": COLOURS[0], "markerfacecolor": "white"}
-        above.errorbar(frame["t_min"], frame["alpha"], reach, fmt="o", elinewidth=0.8, **open_circles)
+        above.errorbar(frame["t_min"], frame["alpha"], lengths, fmt="o", elinewidth=0.8, **open_circles)
         below.plot(frame["t_min"], frame["goodness"], "o", **open_circles)
         if isinstance(result, Fit):
             chosen = frame[np.isclose(frame["t_min"], result.window[0])]
@@ -72,7 +84,7 @@ def scan(result: Fit | pd.DataFrame, *, columns: Columns = 1) -> PaperFigure:
         above.axhline(0, color=INK, linewidth=0.6)
         above.set(ylabel=r"$\alpha$", ylim=_alpha_range(frame))
         below.axhline(0.05, color=INK, linewidth=0.6, linestyle=":")
-        start = r"start of the fit $t_\mathrm{min}$ (updates" + _since(_origin(result)) + ")"
+        start = r"start of the fit $t_\mathrm{min}$ (updates" + since(_origin(result)) + ")"
         below.set(xlabel=start, ylabel="goodness $p$", ylim=(-0.06, 1.06))
         t_axis(below, logarithmic=True)
         figure.align_ylabels()
@@ -98,8 +110,8 @@ def compare(result: Comparison, *, columns: Columns = 1) -> PaperFigure:
         above.plot(t, np.exp(result.z.mean(axis=0)), "o", label="mean of log bins", zorder=3, **_POINTS)
         residuals = result.residuals
         for law in result.fits:
-            above.plot(t, np.exp(law.curve), **_look(law))
-            below.plot(t, 100 * np.expm1(residuals[law.law.name]), **_look(law))
+            above.plot(t, np.exp(law.curve), **_line_style(law))
+            below.plot(t, 100 * np.expm1(residuals[law.law.name]), **_line_style(law))
         below.axhline(0, color=INK, linewidth=0.6)
         highest = float(np.exp(result.z.mean(axis=0).max()))
         above.set(ylabel=distance_label(result.origin), ylim=(0, 1.25 * highest))
@@ -108,22 +120,6 @@ def compare(result: Comparison, *, columns: Columns = 1) -> PaperFigure:
         figure.align_ylabels()
         legend(figure)
     return figure
-
-
-def updates(origin: int = 0) -> str:
-    """The label of an axis of t."""
-    return "weight updates $t$" + _since(origin)
-
-
-def distance_label(origin: int = 0) -> str:
-    """The label of an axis of distances."""
-    if origin:
-        return rf"distance $\Vert w_{{{origin}+t}} - w_{{{origin}}}\Vert$"
-    return r"distance $\Vert w_t - w_0\Vert$"
-
-
-def _since(origin: int) -> str:
-    return f" after update {origin}" if origin else ""
 
 
 def _origin(result: Fit | pd.DataFrame) -> int:
@@ -154,17 +150,17 @@ def _alpha_range(frame: pd.DataFrame) -> tuple[float, float]:
     return low - margin, high + margin
 
 
-def _look(fit: LawFit) -> dict[str, Any]:
+def _line_style(fit: LawFit) -> dict[str, Any]:
     """A law's own colour in every figure; dashed where it is ruled out."""
     place = list(LAWS).index(fit.law.name)
     coloured = len(COLOURS) - 1  # the last is the ink of the data
-    look = {"color": COLOURS[place % coloured], "linewidth": 1.0 if place < coloured else 1.8}
-    return look | {"linestyle": "--" if fit.ruled_out else "-", "label": fit.law.name}
+    line = {"color": COLOURS[place % coloured], "linewidth": 1.0 if place < coloured else 1.8}
+    return line | {"linestyle": "--" if fit.ruled_out else "-", "label": fit.law.name}
 
 
 def _residual_range(result: Comparison) -> tuple[float, float]:
     """The residuals of the laws in play and the seeds' spread whole, and as much room again."""
-    held: list[Array] = [result.z.std(axis=0, ddof=1)] if result.n > 1 else []
-    held += [result.residuals[law.law.name].to_numpy() for law in result.fits if not law.ruled_out]
-    reach = 200 * max(float(np.max(np.abs(part))) for part in held)
-    return -reach, reach
+    shown: list[Array] = [result.z.std(axis=0, ddof=1)] if result.n > 1 else []
+    shown += [result.residuals[law.law.name].to_numpy() for law in result.fits if not law.ruled_out]
+    half_width = 200 * max(float(np.max(np.abs(part))) for part in shown)
+    return -half_width, half_width

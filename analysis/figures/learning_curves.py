@@ -9,9 +9,8 @@ from matplotlib.axes import Axes
 
 from analysis.curve import Curve, Curves, curves
 from analysis.errors import FigureError
-from analysis.figures.laws import updates
-from analysis.figures.lines import by_label, mark, row_of
-from analysis.figures.style import DOUBLE, SINGLE, PaperFigure, legend, plain_log_ticks, style, t_axis
+from analysis.figures.lines import by_label, mark
+from analysis.figures.style import PaperFigure, legend, panels, plain_log_ticks, style, t_axis, updates
 from analysis.fitting.laws import Array
 
 Against = Literal["updates", "epochs", "time"]
@@ -27,28 +26,36 @@ _AXES: dict[Against, tuple[str | None, float, str]] = {
 def error(
     runs: Curves, *, against: Against | None = None, training: bool = False, zoom: float | None = None
 ) -> PaperFigure:
-    """Validation error in % against updates, epochs or time, or (None) against the first two side by side.
+    """Draw the validation error in % against updates, epochs or time.
 
     Seeds of one label share a colour; triangles mark learning-rate drops. The error is logged at the end of an epoch:
-    between those the line is drawn straight.
-    training: beside it, the training error: the share misclassified of an epoch's samples, as they were trained on.
-    zoom: beside each, the part from there on, in the axis' unit.
+    between those the line is drawn straight. Several panels are laid out over rows.
 
-    Raises FigureError if a run did not log the error (`validation_error`, `train_error`: fractions) or, for epochs
-    and time, `epoch` and `wall_time`; and for a zoom beyond all runs.
+    Args:
+        runs: runs or paths of them.
+        against: the x axis; None draws the first two side by side.
+        training: also draw the training error: the share of an epoch's samples misclassified in training.
+        zoom: also draw each panel from this place on, in the unit of its axis.
+
+    Returns:
+        The figure, of one panel to eight.
+
+    Raises:
+        FigureError: if a run did not log the error (`validation_error`, `train_error`: fractions) or, for epochs
+            and time, `epoch` and `wall_time`; and for a zoom beyond the end of all runs.
     """
     groups = by_label(curves(runs))
     names = ("train_error", "validation_error") if training else ("validation_error",)
-    shown: tuple[Against, ...] = ("updates", "epochs") if against is None else (against,)
-    panels = list(product(shown, names, (None,) if zoom is None else (None, zoom)))
+    units: tuple[Against, ...] = ("updates", "epochs") if against is None else (against,)
+    shown = list(product(units, names, (None,) if zoom is None else (None, zoom)))
     with style():
-        figure = PaperFigure(SINGLE if len(panels) == 1 else DOUBLE, 2.7)
-        for ax, (unit, name, left) in zip(row_of(figure, len(panels)), panels, strict=True):
-            for look, seeds in groups:
+        figure, axes = panels(len(shown))
+        for ax, (unit, name, left) in zip(axes, shown, strict=True):
+            for line_style, seeds in groups:
                 for curve in seeds:
                     x, y, drops = _line(curve, unit, name)
-                    ax.plot(x, y, marker="." if len(x) == 1 else None, **look)
-                    mark(ax, drops, x, y, look["color"])
+                    ax.plot(x, y, marker="." if len(x) == 1 else None, **line_style)
+                    mark(ax, drops, x, y, line_style["color"])
             what = "training" if name == "train_error" else "validation"
             ax.set(xlabel=_AXES[unit][2], ylabel=f"{what} error (%)")
             t_axis(ax, logarithmic=False)
@@ -60,7 +67,7 @@ def error(
 
 
 def _line(curve: Curve, unit: Against, name: str) -> tuple[Array, Array, list[float]]:
-    """Where the error was logged on the axis, the error in %, and where on the axis the learning rate dropped."""
+    """Return the places on the axis where the error was logged, the error in % there, and the places of the drops."""
     metrics = curve.run.metrics if curve.run is not None else pd.DataFrame()
     column, size, _ = _AXES[unit]
     for needed in filter(None, (name, column)):
@@ -73,7 +80,7 @@ def _line(curve: Curve, unit: Against, name: str) -> tuple[Array, Array, list[fl
 
 
 def _error_axis(ax: Axes) -> None:
-    """Logarithmic, with plain numbers, where the errors span more than a decade; otherwise from 0."""
+    """Make the y axis logarithmic, with plain numbers, where the errors span more than a decade; otherwise from 0."""
     values = np.concatenate([np.asarray(line.get_ydata(), float) for line in ax.lines])
     if values.min() > 0 and values.max() > 10 * values.min():
         ax.set_yscale("log")
@@ -83,7 +90,7 @@ def _error_axis(ax: Axes) -> None:
 
 
 def _from(ax: Axes, left: float) -> None:
-    """Shows the axis from `left` on, and the errors there."""
+    """Show the axis from `left` on, and the errors there."""
     values = [y[x >= left] for x, y in (np.asarray(line.get_data(), float) for line in ax.lines)]
     shown = np.concatenate(values)
     if not shown.size:

@@ -1,11 +1,10 @@
-"""What figures of runs share: which runs are seeds of one experiment, how lines look, and where rates dropped."""
+"""What figures of runs share: which runs are seeds of one experiment, their line styles, and where rates dropped."""
 
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from analysis.curve import Curve
 from analysis.errors import FigureError
@@ -13,55 +12,110 @@ from analysis.figures.style import COLOURS, DROP, TRIANGLE
 from analysis.fitting.laws import Array
 
 DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (4, 1, 1, 1, 1, 1)), (0, (1, 3)))
+_JOINER = "\N{WORD JOINER}"  # has no width
 
-Look = dict[str, Any]
+LineStyle = dict[str, Any]
+"""Keyword arguments of `Axes.plot`."""
+
+
+def literal(text: str) -> str:
+    r"""Return a user's text such that matplotlib draws it letter by letter.
+
+    Without this a `$` begins a formula, and a legend leaves out what begins with an underscore.
+
+    Args:
+        text: the label or the name of a run.
+    """
+    return (_JOINER if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
 def label_of(curve: Curve) -> str:
-    """The label of the run, or its name."""
+    """Return the label of the curve's run, or the curve's name.
+
+    Args:
+        curve: of a run or of arrays.
+    """
     label = curve.run.config.get("label") if curve.run is not None else None
     return str(label or curve.name)
 
 
-def by_label(group: Sequence[Curve]) -> list[tuple[Look, list[Curve]]]:
-    """For each label, in order of appearance: how its lines look, and its curves (seeds).
+def by_label(group: Sequence[Curve]) -> list[tuple[LineStyle, list[Curve]]]:
+    """Group curves by their label: those of one label are seeds of one experiment.
 
-    Runs on different data are told apart by the name of the data. Raises FigureError for an empty run.
+    Runs on different data are no seeds of each other: the name of the data then begins the label.
+
+    Args:
+        group: the curves of one figure.
+
+    Returns:
+        For each label, in order of appearance: the style of its lines, and its curves.
+
+    Raises:
+        FigureError: if a curve is empty.
     """
     several = len({_data(curve) for curve in group}) > 1
-    labels: dict[str, list[Curve]] = {}
+    groups: dict[str, list[Curve]] = {}
     for curve in group:
         label = f"{_data(curve)}, {label_of(curve)}" if several and _data(curve) else label_of(curve)
-        labels.setdefault(label, []).append(curve)
-    looks = {}
-    for k, label in enumerate(labels):
-        looks[label] = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k // len(COLOURS) % len(DASHES)]}
-    return lines(labels, looks)
+        groups.setdefault(label, []).append(curve)
+    styles = {}
+    for k, label in enumerate(groups):
+        styles[label] = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k // len(COLOURS) % len(DASHES)]}
+    return with_legend(groups, styles)
 
 
-def lines(groups: Mapping[str, list[Curve]], looks: Mapping[str, Look]) -> list[tuple[Look, list[Curve]]]:
-    """Looks with their legend and width: thin lines where a label has several seeds."""
+def with_legend(
+    groups: Mapping[str, list[Curve]], styles: Mapping[str, LineStyle]
+) -> list[tuple[LineStyle, list[Curve]]]:
+    """Add the text of the legend and the width to line styles: lines are thin where a label has several seeds.
+
+    Args:
+        groups: the curves of each label.
+        styles: the colour and the dashes of each label.
+
+    Returns:
+        For each label: the style of its lines, and its curves.
+
+    Raises:
+        FigureError: if a curve is empty.
+    """
     for curve in (curve for seeds in groups.values() for curve in seeds):
         if not len(curve.t):
             raise FigureError(f"{curve.name}: no distances recorded; expected a run of at least one update")
     found = []
     for label, seeds in groups.items():
         alone = len(seeds) == 1
-        look = looks[label] | {"linewidth": 1.0 if alone else 0.6}
-        found.append((look | {"label": label if alone else f"{label}, {len(seeds)} seeds"}, seeds))
+        shown = literal(label if alone else f"{label}, {len(seeds)} seeds")
+        found.append((styles[label] | {"linewidth": 1.0 if alone else 0.6, "label": shown}, seeds))
     return found
 
 
-def mark(ax: Axes, at: Sequence[float], x: Array, y: Array, colour: Hashable) -> None:
-    """A triangle on the line (x, y) at each of the places `at` that it reaches."""
-    inside = [place for place in at if x[0] <= place <= x[-1]]
+def draw_distances(ax: Axes, groups: Sequence[tuple[LineStyle, list[Curve]]]) -> None:
+    """Draw curves in their styles, with a triangle at each learning-rate drop.
+
+    Args:
+        ax: where to draw.
+        groups: styles and their curves, as `by_label` returns them.
+    """
+    for style, seeds in groups:
+        for curve in seeds:
+            ax.plot(curve.t, curve.d, **style)
+            mark(ax, curve.drops, curve.t, curve.d, style["color"])
+
+
+def mark(ax: Axes, places: Sequence[float], x: Array, y: Array, colour: Hashable) -> None:
+    """Draw a triangle on a line at each place that the line reaches.
+
+    Args:
+        ax: where to draw.
+        places: values on the x axis.
+        x: the line's points, (point,), in increasing order.
+        y: their heights, (point,).
+        colour: that of the line.
+    """
+    inside = [place for place in places if x[0] <= place <= x[-1]]
     if inside:
         ax.plot(inside, np.interp(inside, x, y), color=colour, label=DROP, **TRIANGLE)
-
-
-def row_of(figure: Figure, count: int) -> Sequence[Axes]:
-    """So many axes side by side."""
-    return figure.subplots(1, count, squeeze=False)[0]
 
 
 def _data(curve: Curve) -> str:

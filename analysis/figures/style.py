@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from io import BytesIO
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ DROP = "learning-rate drop"
 TRIANGLE: dict[str, Any] = {"marker": "v", "linestyle": "none", "markeredgecolor": "white", "markeredgewidth": 0.4}
 _LETTER = 0.058  # inches that a letter of the legend takes, on average
 _LINE = 0.14  # inches that a line of it takes
+_MOST_IN_A_ROW = 4  # panels of 1.75 inches: three numbers of five digits fit below the axis of one
+_TICK = 0.55  # inches of a panel, axis label included, that a tick's label and the gap to the next take
 
 _STYLE: Any = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
@@ -59,14 +62,16 @@ _STYLE: Any = {
 
 
 def style() -> AbstractContextManager[None]:
-    """The style as a context: the user's own settings return at its end."""
+    """Return the style as a context: the user's own settings return at its end."""
     return mpl.rc_context(_STYLE)
 
 
 class PaperFigure(Figure):
-    """A figure in this style whoever draws it; pyplot does not know it, so nothing has to be closed.
+    """A figure in this style, whoever draws it; pyplot does not know it, so that nothing has to be closed.
 
-    width, height: inches.
+    Args:
+        width: inches.
+        height: inches.
     """
 
     def __init__(self, width: float, height: float):
@@ -74,40 +79,112 @@ class PaperFigure(Figure):
             super().__init__(figsize=(width, height), layout="constrained")
 
     def draw(self, renderer: RendererBase) -> None:
-        """Draws in this style."""
+        """Draw in this style.
+
+        Args:
+            renderer: matplotlib's.
+        """
         with style():
             super().draw(renderer)
 
     def savefig(self, fname: Any, **options: Any) -> None:
-        """Writes in this style."""
+        """Write in this style.
+
+        Args:
+            fname: a path or an open file.
+            **options: those of `matplotlib.figure.Figure.savefig`.
+        """
         with style():
             super().savefig(fname, **options)
 
     def _repr_png_(self) -> bytes:
-        """What a notebook shows."""
+        """Return the picture that a notebook shows."""
         picture = BytesIO()
         self.savefig(picture, format="png", dpi=150)
         return picture.getvalue()
 
 
+def panels(count: int) -> tuple[PaperFigure, list[Axes]]:
+    """Lay panels out over rows of one length, as few rows as the width of a journal's page allows.
+
+    Args:
+        count: number of panels.
+
+    Returns:
+        The figure, one column wide for one panel and two otherwise, and its panels row by row.
+    """
+    rows = ceil(count / _MOST_IN_A_ROW)
+    columns = ceil(count / rows)
+    figure = PaperFigure(SINGLE if count == 1 else DOUBLE, 2.7 if rows == 1 else 0.5 + 1.9 * rows)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    for spare in axes[count:]:
+        spare.remove()
+    return figure, axes[:count]
+
+
+def updates(origin: int = 0) -> str:
+    """Return the label of an axis of updates.
+
+    Args:
+        origin: the update that t counts from.
+    """
+    return "weight updates $t$" + since(origin)
+
+
+def since(origin: int) -> str:
+    """Return the words that say where t counts from; none for the first update.
+
+    Args:
+        origin: the update that t counts from.
+    """
+    return f" after update {origin}" if origin else ""
+
+
+def distance_label(origin: int = 0) -> str:
+    """Return the label of an axis of distances.
+
+    Args:
+        origin: the update whose weights the distances are measured from.
+    """
+    if origin:
+        return rf"distance $\Vert w_{{{origin}+t}} - w_{{{origin}}}\Vert$"
+    return r"distance $\Vert w_t - w_0\Vert$"
+
+
 def t_axis(ax: Axes, logarithmic: bool) -> None:
-    """An axis of updates, from 0 if it is linear."""
+    """Make the x axis one of updates; a linear one begins at 0, with as many ticks as its labels leave room for.
+
+    Args:
+        ax: the panel.
+        logarithmic: whether the axis is logarithmic.
+    """
     if logarithmic:
         ax.set_xscale("log")
-    else:
-        ax.set_xlim(left=0)
-        ax.xaxis.set_major_locator(MaxNLocator(5, steps=[1, 2, 5, 10]))
+        return
+    ax.set_xlim(left=0)
+    place = ax.get_subplotspec()
+    columns = place.get_gridspec().ncols if place else 1
+    room = int(ax.figure.figure.get_size_inches()[0] / columns / _TICK)
+    ax.xaxis.set_major_locator(MaxNLocator(min(5, max(2, room)), steps=[1, 2, 5, 10]))
 
 
 def plain_log_ticks(axis: Axis) -> None:
-    """1, 2, 5, 10, ... in plain numbers: for a logarithmic axis of few decades."""
+    """Label 1, 2, 5, 10, ... in plain numbers, for a logarithmic axis of few decades.
+
+    Args:
+        axis: the x or the y axis of a panel.
+    """
     axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
 
 
 def legend(figure: Figure) -> None:
-    """One legend above all axes: each label once, and the triangle if a drop is drawn."""
+    """Add one legend above all panels: each label once, and the triangle if a drop is drawn.
+
+    Args:
+        figure: the figure, its lines drawn; it grows by the legend's lines.
+    """
     handles: dict[str, Any] = {}
     for ax in figure.axes:
         handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
@@ -122,9 +199,20 @@ def legend(figure: Figure) -> None:
 
 
 def save(figure: Figure, path: str | Path, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:
-    """Writes a figure to `path`, or to `path` + each format's suffix if it has none; returns the files.
+    """Write a figure to `path`, or to `path` and each format's suffix if it has none.
 
-    Raises FigureError for a suffix other than .png, .pdf or .svg and for a path that cannot be written.
+    The same figure gives the same bytes. Folders on the way are made.
+
+    Args:
+        figure: what a function of `analysis.figures` returned, or any other figure of matplotlib.
+        path: the file; its suffix is the format.
+        formats: the formats of a path without suffix: "png", "pdf" or "svg".
+
+    Returns:
+        The files written.
+
+    Raises:
+        FigureError: for a suffix other than .png, .pdf or .svg, and for a path that cannot be written.
     """
     path = Path(path)
     suffixes = [path.suffix.lower().lstrip(".")] if path.suffix else list(formats)

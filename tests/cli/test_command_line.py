@@ -249,6 +249,16 @@ def test_a_plan_becomes_a_recipe_that_trains(runs, tmp_path):
     assert "not a recipe" in refused("train", recipe)
 
 
+def test_an_unknown_figure_is_named_with_those_there_are():
+    done = run("plot", "spiral", "no-such-run", "--out", "x.png")
+    assert done.returncode == 2
+    told = " ".join(done.stderr.replace("│", " ").split())
+    assert "invalid choice 'spiral'" in told
+    assert "distance-adaptation" in told
+    assert "no-such-run" not in told
+    assert "distance-adaptation" in run("plot", "--help").stdout
+
+
 def test_plot(runs, tmp_path):
     for figure in ("distance", "error-updates", "error-epochs"):
         file = tmp_path / f"{figure}.pdf"
@@ -264,7 +274,6 @@ def test_mistakes_with_runs_are_one_line(runs, tmp_path):
     assert "empty" in refused("fit", runs / "empty.zarr")
     assert "drop" in refused("match", runs / "lb.zarr", runs / "sb-0.zarr")
     assert "wide" in refused("match", runs / "sb-0.zarr", runs / "wide.zarr")
-    assert "no figure" in refused("plot", "spiral", runs / "lb.zarr", "--out", tmp_path / "x.png")
     assert "x.docx" in refused("plot", "distance", runs / "lb.zarr", "--out", tmp_path / "x.docx")
     blocked = runs / "sb-0.zarr" / "zarr.json" / "x.png"
     assert "x.png" in refused("plot", "distance", runs / "lb.zarr", "--out", blocked)

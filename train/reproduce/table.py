@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from analysis.curve import Run, runs_in
-from analysis.errors import TableError
 from train.configs.former_names import current_names
+from train.errors import TableError
 from train.reproduce.paper import ACCURACY, METHODS
 
 # What each of the paper's methods switches on.

@@ -1,15 +1,38 @@
-"""`ultraslow plot`: figures of runs."""
+"""`ultraslow plot`: figures of runs. The table of their names stands here: each computes what it draws first."""
 
+from collections.abc import Callable, Iterable
+from functools import partial
+from inspect import signature
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from tyro.conf import Positional, arg
 
 from ultraslow.cli.arguments import MoreRuns, RunPath
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from trajectory.run import Run
+
+Name = Literal[
+    "distance",
+    "distance-linear",
+    "distance-log",
+    "distance-adaptation",
+    "error",
+    "error-updates",
+    "error-epochs",
+    "error-time",
+    "fit",
+    "scan",
+    "compare",
+    "match",
+]
+
 
 def plot(
-    figure: Annotated[str, Positional, arg(metavar="FIGURE")],
+    figure: Annotated[Name, Positional],
     run: RunPath,
     runs: MoreRuns = (),
     *,
@@ -17,23 +40,110 @@ def plot(
     training: bool = False,
     zoom: Annotated[float | None, arg(metavar="FROM")] = None,
 ) -> None:
-    """Draws a figure of runs: distance[-linear|-log|-adaptation], error[-epoch|-updates|-time], fit, scan, ...
+    """Draw a figure of runs.
 
-    distance-adaptation: before and after the large batches' adaptation, side by side. Also compare and match.
+    distance and error draw two axes side by side, those with an axis in their name that one alone.
+    distance-adaptation: distances before and after the large batches' adaptation, side by side.
+    match: the last run compared with the others, its reference.
 
     $ ultraslow plot distance runs/sb.zarr runs/lb.zarr --out distance.pdf
 
     Args:
-        figure: which figure.
+        figure: the figure.
         run: a run's store, or a folder of them.
         runs: further runs; runs with one label are drawn as seeds of one experiment.
         out: the file to write; its suffix (.png, .pdf, .svg) is the format.
-        training: of an error, draw that of the training beside it.
-        zoom: of an error, also draw its end from here on, in epochs, updates or minutes.
+        training: also draw the training error; for a figure of the error.
+        zoom: also draw each panel from here on, in epochs, updates or minutes; for a figure of the error.
     """
-    from analysis import figures, runs_in
+    options: dict[str, object] = {}
+    if training:
+        options["training"] = training
+    if zoom is not None:
+        options["zoom"] = zoom
+    _check_options(figure, options)
 
-    options = {"training": training or None, "zoom": zoom}
-    given = {name: value for name, value in options.items() if value is not None}
-    for path in figures.save(figures.draw(figure, runs_in([run, *runs]), **given), out):
+    from analysis import runs_in
+    from analysis.figures import save
+
+    for path in save(FIGURES[figure](runs_in([run, *runs]), **options), out):
         print(path)
+
+
+def _check_options(name: Name, options: Iterable[str]) -> None:
+    """Raise FigureError for an option that the figure does not take."""
+    from analysis.errors import FigureError
+
+    for option in options:
+        if option not in signature(FIGURES[name]).parameters:
+            takers = [other for other, draw in FIGURES.items() if option in signature(draw).parameters]
+            raise FigureError(f"figure {name} takes no --{option}; expected one of {', '.join(takers)}")
+
+
+def _distance(runs: "list[Run]", log_t: bool | None = None) -> "Figure":
+    from analysis import figures
+
+    return figures.distance(runs, log_t=log_t)
+
+
+def _distance_adaptation(runs: "list[Run]") -> "Figure":
+    from train.reproduce.distance_adaptation import distance_adaptation
+
+    return distance_adaptation(runs)
+
+
+def _error(
+    runs: "list[Run]",
+    against: Literal["updates", "epochs", "time"] | None = None,
+    *,
+    training: bool = False,
+    zoom: float | None = None,
+) -> "Figure":
+    from analysis import figures
+
+    return figures.error(runs, against=against, training=training, zoom=zoom)
+
+
+def _fit(runs: "list[Run]") -> "Figure":
+    from analysis import figures, fit
+
+    return figures.fit(fit(runs))
+
+
+def _scan(runs: "list[Run]") -> "Figure":
+    from analysis import figures, fit
+
+    return figures.scan(fit(runs))
+
+
+def _compare(runs: "list[Run]") -> "Figure":
+    from analysis import compare, figures
+
+    return figures.compare(compare(runs))
+
+
+def _match(runs: "list[Run]") -> "Figure":
+    from analysis import figures, match
+    from analysis.errors import FigureError
+
+    if len(runs) < 2:
+        raise FigureError("figure match got 1 run; expected the reference's runs and then the run compared with them")
+    *reference, run = runs
+    return figures.match(match(reference, run), reference, run)
+
+
+FIGURES: "dict[Name, Callable[..., Figure]]" = {
+    "distance": _distance,
+    "distance-linear": partial(_distance, log_t=False),
+    "distance-log": partial(_distance, log_t=True),
+    "distance-adaptation": _distance_adaptation,
+    "error": _error,
+    "error-updates": partial(_error, against="updates"),
+    "error-epochs": partial(_error, against="epochs"),
+    "error-time": partial(_error, against="time"),
+    "fit": _fit,
+    "scan": _scan,
+    "compare": _compare,
+    "match": _match,
+}
+assert tuple(FIGURES) == get_args(Name)

@@ -10,9 +10,9 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from analysis import Reference, compare, figures, fit, predict_match
+from analysis import Curve, Reference, compare, figures, fit, predict_match
 from analysis.errors import FigureError
-from analysis.figures.style import COLOURS
+from analysis.figures.style import COLOURS, style
 from analysis.matching.match import match
 from trajectory import Recorder, Run
 
@@ -107,7 +107,7 @@ def test_error_axis_is_logarithmic_over_more_than_a_decade(tmp_path, lowest, sca
 
 
 def test_error_against_time_with_the_trainings_beside_it_and_its_end_close_by(runs):
-    training, training_close, whole, close = figures.draw("error-time", runs, training=True, zoom=6).axes
+    training, training_close, whole, close = figures.error(runs, against="time", training=True, zoom=6).axes
     assert (whole.get_ylabel(), training.get_ylabel()) == ("validation error (%)", "training error (%)")
     assert whole.get_xlabel() == "time (min)"
     (line,) = data(whole, "large batch")
@@ -124,34 +124,6 @@ def test_error_against_time_with_the_trainings_beside_it_and_its_end_close_by(ru
     assert training_close.get_xlim()[0] == 6
     with pytest.raises(FigureError, match="zoom is 90, beyond the end"):
         figures.error(runs, zoom=90)
-    with pytest.raises(FigureError, match="figure distance takes no zoom"):
-        figures.draw("distance", runs, zoom=1)
-
-
-def test_adaptation_has_a_colour_for_each_batch_and_dashes_for_what_else_differs(tmp_path):
-    small = {"batch_size": 8, "base_batch_size": 8}
-    large = small | {"batch_size": 64}
-    adapted = large | {"lr_scaling": "sqrt", "ghost_batch_size": 8}
-    configs = [small, small, large, large | {"multiplicative_noise": True}, adapted]
-    configs += [adapted | {"regime_adaptation": True}, adapted | {"ghost_batch_size": None}]
-    paths = [record(tmp_path / f"{k}.zarr", str(k), k, **config) for k, config in enumerate(configs)]
-    left, right = figures.distance_adaptation(paths).axes
-    looks = {}
-    for ax in (left, right):
-        looks[ax] = {line.get_label(): (line.get_color(), line.get_linestyle()) for line in ax.lines}
-    one, two = COLOURS[:2]
-    assert looks[left] == {
-        "batch 8, 2 seeds": (one, "-"),
-        "batch 64": (two, "-"),
-        "batch 64, noise": (two, looks[left]["batch 64, noise"][1]),
-    }
-    assert set(looks[right]) == {"batch 8, 2 seeds", "batch 64", "batch 64, RA", "batch 64, no GBN"}
-    assert looks[right]["batch 64"] == looks[left]["batch 64"]
-    assert len({style for looked in looks.values() for _, style in looked.values()}) == 4
-    with pytest.raises(FigureError, match="no large batch with a learning-rate rule"):
-        figures.distance_adaptation(paths[:4])
-    with pytest.raises(FigureError, match="batch size is not on record"):
-        figures.distance_adaptation((T, T**0.5))
 
 
 def test_runs_on_different_data_are_no_seeds_of_each_other(tmp_path):
@@ -259,15 +231,6 @@ def test_match_from_an_origin_counts_t_from_it_and_shows_the_forecast():
     assert "w_{100}" in ax.get_ylabel()
 
 
-ELSEWHERE = ("fit", "scan", "compare", "distance-adaptation")  # drawn of other runs, in tests of their own
-
-
-@pytest.mark.parametrize("name", [name for name in figures.FIGURES if name not in ELSEWHERE])
-def test_named_figures_are_drawn_and_written(runs, tmp_path, name):
-    (file,) = figures.save(figures.draw(name, runs), tmp_path / f"{name}.svg")
-    assert file.stat().st_size > 1000
-
-
 def test_files_of_each_format_and_the_same_bytes_again(runs, tmp_path):
     heads = {".png": b"\x89PNG", ".pdf": b"%PDF", ".svg": b"<?xml"}
     for suffix, head in heads.items():
@@ -282,18 +245,28 @@ def test_files_of_each_format_and_the_same_bytes_again(runs, tmp_path):
     assert [path.name for path in both] == ["both.png", "both.pdf"]
 
 
-@pytest.mark.parametrize("figure", ["distance", "distance-log", "error", "error-epochs"])
-def test_texts_stay_inside_and_apart(runs, figure):
+@pytest.mark.parametrize(
+    ("draw", "options"),
+    [
+        (figures.distance, {}),
+        (figures.distance, {"log_t": True}),
+        (figures.error, {}),
+        (figures.error, {"against": "epochs"}),
+        (figures.error, {"against": "time", "training": True, "zoom": 6}),
+        (figures.error, {"training": True, "zoom": 4}),
+    ],
+)
+def test_texts_stay_inside_and_apart(runs, draw, options):
     """Tick labels, axis labels and legend within the page; no two of them overlap."""
-    drawn = figures.draw(figure, runs)
+    drawn = draw(runs, **options)
     drawn.draw_without_rendering()
     page = drawn.bbox
-    boxes = [legend.get_window_extent() for legend in drawn.legends]
-    for ax in drawn.axes:
-        for axis in (ax.xaxis, ax.yaxis):
-            shown = [label for label in axis.get_ticklabels() if label.get_text()]
+    with style():  # the number of ticks depends on the size of their labels
+        boxes = [legend.get_window_extent() for legend in drawn.legends]
+        for axis in (axis for ax in drawn.axes for axis in (ax.xaxis, ax.yaxis)):
+            labels = [label for label in axis.get_ticklabels() if label.get_text()]
             low, high = sorted(axis.get_view_interval())
-            shown = [label for label, at in zip(shown, axis.get_ticklocs(), strict=False) if low <= at <= high]
+            shown = [label for label, at in zip(labels, axis.get_ticklocs(), strict=False) if low <= at <= high]
             boxes += [text.get_window_extent() for text in [*shown, axis.label]]
     for k, box in enumerate(boxes):
         assert page.x0 <= box.x0 <= box.x1 <= page.x1
@@ -305,10 +278,7 @@ def one_line(error):
     assert "\n" not in str(error.value)
 
 
-def test_refuses_unknown_figures_and_formats_and_unwritable_files(runs, tmp_path):
-    with pytest.raises(FigureError, match="no figure is named 'spiral'; known are distance") as error:
-        figures.draw("spiral", runs)
-    one_line(error)
+def test_refuses_unknown_formats_and_unwritable_files(runs, tmp_path):
     figure = figures.distance(runs)
     with pytest.raises(FigureError, match=r"no figure format \.docx") as error:
         figures.save(figure, tmp_path / "x.docx")
@@ -322,10 +292,26 @@ def test_refuses_unknown_figures_and_formats_and_unwritable_files(runs, tmp_path
 def test_refuses_runs_without_what_is_shown(tmp_path):
     with pytest.raises(FigureError, match="no 'validation_error' is recorded"):
         figures.error((T, T**0.5))
-    with pytest.raises(FigureError, match="got 1 run"):
-        figures.draw("match", (T, T**0.5))
     with pytest.raises(FigureError, match="no distances recorded"):
         figures.distance((np.array([]), np.array([])))
+
+
+@pytest.mark.parametrize("name", ["$x$", r"$\frac{$", "_a", r"a_1^2 \$"])
+def test_a_users_text_is_drawn_letter_by_letter(tmp_path, name):
+    """No letter of it is a formula's, and none hides the run from the legend."""
+    curve = Curve(np.arange(1.0, 50.0), np.arange(1.0, 50.0) ** 0.25, name)
+    drawn = figures.distance(curve)
+    figures.save(drawn, tmp_path / "x.png")
+    (text,) = drawn.legends[0].texts
+    letters = Figure().text(0, 0, name, parse_math=False)
+    assert text._preprocess_math(text.get_text())[0].lstrip("\N{WORD JOINER}") == letters.get_text()
+    assert text._preprocess_math(text.get_text())[1] is False
+
+
+def test_eight_panels_lie_in_two_rows(runs):
+    drawn = figures.error(runs, training=True, zoom=4)
+    assert len(drawn.axes) == 8
+    assert {ax.get_subplotspec().get_gridspec().get_geometry() for ax in drawn.axes} == {(2, 4)}
 
 
 def test_settings_and_pyplot_are_left_alone(runs, tmp_path):

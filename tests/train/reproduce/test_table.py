@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from analysis import CurveError, TableError, runs_in
+from analysis import CurveError, runs_in
 from train import table
 from train.configs.recipes import f1_mnist
+from train.errors import TableError
 from train.reproduce.paper import ACCURACY
 from train.reproduce.table import paper_method
 from trajectory import Recorder

@@ -1,0 +1,62 @@
+"""Each name of a figure draws; options and names that do not exist are refused before any run is opened."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+
+from analysis.errors import FigureError
+from trajectory import Recorder
+from ultraslow.cli.plot import FIGURES, Name, plot
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Two runs of 2000 updates, the first with a learning-rate drop after 1500, the second large; 20 an epoch."""
+    folder = tmp_path_factory.mktemp("runs")
+    return [
+        record(folder / "sb.zarr", {"batch_size": 8, "base_batch_size": 8}, drop=1500),
+        record(folder / "lb.zarr", {"batch_size": 64, "base_batch_size": 8}),
+        record(folder / "adapted.zarr", {"batch_size": 64, "base_batch_size": 8, "ghost_batch_size": 8}),
+    ]
+
+
+def record(path, config, drop=None):
+    model = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
+    torch.nn.init.zeros_(model.weight)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    noise = np.random.default_rng(0).normal(0, 1e-3, 2001)
+    with Recorder(path, model, optimizer, config={"label": path.stem, **config}) as recorder:
+        for t in range(1, 2001):
+            model.weight.grad = (model.weight.detach() - t**0.25 * np.exp(noise[t])) / 0.1
+            optimizer.step()
+            if t == drop:
+                recorder.event("lr_drop", lr_from=0.1, lr_to=0.01)
+            if t % 500 == 0:
+                recorder.log(epoch=t / 20, validation_error=1 / t, train_error=1 / t, wall_time=t / 10)
+    return str(path)
+
+
+@pytest.mark.parametrize("name", get_args(Name))
+def test_each_name_draws(runs, tmp_path, capsys, name):
+    of_seeds = name in ("fit", "scan", "compare")  # of one experiment, whose first drop ends what is fitted
+    plot(name, runs[0], () if of_seeds else runs[1:2] if name == "match" else runs[1:], out=tmp_path / "x.svg")
+    assert capsys.readouterr().out.split() == [str(tmp_path / "x.svg")]
+    assert (tmp_path / "x.svg").stat().st_size > 1000
+
+
+def test_options_reach_the_figure(runs):
+    assert len(FIGURES["error"](runs, training=True, zoom=30).axes) == 8
+    assert len(FIGURES["error-epochs"](runs, zoom=30).axes) == 2
+
+
+@pytest.mark.parametrize("option", [{"training": True}, {"zoom": 1.0}])
+def test_an_option_of_another_figure_is_refused_before_a_run_is_opened(tmp_path, option):
+    with pytest.raises(FigureError, match=r"figure distance takes no --\w+; expected one of error, error-updates"):
+        plot("distance", "no-such-run", out=tmp_path / "x.png", **option)
+
+
+def test_a_match_needs_two_runs(runs, tmp_path):
+    with pytest.raises(FigureError, match="got 1 run"):
+        plot("match", runs[0], out=tmp_path / "x.png")

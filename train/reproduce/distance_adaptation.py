@@ -1,0 +1,105 @@
+"""Figure 2 of Hoffer, Hubara, Soudry 2017: distances before and after the large batch's adaptation."""
+
+from typing import Any
+
+from analysis.curve import Curve, Curves, curves
+from analysis.errors import FigureError
+from analysis.figures.lines import DASHES, LineStyle, draw_distances, with_legend
+from analysis.figures.style import COLOURS, DOUBLE, PaperFigure, distance_label, legend, style, t_axis, updates
+from train.configs.former_names import current_names
+
+_Side = dict[str, list[Curve]]  # the seeds of each label
+
+
+def distance_adaptation(runs: Curves) -> PaperFigure:
+    """Draw distances before and after the large batch's adaptation side by side, a colour for each batch size.
+
+    Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), figure 2. Left: the small batch, and large batches without
+    learning-rate rule or ghost batch normalization. Right: the small batch, and those with either. What a run has
+    besides that (regime adaptation, multiplicative noise, a match) or lacks is in its label and the dashes of its
+    line.
+
+    Args:
+        runs: runs of `ultraslow train`, or paths of them.
+
+    Returns:
+        The figure, two columns wide.
+
+    Raises:
+        FigureError: for a run without configuration, or if one side has no large batch.
+    """
+    sides = _sides(curves(runs))
+    styles = _styles(sides)
+    with style():
+        figure = PaperFigure(DOUBLE, 2.7)
+        axes = figure.subplots(1, 2, sharey=True)
+        for ax, side, title in zip(axes, sides, ("unadapted", "adapted"), strict=True):
+            draw_distances(ax, with_legend(side, styles))
+            ax.set(xlabel=updates(), title=title)
+            t_axis(ax, logarithmic=True)
+        axes[0].set(ylabel=distance_label())
+        axes[0].set_ylim(bottom=0)
+        legend(figure)
+    return figure
+
+
+def _sides(group: list[Curve]) -> tuple[_Side, _Side]:
+    """Return the curves of the left and of the right side, small batches first."""
+    sides: tuple[_Side, _Side] = ({}, {})
+    for curve in sorted(group, key=_batch_size):
+        config = _config(curve)
+        adapted = config.get("lr_scaling", "none") != "none" or config.get("ghost_batch_size") is not None
+        for side in sides if _is_small(curve) else (sides[adapted],):
+            side.setdefault(_label(curve), []).append(curve)
+    for k, side in enumerate(sides):
+        if all(_is_small(seeds[0]) for seeds in side.values()):
+            what = "with a learning-rate rule or ghost batches" if k else "with neither learning-rate rule nor ghosts"
+            raise FigureError(f"no large batch {what} is among the runs; expected one for that side of the figure")
+    return sides
+
+
+def _styles(sides: tuple[_Side, _Side]) -> dict[str, LineStyle]:
+    """Return a line style for each label: its colour stands for the batch size, its dashes for what else differs."""
+    sizes = list(dict.fromkeys(_batch_size(seeds[0]) for side in sides for seeds in side.values()))
+    extras = sorted({label.partition(",")[2] for side in sides for label in side})
+    return {
+        label: {
+            "color": COLOURS[sizes.index(_batch_size(seeds[0])) % len(COLOURS)],
+            "linestyle": DASHES[extras.index(label.partition(",")[2]) % len(DASHES)],
+        }
+        for side in sides
+        for label, seeds in side.items()
+    }
+
+
+def _label(curve: Curve) -> str:
+    """Return the batch size, and what distinguishes the run from the others on its side."""
+    config = _config(curve)
+    label = f"batch {_batch_size(curve)}"
+    if _is_small(curve):
+        return label
+    ghosts, rule = config.get("ghost_batch_size") is not None, config.get("lr_scaling", "none")
+    parts = {
+        "no GBN": rule != "none" and not ghosts,
+        "no LR": ghosts and rule == "none",
+        "linear LR": rule == "linear",
+        "RA": config.get("regime_adaptation"),
+        "noise": config.get("multiplicative_noise"),
+        "matched": config.get("match"),
+    }
+    return ", ".join([label, *(name for name, on in parts.items() if on)])
+
+
+def _is_small(curve: Curve) -> bool:
+    return _batch_size(curve) <= _config(curve).get("base_batch_size", 0)
+
+
+def _batch_size(curve: Curve) -> int:
+    return int(_config(curve)["batch_size"])
+
+
+def _config(curve: Curve) -> dict[str, Any]:
+    config = curve.run.config if curve.run is not None else {}
+    if "batch_size" not in config:
+        raise FigureError(f"{curve.name}: its batch size is not on record; expected a run of `ultraslow train`")
+    return current_names(config)
