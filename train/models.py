@@ -1,9 +1,9 @@
 """The networks of the experiments (Hoffer, Hubara, Soudry 2017, arXiv 1705.08741).
 
-F1 starts as PyTorch's layers start by default: weights and biases uniform in ±1/√(fan-in). The convolutional
-networks start with He's normal weights, variance 2/fan-out (He et al. 2015, arXiv 1502.01852), as the paper's
-published code does. Batch-norm scales start at 1, shifts at 0. The caller seeds the global generator
-(`torch.manual_seed`) to fix the weights.
+Linear layers start as PyTorch's do by default: weights and biases uniform in ±1/√(fan-in). Convolutions start with
+He's normal weights, variance 2/fan-out (He et al. 2015, arXiv 1502.01852), in every network here; the authors of the
+paper start only their two residual networks so, and leave PyTorch's default in the others. Batch-norm scales start
+at 1, shifts at 0. The caller seeds the global generator (`torch.manual_seed`) to fix the weights.
 """
 
 from collections.abc import Callable

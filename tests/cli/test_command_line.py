@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -15,7 +16,8 @@ import pytest
 import torch
 from torch import nn
 
-from train.configs.recipes import RECIPES
+from train.configs.recipes import RECIPES, f1_digits
+from train.configs.toml import write_recipe
 from trajectory import Recorder, Run, StoreError
 from ultraslow.cli import app
 
@@ -308,7 +310,29 @@ def test_the_recipes_are_listed():
     assert lines[1].endswith(
         "F1 on MNIST: learning rate .1, ÷ 10 at epochs 10, 20 and 30 of 50 (the paper's published code)."
     )
-    assert "no recipe is named ''" in refused("train")
+    assert "no recipe is given; expected a TOML file, or one of f1-digits, f1-mnist" in refused("train")
+    assert "no recipe is given" in refused("train", "--epochs", 3)
+
+
+def test_the_help_of_a_recipe_shows_its_own_values():
+    help_text = " ".join(run("train", "f1-mnist", "--help").stdout.replace("│", " ").split())
+    assert "usage: ultraslow train f1-mnist" in help_text
+    assert "$ ultraslow train f1-mnist --data-root data" in help_text
+    assert "Learning rate at the base batch size, before the first drop. (default: 0.1)" in help_text
+    assert "is multiplied by the factor. (default: 10 0.1 20 0.1 30 0.1)" in help_text
+    assert "--regime-adaptation, --no-regime-adaptation" in help_text
+    assert "(default: 0.05)" in run("train", "--help", "f1-digits").stdout.replace("│", " ")
+    assert "$ ultraslow train f1-mnist" in run("train", "--help").stdout
+
+
+def test_a_switch_of_a_recipe_file_can_be_turned_off(tmp_path):
+    write_recipe(replace(f1_digits(), epochs=0.1, regime_adaptation=True, augment=True), tmp_path / "recipe.toml")
+    store = tmp_path / "run.zarr"
+    options = ["--no-regime-adaptation", "--no-augment", "--max-grad-norm", "None", "--out", store]
+    done = run("train", *options, tmp_path / "recipe.toml")  # the recipe may stand behind the options
+    assert done.returncode == 0, done.stderr
+    settings = Run(store).config["settings"]
+    assert [settings[name] for name in ("regime_adaptation", "augment", "max_grad_norm")] == [False, False, None]
 
 
 def test_seeds_are_trained_together(tmp_path):

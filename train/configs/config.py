@@ -69,8 +69,7 @@ class TrainConfig:
     warmup_steps: int | None = None
     """Updates over which the learning rate grows linearly to its value. None: 100 under a match, otherwise 0."""
     ghost_batch_size: int | None = None
-    """Normalize over ghost batches of at most this size, which are as even as the batch allows. None, or at least the
-    batch size: over the whole batch."""
+    """Normalize over ghost batches of at most this size, as even as they come. None: over the whole batch."""
     momentum: float = 0.9
     """Momentum of SGD."""
     weight_decay: float = 0.0
@@ -96,8 +95,7 @@ class TrainConfig:
     cuda_graph: bool = False
     """Capture the update in a CUDA graph and replay it. Needs a GPU, one process, and a record of every update."""
     match: tuple[str, ...] = ()
-    """Reference runs: the learning rate drops at their distances at their drops, instead of at epochs. The run ends
-    when its last phase is as long as the reference's, and after the epochs at the latest."""
+    """Reference runs: the learning rate drops at their distances at their drops, instead of at epochs."""
     match_origin: int = 0
     """Under a match, the update t_w that both runs' distances are measured from, ‖w_t − w_{t_w}‖."""
     min_step: int = MATCH_MIN_STEP

@@ -60,6 +60,9 @@ def main() -> None:
     from trajectory.errors import UltraslowError  # not before it is known whose `trajectory` this is
 
     try:
+        if sys.argv[1:2] == ["train"]:  # whose options and their defaults are the recipe's
+            train(*sys.argv[2:])
+            return
         _app.cli(
             prog="ultraslow",
             description="Record, fit and match the weight trajectories of training runs.",
