@@ -123,7 +123,7 @@ def _from_run(run: Run, origin: int) -> Curve:
     drops = tuple(float(event.step) - origin for event in run.drops)
     steady = _warm_up_end(run, run.drops[0].step if drops else math.inf) - origin
     recorded = origin in run.origins
-    distance = run.displacement(origin) if recorded else layer_distances(run, origin).pow(2).sum(axis=1).pow(0.5)
+    distance = run.displacement(origin) if recorded else run.layer_displacement(origin).pow(2).sum(axis=1).pow(0.5)
     return _from_arrays(
         distance.index, distance, name=run.name, origin=origin, drops=drops, steady=max(steady, 0.0), run=run
     )
@@ -148,30 +148,6 @@ def _is_folder(path: str | Path) -> bool:
     return Path(path).is_dir() and not (Path(path) / "zarr.json").exists() and Path(path).suffix != ".zarr"
 
 
-def layer_distances(run: Run, origin: int = 0) -> pd.DataFrame:
-    """‖w_t − w_origin‖ of each parameter, or group of them, that the run tells apart: step × its name.
-
-    As it was recorded from w_0 and from the recorder's further origins; otherwise from the snapshots, at
-    their steps. Raises CurveError if the origin is none of these.
-    """
-    if origin in run.origins:
-        return run.layers("distance", origin=origin)
-    if origin not in run.snapshots:
-        raise CurveError(
-            f"{run.name}: distances from update {origin} are unknown; its recorder measured from {run.origins}"
-            f" and its snapshots are at {run.snapshots}: take one of those as the origin"
-        )
-    names = [name for name, _, _ in run.signature["parameters"]]
-    start = {name: weight.double() for name, weight in run.state_dict(origin).items() if name in names}
-    later = [step for step in run.snapshots if step > origin]
-    rows = []
-    for step in later:
-        weights = run.state_dict(step)
-        squares = {name: float((weights[name].double() - start[name]).square().sum()) for name in names}
-        rows.append([math.sqrt(sum(squares[name] for name in members)) for members in run.groups.values()])
-    return pd.DataFrame(rows, index=later, columns=list(run.groups), dtype=float)
-
-
 def _warm_up_end(run: Run, drop: float) -> float:
     """The first update made at (99 % of) the highest learning rate before the first drop."""
     if "learning_rate" not in run.metrics:
@@ -185,7 +161,7 @@ def layer_curves(curve: Curve) -> dict[str, Curve]:
     """Each parameter's distance, by name, with the learning-rate drops of the run it comes from."""
     if curve.run is None:
         raise CurveError(f"{curve.name}: distances by layer need a run; got arrays")
-    frame = layer_distances(curve.run, curve.origin)
+    frame = curve.run.layer_displacement(curve.origin)
     frame = frame[frame.index > curve.origin]
     t = np.asarray(frame.index, float) - curve.origin
     return {

@@ -29,8 +29,9 @@ from train.configs.config import TrainConfig
 from train.configs.recipes import f1_fashion_mnist, f1_mnist
 from train.engine.run_training import train
 from trajectory import LogSpaced, Run, UltraslowError
-from trajectory.schema.layout import metric_name, read_node, read_root, write_root
-from trajectory.storage.backend import Folder
+from trajectory.schema.layout import metric_name
+from trajectory.storage.backend import LocalBackend
+from trajectory.storage.root import Root, read_node, read_root, write_root
 
 ORIGINS = (100, 1000)
 KEPT = LogSpaced(24)
@@ -90,11 +91,11 @@ def pack(runs: list[Run], archive: Path, metrics: tuple[str, ...]) -> None:
 
 
 def thin(run: Run, path: Path, wanted: tuple[str, ...]) -> None:
-    """A copy of a closed run with some of its rows, the wanted scalars, and its facts but the host; no weights."""
+    """A copy of a closed run with some of its rows, the wanted scalars, and its metadata but the host; no weights."""
     shutil.copytree(run.path, path, ignore=_left_out)
-    place = Folder(path)
-    root = read_root(place)
-    facts, nodes = root["attributes"]["ultraslow"], root["consolidated_metadata"]["metadata"]
+    backend = LocalBackend(path)
+    root = read_root(backend)
+    nodes = dict(root.nodes)
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
     rows, metrics = kept(run)
     for name in [name for name, node in nodes.items() if node["node_type"] == "array"]:
@@ -107,11 +108,9 @@ def thin(run: Run, path: Path, wanted: tuple[str, ...]) -> None:
             values = array[:][metrics if scalar else rows]
             array.resize(values.shape)
             array[:] = values if scalar or name == "step" else five_digits(values)
-    committed = facts["committed"] | {"step": int(rows.sum()), "metrics": int(metrics.sum())}
-    committed |= {"snapshots": 0, "origins": 0}
-    told = {name: fact for name, fact in facts.items() if name != "host"}
-    attributes = {"ultraslow": told | {"committed": committed}}
-    write_root(place, attributes, {name: read_node(place, name) for name in nodes})
+    commit = replace(root.commit, steps=int(rows.sum()), metrics=int(metrics.sum()), snapshots=0, origins=0)
+    nodes = {name: read_node(backend, name) for name in nodes}
+    write_root(backend, Root(replace(root.metadata, host=None), commit, nodes))
 
 
 def _left_out(folder: str, names: list[str]) -> set[str]:

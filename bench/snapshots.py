@@ -21,9 +21,11 @@ import zarr
 
 from trajectory import Run
 from trajectory.recording.snapshot_writer import weight_specs
+from trajectory.schema.metadata import RunMetadata, SnapshotFormat
+from trajectory.schema.parameter_groups import Groups
 from trajectory.storage.arrays import hash_of
-from trajectory.storage.backend import place
-from trajectory.storage.writer import Store
+from trajectory.storage.backend import open_backend
+from trajectory.storage.writer import StoreWriter
 
 FORMS = [(dtype, compression) for dtype in ("float32", "bfloat16") for compression in (None, "zstd")]
 
@@ -31,19 +33,22 @@ FORMS = [(dtype, compression) for dtype in ("float32", "bfloat16") for compressi
 def flat(run: Run, step: int) -> torch.Tensor:
     """A snapshot's trainable weights, one after the other."""
     state = run.state_dict(step)
-    return torch.cat([state[name].float().reshape(-1) for name, *_ in run.signature["parameters"]])
+    return torch.cat([state[name].float().reshape(-1) for name, *_ in run.parameter_specs["parameters"]])
 
 
-def new_store(path: Path, weights: torch.Tensor, dtype: str, compression: str | None) -> Store:
+def new_store(path: Path, weights: torch.Tensor, dtype: str, compression: str | None) -> StoreWriter:
     """An empty store that keeps snapshots in a form."""
-    facts = {"config": {}, "seed": None, "versions": {}, "origin_norm": 1.0, "tied": {}}
-    return Store.create(
-        place(path),
-        weight_specs({"weights": weights}),
-        [],
+    specs = weight_specs({"weights": weights})
+    return StoreWriter.create(
+        open_backend(path),
+        RunMetadata(
+            parameters=tuple(specs),
+            groups=Groups.single(spec.name for spec in specs),
+            snapshot=SnapshotFormat(dtype, compression),
+            origin_norm=1.0,
+        ),
         weight_dtype="float32",
         buffer_bytes=0,
-        attributes=facts | {"snapshot": {"dtype": dtype, "compression": compression}},
         overwrite=False,
     )
 

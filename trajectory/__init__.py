@@ -8,20 +8,20 @@ from typing import TYPE_CHECKING
 from trajectory.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from trajectory.errors import RecordingError, StoreError, UltraslowError
+    from trajectory.errors import RecordingError, RunNotFoundError, StoreError, UltraslowError
     from trajectory.recording.recorder import Recorder
     from trajectory.run import Event, Run
     from trajectory.schedule import At, Every, LogSpaced
-    from trajectory.storage.verify import Finding, verify
+    from trajectory.storage.verify import Problem, verify
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "trajectory.errors": ["RecordingError", "StoreError", "UltraslowError"],
+            "trajectory.errors": ["RecordingError", "RunNotFoundError", "StoreError", "UltraslowError"],
             "trajectory.recording.recorder": ["Recorder"],
             "trajectory.run": ["Event", "Run"],
             "trajectory.schedule": ["At", "Every", "LogSpaced"],
-            "trajectory.storage.verify": ["Finding", "verify"],
+            "trajectory.storage.verify": ["Problem", "verify"],
         },
     )
 
@@ -29,11 +29,12 @@ __all__ = [
     "At",
     "Event",
     "Every",
-    "Finding",
     "LogSpaced",
+    "Problem",
     "Recorder",
     "RecordingError",
     "Run",
+    "RunNotFoundError",
     "StoreError",
     "UltraslowError",
     "verify",

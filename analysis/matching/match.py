@@ -105,7 +105,7 @@ def _single(run: Curves, reference: Reference) -> Curve:
     if not len(curve.t):
         raise MatchError(f"{curve.name}: no distances recorded; expected a run of at least one update")
     if curve.run is not None and not reference.relative:
-        check_network(reference.signature, reference.names[0], curve.run.signature, curve.name)
+        check_network(reference.parameter_specs, reference.names[0], curve.run.parameter_specs, curve.name)
     return scaled(curve, reference.relative)
 
 

@@ -22,7 +22,8 @@ class Reference:
     For the k-th drop: targets[k], the distance at it (geometric mean over the seeds); target_errors[k], the
     standard error of its logarithm (NaN from one seed); drop_steps[k], the updates made before it; ratios[k],
     the factor on the learning rate.
-    learning_rate: before the first drop; batch_size: None if the runs do not say; signature: the network's.
+    learning_rate: before the first drop; batch_size: None if the runs do not say; parameter_specs: the
+        network's.
     relative: distances are in units of ‖w_0‖. names: of the runs.
     origin: the update t_w that distances are measured from, ‖w_t − w_{t_w}‖; steps count from w_0 all the same.
     last_phase: updates made after the last drop; None if unknown.
@@ -35,7 +36,7 @@ class Reference:
     ratios: tuple[float, ...]
     learning_rate: float
     batch_size: int | None
-    signature: Mapping[str, Any]
+    parameter_specs: Mapping[str, Any]
     relative: bool
     names: tuple[str, ...]
     origin: int = 0
@@ -57,7 +58,7 @@ class Reference:
         seeds = [_Seed.read(curve, relative, extrapolate) for curve in curves(runs, origin=origin)]
         first = seeds[0]
         for seed in seeds[1:]:
-            check_network(first.signature, first.name, seed.signature, seed.name)
+            check_network(first.parameter_specs, first.name, seed.parameter_specs, seed.name)
             first.check_regime(seed)
         logs = np.log([seed.distances for seed in seeds])  # (seed, drop)
         several = len(seeds) > 1
@@ -70,7 +71,7 @@ class Reference:
             ratios=tuple(new / old for old, new in first.rates),
             learning_rate=first.rates[0][0],
             batch_size=first.batch_size,
-            signature=first.signature,
+            parameter_specs=first.parameter_specs,
             relative=relative,
             names=tuple(seed.name for seed in seeds),
             origin=origin,
@@ -127,7 +128,7 @@ def check_later_phases(later_phases: str) -> None:
 
 
 def check_network(expected: Mapping[str, Any], expected_name: str, got: Mapping[str, Any], got_name: str) -> None:
-    """Raises DifferentNetworksError unless both signatures list the same parameters: names, shapes, types."""
+    """Raises DifferentNetworksError unless both list the same parameters: names, shapes, types."""
     one, other = ([tuple(map(str, entry)) for entry in s["parameters"]] for s in (expected, got))
     if one == other:
         return
@@ -165,7 +166,7 @@ class _Seed:
     errors: tuple[float, ...]  # of log distance: 0 where it was recorded
     last_phase: int
     batch_size: int | None
-    signature: Mapping[str, Any]
+    parameter_specs: Mapping[str, Any]
 
     @classmethod
     def read(cls, curve: Curve, relative: bool, extrapolate: bool) -> Self:
@@ -202,7 +203,7 @@ class _Seed:
             errors,
             end - drops[-1].step,
             run.config.get("batch_size"),
-            run.signature,
+            run.parameter_specs,
         )
 
     def check_regime(self, other: Self) -> None:

@@ -25,9 +25,9 @@ from recording.report import (
 )
 
 from trajectory import At, Recorder
-from trajectory.schema.layout import read_root, write_root
 from trajectory.storage.arrays import hash_of
-from trajectory.storage.backend import place
+from trajectory.storage.backend import open_backend
+from trajectory.storage.root import read_root, write_root
 
 
 def measure_snapshots(report: Report, scale: float) -> None:
@@ -101,7 +101,7 @@ def writing_parts(weights: Weights, folder: Path) -> dict[str, Callable[[], floa
     """What the recorder's thread makes of weights on the host, and a plain file of them: each returns its seconds."""
     host = weights.flat().numpy()
     with Recorder(folder / "parts.zarr", weights, weights.optimizer, schedule=At(()), snapshots=1) as recorder:
-        at = place(recorder.path)
+        at = open_backend(recorder.path)
     group, names = zarr.open_group(at.root, mode="r+", use_consolidated=False), ["weights", "blake3.weights", "step"]
 
     def lengthen() -> list[zarr.Array]:
@@ -114,8 +114,7 @@ def writing_parts(weights: Weights, folder: Path) -> dict[str, Callable[[], floa
         array[-1:] = host[None]
 
     def commit() -> None:
-        root = read_root(at)
-        write_root(at, root["attributes"], root["consolidated_metadata"]["metadata"])
+        write_root(at, read_root(at))
 
     def timed(part: Turn) -> float:
         clear(folder)

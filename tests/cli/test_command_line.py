@@ -136,7 +136,7 @@ def test_a_url_stands_for_a_run():
     url = "memory://command-line/run.zarr"
     record(url, law(100))
     assert json.loads(run("info", url, "--json").stdout)["path"] == url
-    assert run("verify", url).stdout == f"{url}: whole\n"
+    assert run("verify", url).stdout == f"{url}: intact\n"
     assert "cannot be opened" in refused("info", "nonsense://command-line/run.zarr")
 
 
@@ -151,13 +151,13 @@ def test_import_makes_a_run_of_checkpoints(tmp_path):
 
 
 def test_verify(runs, tmp_path):
-    assert run("verify", runs / "sb-0.zarr").stdout.endswith("whole\n")
+    assert run("verify", runs / "sb-0.zarr").stdout.endswith("intact\n")
     killed = shutil.copytree(runs / "lb.zarr", tmp_path / "killed.zarr")
     (killed / "distance" / "c" / "9.partial").write_bytes(b"torn")
     done = run("verify", killed)
     assert (done.returncode, done.stdout.count("\n")) == (1, 1)
-    assert "distance/c/9.partial [--repair mends it]" in done.stdout
-    assert json.loads(run("verify", killed, "--json").stdout)[0]["mendable"]
+    assert "distance/c/9.partial [--repair repairs it]" in done.stdout
+    assert json.loads(run("verify", killed, "--json").stdout)[0]["repairable"]
     assert run("verify", killed, "--repair").returncode == 0
     assert run("verify", killed).returncode == 0
     assert "no such run" in refused("verify", tmp_path / "none.zarr")

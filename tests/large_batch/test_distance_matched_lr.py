@@ -21,7 +21,7 @@ REFERENCE = Reference(
     ratios=(0.1, 0.2, 0.5),
     learning_rate=0.1,
     batch_size=128,
-    signature={"parameters": [["weight", [1, 1], "float64"]]},
+    parameter_specs={"parameters": [["weight", [1, 1], "float64"]]},
     relative=False,
     names=("small batch",),
 )
@@ -107,7 +107,7 @@ def test_several_groups_and_gamma(tmp_path):
 
 def _with_signature_of_two():
     two = {"parameters": [["weight", [1, 1], "float64"], ["bias", [1], "float64"]]}
-    return replace(REFERENCE, signature=two)
+    return replace(REFERENCE, parameter_specs=two)
 
 
 def test_rate_is_left_alone_between_drops(tmp_path):
@@ -248,7 +248,7 @@ def test_relative_distances_are_in_units_of_the_origin(tmp_path):
     torch.nn.init.constant_(walk.model.weight, -2.0)
     walk.recorder = Recorder(tmp_path / "run.zarr", walk.model, walk.optimizer)
     walk.law = lambda t: steady(t) - 2.0
-    relative = replace(REFERENCE, relative=True, targets=(5.0, 5.5, 6.0), signature={"parameters": []})
+    relative = replace(REFERENCE, relative=True, targets=(5.0, 5.5, 6.0), parameter_specs={"parameters": []})
     walk.scheduler = DistanceMatchedLR(walk.optimizer, walk.recorder, relative)
     run = walk.run(700)
     assert abs(math.log(run.drops[0].step / 625)) < 0.06

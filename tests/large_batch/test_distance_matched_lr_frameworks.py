@@ -27,7 +27,7 @@ REFERENCE = Reference(
     ratios=(0.1, 0.5),
     learning_rate=0.1,
     batch_size=128,
-    signature={"parameters": [["weight", [1, 1], "float64"]]},
+    parameter_specs={"parameters": [["weight", [1, 1], "float64"]]},
     relative=False,
     names=("small batch",),
 )

@@ -62,7 +62,7 @@ def test_a_newer_format_is_named(recorded):
 
 def test_a_missing_journal_is_named(recorded):
     root = json.loads((recorded / "zarr.json").read_text())
-    root["attributes"]["ultraslow"]["journal"] = 7
+    root["attributes"]["ultraslow"] |= {"status": "recording", "journal": 7}
     (recorded / "zarr.json").write_text(json.dumps(root))
     with pytest.raises(StoreError, match=r"journal\.7 is missing"):
         Run(recorded)

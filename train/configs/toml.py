@@ -11,6 +11,7 @@ from train.configs.config import TrainConfig
 from train.configs.former_names import current_names
 from train.configs.recipes import get
 from train.errors import ConfigError
+from trajectory.errors import first_line
 
 _FIELDS = {field.name: field for field in fields(TrainConfig)}
 
@@ -63,8 +64,7 @@ def read_toml(path: str | Path, what: str, source: str) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{path}: no {what} can be read there ({error.strerror}); expected a TOML file") from error
     except ValueError as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f"{path}: not a {what}: {reason}; expected TOML as {source}") from error
+        raise ConfigError(f"{path}: not a {what}: {first_line(error)}; expected TOML as {source}") from error
 
 
 def as_config(entries: Mapping[str, Any], source: str | Path) -> TrainConfig:

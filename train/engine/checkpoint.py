@@ -16,8 +16,9 @@ from train.configs.config import TrainConfig
 from train.configs.toml import as_config
 from train.errors import ConfigError
 from trajectory import Run
+from trajectory.errors import first_line
 from trajectory.recording.resume import is_resumed
-from trajectory.storage.backend import Where, place
+from trajectory.storage.backend import StoreLike, open_backend
 
 
 class Checkpoint:
@@ -26,9 +27,9 @@ class Checkpoint:
     every: seconds between two of them. When they are written changes no result.
     """
 
-    def __init__(self, out: Where, every: float | None):
+    def __init__(self, out: StoreLike, every: float | None):
         self._out, self._every = out, every
-        self.run = place(out).path
+        self.run = open_backend(out).path
         self.path = self.run.with_name(f"{self.run.name}.checkpoint.pt") if isinstance(self.run, Path) else None
         self._written = float("-inf")
 
@@ -55,7 +56,7 @@ class Checkpoint:
                 os.fsync(file.fileno())
             os.replace(partial, self.path)
         except (OSError, RuntimeError) as error:  # torch's own writer raises the latter where a disk is full
-            reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+            reason = getattr(error, "strerror", None) or first_line(error)
             raise ConfigError(
                 f"{self.path}: the checkpoint cannot be written ({reason}); make room for it"
             ) from error
@@ -90,7 +91,7 @@ class Checkpoint:
             self.path.unlink(missing_ok=True)
 
 
-def is_complete(out: Where) -> bool:
+def is_complete(out: StoreLike) -> bool:
     """Whether there is a run at `out` that was trained to its end."""
     return _is_run(out) and Run(out).status == "complete"
 
@@ -107,8 +108,8 @@ def _check_settings(run: Run, config: TrainConfig) -> None:
             )
 
 
-def _is_run(out: Where) -> bool:
-    return is_resumed(place(out), "allow", None)
+def _is_run(out: StoreLike) -> bool:
+    return is_resumed(open_backend(out), "allow", None)
 
 
 @contextmanager

@@ -20,8 +20,8 @@ from train.engine.warm_start import warm_start
 from train.errors import ConfigError
 from train.models import NETWORKS
 from trajectory import LogSpaced, Recorder
-from trajectory.recording.snapshot_writer import signature
-from trajectory.storage.backend import Where
+from trajectory.recording.snapshot_writer import parameter_specs
+from trajectory.storage.backend import StoreLike
 from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
 from ultraslow.large_batch.ghost_batch_norm import convert_ghost_batch_norm
 
@@ -30,7 +30,7 @@ _AGREE_EVERY = 20  # updates after which several processes agree whether a check
 
 def train(
     config: TrainConfig,
-    out: Where,
+    out: StoreLike,
     *,
     data_root: str | Path = "data",
     device: torch.device | str = "cpu",
@@ -93,7 +93,7 @@ def train(
     optimizer = optimizer_of(config, data, model.parameters())
     reference = as_reference(list(config.match), origin=config.match_origin) if config.match else None
     if reference is not None:  # before a store is made
-        check_network(reference.signature, reference.names[0], signature(model), "the network to train")
+        check_network(reference.parameter_specs, reference.names[0], parameter_specs(model), "the network to train")
     snapshots = Snapshots(LogSpaced(config.snapshots_per_decade or 1), schedule.updates)
     facts = {**config.record(data.train_size), "processes": ranks.size}
     how = {"overwrite": overwrite or resume, "resume": state is not None}
@@ -171,7 +171,7 @@ def optimizer_of(config: TrainConfig, data: Images, parameters: Iterable[Tensor]
 
 def recorder_of(
     config: TrainConfig,
-    out: Where,
+    out: StoreLike,
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     snapshots: Snapshots,

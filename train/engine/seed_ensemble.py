@@ -28,14 +28,14 @@ from train.engine.run_training import available, data_of, network_of, optimizer_
 from train.engine.trainer import Snapshots, Training
 from train.errors import ConfigError, DivergedError
 from trajectory import LogSpaced
-from trajectory.storage.backend import Where
+from trajectory.storage.backend import StoreLike
 
 _ALONE = ("precision", "channels_last", "compile", "cuda_graph", "warm_start")  # what `train` alone heeds
 
 
 def train_batched(
     config: TrainConfig,
-    stores: Mapping[int, Where],
+    stores: Mapping[int, StoreLike],
     *,
     data_root: str | Path = "data",
     device: torch.device | str = "cpu",

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from train.configs.config import TrainConfig
 from train.errors import ConfigError
 from trajectory import Recorder
+from trajectory.errors import first_line
 
 # Updates with the same rate that are made one by one before the next is captured: what libraries allocate when they
 # are first used, and the optimizer's momentum, are there by then.
@@ -57,7 +58,7 @@ class Update:
         try:
             return self._network(x)
         except self._compile_errors as error:
-            reason = str(error).strip().splitlines()[0]
+            reason = first_line(error)
             raise ConfigError(f"the network cannot be compiled here ({reason}); leave compile out") from error
 
 

@@ -16,7 +16,7 @@ import torch
 from train.errors import ConfigError
 from train.sweeps.runner import REFERENCE_FAILED, Backend, Ledger, Task
 from train.sweeps.spec import Planned
-from trajectory.storage.backend import first_line
+from trajectory.errors import first_line
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -18,7 +18,8 @@ from train.engine.run_training import data_of, train
 from train.errors import ConfigError
 from train.sweeps.spec import Planned, Sweep
 from trajectory import Run, StoreError
-from trajectory.storage.backend import first_line, place
+from trajectory.errors import first_line
+from trajectory.storage.backend import open_backend
 
 _TELL_EVERY = 0.5  # seconds between two messages of a run
 
@@ -156,7 +157,7 @@ def survey(sweep: Sweep, *, overwrite: bool = False) -> dict[Planned, State]:
     found: dict[Planned, State] = {}
     for run in sweep.runs:
         for path in run.config.match:
-            if path not in {other.path for other in sweep.runs} and place(path).is_free():
+            if path not in {other.path for other in sweep.runs} and open_backend(path).is_free():
                 raise ConfigError(f"{run.config.label} is matched to {path}: no such run; expected a run's store")
         stored = _stored(run.path)
         difference = _difference(stored, run.config) if stored else ""

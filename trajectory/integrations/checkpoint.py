@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from trajectory.errors import UltraslowError
+from trajectory.errors import UltraslowError, first_line
 
 _TORCH = (".pt", ".pth", ".bin", ".ckpt")
 _SUFFIXES = (*_TORCH, ".safetensors")
@@ -125,9 +125,9 @@ def _load_torch(file: Path, key: str | None) -> dict[str, Tensor]:
     try:
         content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
     except Exception as error:  # pickle, zip and torch each raise their own
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(
-            f"{file.name}: cannot be read as weights alone ({reason}); expected a state dict that torch.save wrote"
+            f"{file.name}: cannot be read as weights alone ({first_line(error)}); expected a state dict that"
+            " torch.save wrote"
         ) from error
     return _tensors(_descend(content, file, key))
 

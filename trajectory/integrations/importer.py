@@ -14,9 +14,10 @@ from trajectory.measure.count_sketch import SEED, sketches
 from trajectory.measure.observables import Observables, accumulator, plain_name, squared_norms
 from trajectory.recording.provenance import provenance
 from trajectory.recording.snapshot_writer import buffer_specs, weight_specs
-from trajectory.schema.parameter_groups import group
-from trajectory.storage.backend import Where, place
-from trajectory.storage.writer import Store
+from trajectory.schema.metadata import RunMetadata, SketchFormat
+from trajectory.schema.parameter_groups import Groups
+from trajectory.storage.backend import StoreLike, open_backend
+from trajectory.storage.writer import StoreWriter
 
 _QUANTITIES = ("distance", "norm")
 _STATISTICS = ("running_mean", "running_var")  # the floating-point buffers of normalization layers
@@ -24,7 +25,7 @@ _STATISTICS = ("running_mean", "running_var")  # the floating-point buffers of n
 
 def import_checkpoints(
     checkpoints: Iterable[str | Path],
-    out: Where,
+    out: StoreLike,
     *,
     steps: Sequence[int] | None = None,
     key: str | None = None,
@@ -51,34 +52,31 @@ def import_checkpoints(
     weights = _Weights(tensors)
     weights.take(found[0].name, tensors)
     measured = Observables(weights.views, _QUANTITIES)
-    names = [spec.name for spec in weights.specs]
-    groups = group(names)
     config = {"imported": [checkpoint.name for checkpoint in found], "first_step": found[0].step}
     norms = np.sqrt(squared_norms(weights.views))
-    store = Store.create(
-        place(out),
-        weights.specs,
-        weights.buffer_specs,
+    store = StoreWriter.create(
+        open_backend(out),
+        RunMetadata(
+            parameters=tuple(weights.specs),
+            buffers=tuple(weights.buffer_specs),
+            tied=weights.tied,
+            groups=Groups.single(spec.name for spec in weights.specs),
+            quantities=_QUANTITIES,
+            sketch=SketchFormat(sketch, SEED) if sketch else SketchFormat(),
+            origin_norm=float(np.linalg.norm(norms)),
+            origin_norms=tuple(norms.tolist()),
+            id=uuid4().hex,
+            config=config,
+            **provenance(),
+        ),
         weight_dtype=str(weights.flat.dtype).removeprefix("torch."),
         buffer_bytes=len(weights.buffers()),
-        attributes={
-            "id": uuid4().hex,
-            "config": config,
-            "seed": None,
-            **provenance(),
-            "sketch": {"buckets": sketch, "seed": SEED} if sketch else {},
-            "quantities": _QUANTITIES,
-            "layers": groups.to_json(),
-            "tied": weights.tied,
-            "origin_norm": float(np.linalg.norm(norms)),
-            "origin_norms": norms.tolist(),
-        },
         overwrite=overwrite,
     )
     status = "interrupted (import failed)"
     try:
         store.append_origin(0, weights.flat.numpy())
-        squares = torch.empty(measured.measurements, len(names), dtype=torch.float64)
+        squares = torch.empty(measured.measurements, len(weights.specs), dtype=torch.float64)
         for done, checkpoint in enumerate(found, 1):
             t = checkpoint.step - found[0].step
             if t:

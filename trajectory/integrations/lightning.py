@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trajectory.errors import RecordingError
 from trajectory.recording.recorder import Recorder
-from trajectory.storage.backend import Where
+from trajectory.storage.backend import StoreLike
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer
@@ -39,7 +39,7 @@ class RecorderCallback(Callback):
     Raises RecordingError when training starts with several optimizers and none chosen.
     """
 
-    def __init__(self, path: Where, *, optimizer: int | None = None, **recording: Any):
+    def __init__(self, path: StoreLike, *, optimizer: int | None = None, **recording: Any):
         self.path = path
         self._chosen = optimizer
         self._recording = recording

@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 
 from trajectory.errors import RecordingError
 from trajectory.recording.recorder import Recorder
-from trajectory.storage.backend import Where
+from trajectory.storage.backend import StoreLike
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
@@ -40,7 +40,7 @@ class RecorderCallback(TrainerCallback):
         unless given.
     """
 
-    def __init__(self, path: Where, **recording: Any):
+    def __init__(self, path: StoreLike, **recording: Any):
         self.path = path
         self._recording = recording
         self._recorder: Recorder | None = None

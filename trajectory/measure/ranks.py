@@ -20,8 +20,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from trajectory.errors import RecordingError, UltraslowError
-from trajectory.schema.shards import Part
+from trajectory.errors import RecordingError, UltraslowError, first_line
+from trajectory.schema.shards import Shard
 
 T = TypeVar("T")
 
@@ -73,10 +73,10 @@ class Ranks:
         """What this process counts of `parameters`: all of them, or its shards."""
         return Share(parameters, self._first) if self.sharded else parameters
 
-    def parts(self, share: Sequence[Tensor]) -> list[Part]:
-        """Every rank's parts of the parameters, none if they are not sharded."""
-        own = share.parts(self.rank) if isinstance(share, Share) else []
-        return [part for parts in self.gather(own) for part in parts]
+    def shards(self, share: Sequence[Tensor]) -> list[Shard]:
+        """Every rank's shards of the parameters, none if they are not sharded."""
+        own = share.shards(self.rank) if isinstance(share, Share) else []
+        return [shard for shards in self.gather(own) for shard in shards]
 
     def gather(self, fact: T) -> list[T]:
         """Every rank's `fact`, where the model is sharded; otherwise this one's alone."""
@@ -141,7 +141,7 @@ class Ranks:
             collective(*args, group=self._group)
         except RuntimeError as error:
             raise RecordingError(
-                f"rank {self.rank}: the ranks' sums could not be added up ({str(error).splitlines()[0]}); a rank has"
+                f"rank {self.rank}: the ranks' sums could not be added up ({first_line(error)}); a rank has"
                 " ended, or did not drain, flush or close the recorder where the others did"
             ) from error
 
@@ -181,10 +181,10 @@ class Share(Sequence[Tensor]):
         pairs = zip(self._parameters, self._counted, strict=True)
         return [None if p.grad is None else _own(_like(p.grad, p), counted) for p, counted in pairs]
 
-    def parts(self, rank: int) -> list[Part]:
+    def shards(self, rank: int) -> list[Shard]:
         """Where the elements lie in the whole parameters."""
         boxes = enumerate(map(_box, self._parameters))
-        return [Part(rank, i, *box) for i, box in boxes if self._counted[i] and self[i].numel()]
+        return [Shard(rank, i, *box) for i, box in boxes if self._counted[i] and self[i].numel()]
 
 
 def whole(tensor: Any) -> Tensor:

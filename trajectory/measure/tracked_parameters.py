@@ -1,13 +1,12 @@
 """What of a model is recorded: its trainable parameters, which of them are measured, and its buffers."""
 
 from collections.abc import Iterable
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from trajectory.measure.observables import accumulator, trainable
-from trajectory.recording.snapshot_writer import buffer_specs, buffers, signature, tied_names, weight_specs
+from trajectory.recording.snapshot_writer import buffer_specs, buffers, parameter_specs, tied_names, weight_specs
 from trajectory.schema.parameter_groups import GroupBy, group
 
 
@@ -31,7 +30,7 @@ class Subject:
         chosen = set(self.groups.parameters)
         self.measured = {name: p for name, p in self.parameters.items() if name in chosen}
         self.specs, self.buffer_specs = weight_specs(self.parameters), buffer_specs(self.buffers)
-        self.signature = signature(model, self.measured)
+        self.parameter_specs = parameter_specs(model, self.measured)
         self.tied = tied_names(model)
         single = all(accumulator(p.dtype) == torch.float32 for p in self.parameters.values())
         self.dtype = torch.float32 if single else torch.float64
@@ -46,7 +45,3 @@ class Subject:
         """The parameters of each group, and the index of each one's first element among all weights."""
         first = {spec.name: spec.offset for spec in self.specs}
         return [[(self.parameters[name], first[name]) for name in names] for names in self.groups.members]
-
-    def to_json(self) -> dict[str, Any]:
-        """The entries in the root's attributes that say how the parameters are told apart."""
-        return {"layers": self.groups.to_json(), "tied": self.tied}

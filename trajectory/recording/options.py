@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from trajectory.errors import RecordingError
 from trajectory.measure.observables import accumulator
 from trajectory.schema.layout import QUANTITIES
+from trajectory.schema.metadata import SnapshotFormat
 
 
 def hooked(optimizer: Optimizer) -> Optimizer:
@@ -39,14 +40,14 @@ def further_origins(steps: Iterable[int], most: int, weights: Sequence[Tensor]) 
     return origins
 
 
-def snapshot_form(dtype: str, compression: str | None, weights: torch.dtype) -> dict[str, str | None]:
+def snapshot_form(dtype: str, compression: str | None, weights: torch.dtype) -> SnapshotFormat:
     """How snapshots are kept, as the root tells it; weights: the type that holds them exactly."""
     if dtype not in ("float32", "bfloat16"):
         raise RecordingError(f"snapshot_dtype={dtype!r}; expected 'float32' or 'bfloat16'")
     if compression not in (None, "zstd"):
         raise RecordingError(f"compression={compression!r}; expected None or 'zstd'")
     exact = str(weights).removeprefix("torch.")
-    return {"dtype": exact if dtype == "float32" else dtype, "compression": compression}
+    return SnapshotFormat(exact if dtype == "float32" else dtype, compression)
 
 
 def chosen_quantities(names: Iterable[str]) -> list[str]:

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, cast
+from typing import TYPE_CHECKING, Any, Literal, Self
 from uuid import uuid4
 
 import numpy as np
@@ -28,12 +28,14 @@ from trajectory.recording.row_buffer import BLOCK, NON_FINITE, RATE, Rows, Strea
 from trajectory.recording.snapshot_writer import SnapshotWriter
 from trajectory.recording.writer_thread import Background, OnError
 from trajectory.schedule import Every, LogSpaced, Schedule, as_schedule
-from trajectory.schema.layout import QUANTITIES, Event, RowColumns
+from trajectory.schema.layout import QUANTITIES, Event
+from trajectory.schema.metadata import RunMetadata, SketchFormat
 from trajectory.schema.parameter_groups import GroupBy
 from trajectory.schema.shards import check_cover
-from trajectory.storage.backend import Where, place
-from trajectory.storage.shard_writer import Bystander
-from trajectory.storage.writer import Store
+from trajectory.storage.backend import StoreLike, open_backend
+from trajectory.storage.non_writing_rank import NonWritingRank
+from trajectory.storage.run_writer import RunWriter
+from trajectory.storage.writer import StoreWriter
 
 if TYPE_CHECKING:
     from torch.distributed import ProcessGroup
@@ -102,7 +104,7 @@ class Recorder:
 
     def __init__(
         self,
-        path: Where,
+        path: StoreLike,
         model: nn.Module,
         optimizer: Optimizer,
         *,
@@ -128,7 +130,7 @@ class Recorder:
         capturable: bool = False,
     ):
         self._optimizer = hooked(optimizer)
-        at = place(path)
+        at = open_backend(path)
         self.path = at.path
         self.step = 0
         self._background = Background(self.path, on_error)
@@ -146,56 +148,58 @@ class Recorder:
         if ranks.looks_on:
             self.step = step or 0
         self._subject = subject = Subject(model, group_by, include, exclude)
-        self.signature = subject.signature
+        self.parameter_specs = subject.parameter_specs
         weights, whole = list(subject.parameters.values()), list(subject.measured.values())
         self._origins = further_origins(origins, max_origins, whole)
-        columns = RowColumns(subject.groups.names, tuple(self._origins), tuple(chosen_quantities(quantities)))
-        ranks.agree({**asdict(columns), **self.signature, "sketch": sketch}, subject.parameters)
+        form = snapshot_form(snapshot_dtype, compression, subject.dtype)
+        metadata = RunMetadata(
+            parameters=tuple(subject.specs),
+            buffers=tuple(subject.buffer_specs),
+            tied=subject.tied,
+            groups=subject.groups,
+            quantities=tuple(chosen_quantities(quantities)),
+            origins=tuple(self._origins),
+            snapshot=form,
+            sketch=SketchFormat(sketch, SKETCH_SEED) if sketch else SketchFormat(),
+            origin_norm=0.0,
+        )
+        columns = metadata.columns
+        ranks.agree({**asdict(columns), **self.parameter_specs, "sketch": sketch}, subject.parameters)
         measured, self._kept = ranks.share(whole), ranks.share(weights)
         squares = np.sum(ranks.gather(squared_norms(measured)), axis=0)
         origin_norms = np.sqrt(subject.groups.sum(squares, list(subject.measured)))
         origin_norm = float(np.linalg.norm(origin_norms))
-        form = snapshot_form(snapshot_dtype, compression, subject.dtype)
-        made_of = {
-            "sketch": {"buckets": sketch, "seed": SKETCH_SEED} if sketch else {},
-            "snapshot": form,
-            "quantities": columns.quantities,
-            **subject.to_json(),
-        }
-        parts = ranks.parts(self._kept)
+        shards = ranks.shards(self._kept)
         if not ranks.looks_on:  # before there is a store that an interruption could leave open
             self._observables = Observables(measured, columns.quantities, len(self._origins))
 
-        def begin() -> Store:
+        def begin() -> RunWriter:
             if not ranks.writes:
                 unknown = ranks.looks_on and resume != "never"  # these weights may not be w_0
-                return cast(Store, Bystander(at, ranks.rank, torch.nan if unknown else origin_norm))
+                return NonWritingRank(at, ranks.rank, torch.nan if unknown else origin_norm)
             if self._awaits_step:
-                return reopen(at, subject.specs, subject.buffer_specs, self._origins, made_of, parts)
+                return reopen(at, metadata, shards)
             if ranks.sharded:
-                check_cover(subject.specs, parts)
-            return Store.create(
+                check_cover(subject.specs, shards)
+            return StoreWriter.create(
                 at,
-                subject.specs,
-                subject.buffer_specs,
-                parts=parts,
-                origins=self._origins,
+                replace(
+                    metadata,
+                    origin_norm=origin_norm,
+                    origin_norms=tuple(origin_norms.tolist()),
+                    id=uuid4().hex,
+                    config=plain(config or {}),
+                    seed=seed,
+                    **provenance(),
+                ),
+                shards=shards,
                 weight_dtype=str(subject.dtype).removeprefix("torch."),
                 buffer_bytes=subject.buffer_bytes,
-                attributes={
-                    "id": uuid4().hex,
-                    "config": plain(config or {}),
-                    "seed": seed,
-                    **provenance(),
-                    **made_of,
-                    "origin_norm": origin_norm,
-                    "origin_norms": origin_norms.tolist(),
-                },
                 overwrite=overwrite or step == 0,
             )
 
         self._store = ranks.all_or_none(begin)
-        self.origin_norm = float(ranks.gather(self._store.facts["origin_norm"])[0])
+        self.origin_norm = float(ranks.gather(self._store.origin_norm)[0])
         self._stream = Stream(
             self._store,
             self._background,
@@ -212,7 +216,7 @@ class Recorder:
         self._closed = False
         self._sync: Future[None] | None = None
         self._snapshot_thread = SnapshotWriter(
-            model, self._kept, subject.dtype, getattr(torch, form["dtype"] or "float32"), self._store.append_snapshot
+            model, self._kept, subject.dtype, getattr(torch, form.dtype or "float32"), self._store.append_snapshot
         )
         self._hook = self._optimizer.register_step_post_hook(torch.compiler.disable(self._after_step))
         self._first_hook: RemovableHandle | None = None
@@ -284,7 +288,7 @@ class Recorder:
         self._refuse_if_closed()
         self.flush()
         return {
-            "run": self._store.facts["id"],
+            "run": self._store.id,
             "step": self.step,
             "events": len(self._store.events),
             "rate": self._rate,
@@ -459,7 +463,7 @@ class Recorder:
         self._rate = rate
 
     def _refuse_another(self, run: str | None) -> None:
-        if self._ranks.writes and run != self._store.facts["id"]:
+        if self._ranks.writes and run != self._store.id:
             raise RecordingError(
                 f"{self.path}: is not the run the checkpoint belongs to, but another or a new one; "
                 "give the path of the run that was interrupted, and resume='allow' or 'must'"

@@ -1,17 +1,18 @@
 """Going on with a run that was interrupted: the store that is there, if it is the same run's."""
 
-import json
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, cast, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import zarr
 
 from trajectory.errors import RecordingError, StoreError
-from trajectory.schema.layout import ROOT, TensorSpec, read_root
-from trajectory.schema.shards import Part, part_sizes, to_table
-from trajectory.storage.backend import Place
-from trajectory.storage.writer import Store
+from trajectory.schema.metadata import RunMetadata
+from trajectory.schema.shards import Shard, shard_sizes, to_table
+from trajectory.storage.arrays import read_rows
+from trajectory.storage.backend import Backend
+from trajectory.storage.root import is_run, read_root
+from trajectory.storage.writer import StoreWriter
 
 Resume = Literal["never", "allow", "must"]
 
@@ -28,7 +29,7 @@ _WORDS = {
 }
 
 
-def is_resumed(at: Place, resume: Resume, step: int | None) -> bool:
+def is_resumed(backend: Backend, resume: Resume, step: int | None) -> bool:
     """Whether a recorder at this place goes on with the run there.
 
     Raises RecordingError for arguments that contradict each other, StoreError if there is no run that must be.
@@ -38,55 +39,41 @@ def is_resumed(at: Place, resume: Resume, step: int | None) -> bool:
     if step is not None and (resume == "never" or step < 0):
         raise RecordingError(f"step={step} with resume={resume!r}; expected 0 or more, with 'allow' or 'must'")
     if resume == "must":
-        read_root(at)
-    there = resume != "never" and _is_run(at)
+        read_root(backend)
+    there = resume != "never" and is_run(backend)
     if step and not there:
         raise StoreError(
-            f"{at.path}: no run there to go on with after {step} updates; restore it, or begin with step=0"
+            f"{backend.path}: no run there to go on with after {step} updates; restore it, or begin with step=0"
         )
     return there and step != 0
 
 
-def _is_run(at: Place) -> bool:
-    try:
-        return "ultraslow" in json.loads(at.read(ROOT))["attributes"]
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-
-
-def reopen(
-    at: Place,
-    parameters: Sequence[TensorSpec],
-    buffers: Sequence[TensorSpec],
-    origins: Sequence[int],
-    made_of: Mapping[str, Any],
-    parts: Sequence[Part],
-) -> Store:
+def reopen(backend: Backend, metadata: RunMetadata, shards: Sequence[Shard]) -> StoreWriter:
     """The store there, if a recorder of this network that records the same can go on with it.
 
+    metadata: what would be recorded here, without what only the start of a run knows; shards: as for `StoreWriter`.
     Raises StoreError if it is another network's, was recorded otherwise, or is being written.
     """
-    facts = read_root(at)["attributes"]["ultraslow"]
-    if "id" not in facts:
-        raise StoreError(f"{at.path}: holds no weights to measure from; record a new run, to another path")
-    specs = {"parameters": [spec.to_json() for spec in parameters], "buffers": [spec.to_json() for spec in buffers]}
-    here = json.loads(json.dumps({**specs, "origins": origins, **made_of}))
+    stored = read_root(backend).metadata
+    if stored.id is None:
+        raise StoreError(f"{backend.path}: holds no weights to measure from; record a new run, to another path")
+    there, here = stored.to_json(), metadata.to_json()
     for key, word in _WORDS.items():
-        if key in facts and facts[key] != here[key]:
+        if key in there and there[key] != here[key]:
             raise StoreError(
-                f"{at.path}: other {word} there than here{_difference(facts.get(key, {}), here[key])}; "
+                f"{backend.path}: other {word} there than here{_difference(there[key], here[key])}; "
                 "go on with the network and the settings it was recorded with, or record to another path"
             )
-    if parts or facts.get("ranks"):
-        stored = zarr.open_group(at.root, mode="r")
-        table = np.asarray(cast(zarr.Array, stored["part"])[...]) if facts.get("ranks") else None
-        if table is None or not np.array_equal(table, to_table(parts)):
-            there, here = len(facts.get("ranks", ())) or 1, len(part_sizes(parts)) or 1
+    if shards or stored.ranks:
+        group = zarr.open_group(backend.root, mode="r")
+        table = read_rows(group, "part", None) if stored.ranks else None
+        if table is None or not np.array_equal(table, to_table(shards)):
             raise StoreError(
-                f"{at.path}: the weights lie otherwise on {there} ranks there than on {here} here; go on with as many"
-                " ranks, sharded alike, or record to another path"
+                f"{backend.path}: the weights lie otherwise on {len(stored.ranks) or 1} ranks there than on"
+                f" {len(shard_sizes(shards)) or 1} here; go on with as many ranks, sharded alike, or record to"
+                " another path"
             )
-    return Store.reopen(at)
+    return StoreWriter.reopen(backend)
 
 
 def _difference(there: Any, here: Any) -> str:

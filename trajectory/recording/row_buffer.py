@@ -14,7 +14,7 @@ from trajectory.measure.ranks import Ranks
 from trajectory.recording.writer_thread import Background
 from trajectory.schema.layout import Event, RowColumns, metric_array
 from trajectory.schema.parameter_groups import Groups
-from trajectory.storage.writer import Store
+from trajectory.storage.run_writer import RunWriter
 
 BLOCK = 64  # updates between two drains, and so the rows the ring holds: what a killed process can lose
 RATE = "learning_rate"  # the metric of the rate that each recorded update was made with
@@ -51,7 +51,7 @@ class Stream:
 
     def __init__(
         self,
-        store: Store,
+        store: RunWriter,
         background: Background,
         ranks: Ranks,
         groups: Groups,
@@ -145,7 +145,7 @@ class Stream:
             squares, scalars, progress = np.split(values, [n, n + len(block.scalars)])
             if len(progress):
                 written = self._ranks.written_by_all(progress, len(block.steps))
-                self._background.call(self._store.commit_parts, *written)
+                self._background.call(self._store.commit_shards, *written)
             for (step, name), value in zip(block.scalars, scalars, strict=True):
                 if name == _SKIPPED:
                     if value > 0:

@@ -27,8 +27,8 @@ def weight_specs(parameters: Mapping[str, Tensor]) -> list[TensorSpec]:
     return specs
 
 
-def signature(model: nn.Module, measured: Collection[str] | None = None) -> dict[str, Any]:
-    """Names, shapes and types of the measured parameters (default all), as `Run.signature` gives them back."""
+def parameter_specs(model: nn.Module, measured: Collection[str] | None = None) -> dict[str, Any]:
+    """Names, shapes and types of the measured parameters (default all), as `Run.parameter_specs` gives them back."""
     specs = [spec for spec in weight_specs(trainable(model)) if measured is None or spec.name in measured]
     return {"parameters": [[spec.name, list(spec.shape), spec.dtype] for spec in specs]}
 

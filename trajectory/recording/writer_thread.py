@@ -5,8 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Literal, get_args
 
-from trajectory.errors import RecordingError
-from trajectory.storage.backend import first_line
+from trajectory.errors import RecordingError, first_line
 
 OnError = Literal["raise", "warn"]
 _QUEUED = 1024  # calls on their way; one more makes the training thread wait

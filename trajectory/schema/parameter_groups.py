@@ -3,7 +3,7 @@
 A group's norm is that of its parameters flattened one after the other: ‖w_g‖² = Σ_{i ∈ g} ‖w_i‖².
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Literal
@@ -11,6 +11,7 @@ from typing import Any, Literal
 import numpy as np
 
 from trajectory.errors import RecordingError
+from trajectory.schema.entries import text, texts
 
 GroupBy = Literal["parameter", "module"] | Callable[[str], str]
 ROOT_MODULE = "(root)"  # the group of parameters that the model itself holds: its own name is empty
@@ -36,14 +37,33 @@ class Groups:
         return np.stack([values[..., [at[name] for name in members]].sum(axis=-1) for members in self.members], -1)
 
     def to_json(self) -> list[Any]:
-        """The entry in the root's attributes."""
+        """Return the entry `layers` of the root's attributes."""
         return [[name, list(members)] for name, members in zip(self.names, self.members, strict=True)]
 
     @staticmethod
-    def of(facts: Mapping[str, Any]) -> "Groups":
-        """The groups that a root's attributes tell of; one a parameter in stores that tell of none."""
-        entries = facts.get("layers") or [[name, [name]] for name, *_ in facts["parameters"]]
-        return Groups(tuple(name for name, _ in entries), tuple(tuple(members) for _, members in entries))
+    def from_json(entry: Sequence[Any]) -> "Groups":
+        """Parse the entry `layers`.
+
+        Args:
+            entry: `[name, [parameter, ...]]` for each group.
+
+        Returns:
+            The groups.
+        """
+        return Groups(tuple(text(name) for name, _ in entry), tuple(texts(members) for _, members in entry))
+
+    @staticmethod
+    def single(parameters: Iterable[str]) -> "Groups":
+        """Return groups of one parameter each.
+
+        Args:
+            parameters: their names, which become the groups' names.
+
+        Returns:
+            The groups, in the same order.
+        """
+        names = tuple(parameters)
+        return Groups(names, tuple((name,) for name in names))
 
 
 def group(

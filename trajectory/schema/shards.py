@@ -1,7 +1,7 @@
-"""Which rank keeps which part of each parameter, where a model is sharded.
+"""Which rank stores which shards of each parameter, where a model is sharded.
 
-A part is a box of a parameter: from `start`, of `shape`. A rank's snapshot is its parts, one after the other,
-each flattened in row-major order; a parameter's parts do not overlap and together are the parameter.
+A shard is a box of a parameter: from `start`, of `shape`. A rank's copy of the weights is its shards, one after the
+other, each flattened in row-major order; a parameter's shards do not overlap and together are the parameter.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,13 +11,19 @@ from math import prod
 import numpy as np
 
 from trajectory.errors import StoreError
-from trajectory.schema.layout import TensorSpec, part_array
-from trajectory.storage.backend import Place
+from trajectory.schema.layout import TensorSpec
 
 
 @dataclass(frozen=True)
-class Part:
-    """The elements of parameter number `parameter` that `rank` keeps."""
+class Shard:
+    """A box of a parameter that one rank stores.
+
+    Attributes:
+        rank: the rank.
+        parameter: the parameter's number.
+        start: the index of the box's first element in the parameter.
+        shape: the box's shape.
+    """
 
     rank: int
     parameter: int
@@ -31,18 +37,26 @@ class Part:
 
     @property
     def box(self) -> tuple[slice, ...]:
-        """The part as an index into the parameter."""
+        """The shard as an index into the parameter."""
         return tuple(slice(at, at + length) for at, length in zip(self.start, self.shape, strict=True))
 
 
-def check_cover(parameters: Sequence[TensorSpec], parts: Iterable[Part]) -> None:
-    """Raises StoreError unless each element of each parameter is in one part."""
-    by_parameter: dict[int, list[Part]] = {i: [] for i in range(len(parameters))}
-    for part in parts:
-        if part.size:
-            by_parameter[part.parameter].append(part)
+def check_cover(parameters: Sequence[TensorSpec], shards: Iterable[Shard]) -> None:
+    """Check that each element of each parameter is in one shard.
+
+    Args:
+        parameters: all parameters, in order.
+        shards: those of all ranks.
+
+    Raises:
+        StoreError: an element is in none, or in several.
+    """
+    by_parameter: dict[int, list[Shard]] = {i: [] for i in range(len(parameters))}
+    for shard in shards:
+        if shard.size:
+            by_parameter[shard.parameter].append(shard)
     for spec, own in zip(parameters, by_parameter.values(), strict=True):
-        held = sum(part.size for part in own)
+        held = sum(shard.size for shard in own)
         if held != spec.size or _overlap(own):
             raise StoreError(
                 f"parameter {spec.name} is sharded in a way that cannot be recorded: its ranks hold {held} elements,"
@@ -50,60 +64,82 @@ def check_cover(parameters: Sequence[TensorSpec], parts: Iterable[Part]) -> None
             )
 
 
-def _overlap(parts: Sequence[Part]) -> bool:
-    """Whether two parts of one parameter have an element in common."""
-    start = np.array([part.start for part in parts])
-    stop = start + np.array([part.shape for part in parts])
+def _overlap(shards: Sequence[Shard]) -> bool:
+    """Return whether two shards of one parameter have an element in common."""
+    start = np.array([shard.start for shard in shards])
+    stop = start + np.array([shard.shape for shard in shards])
     shared = np.all((start[:, None] < stop) & (start < stop[:, None]), axis=-1)  # a scalar's only box meets itself
-    return int(shared.sum()) > len(parts)
+    return int(shared.sum()) > len(shards)
 
 
-def to_table(parts: Sequence[Part]) -> np.ndarray:
-    """Parts as rows of int64: rank, parameter, then start and shape over as many dimensions as any has."""
-    width = max((len(part.shape) for part in parts), default=0)
+def to_table(shards: Sequence[Shard]) -> np.ndarray:
+    """Return shards as the store's array `part`.
+
+    Args:
+        shards: those of all ranks, in order.
+
+    Returns:
+        int64 (shard, field): rank, parameter, then start and shape over as many dimensions as any shard has.
+    """
+    width = max((len(shard.shape) for shard in shards), default=0)
     rows = []
-    for part in parts:
-        rest = width - len(part.shape)
-        rows.append([part.rank, part.parameter, *part.start, *[0] * rest, *part.shape, *[1] * rest])
-    return np.array(rows, dtype="int64").reshape(len(parts), 2 + 2 * width)
+    for shard in shards:
+        rest = width - len(shard.shape)
+        rows.append([shard.rank, shard.parameter, *shard.start, *[0] * rest, *shard.shape, *[1] * rest])
+    return np.array(rows, dtype="int64").reshape(len(shards), 2 + 2 * width)
 
 
-def from_table(table: np.ndarray, parameters: Sequence[TensorSpec]) -> list[Part]:
-    """The inverse of `to_table`."""
+def from_table(table: np.ndarray, parameters: Sequence[TensorSpec]) -> list[Shard]:
+    """Invert `to_table`.
+
+    Args:
+        table: the store's array `part`.
+        parameters: all parameters, in order.
+
+    Returns:
+        The shards of all ranks, in order.
+    """
     width = (table.shape[1] - 2) // 2
-    parts = []
+    shards = []
     for rank, parameter, *box in table.tolist():
         dims = len(parameters[parameter].shape)
-        parts.append(Part(rank, parameter, tuple(box[:dims]), tuple(box[width : width + dims])))
-    return parts
+        shards.append(Shard(rank, parameter, tuple(box[:dims]), tuple(box[width : width + dims])))
+    return shards
 
 
-def part_sizes(parts: Iterable[Part]) -> dict[int, int]:
-    """How many elements each rank keeps, by rank; ranks that keep none are left out."""
+def shard_sizes(shards: Iterable[Shard]) -> dict[int, int]:
+    """Return how many elements each rank stores.
+
+    Args:
+        shards: those of all ranks.
+
+    Returns:
+        The numbers by rank, in order; ranks that store none are left out.
+    """
     total: dict[int, int] = {}
-    for part in parts:
-        total[part.rank] = total.get(part.rank, 0) + part.size
+    for shard in shards:
+        total[shard.rank] = total.get(shard.rank, 0) + shard.size
     return dict(sorted(total.items()))
 
 
 def assemble(
-    parameters: Sequence[TensorSpec], parts: Iterable[Part], kept: Mapping[int, np.ndarray]
+    parameters: Sequence[TensorSpec], shards: Iterable[Shard], stored: Mapping[int, np.ndarray]
 ) -> list[np.ndarray]:
-    """Each parameter whole, in order, from what the ranks kept (flat, by rank)."""
-    dtype = next(iter(kept.values())).dtype
-    whole = [np.empty(spec.shape, dtype) for spec in parameters]
-    at = dict.fromkeys(kept, 0)
-    for part in parts:
-        flat = kept[part.rank][at[part.rank] : at[part.rank] + part.size]
-        whole[part.parameter][part.box] = flat.reshape(part.shape)
-        at[part.rank] += part.size
-    return whole
+    """Put each parameter together from its shards.
 
+    Args:
+        parameters: all parameters, in order.
+        shards: those of all ranks, in order.
+        stored: what each rank stored, flat, by rank.
 
-def missing_copies(place: Place, ranks: Iterable[int], k: int, group: str = "snapshots") -> dict[str, str]:
-    """The arrays of weights whose k-th row is not in the store at `place`, and whose part of a copy that is.
-
-    ranks: those that keep parts; none: there is one array, and nobody's part. group: "snapshots" or "origins".
+    Returns:
+        The parameters, in order, each in its own shape.
     """
-    arrays = {part_array(rank): f"rank {rank}'s part of " for rank in ranks} or {"weights": ""}
-    return {name: part for name, part in arrays.items() if not place.holds(f"{group}/{name}/c/{k}/0")}
+    dtype = next(iter(stored.values())).dtype
+    tensors = [np.empty(spec.shape, dtype) for spec in parameters]
+    at = dict.fromkeys(stored, 0)
+    for shard in shards:
+        flat = stored[shard.rank][at[shard.rank] : at[shard.rank] + shard.size]
+        tensors[shard.parameter][shard.box] = flat.reshape(shard.shape)
+        at[shard.rank] += shard.size
+    return tensors

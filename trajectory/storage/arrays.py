@@ -1,4 +1,4 @@
-"""The Zarr arrays of a store: made empty, and extended. Which there are: docs/format.md."""
+"""The Zarr arrays of a store: make them, write rows, read rows. Which there are: docs/format.md."""
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,8 +10,9 @@ import zarr
 from blake3 import blake3
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from trajectory.schema.layout import DIMENSIONS, ROWS_PER_CHUNK, RowColumns, TensorSpec, hash_array, part_array
-from trajectory.schema.shards import Part, part_sizes, to_table
+from trajectory.schema.layout import DIMENSIONS, ROWS_PER_CHUNK, RowColumns, hash_array, shard_array
+from trajectory.schema.metadata import RunMetadata
+from trajectory.schema.shards import Shard, shard_sizes, to_table
 
 _ROW_OF = {"metrics": "step", "snapshots": "snapshot", "origins": "kept", "sketches": "sketch"}
 _STREAM = (ZstdCodec(level=1), Crc32cCodec())
@@ -22,15 +23,25 @@ _DIGEST = 32  # bytes of a hash
 
 def create_arrays(
     root: zarr.Group,
-    facts: Mapping[str, Any],
-    parameters: Sequence[TensorSpec],
-    parts: Sequence[Part],
+    metadata: RunMetadata,
+    shards: Sequence[Shard],
     weight_dtype: str,
     buffer_bytes: int,
 ) -> list[str]:
-    """Makes all arrays but the metrics', of no rows; returns the nodes made. facts: the root's attributes."""
-    columns = RowColumns.of(facts)
-    made = _tables(root, columns, parts)
+    """Make all arrays but the metrics', without rows.
+
+    Args:
+        root: the store's empty group.
+        metadata: the run's.
+        shards: those of all ranks, where the model is sharded.
+        weight_dtype: the type that holds all weights exactly.
+        buffer_bytes: the size of all buffers together.
+
+    Returns:
+        The paths of the arrays and groups made.
+    """
+    columns = metadata.columns
+    made = _tables(root, columns, shards)
     for group in _ROW_OF:
         root.create_group(group)
         create_column(root, f"{group}/step", "int64", [_ROW_OF[group]])
@@ -40,49 +51,41 @@ def create_arrays(
         across = tuple(sizes[dimension] for dimension in DIMENSIONS[name][1:])
         create_column(root, name, str(values.dtype), DIMENSIONS[name], across=across)
         made.append(name)
-    return made + _copies(
-        root, facts, columns, sum(spec.size for spec in parameters), parts, weight_dtype, buffer_bytes
-    )
+    return made + _copies(root, metadata, shards, weight_dtype, buffer_bytes)
 
 
-def _tables(root: zarr.Group, columns: RowColumns, parts: Sequence[Part]) -> list[str]:
-    """What is known from the start: names of layers, further origins, parts of shards."""
+def _tables(root: zarr.Group, columns: RowColumns, shards: Sequence[Shard]) -> list[str]:
+    """Write what is known from the start: names of layers, origins, shards."""
     parameter = root.create_array("parameter", shape=(len(columns.layers),), dtype=str, dimension_names=["parameter"])
     parameter[:] = np.array(columns.layers, dtype=object)
     tables = {"origin": (np.array(columns.origins), ["origin"])} if columns.origins else {}
-    if parts:
-        tables["part"] = (to_table(parts), ["part", "field"])
+    if shards:
+        tables["part"] = (to_table(shards), ["part", "field"])
     for name, (table, dimensions) in tables.items():
         root.create_array(name, shape=table.shape, dtype="int64", dimension_names=dimensions)[...] = table
     return ["parameter", *tables]
 
 
 def _copies(
-    root: zarr.Group,
-    facts: Mapping[str, Any],
-    columns: RowColumns,
-    n_weights: int,
-    parts: Sequence[Part],
-    weight_dtype: str,
-    buffer_bytes: int,
+    root: zarr.Group, metadata: RunMetadata, shards: Sequence[Shard], weight_dtype: str, buffer_bytes: int
 ) -> list[str]:
-    """The arrays whose every row is a chunk: weights, buffers, hashes and sketches."""
-    sketch = facts.get("sketch") or {"buckets": 0}
-    form = facts.get("snapshot", {})
-    widths = {part_array(rank): width for rank, width in part_sizes(parts).items()} or {"weights": n_weights}
-    stored_dtype = "uint16" if form.get("dtype") == "bfloat16" else weight_dtype  # Zarr has no bfloat16
+    """Make the arrays whose every row is a chunk: weights, buffers, hashes and sketches."""
+    layers, form = len(metadata.groups.names), metadata.snapshot
+    total = sum(spec.size for spec in metadata.parameters)
+    widths = {shard_array(rank): width for rank, width in shard_sizes(shards).items()} or {"weights": total}
+    stored_dtype = "uint16" if form.dtype == "bfloat16" else weight_dtype  # Zarr has no bfloat16
     hashed = [f"snapshots/{name}" for name in (*widths, *(["buffers"] if buffer_bytes else []))]
     copies = {
         **{f"snapshots/{name}": (stored_dtype, [name], [width]) for name, width in widths.items()},
         "snapshots/buffers": ("uint8", ["buffer"], [buffer_bytes]),
         **{hash_array(name): ("uint8", ["byte"], [_DIGEST]) for name in hashed},
         **{f"origins/{name}": (weight_dtype, [name], [width]) for name, width in widths.items()},
-        "sketches/values": ("float32", ["parameter", "bucket"], [len(columns.layers), sketch["buckets"]]),
+        "sketches/values": ("float32", ["parameter", "bucket"], [layers, metadata.sketch.buckets]),
     }
     for name, (dtype, dimensions, shape) in copies.items():
         codecs: tuple[Any, ...] = _RAW
         if name in hashed:
-            codecs = _STREAM if form.get("compression") else _HASHED
+            codecs = _STREAM if form.compression else _HASHED
         root.create_array(
             name,
             shape=(0, *shape),
@@ -104,7 +107,16 @@ def create_column(
     length: int = 0,
     across: tuple[int, ...] = (),
 ) -> None:
-    """An array of `length` rows, -1 (integers) or NaN where nothing is written."""
+    """Make an array of a row for each step: -1 (integers) or NaN where nothing is written.
+
+    Args:
+        root: the store's group.
+        name: the array's path.
+        dtype: its type.
+        dimensions: the names of its dimensions.
+        length: how many rows it has.
+        across: its further dimensions' sizes.
+    """
     root.create_array(
         name,
         shape=(length, *across),
@@ -118,10 +130,16 @@ def create_column(
 
 
 def extend(root: zarr.Group, name: str, start: int, values: np.ndarray) -> None:
-    """Writes rows from `start` on; what was there behind them goes.
+    """Write rows to an array; what was there behind them goes.
 
     Zeros are written like any other numbers: looking for them is a pass of its own, and a chunk that is not there is
     one that was lost.
+
+    Args:
+        root: the store's group.
+        name: the array's path.
+        start: the number of the first row to write.
+        values: the rows (n, ...).
     """
     array = cast(zarr.Array, root[name]).with_config({"write_empty_chunks": True})
     array.resize((start + len(values), *array.shape[1:]))
@@ -129,9 +147,14 @@ def extend(root: zarr.Group, name: str, start: int, values: np.ndarray) -> None:
 
 
 def extend_snapshot(root: zarr.Group, k: int, rows: Mapping[str, np.ndarray]) -> None:
-    """Writes the k-th row of arrays of `snapshots`, and of all but `step` the hash; nothing where there are no bytes.
+    """Write a row to arrays of `snapshots`, and its hash to those that have one; nothing where there are no bytes.
 
     The first is written in one thread, the hashes and the rest beside it in another.
+
+    Args:
+        root: the store's group.
+        k: the row's number.
+        rows: the rows by the array's name within the group; all but `step` have a hash.
     """
     rows = {f"snapshots/{name}": row for name, row in rows.items() if row.nbytes}
     hashed = rows.keys() - {"snapshots/step"}
@@ -142,10 +165,32 @@ def extend_snapshot(root: zarr.Group, k: int, rows: Mapping[str, np.ndarray]) ->
             written.result()
 
 
+def read_rows(root: zarr.Group, name: str, stop: int | None, start: int = 0) -> np.ndarray:
+    """Read rows of an array.
+
+    Args:
+        root: the store's group.
+        name: the array's path.
+        stop: the number of the first row that is not read; None: read to the end.
+        start: the number of the first row to read.
+
+    Returns:
+        The rows (n, ...).
+    """
+    return np.asarray(cast(zarr.Array, root[name])[start:stop])
+
+
 def _extend_hash(root: zarr.Group, name: str, k: int, row: np.ndarray) -> None:
     extend(root, hash_array(name), k, hash_of(row)[None])
 
 
 def hash_of(values: np.ndarray) -> np.ndarray:
-    """The BLAKE3 hash of an array's bytes: uint8 (32,)."""
+    """Return the BLAKE3 hash of an array's bytes.
+
+    Args:
+        values: any array.
+
+    Returns:
+        The hash, uint8 (32,).
+    """
     return np.frombuffer(blake3(np.ascontiguousarray(values).reshape(-1).view("uint8").data).digest(), dtype="uint8")

@@ -1,10 +1,10 @@
-"""Where a run's store lies: a folder, or whatever Zarr can write to, by object or URL.
+"""Where the bytes of a run's store lie: a local folder, or whatever Zarr can write to, by object or URL.
 
 A commit replaces the root's metadata in one step. A folder does so by renaming a file; object stores put an
 object as a whole or not at all.
 """
 
-# ruff: noqa: D102 (what `Folder` and `Remote` do is said at `Place`)
+# ruff: noqa: D102 (`Backend` says what the methods of its subclasses do)
 
 import errno
 import os
@@ -18,71 +18,133 @@ from typing import Any
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
-from zarr.abc.store import Store as ZarrStore
+from zarr.abc.store import Store
 from zarr.buffer import cpu, default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
-from trajectory.errors import StoreError
+from trajectory.errors import StoreError, first_line
 from trajectory.storage.journal import FileJournal, Journal, ObjectJournal
-from trajectory.storage.lock import Claim
+from trajectory.storage.lock import RunLock
 
-Where = str | Path | ZarrStore
+StoreLike = str | Path | Store
+"""A run's store as users name it: a folder, a URL (`s3://bucket/run.zarr`), or a Zarr store."""
 
 
-class Place(ABC):
-    """A place for one store. Keys are paths within it, with `/`; `path` names it to people."""
+class Backend(ABC):
+    """The files or objects of one store. A key is a path within it, with `/`.
+
+    Attributes:
+        path: names the store to people.
+        root: what Zarr opens.
+    """
 
     path: Path | str
-    root: Path | ZarrStore  # what zarr opens
+    root: Path | Store
 
     @abstractmethod
     def exists(self) -> bool:
-        """Whether anything is there, an empty folder included."""
+        """Return whether anything is there, an empty folder included."""
 
     @abstractmethod
     def is_free(self) -> bool:
-        """Whether a store can be made there without removing anything."""
+        """Return whether a store can be made there without removing anything."""
 
     @abstractmethod
     def names(self) -> list[str]:
-        """Everything that is there."""
+        """Return the keys of everything that is there."""
 
     @abstractmethod
     def holds(self, key: str) -> bool:
-        """Whether there is a file or object of this key."""
+        """Return whether there is a file or object.
+
+        Args:
+            key: its key.
+
+        Returns:
+            True if it is there.
+        """
 
     @abstractmethod
     def read(self, key: str) -> bytes:
-        """Raises FileNotFoundError, or another OSError."""
+        """Read a file or object.
+
+        Args:
+            key: its key.
+
+        Returns:
+            All its bytes.
+
+        Raises:
+            FileNotFoundError: it is not there.
+            OSError: it cannot be read.
+        """
 
     @abstractmethod
     def replace(self, key: str, data: bytes) -> None:
-        """Writes a whole file or object in one step: readers see the old one or the new one."""
+        """Write a whole file or object in one step: readers see the old one or the new one.
+
+        Args:
+            key: its key.
+            data: all its bytes.
+        """
 
     @abstractmethod
     def remove(self, keys: Iterable[str]) -> None:
-        """Removes files or objects."""
+        """Remove files or objects; one that is not there is passed over.
+
+        Args:
+            keys: their keys.
+        """
 
     @abstractmethod
     def clear(self) -> None:
-        """Removes everything, and makes the place if it is not there."""
+        """Remove everything, and make the folder if it is not there."""
 
     @abstractmethod
-    def claim(self) -> Claim | None:
-        """Keeps other recorders off, where that can be done. Raises StoreError while another one is there."""
+    def lock(self) -> RunLock | None:
+        """Keep other recorders off until the lock is released.
+
+        Returns:
+            The lock, or None where nothing can be locked.
+
+        Raises:
+            StoreError: another recorder holds it.
+        """
 
     @abstractmethod
     def journal(self, generation: int, *, append: bool = False) -> Journal:
-        """A journal to write to: new, or the one that is there."""
+        """Open a journal for writing.
+
+        Args:
+            generation: its number.
+            append: go on behind the last whole record of the one that is there, instead of beginning a new one.
+
+        Returns:
+            The journal.
+        """
 
     @abstractmethod
     def read_journal(self, generation: int) -> bytes:
-        """Its records, the last of which may be torn. Raises FileNotFoundError."""
+        """Read a journal.
+
+        Args:
+            generation: its number.
+
+        Returns:
+            Its records, the last of which may be torn.
+
+        Raises:
+            FileNotFoundError: it is not there.
+        """
 
 
-class Folder(Place):
-    """A folder of the local file system."""
+class LocalBackend(Backend):
+    """A folder of the local file system.
+
+    Args:
+        path: the folder.
+    """
 
     def __init__(self, path: Path):
         self.path: Path = path
@@ -117,8 +179,8 @@ class Folder(Place):
             shutil.rmtree(self.path)
         self.path.mkdir(parents=True)
 
-    def claim(self) -> Claim | None:
-        return Claim(self.path)
+    def lock(self) -> RunLock | None:
+        return RunLock(self.path)
 
     def journal(self, generation: int, *, append: bool = False) -> Journal:
         return FileJournal(self.path / f"journal.{generation}", append=append)
@@ -127,12 +189,17 @@ class Folder(Place):
         return self.read(f"journal.{generation}")
 
 
-class Remote(Place):
-    """Any other Zarr store. Nothing keeps a second recorder off."""
+class ZarrBackend(Backend):
+    """Any other Zarr store. Nothing keeps a second recorder off.
 
-    def __init__(self, store: ZarrStore, path: str):
+    Args:
+        store: the Zarr store.
+        path: names it to people.
+    """
+
+    def __init__(self, store: Store, path: str):
         self.path: str = path
-        self.root: ZarrStore = store
+        self.root: Store = store
 
     def exists(self) -> bool:
         return not self.is_free()
@@ -162,7 +229,7 @@ class Remote(Place):
     def clear(self) -> None:
         self.remove(self.names())
 
-    def claim(self) -> None:
+    def lock(self) -> None:
         return None
 
     def journal(self, generation: int, *, append: bool = False) -> Journal:
@@ -196,7 +263,7 @@ class Remote(Place):
         return [buffer.to_bytes() for buffer in found]
 
     def _wait(self, operation: Coroutine[Any, Any, Any]) -> Any:
-        """Its result; whatever a store raises becomes an OSError that says it in one line."""
+        """Return its result; whatever a store raises becomes an OSError that says it in one line."""
         try:
             return sync(operation)
         except FileNotFoundError:
@@ -205,31 +272,34 @@ class Remote(Place):
             raise OSError(errno.EIO, first_line(error), self.path) from error
 
 
-def first_line(error: BaseException) -> str:
-    """An error in one line: object stores report theirs in many."""
-    text = str(error).strip()
-    return text.splitlines()[0] if text else type(error).__name__
+def open_backend(store: StoreLike | Backend) -> Backend:
+    """Return the backend of the store that a user names; nothing is read or made yet.
 
+    Args:
+        store: a folder's path, a URL (`s3://bucket/run.zarr`), a Zarr store, or a backend, which is returned.
 
-def place(where: "Where | Place") -> Place:
-    """The place a user means: a path, a URL (`s3://bucket/run.zarr`), or a Zarr store.
+    Returns:
+        The backend.
 
-    Raises StoreError for a URL of an unknown kind, or one that needs a package which is not installed.
+    Raises:
+        StoreError: the URL is of an unknown kind, or needs a package that is not installed.
     """
-    if isinstance(where, Place):
-        return where
-    if isinstance(where, LocalStore):
-        return Folder(Path(where.root))
-    if isinstance(where, ZarrStore):
-        return Remote(where, str(where))
-    if isinstance(where, str) and "://" in where:
-        parts = urlsplit(where)
-        return Folder(Path(url2pathname(parts.path))) if parts.scheme == "file" else Remote(_open(where), where)
-    return Folder(Path(where))
+    if isinstance(store, Backend):
+        return store
+    if isinstance(store, LocalStore):
+        return LocalBackend(Path(store.root))
+    if isinstance(store, Store):
+        return ZarrBackend(store, str(store))
+    if isinstance(store, str) and "://" in store:
+        parts = urlsplit(store)
+        if parts.scheme == "file":
+            return LocalBackend(Path(url2pathname(parts.path)))
+        return ZarrBackend(_open_url(store), store)
+    return LocalBackend(Path(store))
 
 
-def _open(url: str) -> ZarrStore:
-    """obstore where it knows the kind of URL and is installed; fsspec otherwise."""
+def _open_url(url: str) -> Store:
+    """Open a URL by obstore where that knows its kind and is installed; by fsspec otherwise."""
     try:
         if url.partition("://")[0] in ("s3", "s3a", "gs", "az", "abfs", "abfss"):
             try:

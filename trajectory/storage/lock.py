@@ -9,14 +9,18 @@ from trajectory.errors import StoreError
 
 try:
     import fcntl
-except ImportError:  # Windows has none: there, two recorders on one path are not told apart
+except ImportError:  # Windows has none: there, nothing keeps a second recorder off
     fcntl = None  # type: ignore[assignment]
 
 
-class Claim:
-    """An exclusive lock on a store's folder, which the system gives back when the process ends, however it does.
+class RunLock:
+    """An exclusive lock on a store's folder, which the system releases when the process ends, however it does.
 
-    Raises StoreError while another recorder holds it.
+    Args:
+        path: the store's folder, which has to be there.
+
+    Raises:
+        StoreError: another recorder holds the lock.
     """
 
     def __init__(self, path: Path):
@@ -30,18 +34,25 @@ class Claim:
             os.close(self._fd)
             raise StoreError(f"{path}: another recorder is writing there; choose another path, or stop it") from error
 
-    def close(self) -> None:
-        """Gives the folder back."""
+    def release(self) -> None:
+        """Let other recorders in."""
         self._path.unlink(missing_ok=True)
         os.close(self._fd)
 
 
 @contextmanager
-def given_back_on_error(claim: Claim | None) -> Iterator[None]:
-    """Gives the folder back if what is done with it fails or is interrupted, for a later attempt in this process."""
+def released_on_error(lock: RunLock | None) -> Iterator[None]:
+    """Release the lock if the body fails or is interrupted, for a later attempt in this process.
+
+    Args:
+        lock: the lock, or None where there is none.
+
+    Yields:
+        Nothing.
+    """
     try:
         yield
     except BaseException:
-        if claim is not None:
-            claim.close()
+        if lock is not None:
+            lock.release()
         raise

@@ -1,100 +1,125 @@
-"""`verify`: is a store whole, and mending what can be mended."""
+"""Check that a store is intact, and repair what a kill has left."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import zarr
 
-from trajectory.schema.layout import hash_array, read_root
-from trajectory.schema.shards import missing_copies
-from trajectory.storage import reader as tail
-from trajectory.storage.arrays import hash_of
-from trajectory.storage.backend import Place, Where, place
-from trajectory.storage.writer import Store
+from trajectory.schema.layout import hash_array
+from trajectory.storage.arrays import hash_of, read_rows
+from trajectory.storage.backend import Backend, StoreLike, open_backend
+from trajectory.storage.reader import read_store
+from trajectory.storage.root import read_root
+from trajectory.storage.snapshot_reader import missing_copies
+from trajectory.storage.writer import StoreWriter
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing found in a store: a plain sentence, and whether `repair` mends it."""
+class Problem:
+    """Something that is wrong with a store.
 
-    sentence: str
-    mendable: bool
+    Attributes:
+        message: what is wrong, in one sentence.
+        repairable: whether `verify(..., repair=True)` repairs it.
 
-
-def verify(path: Where, *, repair: bool = False) -> list[Finding]:
-    """What is wrong with the store at `path`, nothing if it is whole; every stored chunk is read once.
-
-    path: a folder, a URL or a Zarr store, as for `Run`.
-
-    repair: move the journal of a killed run into the arrays, mark the run as interrupted, and remove what
-    the kill left half-written. Damaged chunks cannot be mended: they are named.
-    Raises StoreError if `path` is no run, or, for a repair, while a recorder is writing there.
+    Examples:
+        >>> from trajectory import Problem
+        >>> print(Problem("not closed: 12 recorded steps are in the journal alone", repairable=True).message)
+        not closed: 12 recorded steps are in the journal alone
     """
-    at = place(path)
-    findings = [*_journal(at), *_leftovers(at), *_rows(at), *_missing(at), *_chunks(at), *_snapshots(at)]
+
+    message: str
+    repairable: bool
+
+
+def verify(path: StoreLike, *, repair: bool = False) -> list[Problem]:
+    """Check that a store is intact; every stored chunk is read once.
+
+    Args:
+        path: a folder, a URL or a Zarr store, as for `Run`.
+        repair: move the journal of a killed run into the arrays, mark the run as interrupted, and remove what the
+            kill left half-written. Damaged chunks cannot be repaired; they are named.
+
+    Returns:
+        What is wrong, or was before the repair; empty if the store is intact.
+
+    Raises:
+        StoreError: `path` is no run; or, for a repair, a recorder is writing there.
+
+    Examples:
+        >>> import torch
+        >>> from trajectory import Recorder, verify
+        >>> model = torch.nn.Linear(2, 1)
+        >>> Recorder("checked.zarr", model, torch.optim.SGD(model.parameters())).close()
+        >>> verify("checked.zarr")
+        []
+    """
+    backend = open_backend(path)
+    checks = (_journal, _leftovers, _rows, _missing, _chunks, _snapshots)
+    problems = [problem for check in checks for problem in check(backend)]
     if repair:
-        if read_root(at)["attributes"]["ultraslow"]["journal"] is not None:
-            Store.reopen(at).close("interrupted (killed)")
-        at.remove(_leftover_keys(at))
-    return findings
+        if read_root(backend).commit.journal is not None:
+            StoreWriter.reopen(backend).close("interrupted (killed)")
+        backend.remove(_leftover_keys(backend))
+    return problems
 
 
-def _journal(at: Place) -> Iterator[Finding]:
-    facts, newest = tail.read(at)
-    if facts["journal"] is not None:
-        yield Finding(f"not closed: {len(newest.rows)} recorded steps are in the journal alone", True)
+def _journal(backend: Backend) -> Iterator[Problem]:
+    root, uncommitted = read_store(backend)
+    if root.commit.journal is not None:
+        yield Problem(f"not closed: {len(uncommitted.rows)} recorded steps are in the journal alone", True)
 
 
-def _leftover_keys(at: Place) -> list[str]:
-    """Journals of other commits, files that were never renamed, and the lock of a closed run."""
-    current = read_root(at)["attributes"]["ultraslow"]["journal"]
+def _leftover_keys(backend: Backend) -> list[str]:
+    """Return journals of other commits, files that were never renamed, and the lock of a closed run."""
+    current = read_root(backend).commit.journal
     return [
         key
-        for key in at.names()
+        for key in backend.names()
         if (key.startswith("journal.") and key.partition("/")[0] != f"journal.{current}")
         or key.endswith(".partial")
         or (key == "lock" and current is None)
     ]
 
 
-def _leftovers(at: Place) -> Iterator[Finding]:
-    keys = _leftover_keys(at)
+def _leftovers(backend: Backend) -> Iterator[Problem]:
+    keys = _leftover_keys(backend)
     if keys:
-        yield Finding(f"{len(keys)} files of interrupted writes, such as {keys[0]}", True)
+        yield Problem(f"{len(keys)} files of interrupted writes, such as {keys[0]}", True)
 
 
-def _rows(at: Place) -> Iterator[Finding]:
-    facts, newest = tail.read(at)
+def _rows(backend: Backend) -> Iterator[Problem]:
+    root, uncommitted = read_store(backend)
     try:
-        committed = zarr.open_group(at.root, mode="r")["step"][: facts["committed"]["step"]]  # type: ignore[index]
+        committed = read_rows(zarr.open_group(backend.root, mode="r"), "step", root.commit.steps)
     except (ValueError, RuntimeError):
         return  # `_chunks` names it
-    steps = np.concatenate([np.asarray(committed), newest.rows[:, 0]])
+    steps = np.concatenate([committed, uncommitted.rows[:, 0]])
     if np.any(np.diff(steps) <= 0) or np.any(steps < 1):
-        yield Finding("recorded steps do not increase from 1 on", False)
+        yield Problem("recorded steps do not increase from 1 on", False)
 
 
-def _missing(at: Place) -> Iterator[Finding]:
-    """A chunk that is not there reads as zeros: it has to be looked for."""
-    facts = read_root(at)["attributes"]["ultraslow"]
-    root = zarr.open_group(at.root, mode="r")
-    for group, what in (("snapshots", "snapshot"), ("origins", "copy of the weights measured from")):
-        steps = cast(zarr.Array, root[f"{group}/step"])[: facts["committed"].get(group, 0)]
-        for k, step in enumerate(np.asarray(steps)):
-            for part in missing_copies(at, facts.get("ranks", ()), k, group).values():
-                yield Finding(f"{part}the {what} at step {step} is missing", False)
+def _missing(backend: Backend) -> Iterator[Problem]:
+    root = read_root(backend)
+    group = zarr.open_group(backend.root, mode="r")
+    for name, count, what in (
+        ("snapshots", root.commit.snapshots, "snapshot"),
+        ("origins", root.commit.origins, "copy of the weights measured from"),
+    ):
+        for k, step in enumerate(read_rows(group, f"{name}/step", count)):
+            for whose in missing_copies(backend, root.metadata.ranks, k, name).values():
+                yield Problem(f"{whose}the {what} at step {step} is missing", False)
 
 
-def _arrays(at: Place) -> dict[str, zarr.Array]:
-    members = zarr.open_group(at.root, mode="r").members(None)
+def _arrays(backend: Backend) -> dict[str, zarr.Array]:
+    members = zarr.open_group(backend.root, mode="r").members(None)
     return {name: node for name, node in sorted(members) if isinstance(node, zarr.Array)}
 
 
-def _chunks(at: Place) -> Iterator[Finding]:
-    """Reads every chunk that carries a checksum."""
-    arrays = _arrays(at)
+def _chunks(backend: Backend) -> Iterator[Problem]:
+    """Read every chunk that carries a checksum."""
+    arrays = _arrays(backend)
     for name, array in arrays.items():
         if hash_array(name) in arrays:
             continue
@@ -102,23 +127,23 @@ def _chunks(at: Place) -> Iterator[Finding]:
             try:
                 array[start : start + array.chunks[0]]
             except (ValueError, RuntimeError) as error:
-                yield Finding(f"{name}: the chunk from row {start} on is damaged ({error})", False)
+                yield Problem(f"{name}: the chunk from row {start} on is damaged ({error})", False)
 
 
-def _snapshots(at: Place) -> Iterator[Finding]:
-    """Reads every chunk that a hash is kept of."""
-    arrays, facts = _arrays(at), read_root(at)["attributes"]["ultraslow"]
+def _snapshots(backend: Backend) -> Iterator[Problem]:
+    """Read every chunk whose hash is stored."""
+    arrays, root = _arrays(backend), read_root(backend)
     try:
-        steps = np.asarray(arrays["snapshots/step"][: facts["committed"]["snapshots"]])
+        steps = np.asarray(arrays["snapshots/step"][: root.commit.snapshots])
         hashes = {name: np.asarray(arrays[hash_array(name)][:]) for name in arrays if hash_array(name) in arrays}
     except (ValueError, RuntimeError):
         return  # `_chunks` names it
     for k, step in enumerate(steps):
-        missing = {f"snapshots/{name}" for name in missing_copies(at, facts.get("ranks", ()), k)}
+        missing = {f"snapshots/{name}" for name in missing_copies(backend, root.metadata.ranks, k)}
         for name in sorted(hashes.keys() - missing):
             try:
                 same = np.array_equal(hash_of(np.asarray(arrays[name][k])), hashes[name][k])
             except (ValueError, RuntimeError):  # of a compressed one
                 same = False
             if not same:
-                yield Finding(f"{name}: the snapshot at step {step} is not the one whose hash was kept", False)
+                yield Problem(f"{name}: the snapshot at step {step} is not the one whose hash was saved", False)

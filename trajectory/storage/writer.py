@@ -7,6 +7,8 @@ leaves a store that opens with every row the journal took. Going back to an earl
 of smaller counts.
 """
 
+# ruff: noqa: D102 (`RunWriter` says what the methods without docstrings do)
+
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -15,43 +17,37 @@ from typing import Any, Self, cast
 import numpy as np
 import zarr
 
-from trajectory.errors import StoreError
+from trajectory.errors import StoreError, first_line
 from trajectory.schema.commit import RECORDING, Commit, table_of
-from trajectory.schema.layout import (
-    FORMAT,
-    ROWS_PER_CHUNK,
-    Event,
-    RowColumns,
-    TensorSpec,
-    is_begun,
-    metric_array,
-    metric_name,
-    part_array,
-    read_node,
-    read_root,
-    write_root,
-)
-from trajectory.schema.shards import Part, part_sizes
+from trajectory.schema.layout import ROWS_PER_CHUNK, Event, metric_array, metric_name, shard_array
+from trajectory.schema.metadata import RunMetadata
+from trajectory.schema.shards import Shard, shard_sizes
 from trajectory.storage import journal
-from trajectory.storage import reader as tail
-from trajectory.storage.arrays import create_arrays, create_column, extend, extend_snapshot
-from trajectory.storage.backend import Place, first_line
+from trajectory.storage.arrays import create_arrays, create_column, extend, extend_snapshot, read_rows
+from trajectory.storage.backend import Backend
 from trajectory.storage.journal import Journal
-from trajectory.storage.lock import Claim, given_back_on_error
-from trajectory.storage.shard_writer import PartWriter, stored_origins
+from trajectory.storage.lock import RunLock, released_on_error
+from trajectory.storage.reader import read_store
+from trajectory.storage.root import Root, is_begun, read_node, read_root, write_root
+from trajectory.storage.shard_writer import ShardWriter
+from trajectory.storage.snapshot_reader import read_origins
 
 
-class Store:
-    """A store open for writing by one process; made by `create` or `reopen`.
+class StoreWriter:
+    """A `RunWriter` of a store that is open for writing by one process; made by `create` or `reopen`.
 
     Its methods may be called from several threads.
+
+    Args:
+        backend: where the store lies.
+        lock: the lock held on it, if there is one.
+        metadata: the run's.
     """
 
-    def __init__(self, place: Place, claim: Claim | None, attributes: Mapping[str, Any]):
-        self.place = place
-        self._claim = claim
-        self._attributes = attributes
-        self._columns = RowColumns.of(attributes)
+    def __init__(self, backend: Backend, lock: RunLock | None, metadata: RunMetadata):
+        self.backend, self.metadata = backend, metadata
+        self._run_lock = lock
+        self._columns = metadata.columns
         self._lock = threading.Lock()
         self._rows: list[np.ndarray] = []
         self._metrics: dict[int, dict[str, float]] = {}
@@ -59,93 +55,104 @@ class Store:
         self._events: list[Event] = []
         self._nodes: dict[str, dict[str, Any]] = {}
         self._committed = Commit()
-        self._parts: dict[str, PartWriter] = {}  # of this rank, where a model is sharded: by group
+        self._shards: dict[str, ShardWriter] = {}  # of this rank, where a model is sharded: by group
         self._journal: Journal
         self._group: zarr.Group
 
     @classmethod
     def create(
         cls,
-        place: Place,
-        parameters: Sequence[TensorSpec],
-        buffers: Sequence[TensorSpec],
+        backend: Backend,
+        metadata: RunMetadata,
         *,
-        parts: Sequence[Part] = (),
-        origins: Sequence[int] = (),
+        shards: Sequence[Shard] = (),
         weight_dtype: str,
         buffer_bytes: int,
-        attributes: Mapping[str, Any],
         overwrite: bool,
     ) -> Self:
-        """A new, empty store at `place`.
+        """Make a new, empty store.
 
-        parameters, buffers: the tensors a snapshot holds, in order; weight_dtype: how snapshots keep weights.
-        parts: which rank writes which part of the parameters, where they are sharded; this process is rank 0.
-        origins: steps other than 0 that distances are also measured from.
-        attributes: JSON-able facts about the run, kept in the root's `ultraslow` attribute.
-        Raises StoreError if a store is there and `overwrite` is False, if another recorder is writing there,
-        or if the place cannot be written.
+        Args:
+            backend: where it is to lie.
+            metadata: the run's; its `ranks` are those of `shards`.
+            shards: which rank stores which shards of the parameters, where they are sharded; this process is rank 0.
+            weight_dtype: the type that holds all weights exactly.
+            buffer_bytes: the size of all buffers together.
+            overwrite: replace a run that is there.
+
+        Returns:
+            The store, open for writing.
+
+        Raises:
+            StoreError: a store is there and `overwrite` is False, another recorder is writing there, the place cannot
+                be written, or the metadata could not be read again.
         """
-        facts = {
-            "format": FORMAT,
-            **attributes,
-            "origins": list(origins),
-            "parameters": [spec.to_json() for spec in parameters],
-            "buffers": [spec.to_json() for spec in buffers],
-            "ranks": list(part_sizes(parts)),
-        }
+        metadata = replace(metadata, ranks=tuple(shard_sizes(shards)))
+        RunMetadata.from_json(metadata.to_json(), backend.path)
         try:
-            _make_way(place, overwrite)
-            claim = place.claim()
-            with given_back_on_error(claim):
-                store = cls(place, claim, facts)
-                store._journal = place.journal(0)
+            _make_way(backend, overwrite)
+            lock = backend.lock()
+            with released_on_error(lock):
+                store = cls(backend, lock, metadata)
+                store._journal = backend.journal(0)
                 store._journal.sync()
-                store._group = zarr.open_group(place.root, mode="a", zarr_format=3)
-                made = create_arrays(store._group, facts, parameters, parts, weight_dtype, buffer_bytes)
-                store._write_parts()
+                store._group = zarr.open_group(backend.root, mode="a", zarr_format=3)
+                made = create_arrays(store._group, metadata, shards, weight_dtype, buffer_bytes)
+                store._open_shards()
                 store._publish(Commit(), store._read_nodes(made))
         except StoreError:
             raise
         except Exception as error:  # a remote store's own kinds
             reason = error.strerror if isinstance(error, OSError) else first_line(error)
             raise StoreError(
-                f"{place.path}: cannot write a run there ({reason}); choose a place that can be written"
+                f"{backend.path}: cannot write a run there ({reason}); choose a place that can be written"
             ) from error
         return store
 
     @classmethod
-    def reopen(cls, place: Place) -> Self:
-        """The store at `place`, with the rows of its journal if its process was killed.
+    def reopen(cls, backend: Backend) -> Self:
+        """Open a store that is there, with the rows of its journal if its process was killed.
 
-        A killed run's store can be closed as it is; any store goes on after `cut`. Raises StoreError if it is
-        no run, or if a recorder is writing there.
+        A killed run's store can be closed as it is; any store can be written on after `cut`.
+
+        Args:
+            backend: where it lies.
+
+        Returns:
+            The store, open for writing.
+
+        Raises:
+            StoreError: there is no run, or a recorder is writing there.
         """
-        read_root(place)
-        claim = place.claim()
-        with given_back_on_error(claim):
-            return cls._reopen(place, claim)
+        read_root(backend)
+        lock = backend.lock()
+        with released_on_error(lock):
+            return cls._reopen(backend, lock)
 
     @classmethod
-    def _reopen(cls, place: Place, claim: Claim | None) -> Self:
-        facts, newest = tail.read(place)
-        store = cls(place, claim, {key: value for key, value in facts.items() if key not in Commit().to_json()})
-        store._group = zarr.open_group(place.root, mode="r+", use_consolidated=False)
-        store._nodes = read_root(place)["consolidated_metadata"]["metadata"]
-        store._committed = Commit.from_json(facts)
-        store._rows, store._metrics = [newest.rows], newest.metrics
-        store._events = [*store._committed.events, *newest.events]
+    def _reopen(cls, backend: Backend, lock: RunLock | None) -> Self:
+        root, uncommitted = read_store(backend)
+        store = cls(backend, lock, root.metadata)
+        store._group = zarr.open_group(backend.root, mode="r+", use_consolidated=False)
+        store._nodes, store._committed = dict(root.nodes), root.commit
+        store._rows, store._metrics = [uncommitted.rows], uncommitted.metrics
+        store._events = [*root.commit.events, *uncommitted.events]
         columns = [name.removeprefix("metrics/") for name in store._nodes if name.startswith("metrics/")]
         store._metric_names = [metric_name(column) for column in columns if column != "step"]
-        store._journal = place.journal(store._committed.generation, append=facts["journal"] is not None)
+        store._journal = backend.journal(root.commit.generation, append=root.commit.journal is not None)
         store._trim()
-        store._write_parts()
+        store._open_shards()
         return store
 
     @property
-    def facts(self) -> Mapping[str, Any]:
-        """What `create` was told, as the root keeps it."""
-        return self._attributes
+    def id(self) -> str | None:
+        """The run's id."""
+        return self.metadata.id
+
+    @property
+    def origin_norm(self) -> float:
+        """‖w_0‖ over the measured parameters."""
+        return self.metadata.origin_norm
 
     @property
     def events(self) -> Sequence[Event]:
@@ -153,19 +160,13 @@ class Store:
         return tuple(self._events)
 
     def scalars(self, step: int) -> dict[str, float]:
-        """What was logged at `step`, if that is the newest step anything was logged at."""
         with self._lock:
             return dict(self._metrics.get(step, {}))
 
     def origins(self, last: int) -> dict[int, np.ndarray]:
-        """The weights at w_0 and the origins up to step `last`, by step, flat as `append_origin` got them.
-
-        Raises StoreError if stored bytes are damaged.
-        """
-        return stored_origins(self.place, part_array(0) if self._parts else "weights", last)
+        return read_origins(self.backend, shard_array(0) if self._shards else "weights", last)
 
     def append_rows(self, rows: np.ndarray) -> None:
-        """Adds recorded steps: float64 (n, width), columns as in `RowColumns`."""
         with self._lock:
             self._journal.append_rows(rows)
             self._rows.append(rows)
@@ -173,7 +174,6 @@ class Store:
                 self._commit()
 
     def append_metrics(self, entries: Sequence[tuple[int, Mapping[str, float]]]) -> None:
-        """Adds scalars; several entries of one step end up in one row."""
         with self._lock:
             self._journal.append_json(journal.METRICS, entries)
             for step, scalars in entries:
@@ -182,36 +182,43 @@ class Store:
                 self._commit()
 
     def append_event(self, event: Event) -> None:
-        """Adds an event; it joins the root's attributes at the next commit of rows."""
+        """Add an event; it joins the root's attributes at the next commit of rows.
+
+        Args:
+            event: what happened.
+        """
         with self._lock:
             self._journal.append_json(journal.EVENT, [event.step, event.name, event.details])
             self._events.append(event)
 
     def append_snapshot(self, step: int, weights: np.ndarray, buffers: np.ndarray) -> None:
-        """Adds a snapshot: all weights flattened, and the buffers' bytes.
+        """Add a snapshot.
 
         The large write happens outside the lock, so that rows never wait for it; one thread at a time
         may append snapshots.
+
+        Args:
+            step: the number of updates made.
+            weights: all weights, or this rank's shards of them, flat (n,).
+            buffers: all buffers' bytes, uint8 (n,).
         """
-        parts = self._parts.get("snapshots")
-        k = parts.begin() if parts else self._committed.snapshots
+        shards = self._shards.get("snapshots")
+        k = shards.begin() if shards else self._committed.snapshots
         rows = {"buffers": buffers, "step": np.array(step)}
-        if parts:
+        if shards:
             extend_snapshot(self._group, k, rows)
-            parts.write(k, weights)
+            shards.write(k, weights)
         else:
             extend_snapshot(self._group, k, {"weights": weights, **rows})
-            self.commit_parts(k + 1, 0)
+            self.commit_shards(k + 1, 0)
 
     @property
     def written(self) -> tuple[int, int]:
-        """How many snapshots and origins this process has written its part of."""
-        if not self._parts:
+        if not self._shards:
             return self._committed.snapshots, self._committed.origins
-        return self._parts["snapshots"].written, self._parts["origins"].written
+        return self._shards["snapshots"].written, self._shards["origins"].written
 
-    def commit_parts(self, snapshots: int, origins: int) -> None:
-        """Makes the first snapshots and origins visible: every rank has written its part of so many."""
+    def commit_shards(self, snapshots: int, origins: int) -> None:
         with self._lock:
             before = self._committed
             commit = replace(before, snapshots=max(snapshots, before.snapshots), origins=max(origins, before.origins))
@@ -219,18 +226,28 @@ class Store:
                 self._publish(commit, self._cut_nodes(commit))  # a faster rank may be further
 
     def append_origin(self, step: int, weights: np.ndarray) -> None:
-        """Keeps the weights that distances are measured from; in order of step, from the thread of snapshots."""
-        parts = self._parts.get("origins")
-        k = parts.begin() if parts else self._committed.origins
+        """Save the weights that distances are measured from; in order of step, from the thread of snapshots.
+
+        Args:
+            step: the origin.
+            weights: all weights, or this rank's shards of them, flat (n,).
+        """
+        shards = self._shards.get("origins")
+        k = shards.begin() if shards else self._committed.origins
         extend(self._group, "origins/step", k, np.array([step]))
-        if parts:
-            parts.write(k, weights)
+        if shards:
+            shards.write(k, weights)
             return
         extend(self._group, "origins/weights", k, weights[None])
-        self.commit_parts(0, k + 1)
+        self.commit_shards(0, k + 1)
 
     def append_sketch(self, step: int, values: np.ndarray) -> None:
-        """Adds a sketch, (layer, bucket), from the thread of rows."""
+        """Add a sketch, from the thread of rows.
+
+        Args:
+            step: the number of updates made.
+            values: (layer, bucket).
+        """
         with self._lock:
             k = self._committed.sketches
             extend(self._group, "sketches/values", k, values[None].astype("float32"))
@@ -239,11 +256,15 @@ class Store:
             self._publish(commit, self._read_nodes(["sketches/values", "sketches/step"]))
 
     def cut(self, step: int, events: int | None = None) -> None:
-        """Takes back what was recorded after `step` updates; the store then goes on from there.
+        """Take back what was recorded after a step; the run then resumes from there.
 
-        events: how many of them stay, since the last may be of `step` too and yet be filed again; default: all up
-        to `step`. One commit takes it all back: a process killed before it leaves the store as it was, one
-        killed after it leaves it cut.
+        One commit takes it all back: a process killed before it leaves the store as it was, one killed after it
+        leaves it cut.
+
+        Args:
+            step: the last step that stays.
+            events: how many events stay, since the last may be of `step` too and yet be filed again; None: all up to
+                `step`.
         """
         with self._lock:
             before = self._committed
@@ -252,7 +273,7 @@ class Store:
             rows = rows[rows[:, 0] <= step]
             metrics = {at: values for at, values in self._metrics.items() if at < step}
             metrics |= {step: scalars} if scalars else {}  # may still be logged to
-            kept = [event for event in self._events if event.step <= step][:events]
+            stay = [event for event in self._events if event.step <= step][:events]
             commit = replace(
                 before,
                 status=RECORDING,
@@ -262,47 +283,49 @@ class Store:
                 origins=self._count("origins/step", before.origins, step),
                 sketches=self._count("sketches/step", before.sketches, step),
                 generation=before.generation + 1,
-                events=tuple(kept),
+                events=tuple(stay),
             )
-            self._attributes = {**self._attributes, "resumed": [*self._attributes.get("resumed", ()), step]}
+            self.metadata = replace(self.metadata, resumed=(*self.metadata.resumed, step))
             self._turn_over(commit, self._cut_nodes(commit), rows, metrics)
-            self._events = kept
+            self._events = stay
             self._trim()
-            self._write_parts()
+            self._open_shards()
 
     def sync(self) -> None:
-        """Waits until everything appended so far outlives the process."""
         with self._lock:
             self._journal.sync()
 
     def close(self, status: str) -> None:
-        """Moves the journal's rows into the arrays and marks how the run ended: "complete" or why not."""
+        """Move the journal's rows into the arrays and mark how the run ended.
+
+        Args:
+            status: `complete`, or why it ended.
+        """
         with self._lock:
             self._journal.sync()  # if the commit fails, the last rows are kept all the same
             self._commit(status)
             self._journal.remove()
-        self._give_free()
+        self._unlock()
 
     def release(self) -> None:
-        """Leaves the store as it is."""
         if self._committed.status == RECORDING:
             self._journal.close()
         else:
             self._journal.remove()
-        self._give_free()
+        self._unlock()
 
-    def _write_parts(self) -> None:
-        """Goes on writing this rank's parts behind those committed."""
-        if self._attributes.get("ranks"):
+    def _open_shards(self) -> None:
+        """Go on writing this rank's shards behind those committed."""
+        if self.metadata.ranks:
             counts = {"snapshots": self._committed.snapshots, "origins": self._committed.origins}
-            self._parts = {group: PartWriter(self.place, 0, group, count) for group, count in counts.items()}
+            self._shards = {group: ShardWriter(self.backend, 0, group, count) for group, count in counts.items()}
 
-    def _give_free(self) -> None:
-        if self._claim is not None:
-            self._claim.close()
+    def _unlock(self) -> None:
+        if self._run_lock is not None:
+            self._run_lock.release()
 
     def _commit(self, status: str = RECORDING) -> None:
-        """Moves rows from the journal to the arrays: as many as fill whole chunks, or all if the run ends.
+        """Move rows from the journal to the arrays: as many as fill whole chunks, or all if the run ends.
 
         An error on the way leaves the store, and this object, at the commit before.
         """
@@ -333,8 +356,8 @@ class Store:
         rows: np.ndarray,
         metrics: dict[int, dict[str, float]],
     ) -> None:
-        """Publishes a commit together with a new journal, of the rows that the arrays do not hold."""
-        fresh = self.place.journal(commit.generation)
+        """Publish a commit together with a new journal, of the rows that the arrays do not hold."""
+        fresh = self.backend.journal(commit.generation)
         try:
             fresh.append_rows(rows)
             fresh.append_json(journal.METRICS, list(metrics.items()))
@@ -348,7 +371,7 @@ class Store:
         old.remove()
 
     def _write_rows(self, rows: np.ndarray) -> list[str]:
-        """Writes behind the committed rows; returns the arrays written to."""
+        """Write rows behind the committed ones; return the arrays written to."""
         if len(rows) == 0:
             return []
         columns = self._columns.split(rows)
@@ -357,7 +380,7 @@ class Store:
         return list(columns)
 
     def _write_metrics(self, entries: Sequence[tuple[int, Mapping[str, float]]]) -> list[str]:
-        """Likewise; a scalar's first appearance makes its array."""
+        """Write scalars likewise; a scalar's first appearance makes its array."""
         if len(entries) == 0:
             return []
         start = self._committed.metrics
@@ -375,14 +398,13 @@ class Store:
         return [f"metrics/{array}" for array in columns]
 
     def _count(self, steps: str, committed: int, last: int) -> int:
-        """How many of the committed rows are of a step up to `last`."""
+        """Return how many of the committed rows are of a step up to `last`."""
         if committed == 0:
             return 0
-        stored = np.asarray(cast(zarr.Array, self._group[steps])[:committed])
-        return int(np.searchsorted(stored, last, side="right"))
+        return int(np.searchsorted(read_rows(self._group, steps, committed), last, side="right"))
 
     def _stored_scalars(self, step: int) -> dict[str, float]:
-        """What the arrays hold of `step`."""
+        """Return the scalars that the arrays hold of a step."""
         row = self._count("metrics/step", self._committed.metrics, step) - 1
         group = cast(zarr.Group, self._group["metrics"])
         if row < 0 or np.asarray(cast(zarr.Array, group["step"])[row]) != step:
@@ -393,7 +415,7 @@ class Store:
         return {name: value for name, value in values.items() if not np.isnan(value)}
 
     def _cut_nodes(self, commit: Commit) -> dict[str, dict[str, Any]]:
-        """The metadata of every array that has a row for each step, at the commit's lengths."""
+        """Return the metadata of every array that has a row for each step, at the commit's lengths."""
         lengths = commit.to_json()["committed"]
         tables = {name: table_of(name, node) for name, node in self._nodes.items()}
         return {
@@ -403,37 +425,37 @@ class Store:
         }
 
     def _trim(self) -> None:
-        """Removes what lies in the arrays beyond the commit."""
+        """Remove what lies in the arrays beyond the commit."""
         for name, node in self._nodes.items():
-            if table_of(name, node) and read_node(self.place, name)["shape"] != node["shape"]:
+            if table_of(name, node) and read_node(self.backend, name)["shape"] != node["shape"]:
                 cast(zarr.Array, self._group[name]).resize(node["shape"])
 
     def _read_nodes(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-        return {name: read_node(self.place, name) for name in names}
+        return {name: read_node(self.backend, name) for name in names}
 
     def _publish(self, commit: Commit, changed: Mapping[str, dict[str, Any]]) -> None:
-        """Makes a commit visible, with the metadata of the nodes it changed."""
+        """Make a commit visible, with the metadata of the nodes that it changed."""
         nodes = {**self._nodes, **changed}
-        write_root(self.place, {"ultraslow": {**self._attributes, **commit.to_json()}}, nodes)
+        write_root(self.backend, Root(self.metadata, commit, nodes))
         self._nodes, self._committed = nodes, commit
 
 
 def _whole_chunks(stored: int, more: int) -> int:
-    """How many of `more` rows to store behind those there, so that the last chunk is full."""
+    """Return how many of `more` rows to store behind those there, so that the last chunk is full."""
     return max(more - (stored + more) % ROWS_PER_CHUNK, 0)
 
 
-def _make_way(place: Place, overwrite: bool) -> None:
-    """Room for a new store. Only a run is ever removed, never something else."""
-    if not place.is_free():
-        begun = is_begun(place)
+def _make_way(backend: Backend, overwrite: bool) -> None:
+    """Make room for a new store. Only a run is ever removed, never something else."""
+    if not backend.is_free():
+        begun = is_begun(backend)
         if not (overwrite or begun):
             raise StoreError(
-                f"{place.path}: already exists; choose another path, or overwrite=True to replace the run there"
+                f"{backend.path}: already exists; choose another path, or overwrite=True to replace the run there"
             )
         if not begun:
-            read_root(place)
-        claim = place.claim()
-        if claim is not None:
-            claim.close()
-    place.clear()
+            read_root(backend)
+        lock = backend.lock()
+        if lock is not None:
+            lock.release()
+    backend.clear()

@@ -8,7 +8,7 @@ from ultraslow.cli.console import print_json
 
 
 def verify(run: RunPath, *, repair: bool = False, json: bool = False) -> None:
-    """Checks that a run's store is whole; exits with 1 if it is not.
+    """Checks that a run's store is intact; exits with 1 if it is not.
 
     $ ultraslow verify runs/sb.zarr --repair
 
@@ -19,13 +19,13 @@ def verify(run: RunPath, *, repair: bool = False, json: bool = False) -> None:
     """
     from trajectory import verify as verify_store
 
-    findings = verify_store(run, repair=repair)
+    problems = verify_store(run, repair=repair)
     if json:
-        print_json([asdict(finding) for finding in findings])
-    for finding in () if json else findings:
-        state = "damage" if not finding.mendable else "mended" if repair else "--repair mends it"
-        print(f"{run}: {finding.sentence} [{state}]")
-    if not (findings or json):
-        print(f"{run}: whole")
-    if any(not (finding.mendable and repair) for finding in findings):
+        print_json([asdict(problem) for problem in problems])
+    for problem in () if json else problems:
+        state = "damage" if not problem.repairable else "repaired" if repair else "--repair repairs it"
+        print(f"{run}: {problem.message} [{state}]")
+    if not (problems or json):
+        print(f"{run}: intact")
+    if any(not (problem.repairable and repair) for problem in problems):
         sys.exit(1)

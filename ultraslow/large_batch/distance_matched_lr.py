@@ -82,7 +82,12 @@ class DistanceMatchedLR(LRScheduler):
                 f" {recorder.origins}; expected Recorder(..., origins=[{self.reference.origin}])"
             )
         if not self.reference.relative:
-            check_network(self.reference.signature, self.reference.names[0], recorder.signature, "the recorded model")
+            check_network(
+                self.reference.parameter_specs,
+                self.reference.names[0],
+                recorder.parameter_specs,
+                "the recorded model",
+            )
         self.gamma, self.window, self.min_step, self.later_phases = gamma, window, min_step, later_phases
         self.timeout, self.on_timeout, self.already_above = timeout, on_timeout, already_above
         self._unit = recorder.origin_norm if self.reference.relative else 1.0

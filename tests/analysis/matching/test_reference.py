@@ -67,7 +67,7 @@ def test_targets_and_their_errors(small):
     assert reference.phase_lengths == (500, 200)
     np.testing.assert_allclose(reference.ratios, 0.1)
     assert (reference.learning_rate, reference.batch_size) == (0.1, 128)
-    assert reference.signature == Run(small[0]).signature
+    assert reference.parameter_specs == Run(small[0]).parameter_specs
     json.dumps(reference.to_dict(), allow_nan=False)
 
 

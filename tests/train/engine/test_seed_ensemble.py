@@ -100,7 +100,7 @@ def test_each_store_is_what_train_makes_of_its_seed(tmp_path):
         assert (together.seed, together.status) == (seed, "complete")
         assert together.events == alone.events
         assert together.snapshots == alone.snapshots
-        assert together.signature == alone.signature
+        assert together.parameter_specs == alone.parameter_specs
         timeless = [run.metrics.drop(columns="wall_time") for run in (together, alone)]
         pd.testing.assert_frame_equal(*timeless, rtol=1e-3)
         pd.testing.assert_frame_equal(*(each[:10] for each in timeless), rtol=1e-5)  # rounding grows with the updates

@@ -28,7 +28,7 @@ def plain(tmp_path_factory):
 def test_bfloat16_rounds_the_passes_and_leaves_the_weights_in_float32(plain, tmp_path):
     run = Run(train(replace(SHORT, precision="bfloat16"), tmp_path / "run.zarr"))
     assert run.config["precision"] == "bfloat16"
-    assert run.signature == plain.signature  # types are part of it
+    assert run.parameter_specs == plain.parameter_specs  # types are part of it
     # one pass: products rounded to 8 bits and averaged over 64 samples
     assert run.metrics["loss"][1] == pytest.approx(plain.metrics["loss"][1], rel=2**-8)
     assert run.metrics["loss"][1] != plain.metrics["loss"][1]
@@ -73,7 +73,7 @@ def test_a_compiled_network_is_recorded_under_its_own_names(plain, tmp_path, mon
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend=backend))
     run = Run(train(replace(SHORT, compile=True), tmp_path / "run.zarr"))
     assert len(called) == 1  # it is not compiled again for evaluation or another update
-    assert run.signature == plain.signature
+    assert run.parameter_specs == plain.parameter_specs
     np.testing.assert_allclose(run.layers(), plain.layers(), rtol=1e-5, atol=1e-7)
 
 

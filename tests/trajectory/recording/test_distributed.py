@@ -119,7 +119,7 @@ def test_tensor_parallel_shards_and_unsummed_gradients(sharded):
 @pytest.mark.parametrize("store", ["copies", "smooth-shards"])
 def test_several_processes_record_what_one_records(folder, store):
     run, one = Run(folder / f"{store}.zarr"), Run(folder / "one.zarr")
-    assert run.signature == one.signature
+    assert run.parameter_specs == one.parameter_specs
     assert run.origin_norm == pytest.approx(one.origin_norm, rel=1e-12)
     np.testing.assert_allclose(run.layers(), one.layers(), rtol=1e-6)
     np.testing.assert_allclose(run.displacement(5), one.displacement(5), rtol=1e-6)
@@ -142,7 +142,7 @@ def test_a_missing_part_is_named(folder, tmp_path):
     with pytest.raises(StoreError, match=r"run.zarr: rank 1's part of the snapshot at step 3 is missing"):
         run.state_dict(3)
     assert run.state_dict(70).keys() == run.state_dict(0).keys()
-    sentences = [finding.sentence for finding in verify(run.path)]
+    sentences = [problem.message for problem in verify(run.path)]
     assert sentences == ["rank 1's part of the snapshot at step 3 is missing"]
 
 
@@ -153,8 +153,8 @@ def test_a_part_in_anothers_place_is_found(folder, tmp_path):
     run = Run(tmp_path / "run.zarr")
     with pytest.raises(StoreError, match="the snapshot at step 3 is damaged"):
         run.state_dict(3)
-    sentences = [finding.sentence for finding in verify(run.path)]
-    assert sentences == ["snapshots/weights.1: the snapshot at step 3 is not the one whose hash was kept"]
+    sentences = [problem.message for problem in verify(run.path)]
+    assert sentences == ["snapshots/weights.1: the snapshot at step 3 is not the one whose hash was saved"]
 
 
 def test_a_killed_rank_leaves_a_readable_store_and_the_other_ends(tmp_path):

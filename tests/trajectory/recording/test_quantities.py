@@ -185,9 +185,11 @@ def test_groups_and_patterns(tmp_path):
         started = {name: weight.double().norm().item() for name, weight in run.state_dict(0).items()}
         assert run.origin_norm == pytest.approx(np.linalg.norm([started[name] for name in members]))
         assert run.state_dict(10).keys() == model.state_dict().keys()
-        assert sorted(name for name, *_ in run.signature["parameters"]) == sorted(members)
+        assert sorted(name for name, *_ in run.parameter_specs["parameters"]) == sorted(members)
     assert kind.weight_count == 6 * 8 + 8 + 3
-    assert [recorder.signature for recorder in recorders] == [run.signature for run in (every, module, kind)]
+    assert [recorder.parameter_specs for recorder in recorders] == [
+        run.parameter_specs for run in (every, module, kind)
+    ]
     assert list(xarray.open_zarr(kind.path)["parameter"].to_numpy()) == ["weight", "bias"]
 
 

@@ -23,8 +23,10 @@ from analysis.matching.reference import Reference
 from train import DistanceMatchedLR
 from trajectory import Event, Every, Recorder, RecordingError, Run, StoreError, verify
 from trajectory.schema.layout import TensorSpec
-from trajectory.storage.backend import place
-from trajectory.storage.writer import Store
+from trajectory.schema.metadata import RunMetadata
+from trajectory.schema.parameter_groups import Groups
+from trajectory.storage.backend import open_backend
+from trajectory.storage.writer import StoreWriter
 
 HERE = Path(__file__).parent
 
@@ -138,8 +140,8 @@ folder, stride = Path(sys.argv[1]), int(sys.argv[2])
 torch.set_num_threads(1)
 os.waitpid(child(lambda: loop(folder, 1100, lambda t: t == 1090 and os.kill(os.getpid(), signal.SIGKILL))), 0)
 import shutil
-from trajectory.storage.backend import place
-from trajectory.storage.writer import Store
+from trajectory.storage.backend import open_backend
+from trajectory.storage.writer import StoreWriter
 
 def cut(path, operations):
     left = [operations]
@@ -150,7 +152,7 @@ def cut(path, operations):
             if left[0] < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(count)
-    Store.reopen(place(path)).cut(600)
+    StoreWriter.reopen(open_backend(path)).cut(600)
 
 status, operations = 1, 0
 while status:
@@ -184,11 +186,9 @@ def test_a_kill_at_any_write_of_a_cut_leaves_the_store_before_or_after(tmp_path,
 
 
 def make_store(path):
-    parameters = [TensorSpec(name, (2,), "float32", 2 * k) for k, name in enumerate("ab")]
-    facts = {"config": {}, "seed": None, "versions": {}, "origin_norm": 1.0, "tied": {}}
-    return Store.create(
-        place(path), parameters, [], weight_dtype="float32", buffer_bytes=0, attributes=facts, overwrite=False
-    )
+    parameters = tuple(TensorSpec(name, (2,), "float32", 2 * k) for k, name in enumerate("ab"))
+    metadata = RunMetadata(parameters=parameters, groups=Groups.single("ab"), origin_norm=1.0)
+    return StoreWriter.create(open_backend(path), metadata, weight_dtype="float32", buffer_bytes=0, overwrite=False)
 
 
 def network(width=3):
@@ -335,7 +335,7 @@ def test_cut_and_recorded_again_is_as_if_never_cut(data, lengths):
             if data.draw(st.booleans(), "cut"):
                 if data.draw(st.booleans(), "reopened"):
                     store.close("complete") if data.draw(st.booleans(), "closed") else store.release()
-                    store = Store.reopen(place(path))
+                    store = StoreWriter.reopen(open_backend(path))
                 at = data.draw(st.integers(0, at), "step")
                 store.cut(at)
                 run = Run(path)
@@ -365,7 +365,7 @@ def test_a_matched_drop_falls_where_it_would_have_without_the_interruption(tmp_p
         ratios=(0.1, 0.2),
         learning_rate=0.1,
         batch_size=128,
-        signature={"parameters": [["weight", [1, 1], "float64"]]},
+        parameter_specs={"parameters": [["weight", [1, 1], "float64"]]},
         relative=False,
         names=("small batch",),
     )

@@ -51,9 +51,9 @@ def test_a_snapshot_in_anothers_place_is_found(tmp_path):
     run, _ = recorded(tmp_path / "run.zarr")
     chunks = run.path / "snapshots" / "weights" / "c"
     shutil.copy(chunks / "3" / "0", chunks / "2" / "0")
-    (finding,) = verify(run.path)
-    assert finding.sentence == "snapshots/weights: the snapshot at step 2 is not the one whose hash was kept"
-    assert not finding.mendable
+    (problem,) = verify(run.path)
+    assert problem.message == "snapshots/weights: the snapshot at step 2 is not the one whose hash was saved"
+    assert not problem.repairable
     with pytest.raises(StoreError, match="snapshot at step 2 is damaged"):
         run.state_dict(2)
 

@@ -19,7 +19,7 @@ from torch import nn
 from zarr.storage import MemoryStore, ObjectStore, WrapperStore
 
 from trajectory import Every, Recorder, RecordingError, Run, StoreError, verify
-from trajectory.storage.backend import place
+from trajectory.storage.backend import open_backend
 
 
 class FailsFrom(WrapperStore):
@@ -94,7 +94,7 @@ def test_a_run_recorded_elsewhere_equals_one_in_a_folder(kind, tmp_path):
     run.flush()
     newest = Run(where)  # as somebody watching it
     assert (len(newest.distance), newest.status) == (1100, "recording")
-    assert not [name for name in place(where).names() if name == "lock"]
+    assert not [name for name in open_backend(where).names() if name == "lock"]
     run.close()
     same(where, tmp_path / "run.zarr")
     assert verify(where) == []
@@ -112,7 +112,7 @@ def test_a_killed_run_elsewhere_is_mended_and_goes_on(kind, tmp_path):
     killed = record(where)
     killed.flush()
     del killed  # its last rows are in the journal alone
-    sentences = [finding.sentence for finding in verify(where)]
+    sentences = [problem.message for problem in verify(where)]
     assert sentences == ["not closed: 76 recorded steps are in the journal alone"]
     again = record(where, updates=1050, resume="must", step=1050)
     again.flush()

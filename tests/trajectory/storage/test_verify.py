@@ -11,8 +11,8 @@ import xarray
 from torch import nn
 
 from trajectory import Recorder, Run, StoreError, verify
-from trajectory.storage.backend import place
-from trajectory.storage.writer import Store
+from trajectory.storage.backend import open_backend
+from trajectory.storage.writer import StoreWriter
 
 KILLED = """
 import os, signal, sys, torch
@@ -53,7 +53,7 @@ def test_a_killed_run_is_closed_and_nothing_changes_but_where_it_lies(killed):
     before = contents(killed)
     assert len(before[0]) == 1300
     assert [event.step for event in before[4]] == [900, 1200]
-    sentences = [finding.sentence for finding in verify(killed)]
+    sentences = [problem.message for problem in verify(killed)]
     assert sentences == ["not closed: 276 recorded steps are in the journal alone"]  # 1300 - 1024
     assert verify(killed, repair=True) != []
     assert verify(killed) == []
@@ -64,7 +64,7 @@ def test_a_killed_run_is_closed_and_nothing_changes_but_where_it_lies(killed):
 
 
 def test_a_recovered_store_goes_on_where_it_was(killed):
-    store = Store.reopen(place(killed))
+    store = StoreWriter.reopen(open_backend(killed))
     rows = np.column_stack([np.arange(1301, 2501), np.ones((1200, 4))])
     store.append_rows(rows)
     store.append_metrics([(1301, {"weight": 7.0, "new": 1.0})])
@@ -80,7 +80,7 @@ def test_a_recovered_store_goes_on_where_it_was(killed):
 def test_leftovers_of_a_kill_are_removed(killed):
     (killed / "step" / "c" / "9.partial").write_bytes(b"torn")
     (killed / "journal.99").write_bytes(b"old")
-    assert [finding.mendable for finding in verify(killed)] == [True, True]
+    assert [problem.repairable for problem in verify(killed)] == [True, True]
     verify(killed, repair=True)
     assert verify(killed) == []
     assert not (killed / "journal.99").exists()
@@ -91,7 +91,7 @@ def test_lost_weights_are_not_taken_for_zeros(killed):
     verify(killed, repair=True)
     for group in ("snapshots", "origins"):
         (killed / group / "weights" / "c" / "0" / "0").unlink()
-    assert [finding.sentence for finding in verify(killed)] == [
+    assert [problem.message for problem in verify(killed)] == [
         "the snapshot at step 0 is missing",
         "the copy of the weights measured from at step 0 is missing",
     ]
@@ -109,19 +109,19 @@ def test_damage_is_named_and_stays(killed):
     damaged = bytearray(chunk.read_bytes())
     damaged[0] ^= 1
     chunk.write_bytes(damaged)
-    (finding,) = verify(killed, repair=True)
-    assert finding.sentence == (
-        f"snapshots/weights: the snapshot at step {Run(killed).snapshots[1]} is not the one whose hash was kept"
+    (problem,) = verify(killed, repair=True)
+    assert problem.message == (
+        f"snapshots/weights: the snapshot at step {Run(killed).snapshots[1]} is not the one whose hash was saved"
     )
-    assert not finding.mendable
+    assert not problem.repairable
     assert len(verify(killed)) == 1
 
 
 def test_steps_that_do_not_increase_are_found(killed):
-    store = Store.reopen(place(killed))
+    store = StoreWriter.reopen(open_backend(killed))
     store.append_rows(np.array([[5.0, 1, 1, 1, 1]]))
     store.close("complete")
-    assert "recorded steps do not increase from 1 on" in [finding.sentence for finding in verify(killed)]
+    assert "recorded steps do not increase from 1 on" in [problem.message for problem in verify(killed)]
 
 
 def test_two_recorders_on_one_path(tmp_path):
@@ -155,7 +155,7 @@ def test_a_disk_that_fills_up_in_a_commit_leaves_the_commit_before(tmp_path, mon
 
     rows = np.column_stack([np.arange(1, 1025), np.ones((1024, 2))])
     with monkeypatch.context() as patch:
-        where = ["trajectory.storage.writer.extend", "trajectory.storage.writer.Store._publish"][moment % 2]
+        where = ["trajectory.storage.writer.extend", "trajectory.storage.writer.StoreWriter._publish"][moment % 2]
         patch.setattr(where, fails)
         if moment >= 2:
             patch.setattr("trajectory.storage.journal.Journal.append_json", fails)

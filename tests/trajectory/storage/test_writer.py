@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 
 from trajectory import Event, Run, StoreError
 from trajectory.schema.layout import ROWS_PER_CHUNK, TensorSpec
-from trajectory.storage.backend import place
-from trajectory.storage.writer import Store
+from trajectory.schema.metadata import RunMetadata
+from trajectory.schema.parameter_groups import Groups
+from trajectory.storage.backend import open_backend
+from trajectory.storage.writer import StoreWriter
 
 number = st.floats(allow_nan=True, allow_infinity=True, width=64)
 metric = st.text(min_size=1, max_size=8).filter(lambda name: name != "step" and not name.startswith((".", "__")))
@@ -23,10 +25,10 @@ block = st.tuples(st.integers(0, 700), metrics, st.lists(st.text(max_size=5), ma
 
 
 def make_store(path, names=("a", "b"), **kwargs):
-    parameters = [TensorSpec(name, (2,), "float32", 2 * k) for k, name in enumerate(names)]
-    arguments = {"config": {}, "seed": None, "versions": {}, "origin_norm": 1.0, "tied": {}}
-    settings = {"weight_dtype": "float32", "buffer_bytes": 0, "attributes": arguments, "overwrite": False}
-    return Store.create(place(path), parameters, [], **(settings | kwargs))
+    parameters = tuple(TensorSpec(name, (2,), "float32", 2 * k) for k, name in enumerate(names))
+    metadata = RunMetadata(parameters=parameters, groups=Groups.single(names), origin_norm=1.0)
+    settings = {"weight_dtype": "float32", "buffer_bytes": 0, "overwrite": False}
+    return StoreWriter.create(open_backend(path), metadata, **(settings | kwargs))
 
 
 @settings(max_examples=40)

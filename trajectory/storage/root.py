@@ -1,0 +1,152 @@
+"""The root of a store: read as checked objects, and replaced as a whole by a commit."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trajectory.errors import RunNotFoundError, StoreError
+from trajectory.schema.commit import Commit
+from trajectory.schema.entries import Entries, mapping
+from trajectory.schema.layout import FORMAT
+from trajectory.schema.metadata import RunMetadata
+from trajectory.storage.backend import Backend
+
+ROOT = "zarr.json"
+_EMPTY_GROUP = {"attributes": {}, "zarr_format": 3, "node_type": "group"}  # what zarr writes before the first commit
+
+
+@dataclass(frozen=True)
+class Root:
+    """What the root's `zarr.json` holds.
+
+    Attributes:
+        metadata: what is known of the run.
+        commit: the state of its recording.
+        nodes: the metadata of every array and group, by path, at the commit's lengths.
+    """
+
+    metadata: RunMetadata
+    commit: Commit
+    nodes: Mapping[str, dict[str, Any]]
+
+
+def read_root(backend: Backend) -> Root:
+    """Read the root of a store, after checking that it is a run of a format that this version reads.
+
+    Args:
+        backend: where the store lies.
+
+    Returns:
+        Its root.
+
+    Raises:
+        RunNotFoundError: there is nothing.
+        StoreError: what is there is no run, is damaged, or has a newer format.
+    """
+    try:
+        root = json.loads(backend.read(ROOT))
+        attributes = root["attributes"]["ultraslow"]
+        version = attributes["format"]
+    except OSError as error:
+        if isinstance(error, FileNotFoundError) and not backend.exists():
+            raise RunNotFoundError(
+                f"{backend.path}: no such run; expected the folder a Recorder wrote (such as runs/sb.zarr)"
+            ) from error
+        found = {
+            FileNotFoundError: "a folder without zarr.json",
+            NotADirectoryError: "a file",
+            PermissionError: "a path that may not be read",
+        }.get(type(error), str(error.strerror))
+        raise StoreError(f"{backend.path}: not a run: got {found}, expected the folder a Recorder wrote") from error
+    except (ValueError, KeyError, TypeError) as error:
+        if is_begun(backend):
+            raise StoreError(
+                f"{backend.path}: no run yet: a recorder is making it, or was stopped before it had; "
+                "wait for it, or record there anew"
+            ) from error
+        raise StoreError(
+            f"{backend.path}: not a run: its zarr.json has no ultraslow format; expected the folder a Recorder wrote"
+        ) from error
+    if not isinstance(version, int) or version > FORMAT:
+        raise StoreError(
+            f"{backend.path}: written in format {version}, this ultraslow reads up to {FORMAT}; "
+            "upgrade ultraslow to read it"
+        )
+    path = backend.path
+    nodes = Entries(root, path).nested("consolidated_metadata").get("metadata", mapping)
+    return Root(RunMetadata.from_json(attributes, path), Commit.from_json(attributes, path), nodes)
+
+
+def write_root(backend: Backend, root: Root) -> None:
+    """Commit: one replacement publishes the attributes and the metadata of every node together.
+
+    Zarr readers take the arrays' shapes from this consolidated metadata, so an array that was
+    lengthened but not committed is seen at its old length. zarr-python expects a group's members
+    next to each other there.
+
+    Args:
+        backend: where the store lies.
+        root: what its root is to hold.
+    """
+    attributes = {"format": FORMAT, **root.metadata.to_json(), **root.commit.to_json()}
+    document = {
+        "zarr_format": 3,
+        "node_type": "group",
+        "attributes": {"ultraslow": attributes},
+        "consolidated_metadata": {
+            "kind": "inline",
+            "must_understand": False,
+            "metadata": dict(sorted(root.nodes.items())),
+        },
+    }
+    backend.replace(ROOT, json.dumps(document, allow_nan=False).encode())
+
+
+def is_run(backend: Backend) -> bool:
+    """Return whether a run was committed there, of whatever format.
+
+    Args:
+        backend: where to look.
+
+    Returns:
+        Whether the root holds a run's attributes.
+    """
+    try:
+        return "ultraslow" in json.loads(backend.read(ROOT))["attributes"]
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
+def is_begun(backend: Backend) -> bool:
+    """Return whether a store is being made there, or its making was stopped: it has a journal, but no commit yet.
+
+    Args:
+        backend: where to look.
+
+    Returns:
+        Whether a later recorder may take its place.
+    """
+    try:
+        backend.read_journal(0)
+    except OSError:
+        return False
+    try:
+        return json.loads(backend.read(ROOT)) == _EMPTY_GROUP
+    except FileNotFoundError:
+        return True
+    except ValueError:  # damaged
+        return False
+
+
+def read_node(backend: Backend, node: str) -> dict[str, Any]:
+    """Read the metadata of an array or group as it stands there, committed or not.
+
+    Args:
+        backend: where the store lies.
+        node: its path in the store.
+
+    Returns:
+        The content of its own `zarr.json`.
+    """
+    return json.loads(backend.read(f"{node}/{ROOT}"))

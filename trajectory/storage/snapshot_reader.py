@@ -1,0 +1,171 @@
+"""Stored copies of the weights: snapshots, and the weights that distances are measured from."""
+
+import math
+from collections.abc import Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import pandas as pd
+import zarr
+
+from trajectory.errors import StoreError
+from trajectory.schema.layout import hash_array, shard_array
+from trajectory.schema.metadata import RunMetadata
+from trajectory.schema.shards import assemble, from_table
+from trajectory.storage.arrays import hash_of, read_rows
+from trajectory.storage.backend import Backend
+from trajectory.storage.root import Root, read_root
+
+if TYPE_CHECKING:
+    import torch
+
+
+class SnapshotReader:
+    """Reads the snapshots of a store.
+
+    Args:
+        backend: where the store lies.
+        root: its root, as of the moment whose snapshots are read.
+        group: its Zarr group, with the shapes of that root.
+    """
+
+    def __init__(self, backend: Backend, root: Root, group: zarr.Group):
+        self._backend, self._count, self._group = backend, root.commit.snapshots, group
+        self._metadata: RunMetadata = root.metadata
+
+    @cached_property
+    def steps(self) -> list[int]:
+        """The steps that hold weights, in order."""
+        return read_rows(self._group, "snapshots/step", self._count).tolist()
+
+    def state_dict(self, step: int) -> "dict[str, torch.Tensor]":
+        """Read weights and buffers.
+
+        Args:
+            step: a step that holds a snapshot.
+
+        Returns:
+            Tensors by name, tied ones under each of their names; in their own types, on the CPU.
+
+        Raises:
+            StoreError: no snapshot was taken at that step, or its stored bytes are damaged or missing.
+        """
+        import torch
+
+        if step not in self.steps:
+            raise StoreError(f"{self._backend.path}: no snapshot at step {step}; snapshots are at {self.steps}")
+        k = self.steps.index(step)
+        try:
+            raw, weights = self._row("snapshots/buffers", k), self._weights(k)
+        except StoreError:
+            raise
+        except (ValueError, RuntimeError) as error:
+            raise StoreError(
+                f"{self._backend.path}: the snapshot at step {step} is damaged ({error}); use another"
+            ) from error
+        tensors = {}
+        for spec, values in zip(self._metadata.parameters, weights, strict=True):
+            tensors[spec.name] = torch.from_numpy(values).to(getattr(torch, spec.dtype))
+        for spec in self._metadata.buffers:
+            dtype = getattr(torch, spec.dtype)
+            flat = torch.from_numpy(raw[spec.offset : spec.offset + spec.size * dtype.itemsize])
+            tensors[spec.name] = flat.clone().view(dtype).reshape(spec.shape)
+        return tensors | {name: tensors[source] for name, source in self._metadata.tied.items()}
+
+    def layer_displacement(self, origin: int) -> pd.DataFrame:
+        """Compute how far the weights have moved since a snapshot, at each later one.
+
+        Args:
+            origin: a step that holds a snapshot.
+
+        Returns:
+            ‖w_t − w_{origin}‖ over each group of parameters: step × name.
+        """
+        groups = self._metadata.groups
+        start = {name: weight.double() for name, weight in self.state_dict(origin).items()}
+        later = [step for step in self.steps if step > origin]
+        rows = []
+        for step in later:
+            weights = self.state_dict(step)
+            squares = {
+                name: float((weights[name].double() - start[name]).square().sum()) for name in groups.parameters
+            }
+            rows.append([math.sqrt(sum(squares[name] for name in members)) for members in groups.members])
+        return pd.DataFrame(rows, pd.Index(later, name="step"), list(groups.names), dtype=float)
+
+    def _row(self, name: str, k: int) -> np.ndarray:
+        """Read a row of an array of `snapshots`. Raises ValueError unless it has the hash that was saved, if any."""
+        row, hashes = read_rows(self._group, name, k + 1, k)[0], hash_array(name)
+        if hashes in self._group and not np.array_equal(hash_of(row), read_rows(self._group, hashes, k + 1, k)[0]):
+            raise ValueError("its bytes are not those whose hash was saved")
+        return row
+
+    def _weights(self, k: int) -> list[np.ndarray]:
+        """Read the k-th snapshot's parameters; put together from the ranks' shards where the model was sharded."""
+        parameters, ranks = self._metadata.parameters, self._metadata.ranks
+        for whose in missing_copies(self._backend, ranks, k).values():
+            raise StoreError(
+                f"{self._backend.path}: {whose}the snapshot at step {self.steps[k]} is missing;"
+                " restore the folder as it was written, or use another snapshot"
+            )
+        if not ranks:
+            flat = self._widened(self._row("snapshots/weights", k))
+            return [flat[spec.offset : spec.offset + spec.size].reshape(spec.shape) for spec in parameters]
+        shards = from_table(read_rows(self._group, "part", None), parameters)
+        stored = {rank: self._row(f"snapshots/{shard_array(rank)}", k) for rank in ranks}
+        return assemble(parameters, shards, {rank: self._widened(row) for rank, row in stored.items()})
+
+    def _widened(self, row: np.ndarray) -> np.ndarray:
+        """Return weights as numbers: bfloat16 are stored as their bits, the upper half of a float32's."""
+        if self._metadata.snapshot.dtype != "bfloat16":
+            return row
+        return (row.astype("uint32") << 16).view("float32")
+
+
+def missing_copies(backend: Backend, ranks: Iterable[int], k: int, group: str = "snapshots") -> dict[str, str]:
+    """Find the arrays whose copy of the weights is not in the store.
+
+    A chunk that is not there reads as zeros: it has to be looked for.
+
+    Args:
+        backend: where the store lies.
+        ranks: those that store shards; empty: there is one array, of all weights.
+        k: the copy's number.
+        group: `snapshots` or `origins`.
+
+    Returns:
+        The names of the arrays within the group, and whose shards are missing, in words that precede "the snapshot".
+    """
+    arrays = {shard_array(rank): f"rank {rank}'s part of " for rank in ranks} or {"weights": ""}
+    return {name: whose for name, whose in arrays.items() if not backend.holds(f"{group}/{name}/c/{k}/0")}
+
+
+def read_origins(backend: Backend, name: str, last: int) -> dict[int, np.ndarray]:
+    """Read the committed weights that distances are measured from.
+
+    Args:
+        backend: where the store lies.
+        name: the array within `origins`: `weights`, or a rank's.
+        last: the last step to read.
+
+    Returns:
+        The weights by step, flat as they were appended; empty arrays where the rank stores no elements.
+
+    Raises:
+        StoreError: stored bytes are damaged or missing.
+    """
+    committed = read_root(backend).commit.origins
+    group = zarr.open_group(backend.root, path="origins", mode="r", use_consolidated=False)
+    steps = read_rows(group, "step", committed)
+    wanted = [(k, int(step)) for k, step in enumerate(steps) if step <= last]
+    if name not in group:
+        return {step: np.empty(0, "float32") for _, step in wanted}
+    for k, step in wanted:
+        if not backend.holds(f"origins/{name}/c/{k}/0"):
+            raise StoreError(f"{backend.path}: the copy of the weights at step {step} is missing; record a new run")
+    try:
+        weights = cast(zarr.Array, group[name])
+        return {step: np.asarray(weights[k]) for k, step in wanted}
+    except (ValueError, RuntimeError) as error:
+        raise StoreError(f"{backend.path}: an origin's weights are damaged ({error}); record a new run") from error
