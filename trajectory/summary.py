@@ -17,7 +17,7 @@ def summary_rows(run: Mapping[str, Any]) -> list[tuple[str, str]]:
         (name, value) of each row.
     """
     steps, events = run["steps"], run["events"]
-    drops = [event["step"] for event in events if event["name"] == "lr_drop"]
+    drops = [_drop(event) for event in events if event["name"] == "lr_drop"]
     others = [f"{event['name']} at {event['step']}" for event in events if event["name"] != "lr_drop"]
     rows = {
         "path": run["path"],
@@ -37,11 +37,11 @@ def summary_rows(run: Mapping[str, Any]) -> list[tuple[str, str]]:
         "config": _words(run["config"]),
         "versions": _words(run["versions"]),
     }
-    return [(name, _short(value)) for name, value in rows.items() if value or name in ("drops", "snapshots")]
+    return [(name, value or "none") for name, value in rows.items() if value or name in ("drops", "snapshots")]
 
 
 def as_text(rows: Sequence[tuple[str, str]]) -> str:
-    """Return a table as plain text.
+    """Return a table as plain text, with long values cut.
 
     Args:
         rows: (name, value) of each row.
@@ -50,11 +50,11 @@ def as_text(rows: Sequence[tuple[str, str]]) -> str:
         A line for each row.
     """
     width = max(len(name) for name, _ in rows)
-    return "\n".join(f"{name:<{width}}  {value}".rstrip() for name, value in rows)
+    return "\n".join(f"{name:<{width}}  {_short(value)}" for name, value in rows)
 
 
 def as_html(rows: Sequence[tuple[str, str]]) -> str:
-    """Return a table as HTML.
+    """Return a table as HTML, with long values cut.
 
     Args:
         rows: (name, value) of each row.
@@ -62,7 +62,7 @@ def as_html(rows: Sequence[tuple[str, str]]) -> str:
     Returns:
         A `<table>`.
     """
-    lines = (f"<tr><th>{escape(name)}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+    lines = (f"<tr><th>{escape(name)}</th><td>{escape(_short(value))}</td></tr>" for name, value in rows)
     return f"<table>{''.join(lines)}</table>"
 
 
@@ -78,10 +78,15 @@ def _words(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
+def _drop(event: Mapping[str, Any]) -> str:
+    rates = [event.get(name) for name in ("lr_from", "lr_to")]
+    return f"{event['step']} ({rates[0]} → {rates[1]})" if all(rates) else str(event["step"])
+
+
 def _steps(steps: Sequence[int]) -> str:
     return f"{len(steps)}, at {_words(list(steps))}" if steps else ""
 
 
 def _short(value: str) -> str:
-    line = " ".join(value.split()) or "none"
+    line = " ".join(value.split())
     return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…"

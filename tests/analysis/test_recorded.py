@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from analysis import compare, curves, fit, scan
-from analysis.errors import CurveError, WindowError
-from trajectory import LogSpaced, Recorder, Run
+from analysis.errors import WindowError
+from trajectory import LogSpaced, Recorder, Run, StoreError
 
 UPDATES, DROP, WARM_UP, ORIGIN = 600, 500, 10, 30
 
@@ -100,7 +100,7 @@ def test_displacement_from_a_snapshot_is_the_norm_of_the_difference(runs):
     assert curve.d[-1] == pytest.approx(np.sqrt(square), rel=1e-12)
     assert curve.drops == (DROP - origin,)
     assert fit(runs, origin=origin, t_min=10).origin == origin
-    with pytest.raises(CurveError, match="distances from update 17 are unknown"):
+    with pytest.raises(StoreError, match="distances from update 17 are unknown"):
         curves(runs[0], origin=17)
 
 

@@ -93,7 +93,7 @@ def runs(tmp_path_factory):
 def test_a_command_is_a_process_with_an_exit_status(runs):
     done = process("info", runs / "sb-0.zarr")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "lr_drop at 1000" in done.stdout
+    assert "1000 (1.0 → 0.1)" in done.stdout
     assert "no such run" in refused("fit", runs / "none.zarr", start=process)
     done = process("fit", runs / "sb-0.zarr", "--t-mim", "3")
     assert (done.returncode, done.stdout) == (2, "")
@@ -124,7 +124,7 @@ def test_wrong_usage_is_status_2(arguments):
 def test_info(runs):
     text = run("info", runs / "sb-0.zarr").stdout
     assert "complete" in text
-    assert "lr_drop at 1000" in text
+    assert "1000 (1.0 → 0.1)" in text
     facts = json.loads(run("info", runs / "sb-0.zarr", "--json").stdout)
     assert facts["steps"] == [1, 2000]
     assert facts["weights"] == 4

@@ -10,7 +10,7 @@ import torch
 import zarr
 from torch import nn
 
-from trajectory import Recorder, Run, StoreError
+from trajectory import Recorder, Run, RunNotFoundError, StoreError
 
 
 @pytest.fixture
@@ -32,9 +32,11 @@ def one_line(caught):
 
 
 def test_a_missing_path(tmp_path):
-    with pytest.raises(StoreError, match="no such run") as caught:
+    with pytest.raises(RunNotFoundError, match="no such run") as caught:
         Run(tmp_path / "none.zarr")
     one_line(caught)
+    assert isinstance(caught.value, FileNotFoundError)
+    assert isinstance(caught.value, StoreError)
 
 
 def test_foreign_paths(tmp_path):

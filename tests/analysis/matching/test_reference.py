@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.errors import CurveError, DifferentNetworksError, MatchError, ReferenceRunError
+from analysis.errors import DifferentNetworksError, MatchError, ReferenceRunError
 from analysis.matching.match import match
 from analysis.matching.reference import Reference
-from trajectory import Recorder, Run
+from trajectory import Recorder, Run, StoreError
 
 DROPS = (500, 700)
 UPDATES = 800
@@ -223,7 +223,7 @@ def test_from_an_origin_a_throw_is_not_travel(tmp_path):
 
 def test_refuses_an_origin_that_was_not_recorded_or_is_past_the_drop(tmp_path):
     run = record(tmp_path / "small.zarr", lambda t: 2 * t**0.25, drops=DROPS, origins=[600])
-    with pytest.raises(CurveError, match="distances from update 100 are unknown") as error:
+    with pytest.raises(StoreError, match="distances from update 100 are unknown") as error:
         Reference.from_runs(run, origin=ORIGIN)
     one_line(error)
     with pytest.raises(ReferenceRunError, match="no later than the origin 600") as error:
