@@ -64,7 +64,7 @@ class _GhostBatchNorm(_BatchNorm):
         if use_running or len(sizes) == 1:
             return super().forward(x)
         self._check_input_dim(x)
-        larger = sizes.count(sizes[0])
+        larger = len(x) % len(sizes) or len(sizes)
         if larger == len(sizes):
             y, means, variances = self._normalize(x, larger)
         else:

@@ -57,7 +57,7 @@ def test_what_was_appended_is_read_whatever_the_blocks(blocks, close):
         np.testing.assert_array_equal(run.distance.index, expected[:, 0])
         np.testing.assert_array_equal(run.distance, expected[:, 1])
         np.testing.assert_array_equal(run.layers(), expected[:, 2:])
-        frame = pd.DataFrame.from_dict(logged, orient="index", dtype="float64").sort_index(axis=1)
+        frame = pd.DataFrame.from_dict(logged, orient="index", dtype="float64").sort_index().sort_index(axis=1)
         np.testing.assert_array_equal(run.metrics.index, frame.index)
         assert list(run.metrics.columns) == list(frame.columns)
         np.testing.assert_array_equal(run.metrics, frame)
