@@ -1,4 +1,4 @@
-"""`DistanceMatchedLR`: drops the learning rate when a run has travelled as far as its reference had."""
+"""`DistanceMatchedLR`: a scheduler that drops the learning rate where the reference had dropped its own."""
 
 from math import ceil, exp, inf, nan
 from typing import Any, Literal, get_args
@@ -19,34 +19,71 @@ OnFailure = Literal["keep", "drop", "raise"]
 
 
 class DistanceMatchedLR(LRScheduler):
-    """Drops the learning rate when ‖w_t − w_0‖, or ‖w_t − w_origin‖, reaches the reference's at its drop.
+    """Drop the learning rate when ‖w_t − w_0‖, or ‖w_t − w_origin‖, reaches the reference's at its drop.
 
     Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), section 5, propose to adapt a large batch's regime by the
-    distance travelled. Call `step()` after every optimizer step (or every epoch: a drop then waits for its end).
+    distance travelled. Call `step()` after every optimizer step, or after every epoch: a drop then waits for the
+    epoch's end.
 
-    recorder: records this run; its drained rows are what is matched, so that nothing waits for the device.
-        A drop follows the match by at most one evaluation, W/8 in log t.
-    reference: a Reference, or run(s) or path(s) of them (seeds).
-    gamma: the factor of every drop; None for the reference's own ratios.
-    window, min_step: as for `DistanceMatcher`: W in log t, and the update before which nothing counts.
-    later_phases: drops after the first follow by the reference's number of "updates" in the phase, since d
-        barely moves there, or by the "distance" travelled since the drop before.
-    timeout: updates that a phase may last, then `on_timeout`; None: no limit.
-    on_timeout, already_above: what to do when the target is never reached, and when the run is above it
-        without having been seen below: "keep" the rate, "drop" it, or "raise" NotMatchedError.
-    relative: compare distances in units of ‖w_0‖, which other networks than the reference's may do.
-    origin: measure both runs from this update, after the first ones that throw the weights; the recorder must
-        have it among its origins. extrapolate: allow a reference that ends before its drop. These three say how
-        to read a reference given as runs; a `Reference` holds its own.
+    The scheduler multiplies the rate of every parameter group at a drop and otherwise leaves it alone. Other
+    schedulers that multiply, such as a warm-up by LinearLR, can be combined with it; those that set a rate from the
+    initial one undo it. The recorder files each drop as the event "lr_drop" and each failure as "match_failed".
 
-    The rate of every parameter group is multiplied at a drop and otherwise left alone, so other schedulers
-    that multiply (a warm-up by LinearLR, say) compose; those that set a rate from the initial one undo it.
-    Each drop is filed as the recorder's event "lr_drop", each failure as "match_failed".
+    The scheduler compares the rows that the recorder has written, so that nothing waits for the device. A drop
+    follows the match by at most one evaluation, W/8 in log t. In a process group of several ranks
+    (DistributedDataParallel) every rank has a recorder and a scheduler, and rank 0 decides for all: where a decision
+    is due, at most once in W/8 of log t, its match is broadcast.
 
-    In a process group of several ranks (DistributedDataParallel) every rank has a recorder and a scheduler, and
-    rank 0 decides for all: where a decision is due, at most once in W/8 of log t, its match is broadcast.
+    Args:
+        optimizer: the optimizer whose learning rates drop.
+        recorder: the recorder of this run.
+        reference: a `Reference`, or a run, a path, or several of them (seeds).
+        gamma: the factor of every drop; None for the reference's own ratios.
+        window: width W, in log t, of the window that the distance is averaged over, as for `DistanceMatcher`.
+        min_step: the update before which no distance counts.
+        later_phases: what the drops after the first follow: the reference's number of "updates" in the phase, since
+            the distance barely moves there, or the "distance" travelled since the drop before.
+        timeout: updates that a phase may last; None for no limit.
+        on_timeout: what to do then: "keep" the rate, "drop" it, or "raise" NotMatchedError.
+        already_above: what to do when the run is above the target without having been seen below it.
+        relative: compare distances in units of ‖w_0‖, which a network other than the reference's may do.
+        origin: measure both runs from this update, after the initial transient; the recorder must have it among its
+            origins.
+        extrapolate: continue the law of a reference that ends before its drop. `relative`, `origin` and `extrapolate`
+            say how to read a reference given as runs; a `Reference` holds its own.
+        last_epoch: as for every torch scheduler.
 
-    Raises ReferenceRunError, DifferentNetworksError, SettingError, MatchError.
+    Raises:
+        SettingError: for a setting out of its range, or a recorder without the reference's origin.
+        ReferenceRunError: if the reference has no drop, ends before it, or its seeds disagree.
+        DifferentNetworksError: if the recorded model has other parameters than the reference's.
+        NotMatchedError: from `step()`, where `on_timeout` or `already_above` is "raise".
+
+    Examples:
+        Two loops move one weight a distance of 4 t^¼ and 3.8 t^¼. The first drops its rate after 300 updates; the
+        second has travelled as far after 300 · (4 / 3.8)⁴ = 368.
+
+        >>> import torch
+        >>> from ultraslow import DistanceMatchedLR, Recorder, Run
+        >>> def loop(path, speed, updates, **matching):
+        ...     model = torch.nn.Linear(1, 1, bias=False)
+        ...     torch.nn.init.zeros_(model.weight)
+        ...     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        ...     with Recorder(path, model, optimizer) as recorder:
+        ...         scheduler = DistanceMatchedLR(optimizer, recorder, **matching) if matching else None
+        ...         for t in range(1, updates + 1):
+        ...             aim = speed * t**0.25
+        ...             model.weight.grad = (model.weight.detach() - aim) / optimizer.param_groups[0]["lr"]
+        ...             optimizer.step()
+        ...             if scheduler:
+        ...                 scheduler.step()
+        ...             elif t == 300:
+        ...                 recorder.event("lr_drop", lr_from=0.1, lr_to=0.01)
+        ...     return Run(path)
+        >>> small = loop("small.zarr", speed=4.0, updates=400)
+        >>> large = loop("large.zarr", speed=3.8, updates=500, reference=small)
+        >>> [360 < drop.step < 385 for drop in large.drops]
+        [True]
     """
 
     def __init__(
@@ -99,7 +136,7 @@ class DistanceMatchedLR(LRScheduler):
 
     @property
     def match(self) -> Match | None:
-        """Where the run stands against the distance watched for; None in a phase that counts updates."""
+        """Where the run stands beside the target distance; None in a phase that counts updates."""
         return self._matcher.match if self._matcher else None
 
     @property
@@ -110,27 +147,31 @@ class DistanceMatchedLR(LRScheduler):
         return self._phase_start + self.reference.last_phase
 
     def get_lr(self) -> list[Any]:
-        """The groups' rates, multiplied if a drop is due after the updates made so far."""
+        """Return the groups' rates, multiplied if a drop is due after the updates made so far."""
         rates = [group["lr"] for group in self.optimizer.param_groups]
-        if not self._get_lr_called_within_step:  # somebody only looks
+        if not self._get_lr_called_within_step:  # a caller who only reads the rates
             return rates
         t = self.recorder.step
         factor = self._decide(t) if t >= self._due else 1.0
         return rates if factor == 1.0 else [rate * factor for rate in rates]
 
     def _get_closed_form_lr(self) -> list[Any]:
-        """What SequentialLR asks for when it hands over: the initial rates times the drops made so far."""
+        """Return the initial rates times the drops made so far, which SequentialLR asks for when it hands over."""
         return [rate * self._factor for rate in self.base_lrs]
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on exactly, in plain types; waits for the rows recorded so far."""
+        """Return what an exact continuation needs, in plain types; waits for the rows recorded so far."""
         self.recorder.flush()
         mine = ("recorder", "reference", "_matcher", "_unit")
         state = {key: value for key, value in super().state_dict().items() if key not in mine}
         return state | {"matcher": self._matcher.state_dict() if self._matcher else None}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Goes on from a `state_dict()`, with a recorder that goes on from the same update."""
+        """Continue from a `state_dict()`, with a recorder that resumes at the same update.
+
+        Args:
+            state_dict: what `state_dict()` returned.
+        """
         state = dict(state_dict)
         matcher = state.pop("matcher")
         super().load_state_dict(state)
@@ -139,7 +180,7 @@ class DistanceMatchedLR(LRScheduler):
             self._matcher.load_state_dict(matcher)
 
     def _begin_phase(self, phase: int, t: int) -> None:
-        """Waits for drop number `phase`, from 0, after t updates. The next decision is due at `_due`."""
+        """Begin to wait for drop number `phase`, from 0, after t updates. The next decision is due at `_due`."""
         self._phase, self._phase_start, self._since, self._reported = phase, t, None, ""
         by_distance = phase == 0 or self.later_phases == "distance"
         if phase == len(self.reference.targets):
@@ -161,7 +202,7 @@ class DistanceMatchedLR(LRScheduler):
         )
 
     def _receive(self, rows: Rows) -> None:
-        """Takes recorded rows, in order."""
+        """Take recorded rows, in order."""
         distance = rows.displacement[self.reference.origin] / self._unit
         self._seen = (int(rows.step[-1]), float(distance[-1]))
         if self._matcher is None:
@@ -170,7 +211,7 @@ class DistanceMatchedLR(LRScheduler):
         self._matcher.update(rows.step[new], distance[new], rows.learning_rate[new])
 
     def _decide(self, t: int) -> float:
-        """The factor on the learning rate after t updates."""
+        """Return the factor on the learning rate after t updates."""
         self.recorder.drain()
         if self._matcher is None:
             return self._drop("updates", None)
@@ -188,7 +229,7 @@ class DistanceMatchedLR(LRScheduler):
         return 1.0
 
     def _drop(self, reason: str, match: Match | None) -> float:
-        """Files the drop and begins the next phase."""
+        """File the drop and begin the next phase; return the drop's factor."""
         phase, rate = self._phase, float(self.optimizer.param_groups[0]["lr"])
         factor = self.reference.ratios[phase] if self.gamma is None else self.gamma
         found = match.to_dict() if match else {"step": self._seen[0], "distance": self._seen[1]}
@@ -207,7 +248,7 @@ class DistanceMatchedLR(LRScheduler):
         return factor
 
     def _fail(self, choice: OnFailure, match: Match) -> float:
-        """The target is not to be matched, or not yet: drops all the same, stops, or files it once and goes on."""
+        """Drop all the same, raise, or file the failure once and keep the rate; return the factor."""
         if choice == "drop":
             return self._drop(match.status, match)
         if self._reported != match.status:
@@ -224,7 +265,7 @@ _Decision = tuple[Match, tuple[int, float]]
 
 
 def _of_rank_0(decision: _Decision) -> _Decision:
-    """Rank 0's, on every rank: others may have got their rows later, or none at all."""
+    """Return rank 0's decision on every rank: others may have got their rows later, or none at all."""
     if not (distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1):
         return decision
     held = [decision]

@@ -24,14 +24,21 @@ from ultraslow.large_batch.errors import GhostBatchNormError
 
 
 def ghost_batch_sizes(batch_size: int, ghost_batch_size: int) -> list[int]:
-    """Sizes of the ghost batches of one batch, as even as they come, the larger ones first.
+    """Return the sizes of the ghost batches of one batch, as even as possible, the larger ones first.
 
-    None is larger than `ghost_batch_size`, unless that left one of them a single sample, which has no
-    variance: then there is one ghost batch less. A ghost size of at least the batch size gives the whole
-    batch.
+    None is larger than `ghost_batch_size`, except where one ghost batch would be left with a single sample, which has
+    no variance: then there is one ghost batch less. A ghost size of at least the batch size gives the whole batch.
 
-    >>> ghost_batch_sizes(256, 64), ghost_batch_sizes(100, 32), ghost_batch_sizes(17, 8)
-    ([64, 64, 64, 64], [25, 25, 25, 25], [6, 6, 5])
+    Args:
+        batch_size: samples in the batch.
+        ghost_batch_size: samples in a ghost batch, at most.
+
+    Returns:
+        The sizes, which add up to the batch size.
+
+    Examples:
+        >>> ghost_batch_sizes(256, 64), ghost_batch_sizes(100, 32), ghost_batch_sizes(17, 8)
+        ([64, 64, 64, 64], [25, 25, 25, 25], [6, 6, 5])
     """
     n = max(1, min(-(-batch_size // ghost_batch_size), batch_size // 2))
     size, larger = batch_size // n, batch_size % n  # torch.compile traces no divmod
@@ -39,7 +46,7 @@ def ghost_batch_sizes(batch_size: int, ghost_batch_size: int) -> list[int]:
 
 
 class _GhostBatchNorm(_BatchNorm):
-    """What the 1-d and the 2-d layer share: everything but the check of the input's dimensions."""
+    """The 1-d and the 2-d layer but for the check of the input's dimensions."""
 
     ghost_batch_size: int
 
@@ -58,7 +65,14 @@ class _GhostBatchNorm(_BatchNorm):
         self.ghost_batch_size = _checked_size(ghost_batch_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalize `x` (B, C, …) ghost batch by ghost batch; by the running statistics when evaluating."""
+        """Normalize a batch ghost batch by ghost batch while training, by the running statistics when evaluating.
+
+        Args:
+            x: the batch, (B, C, …).
+
+        Returns:
+            The normalized batch, of the same shape.
+        """
         use_running = not self.training and self.running_mean is not None
         sizes = ghost_batch_sizes(len(x), self.ghost_batch_size)
         if use_running or len(sizes) == 1:
@@ -78,7 +92,7 @@ class _GhostBatchNorm(_BatchNorm):
         return y
 
     def _normalize(self, x: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
-        """x (n·G, C, …) normalized in n ghost batches; their means and unbiased variances, (n, C) each."""
+        """Normalize x (n·G, C, …) in n ghost batches; return it, their means and unbiased variances, (n, C) each."""
         channels = self.num_features
         # float32 parameters and statistics even for half-precision input: the fused kernels take the mixture
         wide = torch.float64 if x.dtype == torch.float64 else torch.float32
@@ -101,7 +115,7 @@ class _GhostBatchNorm(_BatchNorm):
 
     @torch.no_grad()
     def _update_running(self, means: Tensor, variances: Tensor) -> None:
-        """n successive updates in one: weights (1−e)^(n−i) e, or 1/(k+n) for the cumulative average."""
+        """Make n successive updates in one, with weights (1−e)^(n−i) e, or 1/(k+n) for the cumulative average."""
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -122,7 +136,30 @@ class _GhostBatchNorm(_BatchNorm):
 
 
 class GhostBatchNorm1d(_GhostBatchNorm, nn.BatchNorm1d):
-    """`BatchNorm1d` over ghost batches, inputs (B, C) or (B, C, L); state dicts are interchangeable."""
+    """`BatchNorm1d` over ghost batches, for inputs (B, C) or (B, C, L); their state dicts are interchangeable.
+
+    Args:
+        num_features: channels C.
+        ghost_batch_size: samples in a ghost batch, at most; 2 or more.
+        eps: added to the variance, for stability.
+        momentum: weight e of the newest ghost batch in the running statistics; None for the average over all.
+        affine: learn a scale and a shift for each channel.
+        track_running_stats: keep running statistics for the evaluation.
+        device: where parameters and statistics are.
+        dtype: their type.
+
+    Raises:
+        GhostBatchNormError: for a ghost batch size below 2.
+
+    Examples:
+        Each half of the batch gets mean 0 on its own.
+
+        >>> import torch
+        >>> from ultraslow import GhostBatchNorm1d
+        >>> y = GhostBatchNorm1d(3, ghost_batch_size=4)(torch.arange(24.0).view(8, 3))
+        >>> bool(y[0::2].mean().abs() < 1e-5), bool(y[1::2].mean().abs() < 1e-5)
+        (True, True)
+    """
 
 
 class GhostBatchNorm2d(_GhostBatchNorm, nn.BatchNorm2d):
@@ -130,6 +167,28 @@ class GhostBatchNorm2d(_GhostBatchNorm, nn.BatchNorm2d):
 
     A contiguous input is normalized without a copy. A channels-last one has no such view: it is copied, and the
     output copied back to channels-last, which `bench/ghost_batch_norm.py` shows to cost more than it fuses.
+
+    Args:
+        num_features: channels C.
+        ghost_batch_size: samples in a ghost batch, at most; 2 or more.
+        eps: added to the variance, for stability.
+        momentum: weight e of the newest ghost batch in the running statistics; None for the average over all.
+        affine: learn a scale and a shift for each channel.
+        track_running_stats: keep running statistics for the evaluation.
+        device: where parameters and statistics are.
+        dtype: their type.
+
+    Raises:
+        GhostBatchNormError: for a ghost batch size below 2.
+
+    Examples:
+        >>> import torch
+        >>> from ultraslow import GhostBatchNorm2d
+        >>> layer = GhostBatchNorm2d(3, ghost_batch_size=4)
+        >>> layer(torch.randn(8, 3, 5, 5)).shape
+        torch.Size([8, 3, 5, 5])
+        >>> int(layer.num_batches_tracked)
+        2
     """
 
 
@@ -140,13 +199,29 @@ _GHOST: dict[type[_BatchNorm], type[_GhostBatchNorm]] = {
 
 
 def convert_ghost_batch_norm(model: nn.Module, ghost_batch_size: int) -> nn.Module:
-    """Turn every BatchNorm1d/2d layer of `model` into its ghost twin, in place; returns the model.
+    """Turn every BatchNorm1d and BatchNorm2d layer of a model into its ghost twin, in place.
 
-    Weights, buffers, device, dtype, hooks and the training flag stay: the layers keep their identity and
-    only their class changes, so an optimizer made before the conversion goes on working. Layers that are
-    ghost batch norms already take the new size. Raises GhostBatchNormError for a size below 2, a model
-    without batch norm, or a kind of batch norm that has no ghost twin (3-d, synchronized, lazy, or a
-    subclass of your own).
+    Weights, buffers, device, dtype, hooks and the training flag stay: the layers keep their identity and only their
+    class changes, so that an optimizer made before the conversion goes on working. Layers that are ghost batch norms
+    already take the new size.
+
+    Args:
+        model: the network.
+        ghost_batch_size: samples in a ghost batch, at most; 2 or more.
+
+    Returns:
+        The model itself.
+
+    Raises:
+        GhostBatchNormError: for a size below 2, a model without batch norm, or a kind of batch norm that has no ghost
+            twin (3-d, synchronized, lazy, or a subclass of your own).
+
+    Examples:
+        >>> import torch
+        >>> from ultraslow import convert_ghost_batch_norm
+        >>> model = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.BatchNorm1d(8))
+        >>> type(convert_ghost_batch_norm(model, ghost_batch_size=128)[1]).__name__
+        'GhostBatchNorm1d'
     """
     size = _checked_size(ghost_batch_size)
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, _BatchNorm)}

@@ -19,7 +19,11 @@ def sqrt_lr(lr: float, batch_size: int, base_batch_size: int) -> float:
         batch_size: samples in an update, B.
         base_batch_size: samples in an update of the small batch, B₀.
 
+    Returns:
+        The learning rate at `batch_size`.
+
     Examples:
+        >>> from ultraslow import sqrt_lr
         >>> sqrt_lr(0.1, batch_size=512, base_batch_size=128)
         0.2
     """
@@ -35,8 +39,16 @@ def scaled_lr(scaling: LrScaling, lr: float, batch_size: int, base_batch_size: i
         batch_size: samples in an update, B.
         base_batch_size: samples in an update of the small batch, B₀.
 
+    Returns:
+        The learning rate at `batch_size`.
+
     Raises:
         SettingError: if the scaling is none of the three.
+
+    Examples:
+        >>> from ultraslow.large_batch import scaled_lr
+        >>> scaled_lr("linear", 0.5, batch_size=512, base_batch_size=128)
+        2.0
     """
     if scaling not in get_args(LrScaling):
         raise SettingError(f"lr_scaling is {scaling!r}; expected one of {', '.join(get_args(LrScaling))}")

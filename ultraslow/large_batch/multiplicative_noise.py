@@ -12,10 +12,40 @@ from torch import Tensor
 
 
 def matching_sigma(batch_size: int, base_batch_size: int) -> float:
-    """σ = √(M/m − 1), with which a batch of M is as noisy as one of m; 0 where it is no larger."""
+    """Return σ = √(M/m − 1), with which a batch of M samples is as noisy as one of m; 0 where M is no larger.
+
+    Args:
+        batch_size: samples in the large batch, M.
+        base_batch_size: samples in the small batch, m.
+
+    Returns:
+        The standard deviation of the samples' weights.
+
+    Examples:
+        >>> from ultraslow.large_batch import matching_sigma
+        >>> matching_sigma(512, base_batch_size=256)
+        1.0
+    """
     return sqrt(max(batch_size / base_batch_size - 1, 0.0))
 
 
 def sample_weights(n: int, sigma: float, generator: torch.Generator) -> Tensor:
-    """z (n,), drawn from N(1, σ²) on the generator's device: the weights of n samples' losses in the batch's mean."""
+    """Draw z from N(1, σ²): the weights of the samples' losses in the batch's mean.
+
+    Args:
+        n: samples in the batch.
+        sigma: σ, for example that of `matching_sigma`.
+        generator: the source of the random numbers, on the device where the weights are wanted.
+
+    Returns:
+        The weights, (n,).
+
+    Examples:
+        >>> import torch
+        >>> from ultraslow.large_batch import sample_weights
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> losses = torch.ones(4)
+        >>> (sample_weights(4, 0.0, generator) * losses).mean()
+        tensor(1.)
+    """
     return 1 + sigma * torch.randn(n, generator=generator, device=generator.device)
