@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING
 from trajectory.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from analysis.curve import Curve, curves, runs_in
+    from analysis.curve import Curve, CurveLike, CurvesLike, curves, runs_in
     from analysis.errors import AnalysisError, CurveError
-    from analysis.fitting.fit import Fit, fit
-    from analysis.fitting.model_comparison import Comparison, compare
+    from analysis.fitting.comparison_result import Comparison, LawFit
+    from analysis.fitting.fit import fit
+    from analysis.fitting.fit_result import Fit, SeedEstimate
+    from analysis.fitting.model_comparison import compare
+    from analysis.fitting.per_layer import fit_layers
     from analysis.fitting.start_scan import scan
     from analysis.matching.distance_matcher import DistanceMatcher, Match, Status
     from analysis.matching.forecast import Forecast, predict_match
@@ -18,10 +21,13 @@ else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "analysis.curve": ["Curve", "curves", "runs_in"],
+            "analysis.curve": ["Curve", "CurveLike", "CurvesLike", "curves", "runs_in"],
             "analysis.errors": ["AnalysisError", "CurveError"],
-            "analysis.fitting.fit": ["Fit", "fit"],
-            "analysis.fitting.model_comparison": ["Comparison", "compare"],
+            "analysis.fitting.comparison_result": ["Comparison", "LawFit"],
+            "analysis.fitting.fit": ["fit"],
+            "analysis.fitting.fit_result": ["Fit", "SeedEstimate"],
+            "analysis.fitting.model_comparison": ["compare"],
+            "analysis.fitting.per_layer": ["fit_layers"],
             "analysis.fitting.start_scan": ["scan"],
             "analysis.matching.distance_matcher": ["DistanceMatcher", "Match", "Status"],
             "analysis.matching.forecast": ["Forecast", "predict_match"],
@@ -35,16 +41,21 @@ __all__ = [
     "Comparison",
     "Curve",
     "CurveError",
+    "CurveLike",
+    "CurvesLike",
     "DistanceMatcher",
     "Fit",
     "Forecast",
+    "LawFit",
     "Match",
     "Matching",
     "Reference",
+    "SeedEstimate",
     "Status",
     "compare",
     "curves",
     "fit",
+    "fit_layers",
     "match",
     "predict_match",
     "runs_in",

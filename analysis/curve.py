@@ -1,33 +1,55 @@
-"""Distance curves: from whatever a user holds to log bins. The only module here that reads a run."""
+"""Distance curves: from whatever a user holds to t and d. The only module here that reads a run."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 
 from analysis.errors import CurveError
-from analysis.fitting.laws import Array
 from trajectory.run import Run
+
+SETTINGS = ("network", "dataset", "train_size", "batch_size", "lr", "momentum", "weight_decay")
+"""What the analysis reads of a run's configuration, beside its `label`.
+
+`Recorder(config={...})` takes any names; these are understood whoever notes them: network and dataset (names),
+train_size (samples in the training set), batch_size (samples in an update), and lr, momentum, weight_decay (as the
+optimizer has them at first). `label` names the experiment: runs with one label are drawn as its seeds.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """A distance curve: d (same length as t) after t weight updates.
+    """A distance curve.
 
-    drops: the t at which the learning rate dropped; steady: the t at which its warm-up ended, 0 without one;
-    run: where the curve came from, if from a run; origin: t is counted from this update and d is
-    ‖w_t − w_origin‖.
+    Attributes:
+        t: (point,) updates since the origin, strictly increasing.
+        d: (point,) the distance ‖w − w_origin‖ after them.
+        name: what messages and legends call it.
+        drops: the t at which the learning rate dropped.
+        warmup_end: the t at which the learning rate's warm-up ended, 0 without one.
+        run: the run it comes from; None for arrays.
+        origin: the update from which t counts and d is measured.
+
+    Raises:
+        CurveError: where t and d are no vectors of one length, or t does not increase.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import Curve
+        >>> Curve(np.arange(1.0, 4.0), np.array([0.5, 0.7, 0.8]), "mine").d.max()
+        np.float64(0.8)
     """
 
-    t: Array
-    d: Array
+    t: NDArray[np.float64]
+    d: NDArray[np.float64]
     name: str = "curve"
     drops: tuple[float, ...] = ()
-    steady: float = 0.0
+    warmup_end: float = 0.0
     run: Run | None = field(default=None, repr=False)
     origin: int = 0
 
@@ -46,21 +68,76 @@ class Curve:
                 "expected strictly increasing updates (sort the curve, or drop repeated rows)"
             )
 
+    @property
+    def label(self) -> str:
+        """The label that its run was given, or else its name."""
+        return str((self.run.config.get("label") if self.run is not None else None) or self.name)
 
-Curves: TypeAlias = Curve | Run | str | Path | tuple[Any, Any] | pd.Series | Sequence[Any] | Any
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Those of `SETTINGS` that its run noted; none for arrays."""
+        config = self.run.config if self.run is not None else {}
+        return {name: config[name] for name in SETTINGS if name in config}
+
+    @property
+    def dataset(self) -> str | None:
+        """The name of the data its run was trained on, if noted."""
+        return self.settings.get("dataset")
+
+    @property
+    def batch_size(self) -> int | None:
+        """The number of samples in an update of its run, if noted."""
+        return self.settings.get("batch_size")
 
 
-def curves(data: Curves, *, origin: int = 0) -> list[Curve]:
-    """Read curves from a Run, a run's path, (t, d), a pandas Series, an xarray DataArray, or a list of those.
+class LabelledArray(Protocol):
+    """An `xarray.DataArray`, as far as it is read here: one dimension with its coordinate."""
 
-    origin: the update t_w that d is measured from, ‖w_{t_w + t} − w_{t_w}‖; **t counts from t_w**, in what is
-    returned and in every window, start and warning made of it. A walk's laws speak of the time since it was at
-    distance zero, and from t_w that is t; counted from w_0 the curve would start with a jump at log t_w. A walk that
-    ages depends on t_w too: compare several origins. To count from w_0 all the same, give
-    `run.displacement(t_w)`, which holds those t, as a Series of its own.
+    name: Hashable
+
+    @property
+    def dims(self) -> tuple[Hashable, ...]:
+        """The dimensions' names."""
+
+    @property
+    def coords(self) -> Mapping[Any, ArrayLike]:
+        """The coordinates, by dimension."""
+
+
+CurveLike: TypeAlias = Curve | Run | str | Path | tuple[ArrayLike, ArrayLike] | pd.Series | LabelledArray
+"""One curve: as it is, a run or its path, (t, d), a pandas Series with index t, or an xarray DataArray over t."""
+
+CurvesLike: TypeAlias = CurveLike | Sequence[CurveLike]
+"""One curve, or several."""
+
+
+def curves(data: CurvesLike, *, origin: int = 0) -> list[Curve]:
+    """Read curves from whatever holds them.
+
+    With an origin t_w, d is ‖w_{t_w + t} − w_{t_w}‖ and **t counts from t_w**, in what is returned and in every
+    range, start and warning made of it. A walk's laws speak of the time since it was at distance zero, and from t_w
+    that is t; counted from w_0 the curve would start with a jump at log t_w. A walk that ages depends on t_w too:
+    compare several origins. To count from w_0 all the same, give `run.displacement(t_w)`, which holds those t, as a
+    Series of its own.
 
     A run's displacement is what was recorded from t_w, or is read from its snapshots; of arrays, d is taken to be
-    measured from t_w already, and t to count from w_0. Raises CurveError, also for a `Curve` measured from elsewhere.
+    measured from t_w already, and t to count from w_0.
+
+    Args:
+        data: a `Curve`, a Run, a run's path, (t, d), a pandas Series, an xarray DataArray, or a list of those.
+        origin: the update t_w that d is measured from.
+
+    Returns:
+        The curves, in order.
+
+    Raises:
+        CurveError: where the data are no curve, or a curve measured from elsewhere.
+        StoreError: for a path that is no run, or a run that holds no distances from that origin.
+
+    Examples:
+        >>> from analysis import curves
+        >>> [curve.name for curve in curves([([1, 2, 3], [0.5, 0.7, 0.8]), ([1, 2], [0.4, 0.6])])]
+        ['curve 1', 'curve 2']
     """
     if isinstance(data, tuple) and len(data) == 2 and not any(_stands_alone(part) for part in data):
         return [_from_arrays(*data, name="curve", origin=origin)]
@@ -121,18 +198,37 @@ def _from_arrays(t: Any, d: Any, *, name: str, origin: int, **known: Any) -> Cur
 
 def _from_run(run: Run, origin: int) -> Curve:
     drops = tuple(float(event.step) - origin for event in run.drops)
-    steady = _warm_up_end(run, run.drops[0].step if drops else math.inf) - origin
+    warmup_end = _warm_up_end(run, run.drops[0].step if drops else math.inf) - origin
     recorded = origin in run.origins
     distance = run.displacement(origin) if recorded else run.layer_displacement(origin).pow(2).sum(axis=1).pow(0.5)
     return _from_arrays(
-        distance.index, distance, name=run.name, origin=origin, drops=drops, steady=max(steady, 0.0), run=run
+        distance.index, distance, name=run.name, origin=origin, drops=drops, warmup_end=max(warmup_end, 0.0), run=run
     )
 
 
 def runs_in(places: Run | str | Path | Sequence[Run | str | Path]) -> list[Run]:
-    """Runs from runs, paths of their stores, or folders of stores (`*.zarr`, by name).
+    """Open runs, also all those in a folder.
 
-    Raises CurveError for an empty folder, and StoreError for a path that is no run.
+    Args:
+        places: runs, paths of their stores, folders of stores (`*.zarr`), or a list of those.
+
+    Returns:
+        The runs, in order; a folder's by name.
+
+    Raises:
+        CurveError: for a folder without a run.
+        StoreError: for a path that is no run.
+
+    Examples:
+        >>> import torch
+        >>> from analysis import runs_in
+        >>> from trajectory import Recorder
+        >>> model = torch.nn.Linear(4, 2)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> for seed in range(2):
+        ...     Recorder(f"runs/seed-{seed}.zarr", model, optimizer).close()
+        >>> [run.name for run in runs_in("runs")]
+        ['seed-0', 'seed-1']
     """
     listed = [places] if isinstance(places, Run | str | Path) else list(places)
     found: list[Run] = []
@@ -158,7 +254,18 @@ def _warm_up_end(run: Run, drop: float) -> float:
 
 
 def layer_curves(curve: Curve) -> dict[str, Curve]:
-    """Each parameter's distance, by name, with the learning-rate drops of the run it comes from."""
+    """Read each parameter's distance as a curve.
+
+    Args:
+        curve: a run's curve, from whose origin the distances are measured.
+
+    Returns:
+        By parameter, curves with the learning-rate drops and the warm-up of the whole.
+
+    Raises:
+        CurveError: for a curve made of arrays.
+        StoreError: where the run holds no distances by layer from that origin.
+    """
     if curve.run is None:
         raise CurveError(f"{curve.name}: distances by layer need a run; got arrays")
     frame = curve.run.layer_displacement(curve.origin)

@@ -4,7 +4,7 @@ from trajectory.errors import UltraslowError
 
 
 class AnalysisError(UltraslowError):
-    """A curve, a window or a question that the analysis refuses."""
+    """A curve, a fit range or a question that the analysis refuses."""
 
 
 class CurveError(AnalysisError):
@@ -12,19 +12,19 @@ class CurveError(AnalysisError):
 
 
 class DistanceError(AnalysisError):
-    """A distance inside the window is zero, negative, NaN or infinite."""
+    """A distance inside the fit range is zero, negative, NaN or infinite."""
 
 
-class WindowError(AnalysisError):
-    """The window crosses a learning-rate drop, or is empty."""
+class FitRangeError(AnalysisError):
+    """The fit range crosses a learning-rate drop, or is empty."""
 
 
-class ShortCurveError(WindowError):
-    """The window holds fewer than 12 log bins, or spans less than a decade of t."""
+class ShortCurveError(FitRangeError):
+    """The fit range holds fewer than 12 log bins, or spans less than a decade of t."""
 
 
 class GrowthError(AnalysisError):
-    """The distance does not grow over the window, so that α = 2 s / q is not defined."""
+    """The distance does not grow over the fit range, so that α = 2 s / q is not defined."""
 
 
 class SeedError(AnalysisError):

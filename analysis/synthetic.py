@@ -22,7 +22,7 @@ OVERSHOOT = 0.5826
 
 
 def brownian_potential(rng: np.random.Generator, disorders: int, length: int, sigma: float = 1.0) -> Array:
-    """V on the sites −length..length, shape (disorder, 2 length + 1), V(0) = 0; steps of sd sigma."""
+    """V on the sites −length..length, shape (disorder, 2 length + 1), V(0) = 0; steps of std sigma."""
     sides = np.cumsum(rng.normal(0.0, sigma, (2, disorders, length)), axis=2)
     return np.concatenate([sides[0, :, ::-1], np.zeros((disorders, 1)), sides[1]], axis=1)
 
@@ -120,23 +120,23 @@ _NODES, _WEIGHTS = _talbot(20)
 
 
 def noise(
-    rng: np.random.Generator, u: Array, n: int, *, kind: str = "OU", sd: float = 0.008, length: float = 1.0
+    rng: np.random.Generator, u: Array, n: int, *, kind: str = "OU", std: float = 0.008, length: float = 1.0
 ) -> Array:
     """n Gaussian paths in u = log t, (n, bin).
 
-    kind: "OU" or "Matérn" (stationary, of standard deviation sd and correlation length `length` e-folds), "Brownian"
-    (from zero at u[0]; sd per √e-fold), or "independent".
+    kind: "OU" or "Matérn" (stationary, of standard deviation std and correlation length `length` e-folds), "Brownian"
+    (from zero at u[0]; std per √e-fold), or "independent".
     """
     u = np.asarray(u, float)
     if kind == "Brownian":
         steps = rng.normal(size=(n, len(u) - 1)) * np.sqrt(np.diff(u))
-        return sd * np.concatenate([np.zeros((n, 1)), np.cumsum(steps, axis=1)], axis=1)
+        return std * np.concatenate([np.zeros((n, 1)), np.cumsum(steps, axis=1)], axis=1)
     if kind == "independent":
-        return sd * rng.normal(size=(n, len(u)))
+        return std * rng.normal(size=(n, len(u)))
     if kind not in KERNELS:
         raise AnalysisError(f"kind = {kind!r}: expected one of {', '.join((*KERNELS, 'Brownian', 'independent'))}")
     covariance = KERNELS[kind](np.abs(u[:, None] - u), length) + 1e-10 * np.eye(len(u))
-    return sd * rng.normal(size=(n, len(u))) @ np.linalg.cholesky(covariance).T
+    return std * rng.normal(size=(n, len(u))) @ np.linalg.cholesky(covariance).T
 
 
 def distance(law: str, t: Array, **parameters: float) -> Array:
@@ -170,13 +170,13 @@ def synthetic(
     t: Array | None = None,
     seeds: int = 1,
     kind: str = "OU",
-    sd: float = 0.008,
+    std: float = 0.008,
     length: float = 1.0,
-    step_sd: float = 0.0005,
+    step_std: float = 0.0005,
     seed: int = 0,
     **parameters: float,
 ) -> list[Curve]:
-    """Curves of a law times e^noise, one per seed: noise in log time (`noise`), and step noise without memory.
+    """CurvesLike of a law times e^noise, one per seed: noise in log time (`noise`), and step noise without memory.
 
     t: updates, default every one of 1..10000. Parameters as in `distance`. Defaults are what real runs show: about
     1 % between seeds, 0.05 % from step to step.
@@ -185,8 +185,8 @@ def synthetic(
     rng = np.random.default_rng(seed)
     u = np.log(t)
     knots = np.linspace(u[0], u[-1], min(len(t), 400))
-    slow = noise(rng, knots, seeds, kind=kind, sd=sd, length=length)
-    fast = step_sd * rng.normal(size=(seeds, len(t)))
+    slow = noise(rng, knots, seeds, kind=kind, std=std, length=length)
+    fast = step_std * rng.normal(size=(seeds, len(t)))
     clean = distance(law, t, **parameters)
     return [
         Curve(t, clean * np.exp(np.interp(u, knots, row) + quick), f"seed {i}")

@@ -2,8 +2,8 @@
 
     python bench/intervals.py [--repetitions 400] [--only start|one|laws|seeds] > bench/results/intervals.txt
 
-Four tables: the start of the window chosen by goodness of fit when a transient is in the data, with the interval of
-that window and the hull over the starts to a decade later; the single run's noise mixture (with, at α = 0, the false
+Four tables: the start of the fit range chosen by its p-value when a transient is in the data, with the interval of
+that range and the hull over the starts to a decade later; the single run's noise mixture (with, at α = 0, the false
 rejection of the power law); how often BIC finds a true power law under Brownian and under independent errors; and the
 t interval over seeds. But for the first, 37 log bins of t = 10..1e4, in each the noise at its middle plus step noise
 of 0.05 %. The standard error of a coverage of .95 is .011 at 400 repetitions. All coverage assumes that the law is
@@ -17,10 +17,11 @@ from heading import heading
 
 from analysis.curve import Curve
 from analysis.fitting.estimator import estimate
+from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.fitting.log_bins import Bins
 from analysis.fitting.model_comparison import SEPARABLE, compare
 from analysis.fitting.noise_models import step_variance
-from analysis.fitting.start_scan import ACCEPTED, choose, over_starts, windows
+from analysis.fitting.start_scan import choose, interval_over_starts, starts
 from analysis.synthetic import distance, noise
 
 Array = np.ndarray
@@ -47,25 +48,25 @@ TRUTHS = {
 def draw(rng: np.random.Generator, alpha: float, kind: str, n: int) -> Array:
     """n curves of log d, (curve, bin)."""
     law, parameters = TRUTHS[alpha]
-    name, sd, length = NOISE[kind]
+    name, std, length = NOISE[kind]
     quick = 5e-4 * np.sqrt(step_variance(covered, covered)) * rng.normal(size=(n, len(u)))
-    return np.log(distance(law, t, **parameters)) + noise(rng, u, n, kind=name, sd=sd, length=length) + quick
+    return np.log(distance(law, t, **parameters)) + noise(rng, u, n, kind=name, std=std, length=length) + quick
 
 
 def coverage(rng: np.random.Generator, alpha: float, kind: str, n: int, repetitions: int) -> tuple[float, float]:
-    """How often the 95 % interval from n curves holds α, and how often its goodness of fit is below 5 %."""
+    """How often the 95 % interval from n curves holds α, and how often its p-value is below 5 %."""
     held, rejected = 0, 0
     for _ in range(repetitions):
         names = tuple(f"seed {i}" for i in range(n))
         at = estimate(Bins(u, draw(rng, alpha, kind, n), covered, covered, (10.0, 1e4), names), 0.95)
         held += at.interval[0] <= alpha <= at.interval[1]
-        rejected += at.goodness < ACCEPTED
+        rejected += at.p_value < ACCEPTED
     return held / repetitions, rejected / repetitions
 
 
 def seeds_table(rng: np.random.Generator, repetitions: int) -> None:
     """The t interval over 3, 5 and 20 seeds."""
-    print("\nt interval over seeds, coverage of 95 % (goodness of fit below 5 %)")
+    print("\nt interval over seeds, coverage of 95 % (p-value below 5 %)")
     print(f"{'noise':<18}{'alpha':>6}" + "".join(f"{f'n = {n}':>15}" for n in (3, 5, 20)))
     for kind in NOISE:
         for alpha in TRUTHS:
@@ -75,7 +76,7 @@ def seeds_table(rng: np.random.Generator, repetitions: int) -> None:
 
 def one_table(rng: np.random.Generator, repetitions: int) -> None:
     """The single run's mixture."""
-    print("\none run, noise mixture, coverage of 95 % (goodness of fit below 5 %)")
+    print("\none run, noise mixture, coverage of 95 % (p-value below 5 %)")
     print(f"{'noise':<18}" + "".join(f"{f'alpha = {alpha:g}':>15}" for alpha in TRUTHS))
     for kind in NOISE:
         cells = [coverage(rng, alpha, kind, 1, repetitions) for alpha in TRUTHS]
@@ -89,7 +90,7 @@ def start_table(rng: np.random.Generator, repetitions: int) -> None:
     The first good start; good twice in a row, as `fit` chooses; and there the hull over the starts to a decade later.
     """
     steps = np.unique(np.round(np.geomspace(1, 2e4, 600)))
-    print("\nstart chosen by goodness of fit, transient exp(-A exp(-t/30)), OU 0.8 %:")
+    print("\nstart chosen by p-value, transient exp(-A exp(-t/30)), OU 0.8 %:")
     print("coverage, median alpha - 1, median start; for the hull coverage, and median width over the interval's")
     print(f"{'A':>4}{'n':>3}{'the first good start':>24}{'good there and one before':>27}{'hull over starts':>18}")
     for size in (0.0, 0.3, 1.0):
@@ -99,15 +100,15 @@ def start_table(rng: np.random.Generator, repetitions: int) -> None:
                 clean = 2 * np.log(np.log(steps / 0.1)) - size * np.exp(-steps / 30)
                 paths = noise(rng, np.log(steps), n) + 3e-4 * rng.normal(size=(n, len(steps)))
                 curves = [Curve(steps, np.exp(clean + path), f"seed {i}") for i, path in enumerate(paths)]
-                found = windows(curves, None, None, 0.95)
-                good = [w.estimate is not None and w.estimate.goodness >= ACCEPTED for w in found]
+                found = starts(curves, None, None, 0.95)
+                good = [start.p_value >= ACCEPTED for start in found]
                 if not any(good):
                     continue
                 chosen = choose(found, None)[0]
-                for row, window in zip(rows, (found[good.index(True)], chosen), strict=False):
-                    low, high = window.estimate.interval
-                    row.append((low <= 1 <= high, window.estimate.alpha - 1, window.bins.window[0]))
-                hull = over_starts(found, chosen)
+                for row, start in zip(rows, (found[good.index(True)], chosen), strict=False):
+                    low, high = start.estimate.interval
+                    row.append((low <= 1 <= high, start.estimate.alpha - 1, start.t))
+                hull = interval_over_starts(found, chosen)
                 rows[2].append((hull[0] <= 1 <= hull[1], (hull[1] - hull[0]) / (high - low), 0))
             first, settled, over = (np.array(row) for row in rows)
             cells = [

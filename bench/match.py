@@ -109,10 +109,10 @@ def _blocks(steps: Array, distances: Array) -> list[tuple[Array, Array]]:
 
 
 TRUTHS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    "α = 1, Brownian .8 %": ({"law": "sinai"}, {"kind": "Brownian", "sd": 0.008}),
-    "α = 1, OU .8 %, ℓ = 1": ({"law": "sinai"}, {"kind": "OU", "sd": 0.008, "length": 1.0}),
-    "α = 1, Matérn .8 %, ℓ = 1": ({"law": "sinai"}, {"kind": "Matérn", "sd": 0.008, "length": 1.0}),
-    "α = 0, OU .8 %, ℓ = 1": ({"law": "power law", "q": 0.25}, {"kind": "OU", "sd": 0.008, "length": 1.0}),
+    "α = 1, Brownian .8 %": ({"law": "sinai"}, {"kind": "Brownian", "std": 0.008}),
+    "α = 1, OU .8 %, ℓ = 1": ({"law": "sinai"}, {"kind": "OU", "std": 0.008, "length": 1.0}),
+    "α = 1, Matérn .8 %, ℓ = 1": ({"law": "sinai"}, {"kind": "Matérn", "std": 0.008, "length": 1.0}),
+    "α = 0, OU .8 %, ℓ = 1": ({"law": "power law", "q": 0.25}, {"kind": "OU", "std": 0.008, "length": 1.0}),
 }
 DISTANT = 5000
 

@@ -19,9 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from analysis import Comparison, Fit, compare, figures, fit
-from analysis.fitting.model_comparison import LawFit
-from analysis.fitting.start_scan import ACCEPTED
+from analysis import Comparison, Fit, LawFit, compare, figures, fit, fit_layers
+from analysis.fitting.goodness_of_fit import ACCEPTED
 from trajectory import Run
 
 ORIGINS = (0, 100, 1000)
@@ -50,20 +49,20 @@ def unpack(archives: Path, folder: Path) -> Experiments:
 
 def fits(data: Experiments) -> list[str]:
     """α of each experiment from each origin."""
-    columns = ("measured from", "n", "α", "over the starts", "window", "q", "goodness p", "misfit of d")
+    columns = ("measured from", "n", "α", "over the starts", "fit range", "local exponent", "p-value", "rms residual")
     rows = _head("curves", columns)
     for name in data.names:
         for origin in ORIGINS:
             at = data.fit(name, origin)
             whole = at.to_frame().iloc[0]
-            cells = [name, f"w_{origin}", str(at.n), _cell(whole), _pair(at.window_interval), _window(at)]
-            cells += [f"{at.q:.3f}", f"{at.goodness:.2g}", f"{100 * at.misfit:.2g} %"]
+            cells = [name, f"w_{origin}", str(at.n), _cell(whole), _pair(at.interval_over_starts), _range(at)]
+            cells += [f"{at.local_exponent:.3f}", f"{at.p_value:.2g}", f"{100 * at.rms_residual:.2g} %"]
             rows.append(f"| {' | '.join(cells)} |")
     return rows
 
 
 def scans(data: Experiments) -> list[str]:
-    """α and goodness for every start."""
+    """α for every start, in brackets where the law is rejected."""
     rows = []
     for origin in ORIGINS:
         tables = {name: data.fit(name, origin).scan for name in data.names}
@@ -80,22 +79,22 @@ def scans(data: Experiments) -> list[str]:
 
 
 def laws(data: Experiments) -> list[str]:
-    """Every law's BIC difference and hold-out error."""
+    """Every law's BIC difference and holdout error."""
     rows = []
     for name in data.names:
         for origin in ORIGINS:
             at = data.compare(name, origin)
             kept = "; ".join(_law_cell(one) for one in at.fits if not one.ruled_out)
-            rows.append(f"| {name} | w_{origin} | {_window(at)} | {kept} |")
-    head = "| curves | measured from | window | laws not ruled out (BIC above the best; held-out error) |"
+            rows.append(f"| {name} | w_{origin} | {_range(at)} | {kept} |")
+    head = "| curves | measured from | fit range | laws not ruled out (BIC above the best; holdout error) |"
     return [head, "|---|---|---|---|", *rows]
 
 
 def layers(data: Experiments) -> list[str]:
-    """α of each weight matrix and each batch norm's scale, on the whole network's window."""
+    """α of each weight matrix and each batch norm's scale, on the whole network's fit range."""
     rows = []
     for origin in (0, ORIGINS[-1]):
-        tables = {name: fit(data.runs[name], origin=origin, per="layer") for name in data.names}
+        tables = {name: fit_layers(data.runs[name], origin=origin) for name in data.names}
         rows += _head(f"from w_{origin}", tables)
         for parameter in (name for name in tables[data.names[0]].index if name.endswith("weight")):
             cells = [_cell(table.loc[parameter]) for table in tables.values()]
@@ -148,13 +147,13 @@ def _pair(interval: tuple[float, float] | None) -> str:
     return f"[{', '.join(map(_number, interval))}]" if interval else "none"
 
 
-def _window(at: Fit | Comparison) -> str:
-    return f"{at.window[0]:.0f} … {at.window[1]:.0f}"
+def _range(at: Fit | Comparison) -> str:
+    return f"{at.fit_range[0]:.0f} … {at.fit_range[1]:.0f}"
 
 
 def _law_cell(one: LawFit) -> str:
-    misfit = ", misfit" if one.goodness < ACCEPTED else ""
-    return f"{one.law.name} ({one.delta:.1f}; {100 * one.held_out:.2g} %{misfit})"
+    rejected = ", rejected" if one.p_value < ACCEPTED else ""
+    return f"{one.law.name} ({one.delta:.1f}; {100 * one.holdout:.2g} %{rejected})"
 
 
 def _head(first: str, columns: Iterable[str]) -> list[str]:
@@ -167,7 +166,7 @@ def _cell(row: Any) -> str:
     if row.alpha != row.alpha:
         return "does not grow"
     text = f"{_number(row.alpha)} {_pair((row.low, row.high))}"
-    return text if row.goodness >= ACCEPTED else f"({text})"
+    return text if row.p_value >= ACCEPTED else f"({text})"
 
 
 def rewrite(doc: Path, data: Experiments) -> None:

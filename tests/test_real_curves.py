@@ -40,16 +40,16 @@ def test_packed_runs_are_whole_runs_with_their_settings(runs):
 
 def test_a_start_that_fits_by_luck_is_warned_of(tmp_path):
     found = fit(unpack("mnist-no-wd", tmp_path), origin=100)
-    later = found.scan[found.scan.t_min > found.window[0]]
-    assert found.goodness >= 0.05
-    assert (later.goodness < 0.05).mean() > 0.9
+    later = found.scan[found.scan.t_min > found.fit_range[0]]
+    assert found.p_value >= 0.05
+    assert (later.p_value < 0.05).mean() > 0.9
     assert any("may be luck" in sentence for sentence in found.warnings)
 
 
 def test_no_law_of_the_family_fits_five_real_seeds_from_w_0(runs):
     found = fit(runs)
-    assert (found.scan.goodness < 0.01).all()
-    assert found.window_interval is None
+    assert (found.scan.p_value < 0.01).all()
+    assert found.interval_over_starts is None
     assert any("No law of the family" in sentence for sentence in found.warnings)
 
 

@@ -23,9 +23,9 @@ from analysis.figures.style import (
     t_axis,
     updates,
 )
-from analysis.fitting.fit import Fit
+from analysis.fitting.comparison_result import Comparison, LawFit
+from analysis.fitting.fit_result import Fit
 from analysis.fitting.laws import LAWS, Array
-from analysis.fitting.model_comparison import Comparison, LawFit
 
 Columns = Literal[1, 2]
 
@@ -73,19 +73,21 @@ def scan(result: Fit | pd.DataFrame, *, columns: Columns = 1) -> PaperFigure:
         lengths = [frame["alpha"] - frame["low"], frame["high"] - frame["alpha"]]
         open_circles: dict[str, Any] = {"color": COLOURS[0], "markerfacecolor": "white"}
         above.errorbar(frame["t_min"], frame["alpha"], lengths, fmt="o", elinewidth=0.8, **open_circles)
-        below.plot(frame["t_min"], frame["goodness"], "o", **open_circles)
+        below.plot(frame["t_min"], frame["p_value"], "o", **open_circles)
         if isinstance(result, Fit):
-            chosen = frame[np.isclose(frame["t_min"], result.window[0])]
+            chosen = frame[np.isclose(frame["t_min"], result.fit_range[0])]
             above.plot(chosen["t_min"], chosen["alpha"], "o", color=COLOURS[0], zorder=3, label="start of the fit")
-            below.plot(chosen["t_min"], chosen["goodness"], "o", color=COLOURS[0], zorder=3)
-            if result.window_interval is not None:
-                above.axhspan(*result.window_interval, color="#e4e4e4", linewidth=0, label="hull over the starts")
+            below.plot(chosen["t_min"], chosen["p_value"], "o", color=COLOURS[0], zorder=3)
+            if result.interval_over_starts is not None:
+                above.axhspan(
+                    *result.interval_over_starts, color="#e4e4e4", linewidth=0, label="hull over the starts"
+                )
             legend(figure)
         above.axhline(0, color=INK, linewidth=0.6)
         above.set(ylabel=r"$\alpha$", ylim=_alpha_range(frame))
         below.axhline(0.05, color=INK, linewidth=0.6, linestyle=":")
         start = r"start of the fit $t_\mathrm{min}$ (updates" + since(_origin(result)) + ")"
-        below.set(xlabel=start, ylabel="goodness $p$", ylim=(-0.06, 1.06))
+        below.set(xlabel=start, ylabel="$p$-value", ylim=(-0.06, 1.06))
         t_axis(below, logarithmic=True)
         figure.align_ylabels()
     return figure
@@ -103,7 +105,7 @@ def compare(result: Comparison, *, columns: Columns = 1) -> PaperFigure:
         figure = PaperFigure(_WIDTHS[columns], 3.8)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
         for ax in (above, below):
-            ax.axvspan(result.held_out_from, t[-1], color="#eeeeee", linewidth=0, label="held-out third")
+            ax.axvspan(result.holdout_from, t[-1], color="#eeeeee", linewidth=0, label="holdout third")
         if result.n > 1:
             spread = 100 * result.z.std(axis=0, ddof=1)
             below.fill_between(t, -spread, spread, label=f"spread of {result.n} seeds", **_BAND)
@@ -132,7 +134,7 @@ def _draw_law(ax: Axes, result: Fit) -> None:
         low, high = np.exp(result.z.min(axis=0)), np.exp(result.z.max(axis=0))
         ax.fill_between(t, low, high, label=f"{result.n} seeds, lowest to highest", **_BAND)
     ax.plot(t, np.exp(result.z.mean(axis=0)), "o", label="mean of log bins", **_POINTS)
-    fine = np.geomspace(*result.window, 200)
+    fine = np.geomspace(*result.fit_range, 200)
     low, high = result.interval
     law = rf"$\alpha$ = {result.alpha:.2f} [{low:.2f}, {high:.2f}]" + " (provisional)" * result.provisional
     ax.plot(fine, result.predict(fine), color=COLOURS[1], label=law)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from analysis.curve import Curve, Curves, curves
+from analysis.curve import Curve, CurvesLike, curves
 from analysis.errors import FigureError
 from analysis.figures.lines import by_label, mark
 from analysis.figures.style import PaperFigure, legend, panels, plain_log_ticks, style, t_axis, updates
@@ -24,7 +24,7 @@ _AXES: dict[Against, tuple[str | None, float, str]] = {
 
 
 def error(
-    runs: Curves, *, against: Against | None = None, training: bool = False, zoom: float | None = None
+    runs: CurvesLike, *, against: Against | None = None, training: bool = False, zoom: float | None = None
 ) -> PaperFigure:
     """Draw the validation error in % against updates, epochs or time.
 

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 
-from analysis.curve import Curves, curves
+from analysis.curve import CurvesLike, curves
 from analysis.figures.lines import by_label, draw_distances, label_of, literal, mark
 from analysis.figures.style import (
     COLOURS,
@@ -26,7 +26,7 @@ from analysis.matching.match import Matching
 from analysis.matching.reference import scaled
 
 
-def distance(runs: Curves, *, log_t: bool | None = None) -> PaperFigure:
+def distance(runs: CurvesLike, *, log_t: bool | None = None) -> PaperFigure:
     """Draw distance against updates.
 
     Seeds of one label share a colour; triangles mark learning-rate drops.
@@ -55,7 +55,7 @@ def distance(runs: Curves, *, log_t: bool | None = None) -> PaperFigure:
     return figure
 
 
-def match(found: Matching, reference: Curves, run: Curves, forecast: Forecast | None = None) -> PaperFigure:
+def match(found: Matching, reference: CurvesLike, run: CurvesLike, forecast: Forecast | None = None) -> PaperFigure:
     """Draw a run and its reference, the target distances, and where the run matched.
 
     A match's interval at 2 SE is a bar at its target, and a forecast is an open diamond with its interval. Where the

@@ -5,31 +5,43 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.curve import Curve
+from analysis.curve import SETTINGS, Curve
 from analysis.fitting.estimator import Estimate
+from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.fitting.log_bins import Bins
-from analysis.fitting.start_scan import ACCEPTED
 
-MUCH = 0.05  # rms misfit of log d: five times what seeds differ by on real runs
+MUCH = 0.05  # rms residual of log d: five times what seeds differ by on real runs
 
 
-def caveats(
+def diagnose(
     group: Sequence[Curve],
     bins: Bins,
     at: Estimate,
     scan: pd.DataFrame,
     hull: tuple[float, float] | None,
-    level: float,
+    confidence_level: float,
 ) -> tuple[str, ...]:
-    """Every warning that a fit carries, the gravest first. hull: `window.over_starts`."""
+    """Return every warning that a fit carries, the gravest first.
+
+    Args:
+        group: the curves fitted.
+        bins: their log bins.
+        at: the estimate on them.
+        scan: the table of the estimate's scan over the start.
+        hull: the interval over the starts (`start_scan.interval_over_starts`).
+        confidence_level: of the intervals.
+
+    Returns:
+        Plain sentences.
+    """
     found = [
-        _goodness(at),
+        _rejected(at),
         _later(scan, bins, at),
         _lenient(at, len(group)),
         _few_seeds(len(group)),
-        _power_law(at, level),
-        _edge(at),
-        _window(scan, at) or _hull(at, hull),
+        _power_law(at, confidence_level),
+        _bound(at),
+        _contradicting(scan, at) or _hull(at, hull),
         _short(bins),
         _shrinking(at),
         *_learning_rate(group, bins),
@@ -39,33 +51,33 @@ def caveats(
     return tuple(sentence for sentence in found if sentence)
 
 
-def _goodness(at: Estimate) -> str | None:
-    if at.goodness >= ACCEPTED:
+def _rejected(at: Estimate) -> str | None:
+    if at.p_value >= ACCEPTED:
         return None
     return (
-        f"No law of the family fits this window (p = {at.goodness:.2g}, misfit {100 * at.misfit:.2g} % of "
+        f"No law of the family fits this range (p = {at.p_value:.2g}, rms residual {100 * at.rms_residual:.2g} % of "
         "d): α describes no law here."
     )
 
 
 def _later(scan: pd.DataFrame, bins: Bins, at: Estimate) -> str | None:
     """A law that holds from here on holds from any later start: one in twenty is rejected by chance."""
-    later = scan[(scan.t_min > bins.window[0]) & scan.alpha.notna()]
-    rejected = later[later.goodness < ACCEPTED]
-    if at.goodness < ACCEPTED or len(rejected) <= len(later) / 4:
+    later = scan[(scan.t_min > bins.fit_range[0]) & scan.alpha.notna()]
+    rejected = later[later.p_value < ACCEPTED]
+    if at.p_value < ACCEPTED or len(rejected) <= len(later) / 4:
         return None
     return (
         f"The law is rejected at {len(rejected)} of {len(later)} later starts, where it would hold if it held from "
-        f"here: the fit at this start (p = {at.goodness:.2g}) may be luck."
+        f"here: the fit at this start (p = {at.p_value:.2g}) may be luck."
     )
 
 
 def _lenient(at: Estimate, n: int) -> str | None:
-    if n >= 3 or at.goodness < ACCEPTED or at.misfit < MUCH:
+    if n >= 3 or at.p_value < ACCEPTED or at.rms_residual < MUCH:
         return None
     return (
-        f"The law misses the curve by {100 * at.misfit:.2g} % of d, where seeds differ by about one: a single run's "
-        "noise models can take a transient for noise, and its goodness of fit is lenient."
+        f"The law misses the curve by {100 * at.rms_residual:.2g} % of d, where seeds differ by about one: a single "
+        "run's noise models can take a transient for noise, and its p-value is lenient."
     )
 
 
@@ -83,32 +95,35 @@ def _few_seeds(n: int) -> str | None:
     return None
 
 
-def _power_law(at: Estimate, level: float) -> str | None:
+def _power_law(at: Estimate, confidence_level: float) -> str | None:
     low, high = at.interval
     if not low <= 0 <= high:
         return None
-    return f"The {100 * level:g} % interval of α contains 0: a power law d ~ t^{at.q:.2g} is not excluded."
+    return (
+        f"The {100 * confidence_level:g} % confidence interval of α contains 0: a power law d ~ "
+        f"t^{at.local_exponent:.2g} is not excluded."
+    )
 
 
-def _edge(at: Estimate) -> str | None:
-    if not at.edge:
+def _bound(at: Estimate) -> str | None:
+    if not at.at_bound:
         return None
     return (
-        "The estimate stopped at an end of its range (t₀ at the window's start, or a blow-up at its end): "
+        "The estimate stopped at an end of its range (t₀ at the fit range's start, or a blow-up at its end): "
         "α is a bound rather than an estimate."
     )
 
 
-def _window(scan: pd.DataFrame, at: Estimate) -> str | None:
+def _contradicting(scan: pd.DataFrame, at: Estimate) -> str | None:
     """Other starts that fit as well, and contradict: each estimate lies outside of the other's interval."""
     low, high = at.interval
-    long = scan[(scan.goodness >= ACCEPTED) & (scan.t_max >= 100 * scan.t_min)]
+    long = scan[(scan.p_value >= ACCEPTED) & (scan.t_max >= 100 * scan.t_min)]
     other = long[((long.alpha < low) | (long.alpha > high)) & ((long.low > at.alpha) | (long.high < at.alpha))]
     if not len(other):
         return None
     worst = other.loc[(other.alpha - at.alpha).abs().idxmax()]
     return (
-        f"α depends on the window: a start at t = {worst.t_min:.4g} fits as well and gives "
+        f"α depends on the fit range: a start at t = {worst.t_min:.4g} fits as well and gives "
         f"{worst.alpha:.2f} [{worst.low:.2f}, {worst.high:.2f}]."
     )
 
@@ -118,14 +133,16 @@ def _hull(at: Estimate, hull: tuple[float, float] | None) -> str | None:
     if hull is None or hull[1] - hull[0] < 2 * (at.interval[1] - at.interval[0]):
         return None
     return (
-        f"The interval holds for this window; over the starts that fit, up to a decade later, it is "
+        f"The interval holds for this fit range; over the starts that fit, up to a decade later, it is "
         f"[{hull[0]:.2f}, {hull[1]:.2f}]."
     )
 
 
 def _short(bins: Bins) -> str | None:
-    decades = np.log10(bins.window[1] / bins.window[0])
-    return f"The window spans {decades:.1f} decades of t; under two, α is poorly determined." if decades < 2 else None
+    decades = np.log10(bins.fit_range[1] / bins.fit_range[0])
+    return (
+        f"The fit range spans {decades:.1f} decades of t; under two, α is poorly determined." if decades < 2 else None
+    )
 
 
 def _shrinking(at: Estimate) -> str | None:
@@ -139,25 +156,22 @@ def _learning_rate(group: Sequence[Curve], bins: Bins) -> list[str]:
     for curve in group:
         if curve.run is None or "learning_rate" not in curve.run.metrics:
             continue
-        start, end = (t + curve.origin for t in bins.window)
+        start, end = (t + curve.origin for t in bins.fit_range)
         rate = curve.run.metrics["learning_rate"].dropna()
         rate = rate[(rate.index >= start) & (rate.index < end)]
         if len(rate) and rate.max() > 1.01 * rate.min():
             found.append(
                 f"The learning rate of {curve.name} varies between {rate.min():.3g} and {rate.max():.3g} "
-                "inside the window; the laws hold at a constant one."
+                "inside the fit range; the laws hold at a constant one."
             )
     return found
 
 
 def _configurations(group: Sequence[Curve]) -> list[str]:
     """Settings other than the seed in which the runs given as seeds differ."""
-    settings = [curve.run.config for curve in group if curve.run is not None]
-    if len(settings) < 2:
-        return []
     found = []
-    for key in ("recipe", "batch_size", "train_size", "lr", "momentum", "weight_decay"):
-        values = sorted({str(config[key]) for config in settings if key in config})
+    for key in SETTINGS:
+        values = sorted({str(curve.settings[key]) for curve in group if key in curve.settings})
         if len(values) > 1:
             found.append(
                 f"The runs differ in {key} ({', '.join(values)}); an interval over seeds assumes that only "
@@ -167,32 +181,44 @@ def _configurations(group: Sequence[Curve]) -> list[str]:
 
 
 def memory_time(curve: Curve) -> float | None:
-    """(1 − μ)/(ηλ) in updates: how long weights under weight decay λ remember w_0; None where unknown or λ = 0.
+    """Return how long weights under weight decay λ remember where they began: (1 − μ)/(ηλ) updates.
 
-    μ, λ from the run's configuration; η: the highest recorded learning rate, else the configuration's.
+    Momentum μ and decay λ are the run's settings, η is its highest recorded learning rate, or else the setting `lr`.
+
+    Args:
+        curve: a recorded run's curve.
+
+    Returns:
+        Updates; None where the settings are unknown or λ = 0.
     """
     if curve.run is None:
         return None
-    config = curve.run.config
-    metrics = curve.run.metrics
-    rate = metrics["learning_rate"].max() if "learning_rate" in metrics else config.get("lr")
-    decay, momentum = config.get("weight_decay"), config.get("momentum", 0.0)
+    settings, metrics = curve.settings, curve.run.metrics
+    rate = metrics["learning_rate"].max() if "learning_rate" in metrics else settings.get("lr")
+    decay, momentum = settings.get("weight_decay"), settings.get("momentum", 0.0)
     if not rate or not decay:
         return None
     return float((1 - momentum) / (rate * decay))
 
 
 def shortest_memory(group: Sequence[Curve]) -> float | None:
-    """The shortest weight-decay memory among the curves' runs, None where none is known."""
+    """Return the shortest weight-decay memory among the curves' runs (`memory_time`).
+
+    Args:
+        group: the curves.
+
+    Returns:
+        Updates; None where none is known.
+    """
     return min((time for time in map(memory_time, group) if time is not None), default=None)
 
 
 def _memory(group: Sequence[Curve], bins: Bins) -> str | None:
     memory = shortest_memory(group)
-    if memory is None or bins.window[1] < memory / 10:
+    if memory is None or bins.fit_range[1] < memory / 10:
         return None
     return (
-        f"The window reaches t = {bins.window[1]:.4g}, a tenth or more of the {memory:.3g} updates after "
+        f"The fit range reaches t = {bins.fit_range[1]:.4g}, a tenth or more of the {memory:.3g} updates after "
         f"which weight decay has made the weights forget w_{group[0].origin}: saturation may look like a slow law "
         "(compare them)."
     )

@@ -11,6 +11,8 @@ from scipy import special
 
 from analysis.fitting.laws import Array
 
+ACCEPTED = 0.05  # the p-value from which on a law is taken to hold
+
 
 def deviations(x: Array) -> Array:
     """What a curve may do beside its law, (4, bin): bend twice more, or leave a transient.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from analysis.curve import Curve
-from analysis.errors import DistanceError, ShortCurveError, WindowError
+from analysis.errors import DistanceError, FitRangeError, ShortCurveError
 from analysis.fitting.laws import Array
 
 BINS_PER_DECADE = 12
@@ -16,17 +16,17 @@ FEWEST_BINS = 12
 
 @dataclass(frozen=True, eq=False)
 class Bins:
-    """Curves averaged in common log bins.
+    """CurvesLike averaged in common log bins.
 
     u: (bin,) mean log t; z: (curve, bin) mean log d; points: (bin,) recorded values in the bin; steps:
-    (bin,) updates that the bin covers; window: first and last t used; names: one per curve.
+    (bin,) updates that the bin covers; fit_range: first and last t used; names: one per curve.
     """
 
     u: Array
     z: Array
     points: Array
     steps: Array
-    window: tuple[float, float]
+    fit_range: tuple[float, float]
     names: tuple[str, ...]
 
 
@@ -34,15 +34,15 @@ def constant_phase(group: Sequence[Curve], t_min: float | None, t_max: float | N
     """The window asked for, ended by the first learning-rate drop after its start and by the shortest curve.
 
     By default it starts where the learning rate's warm-up ends. A drop's t is the last update made at the old
-    rate. Raises WindowError where t_max lies past a drop.
+    rate. Raises FitRangeError where t_max lies past a drop.
     """
     first = max(float(curve.t[0]) if len(curve.t) else math.inf for curve in group)
-    start = max(first, max(curve.steady for curve in group) if t_min is None else float(t_min))
+    start = max(first, max(curve.warmup_end for curve in group) if t_min is None else float(t_min))
     end = min(float(curve.t[-1]) if len(curve.t) else -math.inf for curve in group)
     for curve in group:
         drop = min((t for t in curve.drops if t > start), default=math.inf)
         if t_max is not None and t_max > drop:
-            raise WindowError(
+            raise FitRangeError(
                 f"{curve.name}: t_max = {t_max:g} lies past the learning-rate drop at update {drop:g}; the "
                 f"laws hold at a constant learning rate: pass t_max <= {drop:g}, or t_min >= {drop:g}"
             )
@@ -56,7 +56,7 @@ def binned(group: Sequence[Curve], t_min: float | None = None, t_max: float | No
     The bins are centred on the window's ends and evenly between, so that a recording of 12 steps per decade
     has one in each. Bins without a value in every curve are left
     out; where seeds were recorded at different steps they are interpolated to the mean u of the bin.
-    Raises ShortCurveError, WindowError, DistanceError.
+    Raises ShortCurveError, FitRangeError, DistanceError.
     """
     start, end = constant_phase(group, t_min, t_max)
     name = group[0].name if len(group) == 1 else f"{len(group)} curves"
@@ -65,7 +65,7 @@ def binned(group: Sequence[Curve], t_min: float | None = None, t_max: float | No
     decades = math.log10(end / start)
     if decades < 1 - 1e-9:
         raise ShortCurveError(
-            f"{name}: the window {start:g}..{end:g} spans {decades:.2f} decades of t; expected at least "
+            f"{name}: the fit range {start:g}..{end:g} spans {decades:.2f} decades of t; expected at least "
             "one: record longer, or lower t_min"
         )
     centres = np.linspace(math.log(start), math.log(end), round(BINS_PER_DECADE * decades) + 1)
@@ -75,7 +75,7 @@ def binned(group: Sequence[Curve], t_min: float | None = None, t_max: float | No
     shared = np.all([column["points"] > 0 for column in columns], axis=0)
     if shared.sum() < FEWEST_BINS:
         raise ShortCurveError(
-            f"{name}: the window {start:g}..{end:g} holds {shared.sum()} log bins; expected {FEWEST_BINS} "
+            f"{name}: the fit range {start:g}..{end:g} holds {shared.sum()} log bins; expected {FEWEST_BINS} "
             "or more: record longer, or more steps"
         )
     u = np.mean([column["u"][shared] for column in columns], axis=0)

@@ -1,7 +1,7 @@
 """One run: the posterior of α under a mixture of noise models.
 
 A single curve cannot tell how its deviations are correlated in log time, so the noise is a mixture of
-correlations R (`noise.CELLS`), of equal prior weight, with a flat prior on s, a and q and 1/σ on the scale.
+correlations R (`noise_models.CELLS`), of equal prior weight, with a flat prior on s, a and q and 1/σ on the scale.
 With P = R⁻¹ projected off the constant, q̂ = g'Pz / g'Pg and RSS = z'Pz − q̂² g'Pg,
 
     w(s, cell) ∝ |R|^(−1/2) (1'R⁻¹1)^(−1/2) (g'Pg)^(−1/2) RSS^(−(n−2)/2)
@@ -21,7 +21,7 @@ from analysis.fitting.laws import Array, growth, growth_slope, s_range
 from analysis.fitting.noise_models import correlations, step_variance
 from analysis.fitting.variable_projection import centred
 
-LEVELS = np.linspace(0.0025, 0.9975, 200)
+PROBABILITIES = np.linspace(0.0025, 0.9975, 200)
 _SEARCH = 65  # points of s while the support is searched for
 _FINE = 129  # over the support; the narrowest noise model must find a few of them, though the widest sets the support
 _SUPPORT = 12.0  # nats below the peak at which a grid point stops mattering (e^-12 = 6e-6)
@@ -33,7 +33,7 @@ class Posterior:
     """P(α ≤ x) as a table, and what the mixture settled on.
 
     alpha, cdf: quantiles of α at the levels cdf; shrinking: P(q ≤ 0), left out of the table; cell: index in
-    `noise.CELLS` of the most probable noise; s: the most probable s there; goodness: p-value of the law
+    `noise_models.CELLS` of the most probable noise; s: the most probable s there; p_value: p-value of the law
     against added curvature under that noise.
     """
 
@@ -42,21 +42,21 @@ class Posterior:
     shrinking: float
     cell: int
     s: float
-    goodness: float
+    p_value: float
 
-    def quantile(self, level: float) -> float:
-        """The α below which `level` of the posterior lies."""
-        return float(np.interp(level, self.cdf, self.alpha))
+    def quantile(self, probability: float) -> float:
+        """The α below which that much of the posterior lies."""
+        return float(np.interp(probability, self.cdf, self.alpha))
 
-    def interval(self, level: float) -> tuple[float, float]:
+    def interval(self, confidence_level: float) -> tuple[float, float]:
         """The central interval of that level."""
-        return self.quantile((1 - level) / 2), self.quantile((1 + level) / 2)
+        return self.quantile((1 - confidence_level) / 2), self.quantile((1 + confidence_level) / 2)
 
 
 class Mixture:
     """The noise mixture on one set of bins: everything that does not depend on the curve.
 
-    u: (bin,) mean log t; points, steps: see `noise.step_variance`.
+    u: (bin,) mean log t; points, steps: see `noise_models.step_variance`.
     """
 
     def __init__(self, u: Array, points: Array, steps: Array) -> None:
@@ -92,9 +92,11 @@ class Mixture:
         alpha, mass, shrinking = _alpha_atoms(log_w, s, q, scale, len(z) - 2)
         order = np.argsort(alpha)
         cumulative = np.cumsum(mass[order]) - 0.5 * mass[order]
-        table = np.interp(LEVELS, cumulative, alpha[order]) if len(order) else np.full(len(LEVELS), np.nan)
-        goodness = self.goodness(z, int(cell), float(s[mode]))
-        return Posterior(table, LEVELS, shrinking, int(cell), float(s[mode]), goodness)
+        table = (
+            np.interp(PROBABILITIES, cumulative, alpha[order]) if len(order) else np.full(len(PROBABILITIES), np.nan)
+        )
+        p_value = self.p_value(z, int(cell), float(s[mode]))
+        return Posterior(table, PROBABILITIES, shrinking, int(cell), float(s[mode]), p_value)
 
     def support(self, z: Array) -> tuple[float, float]:
         """The range of s outside of which no noise model's weight matters, narrowed step by step."""
@@ -108,8 +110,8 @@ class Mixture:
                 break
         return float(low), float(high)
 
-    def goodness(self, z: Array, cell: int, s: float) -> float:
-        """p-value of the law under one cell's correlation (`goodness.single_p`)."""
+    def p_value(self, z: Array, cell: int, s: float) -> float:
+        """p-value of the law under one cell's correlation (`goodness_of_fit.single_p`)."""
         whiten = self.project[cell].T
         tangent = np.stack([growth(s, self.x), growth_slope(s, self.x)]) @ whiten
         return single_p(z @ whiten, tangent, deviations(self.x) @ whiten, len(z) - 1)

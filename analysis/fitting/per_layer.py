@@ -1,32 +1,69 @@
-"""α by layer: every parameter's own distance, fitted on the whole network's window."""
+"""α by layer: every parameter's own distance, fitted on the whole network's range."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from analysis.curve import Curve, layer_curves
+from analysis.curve import Curve, CurvesLike, curves, layer_curves
 from analysis.errors import AnalysisError
 from analysis.fitting.estimator import estimate
+from analysis.fitting.fit import fit
 from analysis.fitting.log_bins import binned
+from analysis.fitting.start_scan import ESTIMATED, numbers
 
-COLUMNS = ("alpha", "low", "high", "q", "goodness", "misfit")
 
+def fit_layers(
+    data: CurvesLike,
+    *,
+    t_min: float | None = None,
+    t_max: float | None = None,
+    confidence_level: float = 0.95,
+    origin: int = 0,
+) -> pd.DataFrame:
+    """Fit the ultra-slow diffusion law to each parameter's own distance, on the range that the whole network takes.
 
-def fit_layers(group: Sequence[Curve], window: tuple[float, float], level: float) -> pd.DataFrame:
-    """α with its interval for each parameter, index `parameter`.
+    Args:
+        data: a Run or its path, or several seeds of one experiment.
+        t_min: the first update used, as for `fit`.
+        t_max: the last update used, as for `fit`.
+        confidence_level: of the intervals.
+        origin: d is the displacement from this update's weights, and t counts from it.
 
-    Columns: alpha, low, high, q, goodness, misfit, and note: why a parameter could not be fitted, else "".
+    Returns:
+        One row per parameter, index `parameter`. Columns: alpha, low, high (its confidence interval),
+        local_exponent, p_value, rms_residual (of log d), and note: why a parameter could not be fitted, else "".
+
+    Raises:
+        CurveError: for arrays, which have no layers.
+        AnalysisError: what `fit` raises for the whole network.
+
+    Examples:
+        >>> import torch
+        >>> from analysis import fit_layers
+        >>> from trajectory import Recorder, Run
+        >>> model = torch.nn.Linear(4, 2)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> with Recorder("run.zarr", model, optimizer):
+        ...     for _ in range(100):
+        ...         loss = model(torch.randn(8, 4)).sub(torch.randn(8, 2)).square().mean()
+        ...         optimizer.zero_grad()
+        ...         loss.backward()
+        ...         optimizer.step()
+        >>> fit_layers(Run("run.zarr"), t_min=1).index.tolist()
+        ['weight', 'bias']
     """
+    group = curves(data, origin=origin)
+    fit_range = fit(group, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin).fit_range
     layers = [layer_curves(curve) for curve in group]
-    rows = {name: _row([each[name] for each in layers], window, level) for name in layers[0]}
+    rows = {name: _row([each[name] for each in layers], fit_range, confidence_level) for name in layers[0]}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="parameter")
 
 
-def _row(seeds: Sequence[Curve], window: tuple[float, float], level: float) -> dict[str, float | str]:
+def _row(
+    seeds: Sequence[Curve], fit_range: tuple[float, float], confidence_level: float
+) -> dict[str, float] | dict[str, float | str]:
     try:
-        at = estimate(binned(seeds, *window), level)
+        return numbers(estimate(binned(seeds, *fit_range), confidence_level)) | {"note": ""}
     except AnalysisError as error:
-        return dict.fromkeys(COLUMNS, np.nan) | {"note": str(error)}
-    values = (at.alpha, *at.interval, at.q, at.goodness, at.misfit)
-    return dict(zip(COLUMNS, values, strict=True)) | {"note": ""}
+        return dict.fromkeys(ESTIMATED, np.nan) | {"note": str(error)}

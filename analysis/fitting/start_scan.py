@@ -1,12 +1,12 @@
-"""Where a fit may start: α, its interval and the goodness of fit against t_min.
+"""Where a fit may start: α, its confidence interval and its p-value against t_min.
 
-The window matters more than the seeds: real curves begin with a transient, and α read across it is another
+The fit range matters more than the seeds: real curves begin with a transient, and α read across it is another
 number. So a fit carries its scan, and starts by default at the earliest t_min at which the law holds.
 
-An interval holds for one window, chosen beforehand. Chosen from the data, a window may still carry the end of a
+An interval holds for one fit range, chosen beforehand. Chosen from the data, a range may still carry the end of a
 transient, too small to be detected and large enough to bend α; a decade later it is gone. So a fit also carries the
-hull of the intervals over those starts (`over_starts`); `bench/intervals.py --only start` counts how often either
-holds the truth.
+hull of the intervals over those starts (`interval_over_starts`); `bench/intervals.py --only start` counts how often
+either holds the truth.
 """
 
 import math
@@ -16,118 +16,196 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from analysis.curve import Curve, Curves, curves
+from analysis.curve import Curve, CurvesLike, curves
 from analysis.errors import GrowthError, ShortCurveError
 from analysis.fitting.estimator import Estimate, estimate
+from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.fitting.log_bins import Bins, binned
 
 STARTS_PER_DECADE = 4
-ACCEPTED = 0.05
-LATER = 10.0  # how many times later than the fit's start the starts lie that `over_starts` looks at
+LATER = 10.0  # how many times later than the fit's start the starts lie that `interval_over_starts` looks at
+
+ESTIMATED = ("alpha", "low", "high", "local_exponent", "p_value", "rms_residual")
+"""Columns of what is known of α on one fit range."""
 
 
 @dataclass(frozen=True, eq=False)
-class Window:
-    """One start tried: its bins, and the estimate there, None where the distance does not grow."""
+class Start:
+    """One start tried.
+
+    Attributes:
+        bins: the log bins from there on.
+        estimate: α on them; None where the distance does not grow.
+    """
 
     bins: Bins
     estimate: Estimate | None
 
+    @property
+    def t(self) -> float:
+        """The first update used."""
+        return self.bins.fit_range[0]
+
+    @property
+    def p_value(self) -> float:
+        """Of the law's goodness of fit; 0 where the distance does not grow."""
+        return 0.0 if self.estimate is None else self.estimate.p_value
+
 
 def scan(
-    data: Curves,
+    data: CurvesLike,
     *,
     t_min: float | None = None,
     t_max: float | None = None,
-    level: float = 0.95,
+    confidence_level: float = 0.95,
     origin: int = 0,
 ) -> pd.DataFrame:
-    """α, its interval and goodness of fit for every start from t_min on, four per decade of t.
+    """Estimate α from every start of the fit range, four per decade of t.
 
-    Columns: t_min, t_max (updates), bins, alpha, low, high, q, goodness (p-value), misfit (rms of log d).
-    A row is NaN where the distance does not grow. Raises as `fit` does.
+    Args:
+        data: one run or curve, or seeds of one experiment, as for `fit`.
+        t_min: the first start, in updates; by default the end of the learning rate's warm-up.
+        t_max: the last update used; by default the first learning-rate drop.
+        confidence_level: of the intervals.
+        origin: d is the displacement from this update's weights, and t counts from it.
+
+    Returns:
+        One row per start. Columns: t_min, t_max (updates), bins, alpha, low, high (its confidence interval),
+        local_exponent, p_value, rms_residual (of log d). NaN where the distance does not grow.
+
+    Raises:
+        AnalysisError: what `fit` raises, but for GrowthError.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import scan
+        >>> t = np.arange(1, 2001)
+        >>> scan((t, np.log(t / 0.1) ** 2))[["t_min", "bins", "alpha"]].round(2).head(3)
+           t_min  bins  alpha
+        0   1.00    36   1.00
+        1   1.78    35   1.00
+        2   3.16    33   1.00
     """
-    return table(windows(curves(data, origin=origin), t_min, t_max, level))
+    return scan_table(starts(curves(data, origin=origin), t_min, t_max, confidence_level))
 
 
-def windows(group: Sequence[Curve], t_min: float | None, t_max: float | None, level: float) -> list[Window]:
-    """Estimates for starts from t_min to the last that leaves a decade and 12 bins; at least one."""
+def starts(group: Sequence[Curve], t_min: float | None, t_max: float | None, confidence_level: float) -> list[Start]:
+    """Estimate α from t_min and from later starts, up to the last that leaves a decade and 12 bins.
+
+    Args:
+        group: one curve, or seeds of one experiment.
+        t_min: the first start; None for the end of the warm-up.
+        t_max: the last update used; None for the first learning-rate drop.
+        confidence_level: of the intervals.
+
+    Returns:
+        At least one start, in order of t.
+
+    Raises:
+        AnalysisError: what `binned` raises for the first start.
+    """
     first = binned(group, t_min, t_max)
-    start, end = first.window
-    found = [Window(first, _grown(first, level))]
+    start, end = first.fit_range
+    found = [Start(first, _grown(first, confidence_level))]
     count = math.floor(STARTS_PER_DECADE * math.log10(end / start / 10) + 1e-9)
     for later in start * 10 ** (np.arange(1, count + 1) / STARTS_PER_DECADE):
         try:
             bins = binned(group, float(later), t_max)
         except ShortCurveError:
             break
-        found.append(Window(bins, _grown(bins, level)))
+        found.append(Start(bins, _grown(bins, confidence_level)))
     return found
 
 
-def _grown(bins: Bins, level: float) -> Estimate | None:
+def _grown(bins: Bins, confidence_level: float) -> Estimate | None:
     try:
-        return estimate(bins, level)
+        return estimate(bins, confidence_level)
     except GrowthError:
         return None
 
 
-def _earliest_good(found: Sequence[Window]) -> tuple[Window | None, bool]:
-    """The earliest window whose goodness of fit holds, at least 5 % there and at the start before it; and whether so.
+def choose(found: Sequence[Start], t_min: float | None) -> tuple[Start, tuple[str, ...]]:
+    """Choose the start of a fit: the earliest at which the law holds, unless t_min was given.
 
-    One good p-value is not enough: the start at which a decaying transient just escapes detection still bends α by
-    more than its interval (`bench/intervals.py --only start` shows by how much). The very first start has none before
-    it. Where only single starts are good, the last of them is returned, and False.
+    The law holds where its p-value is at least 5 %, there and at the start before. One good p-value is not enough:
+    the start at which a decaying transient just escapes detection still bends α by more than its interval
+    (`bench/intervals.py --only start` shows by how much). The very first start has none before it.
+
+    Args:
+        found: what `starts` returned.
+        t_min: the start asked for, if any.
+
+    Returns:
+        The start, and a sentence on how it was chosen: without two good starts in a row the last good one, without
+        any the least bad one. No sentence where t_min was given.
     """
-    good = [w.estimate is not None and w.estimate.goodness >= ACCEPTED for w in found]
-    settled = next((w for i, w in enumerate(found) if good[i] and (i == 0 or good[i - 1])), None)
-    if settled is not None:
-        return settled, True
-    return next((w for w, holds in zip(reversed(found), reversed(good), strict=True) if holds), None), False
-
-
-def choose(found: Sequence[Window], t_min: float | None) -> tuple[Window, tuple[str, ...]]:
-    """The first window if t_min was given, else the earliest good one or the least bad; and a sentence."""
     if t_min is not None:
         return found[0], ()
-    good, settled = _earliest_good(found)
-    if good is not None:
-        start = f"t_min was not given: the fit starts at t = {good.bins.window[0]:.4g}, "
-        if settled:
-            why = f"the earliest start at which the goodness of fit holds (p of at least {ACCEPTED:g}, there and one"
-            return good, (f"{start}{why} start before).",)
-        why = f"the last start at which the goodness of fit holds (p of at least {ACCEPTED:g}), at no two in a row."
-        return good, (start + why,)
-    grown = [window for window in found if window.estimate]
-    best = max(grown, key=lambda window: window.estimate.goodness, default=found[0])  # type: ignore[union-attr]
+    good = [start.p_value >= ACCEPTED for start in found]
+    settled = [start for i, start in enumerate(found) if good[i] and (i == 0 or good[i - 1])]
+    if settled:
+        return settled[0], (
+            f"t_min was not given: the fit starts at t = {settled[0].t:.4g}, the earliest start at which the law "
+            f"holds (p of at least {ACCEPTED:g}, there and one start before).",
+        )
+    single = [start for start, holds in zip(found, good, strict=True) if holds]
+    if single:
+        return single[-1], (
+            f"t_min was not given: the fit starts at t = {single[-1].t:.4g}, the last start at which the law holds "
+            f"(p of at least {ACCEPTED:g}); it holds at no two starts in a row.",
+        )
+    grown = [start for start in found if start.estimate]
+    best = max(grown, key=lambda start: start.p_value, default=found[0])
     return best, ("t_min was not given and no start gives a good fit: the least bad one is shown.",)
 
 
-def over_starts(found: Sequence[Window], chosen: Window) -> tuple[float, float] | None:
-    """The hull of α's intervals over the starts at which the law holds, from the chosen one to a decade later.
+def interval_over_starts(found: Sequence[Start], chosen: Start) -> tuple[float, float] | None:
+    """Return the hull of α's intervals over the starts at which the law holds, from one to a decade later.
 
-    It holds the true α if the interval of any of these windows does, and is about as wide as the last of them.
-    None where the law holds at none of these starts.
+    It holds the true α if the interval of any of these ranges does, and is about as wide as the last of them.
+
+    Args:
+        found: what `starts` returned.
+        chosen: the start of the fit.
+
+    Returns:
+        The hull's ends; None where the law holds at none of these starts.
     """
-    first = chosen.bins.window[0]
     held = [
-        window.estimate.interval
-        for window in found
-        if window.estimate is not None
-        and window.estimate.goodness >= ACCEPTED
-        and first <= window.bins.window[0] <= LATER * first * (1 + 1e-9)
+        start.estimate.interval
+        for start in found
+        if start.estimate is not None
+        and start.p_value >= ACCEPTED
+        and chosen.t <= start.t <= LATER * chosen.t * (1 + 1e-9)
     ]
     return (min(low for low, _ in held), max(high for _, high in held)) if held else None
 
 
-def table(found: Sequence[Window]) -> pd.DataFrame:
-    """The scan as a table, one row per start."""
-    return pd.DataFrame([_row(window) for window in found])
+def scan_table(found: Sequence[Start]) -> pd.DataFrame:
+    """Return the scan as a table.
+
+    Args:
+        found: what `starts` returned.
+
+    Returns:
+        One row per start, with the columns of `scan`.
+    """
+    return pd.DataFrame([_row(start) for start in found])
 
 
-def _row(window: Window) -> dict[str, float]:
-    bins, at = window.bins, window.estimate
-    row: dict[str, float] = {"t_min": bins.window[0], "t_max": bins.window[1], "bins": len(bins.u)}
-    names = ("alpha", "low", "high", "q", "goodness", "misfit")
-    values = (at.alpha, *at.interval, at.q, at.goodness, at.misfit) if at else (math.nan,) * len(names)
-    return row | dict(zip(names, values, strict=True))
+def numbers(at: Estimate) -> dict[str, float]:
+    """Return what is known of α on one fit range, by the columns `ESTIMATED`.
+
+    Args:
+        at: the estimate.
+
+    Returns:
+        One number per column.
+    """
+    values = (at.alpha, *at.interval, at.local_exponent, at.p_value, at.rms_residual)
+    return dict(zip(ESTIMATED, values, strict=True))
+
+
+def _row(start: Start) -> dict[str, float]:
+    row: dict[str, float] = {"t_min": start.t, "t_max": start.bins.fit_range[1], "bins": len(start.bins.u)}
+    return row | (numbers(start.estimate) if start.estimate else dict.fromkeys(ESTIMATED, math.nan))

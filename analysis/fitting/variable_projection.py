@@ -25,7 +25,7 @@ class Projection:
     """Least-squares estimates; every field has one entry per curve.
 
     s, q, a: the family's parameters about the window's middle; alpha = 2 s / q, NaN where q ≤ 0;
-    rss: sum of squared whitened residuals; edge: s stopped at an end of its range.
+    rss: sum of squared whitened residuals; at_bound: s stopped at an end of its range.
     """
 
     s: Array
@@ -33,7 +33,7 @@ class Projection:
     a: Array
     alpha: Array
     rss: Array
-    edge: Array
+    at_bound: Array
 
 
 def centred(u: Array) -> Array:
@@ -61,8 +61,8 @@ def variable_projection(u: Array, z: Array, noise: str = "brownian") -> Projecti
     a = np.mean(z - q[:, None] * growth(s[:, None], x), axis=1)
     alpha = np.divide(2 * s, q, out=np.full_like(s, np.nan), where=q > 0)
     step = 1e-6 * (grid[1] - grid[0])
-    edge = (s < grid[0] + step) | (s > grid[-1] - step)
-    return Projection(s, q, a, alpha, np.sum(residual**2, axis=1), edge)
+    at_bound = (s < grid[0] + step) | (s > grid[-1] - step)
+    return Projection(s, q, a, alpha, np.sum(residual**2, axis=1), at_bound)
 
 
 def _project(y: Array, x: Array, whiten: Whitener, s: Array) -> tuple[Array, Array, Array]:
@@ -117,7 +117,7 @@ def fixed_alpha(u: Array, z: Array, alpha: float, noise: str = "brownian") -> Pr
     y, straight = whiten(z), whiten(x)
     slope = float(y @ straight / (straight @ straight))
     if not slope > 0:
-        raise GrowthError(f"distances do not grow (slope {slope:.3g} in log-log); choose another window")
+        raise GrowthError(f"distances do not grow (slope {slope:.3g} in log-log); choose another fit range")
     low, high = s_range(x, FASTEST)
 
     def rss(q: float) -> float:
@@ -133,5 +133,5 @@ def fixed_alpha(u: Array, z: Array, alpha: float, noise: str = "brownian") -> Pr
     )
     s = alpha * q / 2
     a = float(np.mean(z - q * growth(s, x)))
-    edge = bool(alpha) and q > end * (1 - 1e-6)
-    return Projection(*(np.array([v]) for v in (s, q, a, float(alpha), rss(q), edge)))
+    at_bound = bool(alpha) and q > end * (1 - 1e-6)
+    return Projection(*(np.array([v]) for v in (s, q, a, float(alpha), rss(q), at_bound)))

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from analysis.curve import Curve, Curves, curves
+from analysis.curve import Curve, CurvesLike, curves
 from analysis.errors import AnalysisError, MatchError
 from analysis.fitting.fit import fit
 from analysis.fitting.laws import Array, growth
@@ -66,8 +66,8 @@ class Forecast:
 
 
 def predict_match(
-    run: Curves,
-    reference: Reference | Curves,
+    run: CurvesLike,
+    reference: Reference | CurvesLike,
     *,
     drop: int = 0,
     until: float | None = None,
@@ -93,7 +93,7 @@ def predict_match(
     target, origin = log(reference.targets[drop]), reference.origin
     until = None if until is None else until - origin
     curve = seen_up_to(scaled(_single(run, origin), reference.relative), until)
-    start = fit(curve).window[0] if t_min is None else float(t_min - origin)
+    start = fit(curve).fit_range[0] if t_min is None else float(t_min - origin)
     rng = np.random.default_rng(seed)
     now = level_now(curve)
     if now.z >= target:
@@ -121,7 +121,7 @@ def predict_match(
     )
 
 
-def _single(run: Curves, origin: int) -> Curve:
+def _single(run: CurvesLike, origin: int) -> Curve:
     found = curves(run, origin=origin)
     if len(found) != 1:
         raise MatchError(f"got {len(found)} runs to forecast; expected one: forecast them one by one")

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from math import exp, isfinite, nan
 from typing import Any
 
-from analysis.curve import Curve, Curves, curves
+from analysis.curve import Curve, CurvesLike, curves
 from analysis.errors import MatchError
 from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher, Match, Status
 from analysis.matching.reference import (
@@ -52,8 +52,8 @@ class Matching:
 
 
 def match(
-    reference: Reference | Curves,
-    run: Curves,
+    reference: Reference | CurvesLike,
+    run: CurvesLike,
     *,
     later_phases: LaterPhases = "updates",
     relative: bool = False,
@@ -80,7 +80,7 @@ def match(
     if budget is None and curve.run is not None and curve.run.status == "complete":
         budget = _last(curve)
     if min_step is None:
-        min_step = max(TRANSIENT, curve.origin + round(curve.steady)) if curve.steady else TRANSIENT
+        min_step = max(TRANSIENT, curve.origin + round(curve.warmup_end)) if curve.warmup_end else TRANSIENT
     options: dict[str, Any] = {"window": window, "budget": budget}
     matches = [_replay(reference.matcher(min_step=min_step, **options), curve)]
     for drop in range(1, len(reference.targets)):
@@ -97,7 +97,7 @@ def match(
     return Matching(reference, curve.name, tuple(matches))
 
 
-def _single(run: Curves, reference: Reference) -> Curve:
+def _single(run: CurvesLike, reference: Reference) -> Curve:
     found = curves(run, origin=reference.origin)
     if len(found) != 1:
         raise MatchError(f"got {len(found)} runs to match; expected one: match them one by one")

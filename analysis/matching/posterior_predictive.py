@@ -87,7 +87,7 @@ def distance_ahead(curve: Curve, step: float, *, samples: int = 4000, seed: int 
     Median and half the central 68 % of the draws; the error is infinite where the law may be. Raises as `fit`.
     """
     rng = np.random.default_rng(seed)
-    draws, now = posterior(curve, fit(curve).window[0], samples, rng), level_now(curve)
+    draws, now = posterior(curve, fit(curve).fit_range[0], samples, rng), level_now(curve)
     x = np.minimum(np.array([[now.u, log(step)]]) - draws.middle, before_blow_up(draws.s)[:, None])
     drift = draws.q * np.diff(growth(draws.s[:, None], x), axis=1)[:, 0]
     noise = draws.sigma * sqrt(log(step) - now.u) * rng.standard_normal(samples)

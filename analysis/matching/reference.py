@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple, Self, get_args
 
 import numpy as np
 
-from analysis.curve import Curve, Curves, Run, curves
+from analysis.curve import Curve, CurvesLike, Run, curves
 from analysis.errors import DifferentNetworksError, MatchError, ReferenceRunError
 from analysis.matching.distance_matcher import DistanceMatcher
 from analysis.matching.posterior_predictive import distance_ahead
@@ -44,7 +44,9 @@ class Reference:
     extrapolated: tuple[int, ...] = ()
 
     @classmethod
-    def from_runs(cls, runs: Curves, *, relative: bool = False, origin: int = 0, extrapolate: bool = False) -> Self:
+    def from_runs(
+        cls, runs: CurvesLike, *, relative: bool = False, origin: int = 0, extrapolate: bool = False
+    ) -> Self:
         """Reads run(s), or path(s) of them: seeds of one experiment.
 
         relative: take distances in units of ‖w_0‖, to hold another network against them.
@@ -112,7 +114,7 @@ class Reference:
 
 
 def as_reference(
-    reference: Reference | Curves, relative: bool = False, origin: int = 0, extrapolate: bool = False
+    reference: Reference | CurvesLike, relative: bool = False, origin: int = 0, extrapolate: bool = False
 ) -> Reference:
     """A Reference as it is, or the one that run(s) or path(s) make, read in the way given."""
     if isinstance(reference, Reference):

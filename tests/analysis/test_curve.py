@@ -6,7 +6,7 @@ import pytest
 
 from analysis import curves
 from analysis.curve import Curve
-from analysis.errors import CurveError, DistanceError, ShortCurveError, WindowError
+from analysis.errors import CurveError, DistanceError, FitRangeError, ShortCurveError
 from analysis.fitting.log_bins import binned, constant_phase
 
 t = np.arange(1.0, 2001.0)
@@ -65,15 +65,15 @@ def test_what_is_no_curve_is_refused_in_one_line(data, said):
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])
-def test_a_bad_distance_inside_the_window_is_refused_and_named(value):
+def test_a_bad_distance_inside_the_fit_range_is_refused_and_named(value):
     bad = d.copy()
     bad[999] = value
     with pytest.raises(DistanceError, match="update 1000"):
         binned(curves((t, bad)))
-    assert binned(curves((t, bad)), t_max=900).window == (1.0, 900.0)
+    assert binned(curves((t, bad)), t_max=900).fit_range == (1.0, 900.0)
 
 
-def test_too_short_a_window_is_refused():
+def test_too_short_a_fit_range_is_refused():
     with pytest.raises(ShortCurveError, match="decades"):
         binned(curves((t, d)), t_min=300)
     with pytest.raises(ShortCurveError, match="log bins"):
@@ -84,22 +84,22 @@ def test_too_short_a_window_is_refused():
         binned(curves(([], [])))
 
 
-def test_the_window_ends_at_the_first_drop_and_never_crosses_one():
+def test_the_fit_range_ends_at_the_first_drop_and_never_crosses_one():
     curve = Curve(t, d, "run", drops=(500.0, 900.0))
     assert constant_phase([curve], None, None) == (1.0, 500.0)
     assert constant_phase([curve], 10, 300) == (10.0, 300.0)
     assert constant_phase([curve], 500, None) == (500.0, 900.0)
-    with pytest.raises(WindowError, match="drop at update 500"):
+    with pytest.raises(FitRangeError, match="drop at update 500"):
         constant_phase([curve], 10, 501)
 
 
-def test_the_window_starts_where_the_warm_up_ended_unless_told():
-    curve = Curve(t, d, "run", steady=40.0)
+def test_the_fit_range_starts_where_the_warm_up_ended_unless_told():
+    curve = Curve(t, d, "run", warmup_end=40.0)
     assert constant_phase([curve], None, None) == (40.0, 2000.0)
     assert constant_phase([curve], 5, None) == (5.0, 2000.0)
 
 
-def test_seeds_share_the_window_of_the_shortest():
+def test_seeds_share_the_fit_range_of_the_shortest():
     assert constant_phase([Curve(t, d), Curve(t[4:1000], d[4:1000])], None, None) == (5.0, 1000.0)
 
 

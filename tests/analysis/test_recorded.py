@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import compare, curves, fit, scan
-from analysis.errors import WindowError
+from analysis import compare, curves, fit, fit_layers, scan
+from analysis.errors import FitRangeError
 from trajectory import LogSpaced, Recorder, Run, StoreError
 
 UPDATES, DROP, WARM_UP, ORIGIN = 600, 500, 10, 30
@@ -43,11 +43,11 @@ def test_a_run_its_path_and_its_series_are_the_same_curve(runs):
 
 def test_the_fit_lies_between_warm_up_and_drop(runs):
     found = fit(runs, t_max=None)
-    assert found.window[0] >= WARM_UP
-    assert found.window[1] == DROP
+    assert found.fit_range[0] >= WARM_UP
+    assert found.fit_range[1] == DROP
     assert found.scan.t_min.iloc[0] == WARM_UP
     assert not any("learning rate" in sentence for sentence in found.warnings)
-    with pytest.raises(WindowError, match="drop at update 500"):
+    with pytest.raises(FitRangeError, match="drop at update 500"):
         fit(runs, t_max=550)
 
 
@@ -55,8 +55,8 @@ def test_a_start_inside_the_warm_up_is_warned_of(runs):
     assert any("learning rate" in sentence for sentence in fit(runs, t_min=2).warnings)
 
 
-def test_each_parameter_gets_its_alpha_on_the_whole_networks_window(runs):
-    table = fit(runs, per="layer", t_min=10)
+def test_each_parameter_gets_its_alpha_on_the_whole_networks_range(runs):
+    table = fit_layers(runs, t_min=10)
     assert list(table.index) == ["0.weight", "0.bias", "2.weight", "2.bias"]
     alone = fit([run.layers("distance")["0.weight"] for run in runs], t_min=10, t_max=DROP)
     row = table.loc["0.weight"]
@@ -75,15 +75,15 @@ def test_displacement_from_a_recorded_origin_is_read_as_it_was_recorded(runs):
 def test_from_an_origin_t_counts_from_it_in_every_answer(runs):
     found = fit(runs, origin=ORIGIN, t_min=10)
     assert found.origin == ORIGIN
-    assert found.window == (10.0, DROP - ORIGIN)
+    assert found.fit_range == (10.0, DROP - ORIGIN)
     assert scan(runs, origin=ORIGIN).t_max.unique().tolist() == [DROP - ORIGIN]
-    assert compare(runs, origin=ORIGIN, t_min=10).window == found.window
+    assert compare(runs, origin=ORIGIN, t_min=10).fit_range == found.fit_range
     since_start = fit([run.displacement(ORIGIN) for run in runs], t_min=ORIGIN + 10, t_max=DROP)
-    assert since_start.window == (ORIGIN + 10, DROP)  # a Series keeps the t it comes with
+    assert since_start.fit_range == (ORIGIN + 10, DROP)  # a Series keeps the t it comes with
 
 
 def test_each_parameter_from_an_origin(runs):
-    table = fit(runs, per="layer", origin=ORIGIN, t_min=10)
+    table = fit_layers(runs, origin=ORIGIN, t_min=10)
     displaced = [run.layers("distance", origin=ORIGIN)["0.weight"] for run in runs]
     alone = fit(displaced, origin=ORIGIN, t_min=10, t_max=DROP - ORIGIN)
     row = table.loc["0.weight"]
@@ -110,7 +110,7 @@ def test_runs_that_differ_in_more_than_the_seed_are_warned_of(runs, tmp_path):
     assert any("differ in batch_size (16, 8)" in sentence for sentence in found.warnings)
 
 
-def test_weight_decays_memory_is_told_where_the_window_comes_near_it(runs, tmp_path):
+def test_weight_decays_memory_is_reported_where_the_fit_range_comes_near_it(runs, tmp_path):
     assert compare(runs, t_min=10).memory is None
     run = record(tmp_path / "decay.zarr", decay=0.01)
     assert compare(run, t_min=10).memory == pytest.approx(1 / (0.05 * 0.01))  # (1 − μ)/(ηλ), 2000 updates

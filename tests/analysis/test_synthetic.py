@@ -120,7 +120,7 @@ def test_sinais_walk_at_finite_times_is_not_yet_at_alpha_one():
 @pytest.mark.parametrize("kind", ["OU", "Matérn", "Brownian", "independent"])
 def test_noise_has_the_covariance_asked_for(kind):
     u = np.array([1.0, 1.5, 3.0, 6.0])
-    paths = noise(np.random.default_rng(4), u, 40_000, kind=kind, sd=0.02, length=2.0)
+    paths = noise(np.random.default_rng(4), u, 40_000, kind=kind, std=0.02, length=2.0)
     lag = np.abs(u[:, None] - u)
     expected = {
         "OU": np.exp(-lag / 2),
@@ -143,7 +143,7 @@ def test_every_rival_law_can_be_simulated():
 
 
 def test_synthetic_curves_are_the_law_times_its_noise_and_repeat_for_a_seed():
-    clean = synthetic("sinai", t0=0.1, amplitude=2.0, sd=0.0, step_sd=0.0)[0]
+    clean = synthetic("sinai", t0=0.1, amplitude=2.0, std=0.0, step_std=0.0)[0]
     assert clean.d == pytest.approx(2 * np.log(clean.t / 0.1) ** 2)
     one, two = (synthetic("sinai", t0=0.1, seeds=3, seed=5) for _ in range(2))
     assert all(np.array_equal(a.d, b.d) for a, b in zip(one, two, strict=True))

@@ -167,7 +167,7 @@ def test_fit(runs):
     seeds = [runs / f"sb-{k}.zarr" for k in range(3)]
     assert "3 seeds" in run("fit", *seeds).stdout
     found = json.loads(run("fit", *seeds, "--t-min", 20, "--json").stdout)
-    assert found["window"][1] <= 1000  # the learning-rate drop
+    assert found["fit_range"][1] <= 1000  # the learning-rate drop
     assert found["interval"][0] < found["alpha"] < found["interval"][1]
     assert found["alpha"] == pytest.approx(1, abs=0.1)
 

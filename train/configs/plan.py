@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from math import exp, isfinite, log, sqrt
 from typing import Any
 
-from analysis.curve import Curve, Curves, Run, curves
+from analysis.curve import Curve, CurvesLike, Run, curves
 from analysis.errors import ReferenceRunError
 from analysis.matching.reference import Reference, distance_at
 from train.configs.config import MATCH_WARMUP_STEPS, TrainConfig
@@ -80,7 +80,7 @@ class Plan:
         return found
 
 
-def plan(reference: Curves, batch_size: int) -> Plan:
+def plan(reference: CurvesLike, batch_size: int) -> Plan:
     """A large batch's regime from run(s), or path(s) of them: seeds of the small batch.
 
     Raises ConfigError if the batch is beyond the training set, and ReferenceRunError if the runs do not tell

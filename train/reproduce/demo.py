@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from analysis import AnalysisError, Fit, figures, fit
-from analysis.fitting.start_scan import ACCEPTED
+from analysis.fitting.goodness_of_fit import ACCEPTED
 from train.configs.config import TrainConfig
 from train.configs.recipes import f1_digits
 from train.engine.run_training import train
@@ -41,7 +41,7 @@ class DemoRow:
     """95 %."""
     provisional: bool
     """Whether α is from one run alone."""
-    goodness: float
+    p_value: float
     """The law's p-value: below .05 it does not hold and α describes nothing."""
     drop_step: int | None
     drop_distance: float
@@ -123,7 +123,7 @@ def demo(out: str | Path, *, seed: int = 0, progress: Progress | None = None) ->
         try:
             estimate = fit(run)
             rows.append(_row(run, estimate))
-            notes += [f"{run.name}: {warning}" for warning in estimate.warnings if estimate.goodness < ACCEPTED]
+            notes += [f"{run.name}: {warning}" for warning in estimate.warnings if estimate.p_value < ACCEPTED]
         except AnalysisError as error:
             rows.append(_row(run, None))
             notes.append(f"{run.name}: no α: {error}")
@@ -154,7 +154,7 @@ def _row(run: Run, estimate: Fit | None) -> DemoRow:
         alpha=estimate.alpha if estimate else nan,
         interval=estimate.interval if estimate else (nan, nan),
         provisional=estimate is not None and estimate.provisional,
-        goodness=estimate.goodness if estimate else nan,
+        p_value=estimate.p_value if estimate else nan,
         drop_step=drop,
         drop_distance=float(run.distance[drop]) if drop else nan,
     )
@@ -174,7 +174,7 @@ def _together(rows: list[DemoRow], estimate: Fit) -> DemoRow:
         alpha=estimate.alpha,
         interval=estimate.interval,
         provisional=estimate.provisional,
-        goodness=estimate.goodness,
+        p_value=estimate.p_value,
         drop_distance=mean("drop_distance"),
     )
 
@@ -208,7 +208,7 @@ def _alpha(row: DemoRow) -> str:
     if isnan(row.alpha):
         return ""
     low, high = row.interval
-    mark = "?" if row.goodness < ACCEPTED else "*" if row.provisional else ""
+    mark = "?" if row.p_value < ACCEPTED else "*" if row.provisional else ""
     return f"{row.alpha:.2f} [{low:.2f}, {high:.2f}] {mark}".rstrip()
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from analysis.curve import Curve, Curves, curves
+from analysis.curve import Curve, CurvesLike, curves
 from analysis.errors import FigureError
 from analysis.figures.lines import DASHES, LineStyle, draw_distances, with_legend
 from analysis.figures.style import COLOURS, DOUBLE, PaperFigure, distance_label, legend, style, t_axis, updates
@@ -11,7 +11,7 @@ from train.configs.former_names import current_names
 _Side = dict[str, list[Curve]]  # the seeds of each label
 
 
-def distance_adaptation(runs: Curves) -> PaperFigure:
+def distance_adaptation(runs: CurvesLike) -> PaperFigure:
     """Draw distances before and after the large batch's adaptation side by side, a colour for each batch size.
 
     Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), figure 2. Left: the small batch, and large batches without

@@ -1,7 +1,7 @@
 """`ultraslow fit`: the exponent of the ultra-slow law, with its confidence interval."""
 
 from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Updates
-from ultraslow.cli.console import print_json, records
+from ultraslow.cli.console import print_json
 
 
 def fit(
@@ -11,7 +11,7 @@ def fit(
     t_min: Updates = None,
     t_max: Updates = None,
     origin: Origin = 0,
-    level: float = 0.95,
+    confidence_level: float = 0.95,
     per_layer: bool = False,
     plot: File = None,
     columns: Columns = 1,
@@ -29,20 +29,22 @@ def fit(
         t_min: first update used; default: the earliest start at which the law holds.
         t_max: last update used; default: the first learning-rate drop.
         origin: measure from this update; every t then counts from it.
-        level: the interval's level.
+        confidence_level: of the interval.
         per_layer: one α for each parameter.
         plot: also draw data, fit and residuals to this file (.png, .pdf, .svg).
         columns: the figure's width in columns of a two-column journal.
         json: print one JSON document instead of a table.
     """
     from analysis import fit as fit_runs
+    from analysis import fit_layers
+    from analysis.serialize import records
 
     paths = [run, *runs]
     if per_layer:
-        frame = fit_runs(paths, t_min=t_min, t_max=t_max, level=level, origin=origin, per="layer")
+        frame = fit_layers(paths, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin)
         print_json(records(frame.reset_index())) if json else print(frame.to_string())
         return
-    result = fit_runs(paths, t_min=t_min, t_max=t_max, level=level, origin=origin)
+    result = fit_runs(paths, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin)
     if plot is not None:
         from analysis import figures
 

@@ -1,7 +1,7 @@
 """`ultraslow scan`: the fit from every start."""
 
 from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Updates
-from ultraslow.cli.console import print_json, records
+from ultraslow.cli.console import print_json
 
 
 def scan(
@@ -11,7 +11,7 @@ def scan(
     t_min: Updates = None,
     t_max: Updates = None,
     origin: Origin = 0,
-    level: float = 0.95,
+    confidence_level: float = 0.95,
     plot: File = None,
     columns: Columns = 1,
     json: bool = False,
@@ -26,14 +26,15 @@ def scan(
         t_min: first start tried.
         t_max: last update used; default: the first learning-rate drop.
         origin: measure from this update; every t then counts from it.
-        level: the interval's level.
+        confidence_level: of the intervals.
         plot: also draw the scan to this file (.png, .pdf, .svg).
         columns: the figure's width in columns of a two-column journal.
         json: print one JSON document instead of a table.
     """
     from analysis import scan as scan_runs
+    from analysis.serialize import records
 
-    frame = scan_runs([run, *runs], t_min=t_min, t_max=t_max, level=level, origin=origin)
+    frame = scan_runs([run, *runs], t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin)
     if plot is not None:
         from analysis import figures
 

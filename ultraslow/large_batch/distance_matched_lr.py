@@ -7,7 +7,7 @@ from torch import distributed
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from analysis.curve import Curves
+from analysis.curve import CurvesLike
 from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher, Match, Status
 from analysis.matching.reference import LaterPhases, Reference, as_reference, check_later_phases, check_network
 from analysis.matching.running_estimate import WINDOWS
@@ -90,7 +90,7 @@ class DistanceMatchedLR(LRScheduler):
         self,
         optimizer: Optimizer,
         recorder: Recorder,
-        reference: Reference | Curves,
+        reference: Reference | CurvesLike,
         *,
         gamma: float | None = None,
         window: float | None = None,

@@ -166,8 +166,8 @@ def test_compare_shows_every_law_its_residual_and_the_held_out_third():
         np.testing.assert_allclose(left.get_ydata(), 100 * np.expm1(result.residuals[law.law.name]))
         assert curve.get_linestyle() == ("--" if law.ruled_out else "-")
     (third,) = above.patches
-    assert third.get_x() == pytest.approx(result.held_out_from)
-    assert np.log(result.held_out_from) == pytest.approx(result.u[0] + 2 / 3 * np.ptp(result.u))
+    assert third.get_x() == pytest.approx(result.holdout_from)
+    assert np.log(result.holdout_from) == pytest.approx(result.u[0] + 2 / 3 * np.ptp(result.u))
     _, high = below.get_ylim()
     assert all(np.all(np.abs(result.residuals[name]) < high / 100) for name in [result.best, *result.not_separable])
 
@@ -190,9 +190,9 @@ def test_scan_shows_every_start_and_fills_the_chosen_one():
     result = fit([power(seed) for seed in range(3)])
     above, below = figures.scan(result).axes
     np.testing.assert_array_equal(above.containers[0].lines[0].get_ydata(), result.scan["alpha"])
-    np.testing.assert_array_equal(below.lines[0].get_ydata(), result.scan["goodness"])
+    np.testing.assert_array_equal(below.lines[0].get_ydata(), result.scan["p_value"])
     (chosen,) = data(above, "start of the fit")
-    assert chosen.get_xdata() == pytest.approx(result.window[0])
+    assert chosen.get_xdata() == pytest.approx(result.fit_range[0])
     assert below.get_xscale() == "log"
 
 

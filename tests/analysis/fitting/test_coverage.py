@@ -19,17 +19,17 @@ covered = t * (u[1] - u[0])
 STEP_NOISE = 5e-4 * np.sqrt(step_variance(covered, covered))
 
 
-def draw(rng: np.random.Generator, n: int, law: str, kind: str, sd: float, length: float, **parameters: float):
+def draw(rng: np.random.Generator, n: int, law: str, kind: str, std: float, length: float, **parameters: float):
     """n curves of log d with slow noise of that kind, and step noise as in real runs."""
-    slow = noise(rng, u, n, kind=kind, sd=sd, length=length)
+    slow = noise(rng, u, n, kind=kind, std=std, length=length)
     return np.log(distance(law, t, **parameters)) + slow + STEP_NOISE * rng.normal(size=slow.shape)
 
 
-def seeds_held(n: int, repetitions: int, kind: str, sd: float, length: float) -> float:
+def seeds_held(n: int, repetitions: int, kind: str, std: float, length: float) -> float:
     """How often the t interval over n seeds holds α = 1."""
     rng, held = np.random.default_rng(12), 0
     for _ in range(repetitions):
-        z = draw(rng, n, "sinai", kind, sd, length, t0=1.0)
+        z = draw(rng, n, "sinai", kind, std, length, t0=1.0)
         at = estimate(Bins(u, z, covered, covered, (10.0, 1e4), ("seed",) * n), 0.95)
         held += at.interval[0] <= 1 <= at.interval[1]
     return held / repetitions
@@ -49,7 +49,7 @@ def test_five_seeds_cover():
 @pytest.mark.slow
 @pytest.mark.parametrize("n", [3, 5, 20])
 @pytest.mark.parametrize(
-    ("kind", "sd", "length"),
+    ("kind", "std", "length"),
     [
         ("OU", 0.008, 1.0),
         ("OU", 0.02, 3.0),
@@ -59,8 +59,8 @@ def test_five_seeds_cover():
         ("Brownian", 0.005, 1.0),
     ],
 )
-def test_seeds_cover_under_every_noise(n, kind, sd, length):
-    assert 0.92 <= seeds_held(n, 400, kind, sd, length) <= 0.98
+def test_seeds_cover_under_every_noise(n, kind, std, length):
+    assert 0.92 <= seeds_held(n, 400, kind, std, length) <= 0.98
 
 
 @pytest.mark.parametrize("kind", ["OU", pytest.param("Matérn", marks=pytest.mark.slow)])

@@ -26,10 +26,10 @@ t = np.geomspace(10, 1e4, 37)
 
 @pytest.mark.parametrize("law", LAWS)
 def test_a_noiseless_law_is_found_with_its_parameters(law):
-    curves = synthetic(law, t=t, sd=0.0, step_sd=0.0, **TRUTHS[law])
+    curves = synthetic(law, t=t, std=0.0, step_std=0.0, **TRUTHS[law])
     found = compare(curves, t_min=10)
     own = next(one for one in found.fits if one.law.name == law)
-    assert own.misfit < 1e-5
+    assert own.rms_residual < 1e-5
     for name, value in TRUTHS[law].items():
         shown = np.exp(own.parameters["log_t0"]) if name == "t0" else own.parameters[name]
         assert shown == pytest.approx(value, rel=1e-3)
@@ -44,7 +44,7 @@ def test_five_noisy_seeds_find_the_law_and_separate_it_from_its_rivals(law):
     assert all(law in LAWS[name].contains for name in found.not_separable)
     assert "is separated from the other laws" in found.verdict
     best = found.fits[0]
-    assert best.held_out == min(one.held_out for one in found.fits if law not in one.law.contains)
+    assert best.holdout == min(one.holdout for one in found.fits if law not in one.law.contains)
 
 
 def test_weights_and_differences_are_those_of_the_bic():
@@ -60,7 +60,7 @@ def test_bic_alone_rules_no_law_out():
     # Matérn noise of 2 % and five e-folds is smoother than the Brownian motion that BIC supposes
     beaten = kept = 0
     for seed in range(16):
-        curves = synthetic("power law", t=t, q=0.25, kind="Matérn", sd=0.02, length=5.0, seed=seed)
+        curves = synthetic("power law", t=t, q=0.25, kind="Matérn", std=0.02, length=5.0, seed=seed)
         found = compare(curves, ("power law", "pure log", "sinai", "ultraslow"), t_min=10)
         truth = next(one for one in found.fits if one.law.name == "power law")
         low, high = fit(curves, t_min=10).interval
@@ -71,12 +71,12 @@ def test_bic_alone_rules_no_law_out():
     assert kept >= beaten / 3
 
 
-def test_from_three_seeds_on_a_law_whose_goodness_holds_is_not_ruled_out():
+def test_from_three_seeds_on_a_law_whose_p_value_holds_is_not_ruled_out():
     for seed in range(10):
-        curves = synthetic("power law", t=t, q=0.25, seeds=3, kind="Matérn", sd=0.02, length=5.0, seed=seed)
+        curves = synthetic("power law", t=t, q=0.25, seeds=3, kind="Matérn", std=0.02, length=5.0, seed=seed)
         found = compare(curves, ("power law", "pure log", "ultraslow"), t_min=10)
         for one in found.fits[1:]:
-            assert one.ruled_out == (one.delta >= SEPARABLE and one.goodness < 0.05)
+            assert one.ruled_out == (one.delta >= SEPARABLE and one.p_value < 0.05)
 
 
 def test_squared_log_and_power_times_log_are_never_separated_the_wrong_way():
@@ -85,7 +85,7 @@ def test_squared_log_and_power_times_log_are_never_separated_the_wrong_way():
     open_verdicts = 0
     for truth, parameters in (("power times log", {"nu": 0.064}), ("sinai", {"t0": 0.1})):
         for seed in range(10):
-            curves = synthetic(truth, t=t, sd=0.02, length=3.0, seed=seed, **parameters)
+            curves = synthetic(truth, t=t, std=0.02, length=3.0, seed=seed, **parameters)
             found = compare(curves, rivals, t_min=10)
             open_verdicts += found.verdict.startswith("Not separable")
             assert truth in (found.best, *found.not_separable)
@@ -108,7 +108,7 @@ def test_a_curve_that_no_law_describes_is_said_to_be_so():
 
 def test_correlated_noise_finds_a_power_law_that_independent_errors_miss():
     rng, repetitions = np.random.default_rng(9), 40
-    paths = noise(rng, np.log(t), repetitions, sd=0.008, length=1.0)
+    paths = noise(rng, np.log(t), repetitions, std=0.008, length=1.0)
     nested = ("power law", "pure log", "sinai", "ultraslow")
     hits = {
         kind: sum(
@@ -121,10 +121,10 @@ def test_correlated_noise_finds_a_power_law_that_independent_errors_miss():
     assert hits["independent"] <= 0.48 * repetitions + 3 * np.sqrt(40 * 0.48 * 0.52)
 
 
-def test_the_window_is_that_of_fit_and_residuals_belong_to_it():
+def test_the_fit_range_is_that_of_fit_and_residuals_belong_to_it():
     curves = synthetic("sinai", seeds=3, t0=0.1)
     found, fitted = compare(curves), fit(curves)
-    assert found.window == fitted.window
+    assert found.fit_range == fitted.fit_range
     residuals = found.residuals
     assert list(residuals.columns) == [one.law.name for one in found.fits]
     assert residuals[found.best].to_numpy() == pytest.approx(found.z.mean(axis=0) - found.fits[0].curve)

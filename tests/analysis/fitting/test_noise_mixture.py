@@ -55,11 +55,11 @@ def twin(z: np.ndarray, limits: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    ("alpha", "kind", "sd"),
+    ("alpha", "kind", "std"),
     [(0.0, "OU", 0.008), (0.0, "Matérn", 0.008), (0.5, "OU", 0.002), (2.0, "OU", 0.008), (2.0, "Matérn", 0.008)],
 )
-def test_quantiles_are_those_of_the_twin(alpha, kind, sd):
-    (path,) = noise(np.random.default_rng(7), u, 1, kind=kind, sd=sd)
+def test_quantiles_are_those_of_the_twin(alpha, kind, std):
+    (path,) = noise(np.random.default_rng(7), u, 1, kind=kind, std=std)
     z = law(alpha) + path
     found = Mixture(u, steps, steps).posterior(z)
     levels = np.array([0.025, 0.25, 0.5, 0.75, 0.975])

@@ -1,4 +1,4 @@
-"""The scan over the start of the window, and the start chosen from it."""
+"""The scan over the start of the fit range, and the start chosen from it."""
 
 import numpy as np
 import pytest
@@ -28,9 +28,9 @@ def test_scan_has_a_row_for_each_start_and_agrees_with_fit():
         "alpha",
         "low",
         "high",
-        "q",
-        "goodness",
-        "misfit",
+        "local_exponent",
+        "p_value",
+        "rms_residual",
     ]
     assert np.diff(np.log10(table.t_min)) == pytest.approx(0.25)
     assert (table.bins >= 12).all()
@@ -38,39 +38,39 @@ def test_scan_has_a_row_for_each_start_and_agrees_with_fit():
     row = table.iloc[4]
     at = fit(data, t_min=row.t_min)
     assert (at.alpha, *at.interval) == pytest.approx((row.alpha, row.low, row.high))
-    assert at.goodness == pytest.approx(row.goodness)
+    assert at.p_value == pytest.approx(row.p_value)
 
 
 def test_the_fit_starts_after_the_transient_and_says_so():
     found = fit(law(4, transient=-1.0))
-    assert found.scan.goodness.iloc[0] < 0.05
-    assert 100 < found.window[0] < 600
-    earlier = found.scan[found.scan.t_min < found.window[0] * 0.5]
-    assert (earlier.goodness < 0.05).all()
+    assert found.scan.p_value.iloc[0] < 0.05
+    assert 100 < found.fit_range[0] < 600
+    earlier = found.scan[found.scan.t_min < found.fit_range[0] * 0.5]
+    assert (earlier.p_value < 0.05).all()
     assert any("starts at" in sentence for sentence in found.warnings)
     assert found.interval[0] < 1.0 < found.interval[1]
 
 
 def test_the_hull_spans_the_starts_that_fit_to_a_decade_later():
     found = fit(law(4, transient=-1.0))
-    start = found.window[0]
+    start = found.fit_range[0]
     near = found.scan[(found.scan.t_min >= 0.999 * start) & (found.scan.t_min <= 10.001 * start)]
-    held = near[near.goodness >= 0.05]
+    held = near[near.p_value >= 0.05]
     assert 1 < len(held) <= 5
-    assert found.window_interval == (held.low.min(), held.high.max())
-    assert found.window_interval[0] <= found.interval[0] < found.interval[1] <= found.window_interval[1]
-    low, high = found.window_interval
+    assert found.interval_over_starts == (held.low.min(), held.high.max())
+    assert found.interval_over_starts[0] <= found.interval[0] < found.interval[1] <= found.interval_over_starts[1]
+    low, high = found.interval_over_starts
     assert f"[{low:.3f}, {high:.3f}]" in str(found)
-    assert found.to_dict()["window_interval"] == [low, high]
+    assert found.to_dict()["interval_over_starts"] == [low, high]
     assert found.to_frame()[["low_over_starts", "high_over_starts"]].to_numpy().tolist() == [[low, high]]
 
 
 def test_where_no_start_fits_there_is_no_hull():
     waves = [(t, d * np.exp(0.3 * np.sin(5 * np.log(t)))) for t, d in law(5)]
     found = fit(waves)
-    assert (found.scan.goodness < 0.05).all()
-    assert found.window_interval is None
-    assert found.to_dict()["window_interval"] is None
+    assert (found.scan.p_value < 0.05).all()
+    assert found.interval_over_starts is None
+    assert found.to_dict()["interval_over_starts"] is None
     assert "no start from here to a decade later" in str(found)
 
 
@@ -83,20 +83,20 @@ def test_after_a_transient_the_hull_holds_the_truth_where_the_interval_does_not(
     for _ in range(20):
         found = fit([(steps, np.exp(clean + path)) for path in noise(rng, np.log(steps), 3)])
         intervals.append(found.interval)
-        hulls.append(found.window_interval)
+        hulls.append(found.interval_over_starts)
     held = [sum(low <= 1 <= high for low, high in several) for several in (intervals, hulls)]
     assert held[0] <= 15  # .37 of 30 in bench/results/intervals.txt, and two binomial errors of 20 above it: .59
     assert held[1] >= 17
 
 
 def test_without_a_transient_the_fit_uses_the_whole_curve():
-    assert fit(law(4)).window[0] == 1.0
+    assert fit(law(4)).fit_range[0] == 1.0
 
 
-def test_windows_that_contradict_each_other_are_reported():
+def test_ranges_that_contradict_each_other_are_reported():
     bent = [(t, np.where(t < 100, d * (t / 100) ** 0.3, d)) for t, d in law(3)]
     found = fit(bent, t_min=1)
-    assert any("No law" in sentence or "depends on the window" in sentence for sentence in found.warnings)
+    assert any("No law" in sentence or "depends on the fit range" in sentence for sentence in found.warnings)
 
 
 def test_a_stretch_that_shrinks_is_an_empty_row_not_an_end():

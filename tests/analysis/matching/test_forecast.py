@@ -29,9 +29,9 @@ def law(t, alpha=1.0):
 TARGET = reference(float(law(np.array([CROSSING]))[0]))
 
 
-def noisy(seed, kind="OU", sd=0.008):
+def noisy(seed, kind="OU", std=0.008):
     """(t, d) of Sinai's law with noise in log time."""
-    return T, law(T) * np.exp(simulate.noise(np.random.default_rng(seed), U, 1, kind=kind, sd=sd, length=1.0)[0])
+    return T, law(T) * np.exp(simulate.noise(np.random.default_rng(seed), U, 1, kind=kind, std=std, length=1.0)[0])
 
 
 def crossing(d):
@@ -67,7 +67,7 @@ def test_law_that_blows_up_arrives_before():
 
 
 def test_forecast_of_a_quiet_run_is_close():
-    t, d = noisy(0, sd=0.0005)
+    t, d = noisy(0, std=0.0005)
     found = predict_match((t, d), TARGET, until=CROSSING / 2, t_min=30, budget=CROSSING * 2)
     assert found.step == pytest.approx(CROSSING, rel=0.02)
     assert found.interval[0] < CROSSING < found.interval[1] < 1.05 * CROSSING
@@ -84,10 +84,10 @@ def test_nothing_later_than_until_or_than_a_drop_is_used():
 
 
 def test_starts_where_the_fit_does_by_default():
-    t, d = noisy(2, sd=0.001)
+    t, d = noisy(2, std=0.001)
     bent = d * np.exp(-1.5 * (100 / t) ** 2)  # a transient
     seen = t <= CROSSING / 2
-    start = fit((t[seen], bent[seen])).window[0]
+    start = fit((t[seen], bent[seen])).fit_range[0]
     assert start > t[0]
     found = predict_match((t, bent), TARGET, until=CROSSING / 2)
     assert found == predict_match((t, bent), TARGET, until=CROSSING / 2, t_min=start)
@@ -95,8 +95,8 @@ def test_starts_where_the_fit_does_by_default():
 
 def test_run_that_stands_still_may_never_arrive():
     """Saturated: half the paths or more do not arrive, and the budget's probability says so."""
-    t, d = noisy(3, sd=0.002)
-    still = d[np.argmax(t > 1000)] * np.exp(simulate.noise(np.random.default_rng(0), U, 1, kind="OU", sd=0.002)[0])
+    t, d = noisy(3, std=0.002)
+    still = d[np.argmax(t > 1000)] * np.exp(simulate.noise(np.random.default_rng(0), U, 1, kind="OU", std=0.002)[0])
     found = predict_match((t, np.where(t < 1000, d, still)), TARGET, until=4000, t_min=200, budget=8000)
     assert found.interval[1] == np.inf
     assert found.beyond > 0.5
@@ -107,7 +107,7 @@ def test_run_that_stands_still_may_never_arrive():
 
 
 def test_back_test_misses_when_the_law_changes():
-    t, d = noisy(4, sd=0.001)
+    t, d = noisy(4, std=0.001)
     slowed = np.where(t < 1000, d, d[np.argmax(t >= 1000)] * (t / 1000) ** 0.05)
     found = predict_match((t, slowed), TARGET, until=2000, t_min=30)
     assert found.hit is False

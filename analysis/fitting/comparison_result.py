@@ -1,0 +1,172 @@
+"""What `compare` returns: frozen, complete when it is made. Nothing is estimated here."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from analysis.fitting.fit_result import in_words
+from analysis.fitting.former_names import FormerNames
+from analysis.fitting.goodness_of_fit import ACCEPTED
+from analysis.fitting.laws import Array, Law
+from analysis.serialize import Part, Table, Tabulated, jsonable
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+TRAINED_SHARE = 2 / 3  # of the fit range in log t; the rest is what a law has to predict
+_COMPARED = ("bic", "delta", "weight", "p_value", "rms_residual", "holdout", "verdict")
+
+
+@dataclass(frozen=True, eq=False)
+class LawFit(FormerNames):
+    """One law, fitted to the range of a comparison.
+
+    Attributes:
+        law: the law.
+        parameters: by the names that its formula gives them.
+        at_bound: whether a parameter stopped at an end of the range searched.
+        bic: Bayes' information criterion under the comparison's noise.
+        delta: its distance to the best law's.
+        weight: proportional to exp(−bic/2), one in all.
+        p_value: of the law's goodness of fit.
+        rms_residual: root mean square of the mean log d about the law.
+        holdout: root mean square error of log d over the last third of the fit range in log t, predicted from the
+            rest.
+        ruled_out: whether BIC and a second witness are against it (`analysis.fitting.model_comparison`).
+        curve: (bin,) log d of the law.
+    """
+
+    law: Law
+    parameters: dict[str, float]
+    at_bound: bool
+    bic: float
+    delta: float
+    weight: float
+    p_value: float
+    rms_residual: float
+    holdout: float
+    ruled_out: bool
+    curve: Array
+
+    former_names: ClassVar[Mapping[str, str]] = {
+        "bound": "at_bound",
+        "goodness": "p_value",
+        "misfit": "rms_residual",
+        "held_out": "holdout",
+    }
+
+    @property
+    def verdict(self) -> str:
+        """One of: best; best, but rejected; not separable (from the best); ruled out."""
+        if self.delta == 0:
+            return "best" if self.p_value >= ACCEPTED else "best, but rejected"
+        return "ruled out" if self.ruled_out else "not separable"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Comparison(FormerNames, Tabulated):
+    """Laws compared on one fit range, the best first.
+
+    Attributes:
+        fits: one per law, by BIC.
+        verdict: what the comparison says, in a sentence.
+        warnings: what to know beside it, in plain sentences.
+        fit_range: the first and last t used, in updates.
+        origin: the update from which t counts.
+        n: number of curves.
+        noise: the noise that every law was fitted under, "brownian" or "independent".
+        memory: how long weight decay lets the weights remember where they began, in updates; None if the runs'
+            settings do not say.
+        u: (bin,) mean log t of the log bins.
+        z: (curve, bin) mean log d of each.
+    """
+
+    fits: tuple[LawFit, ...]
+    verdict: str
+    warnings: tuple[str, ...]
+    fit_range: tuple[float, float]
+    origin: int
+    n: int
+    noise: str
+    memory: float | None
+    u: Array
+    z: Array
+
+    former_names: ClassVar[Mapping[str, str]] = {"window": "fit_range", "held_out_from": "holdout_from"}
+
+    @property
+    def best(self) -> str:
+        """The name of the law with the lowest BIC."""
+        return self.fits[0].law.name
+
+    @property
+    def not_separable(self) -> tuple[str, ...]:
+        """The names of the laws that are neither the best nor ruled out."""
+        return tuple(fit.law.name for fit in self.fits[1:] if not fit.ruled_out)
+
+    @property
+    def holdout_from(self) -> float:
+        """The t at which the last third of the fit range in log t begins: what `LawFit.holdout` predicts."""
+        return math.exp(self.u[0] + TRAINED_SHARE * (self.u[-1] - self.u[0]))
+
+    @property
+    def residuals(self) -> pd.DataFrame:
+        """Mean log d less each law: index t, one column per law."""
+        mean = self.z.mean(axis=0)
+        index = pd.Index(np.exp(self.u), name="t")
+        return pd.DataFrame({fit.law.name: mean - fit.curve for fit in self.fits}, index=index)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return one row per law: its name, formula and parameters, its numbers, and the verdict on it."""
+        return pd.DataFrame(
+            [
+                {"law": fit.law.name, "formula": fit.law.formula, "parameters": _parameters(fit)}
+                | {column: getattr(fit, column) for column in _COMPARED}
+                for fit in self.fits
+            ]
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything but the bins, fit for JSON: None where a number is NaN or infinite."""
+        names = ("best", "not_separable", "verdict", "fit_range", "origin", "n", "noise", "memory", "warnings")
+        laws = [
+            {"law": fit.law.name, "formula": fit.law.formula}
+            | {name: getattr(fit, name) for name in (*_COMPARED, "parameters", "at_bound")}
+            for fit in self.fits
+        ]
+        found = {name: getattr(self, name) for name in names} | {"laws": laws}
+        return {key: jsonable(value) for key, value in found.items()}
+
+    def _summary(self) -> Sequence[Part]:
+        what = f"{in_words(self.fit_range, self.origin)}, {len(self.u)} log bins, n = {self.n}, {self.noise} noise"
+        rows = [
+            (
+                fit.law.name,
+                _parameters(fit),
+                f"{fit.delta:.1f}",
+                f"{fit.weight:.2g}",
+                f"{fit.p_value:.2g}",
+                f"{fit.rms_residual:.2%}",
+                f"{fit.holdout:.2%}",
+                fit.verdict,
+            )
+            for fit in self.fits
+        ]
+        laws = Table(rows, ("law", "parameters", "delta", "weight", "p_value", "rms_residual", "holdout", "verdict"))
+        memory = [] if self.memory is None else [f"weight-decay memory (1-mu)/(lr wd) = {self.memory:.3g} updates"]
+        return [what, laws, *memory, self.verdict, *(f"! {sentence}" for sentence in self.warnings)]
+
+    def plot(self) -> "Figure":
+        """Return a figure of data, laws and residuals, as `analysis.figures.compare` makes it."""
+        from analysis import figures  # see Fit.plot
+
+        return figures.compare(self)
+
+
+def _parameters(fit: LawFit) -> str:
+    values = ", ".join(f"{name} = {value:.3g}" for name, value in fit.parameters.items())
+    return f"{values} (at its bound)" if fit.at_bound else values
