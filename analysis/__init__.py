@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from analysis.fitting.model_comparison import compare
     from analysis.fitting.per_layer import fit_layers
     from analysis.fitting.start_scan import scan
-    from analysis.matching.distance_matcher import DistanceMatcher, Match, Status
+    from analysis.matching.distance_matcher import DistanceMatcher
     from analysis.matching.forecast import Forecast, predict_match
     from analysis.matching.match import Matching, match
+    from analysis.matching.outcome import Match, Status
     from analysis.matching.reference import Reference
 else:
     __getattr__, __dir__ = lazy_exports(
@@ -29,9 +30,10 @@ else:
             "analysis.fitting.model_comparison": ["compare"],
             "analysis.fitting.per_layer": ["fit_layers"],
             "analysis.fitting.start_scan": ["scan"],
-            "analysis.matching.distance_matcher": ["DistanceMatcher", "Match", "Status"],
+            "analysis.matching.distance_matcher": ["DistanceMatcher"],
             "analysis.matching.forecast": ["Forecast", "predict_match"],
             "analysis.matching.match": ["Matching", "match"],
+            "analysis.matching.outcome": ["Match", "Status"],
             "analysis.matching.reference": ["Reference"],
         },
     )

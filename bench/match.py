@@ -54,11 +54,11 @@ def moving_average(distances: Array) -> int:
     return int(STEPS[np.argmax(average > 0)])
 
 
-def matcher(window: float | None) -> Callable[[Array], int]:
-    """DistanceMatcher with window W, or its own choice."""
+def matcher(bandwidth: float | None) -> Callable[[Array], int]:
+    """DistanceMatcher with bandwidth W, or its own choice."""
 
     def fire(distances: Array) -> int:
-        watch = DistanceMatcher(1.0, window=window)
+        watch = DistanceMatcher(1.0, bandwidth=bandwidth)
         watch.update(STEPS, distances)
         return watch.matches[0].step
 

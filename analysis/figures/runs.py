@@ -20,9 +20,9 @@ from analysis.figures.style import (
     t_axis,
     updates,
 )
-from analysis.matching.distance_matcher import Status
 from analysis.matching.forecast import Forecast
 from analysis.matching.match import Matching
+from analysis.matching.outcome import Status
 from analysis.matching.reference import scaled
 
 
@@ -100,7 +100,7 @@ def _draw_forecast(ax: Axes, forecast: Forecast) -> None:
     """Draw the forecast match and its interval, as far as they lie within twice the updates shown."""
     end = 2 * max(ax.get_xlim()[1], forecast.seen - forecast.origin)
     low, high = (min(step - forecast.origin, end) for step in forecast.interval)
-    label = f"forecast, {100 * forecast.level:g} %"
+    label = f"forecast, {100 * forecast.confidence_level:g} %"
     ax.plot([low, high], [forecast.target] * 2, color=COLOURS[3], linewidth=1.5, label=label)
     if forecast.step - forecast.origin < end:
         marker: dict[str, Any] = {"color": COLOURS[3], "markerfacecolor": "white"}

@@ -1,13 +1,12 @@
-"""`DistanceMatcher`: the on-line test for "this run has travelled that far".
+"""`DistanceMatcher`: the on-line test of whether a run has travelled as far as a target distance D.
 
-With z the level of log d and SE its standard error (`running_estimate`), every W/8 in log t: the matcher arms
-once z < log D − 2 SE, and fires, for good, when z > log D + 2 SE twice running. A run that is above without
-having been seen below, or that jumps across, has not travelled there: it gets a status, never a match.
+Let z be the running log-distance and SE its standard error (`running_estimate`), estimated every W/8 in log t. The
+matcher arms once z < log D − 2 SE, and fires, for good, when z > log D + 2 SE in two successive estimates. A run that
+is above D and was never seen below it, or that jumps across, has not travelled there: it gets a status and no match.
 """
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
-from enum import StrEnum
 from math import exp, hypot, isfinite, isnan, log, nan
 from typing import Any
 
@@ -15,101 +14,59 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.errors import MatchError
-from analysis.matching.running_estimate import TWO, Level, LevelWindow
+from analysis.matching.outcome import SENTENCES, Match, Status
+from analysis.matching.running_estimate import TWO, Estimate, RunningLogDistance
 
-# A √-scaled batch of 4096 is thrown to its distance within fifty updates: nothing before this one is travel.
+# The initial transient of a √-scaled batch of 4096 lasts fifty updates (docs/matching.md): no distance counts before
+# this update.
 TRANSIENT = 100
-# A learning rate that moves by more than this inside a window bends the line; a slow decay does not.
+# A learning rate that changes by more than this fraction inside a window bends the line; a slow decay does not.
 RATE_CHANGE = 0.1
 
 _LARGEST_LOG = 700.0  # e^700 is still a float
 
 
-class Status(StrEnum):
-    """Where a run stands against a target distance."""
-
-    WAITING = "waiting"  # seen neither below the target nor above it
-    ARMED = "armed"  # seen below
-    MATCHED = "matched"
-    ALREADY_ABOVE = "already_above"  # above, and never seen below
-    NEVER_REACHED = "never_reached"  # the budget of updates is spent
-    DIVERGED = "diverged"  # the distance is not finite, or jumped across the target
-
-    @property
-    def final(self) -> bool:
-        """Whether further distances leave it as it is."""
-        return self in (Status.MATCHED, Status.NEVER_REACHED, Status.DIVERGED)
-
-
-_SENTENCES = {
-    Status.WAITING: "not yet told from the target after {t} updates: {far}",
-    Status.ARMED: "below the target after {t} updates: {far}",
-    Status.NEVER_REACHED: "not reached in {t} updates: {far}",
-    Status.ALREADY_ABOVE: (
-        "above the target after {t} updates ({far}) and never seen below it from update {floor} on, as when"
-        " the first updates throw the weights there: measure both runs from an origin after that transient,"
-        " warm the learning rate up, or set a floor in steps (min_step)"
-    ),
-}
-
-
-@dataclass(frozen=True)
-class Match:
-    """Where a run stands against one target.
-
-    step: the update at which it matched; otherwise the last one seen (0: none).
-    distance: the fitted level at the last decision, NaN before the first full window; target: in its unit.
-    standard_error: of log distance. crossing: the step where the line meets the target, with `interval` at
-    2 SE, in which the target's own standard error counts; both None unless matched.
-    sentence: the same in words.
-    """
-
-    status: Status
-    step: int
-    distance: float
-    target: float
-    standard_error: float
-    crossing: float | None
-    interval: tuple[float, float] | None
-    sentence: str
-
-    def __str__(self) -> str:
-        return f"{self.status}: {self.sentence}"
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-able fields; a number that does not exist yet is None."""
-        fields = asdict(self) | {"status": str(self.status)}
-        return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in fields.items()}
-
-
 @dataclass
 class _State:
-    """What a matcher remembers beside its window."""
+    """What a matcher remembers beside its running estimate."""
 
     passed: list[Match] = field(default_factory=list)  # one for each target matched so far
     status: Status = Status.WAITING
-    above: int = 0  # levels above the target, running
+    above: int = 0  # successive estimates above the target
     t: int = 0
     z: float = nan
     error: float = nan
-    left: float | None = None  # the level before a jump, until a level below the target is seen again
+    left: float | None = None  # the estimate before a jump, until one below the target is seen again
     rate: float | None = None  # the learning rate when the window began
     fault: str = ""
 
 
 class DistanceMatcher:
-    """Watches a stream of distances until it reaches a target. Constant memory, one decision every W/8.
+    """Watches a stream of distances until it reaches a target.
 
-    targets: distance to reach, or several to reach in turn, in the stream's unit.
-    target_errors: standard errors of log target. They widen the reported interval and delay nothing.
-    origin: the update t_w that the distances are measured from, ‖w_t − w_{t_w}‖. Those up to it are passed over
-        and the window lies in log(t − t_w); every t given and reported counts from w_0 all the same.
-    window: W in log t; None chooses .05, or .1 where the distances are noisy.
-    min_step: updates before it do not count; a run above its target by then is `already_above`.
-    budget: the number of updates after which an unmatched target is `never_reached`.
+    The rule is in the module's docstring. Memory is constant, and there is one decision for each W/8 in log t. Steps
+    must increase; those at or before the last one seen (replayed after a resume) are passed over.
 
-    Steps must increase; those at or before the last one seen (replayed after a resume) are passed over.
-    Raises MatchError if a target, the window or the budget is out of range.
+    Args:
+        targets: distance to reach, or several to reach in turn, in the unit of the stream.
+        target_errors: standard errors of the targets' logarithms. They widen the reported interval and delay nothing.
+        origin: the update t_w that the distances are measured from, ‖w_t − w_{t_w}‖. Distances up to it are passed
+            over, and log(t − t_w) takes the place of log t; every t given and reported counts from w_0 all the same.
+        bandwidth: W in log t; None chooses .05, or .1 where the distances are noisy.
+        min_step: updates before it do not count; a run that is above its target by then is `already_above`.
+        budget: the number of updates after which an unmatched target is `never_reached`; None for no limit.
+
+    Raises:
+        MatchError: if a target or the bandwidth is out of range.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import DistanceMatcher
+        >>> matcher = DistanceMatcher(6.0)
+        >>> for t in range(1, 2001):  # in a training loop, the run's distance after each update
+        ...     status = matcher.update(t, t**0.25)
+        >>> print(status, matcher.match.step - 1296 in range(20))
+        matched True
     """
 
     def __init__(
@@ -118,7 +75,7 @@ class DistanceMatcher:
         *,
         target_errors: float | Iterable[float] = 0.0,
         origin: int = 0,
-        window: float | None = None,
+        bandwidth: float | None = None,
         min_step: int = TRANSIENT,
         budget: int | None = None,
     ):
@@ -130,30 +87,30 @@ class DistanceMatcher:
         for target in self.targets:
             if not (isfinite(target) and target > 0):
                 raise MatchError(f"target distance {target:g}: expected a positive, finite number")
-        if window is not None and not 0 < window < 1:
-            raise MatchError(f"window {window:g}: expected a width in log t between 0 and 1, such as 0.05")
+        if bandwidth is not None and not 0 < bandwidth < 1:
+            raise MatchError(f"bandwidth {bandwidth:g}: expected a width in log t between 0 and 1, such as 0.05")
         self.origin, self.min_step, self.budget = origin, min_step, budget
-        self._window = LevelWindow(window)
+        self._running = RunningLogDistance(bandwidth)
         self._state = _State()
 
     @property
     def status(self) -> Status:
-        """The status against the target watched now, or the last one."""
+        """Return the status with respect to the target watched now, or the last one."""
         return self._state.status
 
     @property
     def target(self) -> float:
-        """The target watched now, or the last one."""
+        """Return the target watched now, or the last one."""
         return self.targets[self._index]
 
     @property
     def matches(self) -> tuple[Match, ...]:
-        """The targets matched so far."""
+        """Return the matches so far, in the order of their targets."""
         return tuple(self._state.passed)
 
     @property
     def match(self) -> Match:
-        """Where the run stands against the target watched now, or the last one."""
+        """Return the outcome so far for the target watched now, or the last one."""
         state = self._state
         if state.status is Status.MATCHED:
             return state.passed[-1]
@@ -161,10 +118,16 @@ class DistanceMatcher:
         return Match(state.status, state.t, exp(state.z), self.target, state.error, None, None, sentence)
 
     def update(self, t: ArrayLike, distance: ArrayLike, learning_rate: ArrayLike | None = None) -> Status:
-        """Takes ‖w_t − w_origin‖ after t updates, or arrays of both in order, and returns the status.
+        """Take ‖w_t − w_origin‖ after t updates, or arrays of both in order.
 
-        learning_rate: of those updates. The window restarts when it moves by more than 10 %; after a rise, the run
-            must also be seen below the target again.
+        Args:
+            t: updates made, a number or (update,).
+            distance: the distance after each of them.
+            learning_rate: the learning rate of those updates. Where it changes by more than 10 % the running estimate
+                starts anew; after a rise, the run must also be seen below the target again.
+
+        Returns:
+            The status after them.
         """
         if np.ndim(t) == 0:
             self._take(int(t), float(distance), learning_rate)  # type: ignore[arg-type]
@@ -176,25 +139,32 @@ class DistanceMatcher:
         return self.status
 
     def restart(self) -> None:
-        """Forgets the window and that the run was seen below, as after a change of the learning rate."""
-        self._window.clear()
+        """Forget the running estimate, and that the run was seen below, as after a rise of the learning rate."""
+        self._running.clear()
         self._state.above, self._state.left = 0, None
         if not self.status.final:
             self._state.status = Status.WAITING
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on exactly, in plain types."""
+        """Return everything needed to resume exactly, in plain types."""
         state = asdict(self._state) | {"status": str(self.status)}
         passed = [asdict(match) | {"status": str(match.status)} for match in self.matches]
-        return state | {"targets": self.targets, "passed": passed, "window": self._window.state_dict()}
+        return state | {"targets": self.targets, "passed": passed, "window": self._running.state_dict()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Goes on from a `state_dict()`. Raises MatchError if that one watched for other targets."""
+        """Resume from a `state_dict()`.
+
+        Args:
+            state: of a matcher with the same targets; those of version 0.1 are read too.
+
+        Raises:
+            MatchError: if its targets are others.
+        """
         fields = dict(state)
         targets = tuple(fields.pop("targets"))
         if targets != self.targets:
             raise MatchError(f"saved state for targets {targets}, expected {self.targets}; use the same reference")
-        self._window.load_state_dict(fields.pop("window"))
+        self._running.load_state_dict(fields.pop("window"))
         passed = []
         for entry in fields["passed"]:
             interval = None if entry["interval"] is None else tuple(entry["interval"])
@@ -215,9 +185,9 @@ class DistanceMatcher:
         if not (isfinite(distance) and distance >= 0):
             self._diverge(f"the distance is {distance:g} after {t} updates")
         elif distance > 0:  # 0: nothing has moved yet, as in a warm-up that begins at rate 0
-            level = self._window.add(t - self.origin, log(distance))
-            if level:
-                self._judge(level)
+            estimate = self._running.add(t - self.origin, log(distance))
+            if estimate:
+                self._judge(estimate)
         if self.budget is not None and t >= self.budget and state.status in (Status.WAITING, Status.ARMED):
             state.status = Status.NEVER_REACHED
 
@@ -227,59 +197,62 @@ class DistanceMatcher:
         elif abs(rate - self._state.rate) > RATE_CHANGE * self._state.rate:
             if rate > self._state.rate:
                 self.restart()
-            else:  # a lower rate throws nothing: a run seen below stays so
-                self._window.clear()
+            else:  # a lower rate causes no overshoot: a run seen below stays so
+                self._running.clear()
                 self._state.above = 0
             self._state.rate = rate
 
     def _next_target(self) -> bool:
-        """Goes on to the target after a match, if there is one."""
+        """Watch for the target after a match, if there is one."""
         if self.status is not Status.MATCHED or len(self.matches) == len(self.targets):
             return False
         self._state.status, self._state.above = Status.WAITING, 0
         return True
 
-    def _judge(self, level: Level) -> None:
+    def _judge(self, estimate: Estimate) -> None:
         state = self._state
-        if level.jumped:
+        if estimate.jumped:
             self._leave()
             return
-        state.z, state.error = level.z, level.error
+        state.z, state.error = estimate.z, estimate.error
         if state.t < self.min_step:
             return
-        gap, margin = level.z - log(self.target), TWO * level.error
+        gap, margin = estimate.z - log(self.target), TWO * estimate.error
         state.above = state.above + 1 if gap > margin else 0
         if gap < -margin:
             state.status, state.left = Status.ARMED, None
         elif state.above >= 2:
-            self._cross(level)
+            self._cross(estimate)
 
-    def _fire(self, level: Level) -> None:
+    def _fire(self, estimate: Estimate) -> None:
         state, target = self._state, self.target
         crossing = interval = None
-        if level.slope > 0:
-            middle = level.u - (level.z - log(target)) / level.slope
-            half = TWO * hypot(level.error, self.target_errors[self._index]) / level.slope
+        if estimate.slope > 0:
+            middle = estimate.u - (estimate.z - log(target)) / estimate.slope
+            half_width = TWO * hypot(estimate.error, self.target_errors[self._index]) / estimate.slope
+            low, high = middle - half_width, min(middle + half_width, _LARGEST_LOG)
             crossing = self.origin + exp(middle)
-            interval = (self.origin + exp(middle - half), self.origin + exp(min(middle + half, _LARGEST_LOG)))
-        distance, percent = exp(level.z), 100 * level.error
+            interval = (self.origin + exp(low), self.origin + exp(high))
+        distance, percent = exp(estimate.z), 100 * estimate.error
         sentence = f"reached {target:.4g} after {state.t} updates, at {distance:.4g} ± {percent:.2g} %"
         state.status = Status.MATCHED
-        state.passed.append(Match(state.status, state.t, distance, target, level.error, crossing, interval, sentence))
+        state.passed.append(
+            Match(state.status, state.t, distance, target, estimate.error, crossing, interval, sentence)
+        )
 
     def _leave(self) -> None:
-        """A jump off the line: a new window tells whether it led across the target."""
+        """Start anew after a jump off the line: the next full window shows if it led across the target."""
         left = self._state.z if self.status is Status.ARMED else self._state.left
         self.restart()
         self._state.left = left
 
-    def _cross(self, level: Level) -> None:
-        """Above the target twice running: travelled there, jumped there, or never seen below."""
+    def _cross(self, estimate: Estimate) -> None:
+        """Decide how a run came above the target: it travelled or jumped there, or was never seen below."""
         state = self._state
         if state.status is Status.ARMED:
-            self._fire(level)
+            self._fire(estimate)
         elif state.left is not None:
-            before, after = exp(state.left), exp(level.z)
+            before, after = exp(state.left), exp(estimate.z)
             self._diverge(f"the distance jumped across the target {self.target:.4g}, {before:.4g} to {after:.4g}")
         else:
             state.status = Status.ALREADY_ABOVE
@@ -290,4 +263,4 @@ class DistanceMatcher:
     def _sentence(self) -> str:
         state = self._state
         far = f"{exp(state.z):.4g} of {self.target:.4g}" if isfinite(state.z) else "no full window of distances"
-        return state.fault or _SENTENCES[state.status].format(t=state.t, far=far, floor=self.min_step)
+        return state.fault or SENTENCES[state.status].format(t=state.t, far=far, floor=self.min_step)

@@ -1,8 +1,9 @@
 """`predict_match`: when a run will reach its reference's distance, if its law holds. Advice, never a trigger.
 
-Each draw of the run's posterior goes on from the level reached now as its law plus a Brownian path in log time
-(`outlook`), and its first passage through the target is the forecast. A path below the target at two neighbouring
-points of its grid, by a and b, has been above in between with the Brownian bridge's probability e^(−2ab/(σ² Δu)).
+Each draw of the run's posterior goes on from the log-distance reached now as its law plus a Brownian path in log time
+(`posterior_predictive`), and its first passage through the target is the forecast. A path that lies below the target
+at two neighbouring points of its grid, by a and b, has been above in between with the probability e^(−2ab/(σ² Δu)) of
+the Brownian bridge.
 """
 
 from dataclasses import asdict, dataclass
@@ -15,7 +16,14 @@ from analysis.curve import Curve, CurvesLike, curves
 from analysis.errors import AnalysisError, MatchError
 from analysis.fitting.fit import fit
 from analysis.fitting.laws import Array, growth
-from analysis.matching.posterior_predictive import Draws, Point, before_blow_up, level_now, posterior, seen_up_to
+from analysis.matching.posterior_predictive import (
+    Draws,
+    Point,
+    before_blow_up,
+    log_distance_now,
+    posterior,
+    seen_up_to,
+)
 from analysis.matching.reference import Reference, as_reference, scaled
 
 _HORIZON = log(1e4)  # e-folds of t that paths run ahead; later counts as never
@@ -24,19 +32,41 @@ _PATH_STEPS = 400
 
 @dataclass(frozen=True)
 class Forecast:
-    """When a run will have travelled as far as `target`.
+    """When a run will have travelled as far as a target, if its law holds.
 
-    step: median of the update at which it will, and `interval` of probability `level` (infinite where it may
-    never). seen: updates that the forecast knows; distance: the level after them.
-    beyond: probability of not getting there within `budget` updates; None without a budget.
-    backtest: the interval forecast from the first half of what was seen for the update at which the run would
-    be where it is now, and hit: whether it is. Both None where that half is too short to fit.
-    origin: the update that distances are measured from; every update counts from w_0 all the same.
+    Every update counts from w_0, whatever the origin.
+
+    Attributes:
+        step: the median of the update at which it will.
+        interval: the interval of that update; infinite where the target may never be reached.
+        confidence_level: probability of the interval.
+        target: the distance to reach.
+        seen: updates that the forecast knows.
+        distance: the running distance after them.
+        budget: a number of updates to compare with.
+        beyond: probability that the target is not reached within the budget; None without one.
+        backtest: the interval that the first half of what was seen forecasts for the update at which the run is as
+            far as it is now; None where that half is too short to fit.
+        hit: True if the back-test's interval holds the update seen; None without a back-test.
+        origin: the update that distances are measured from.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import Reference, predict_match
+        >>> reference = Reference(
+        ...     targets=(9.0,), target_errors=(0.01,), drop_steps=(900,), ratios=(0.1,), learning_rate=0.1
+        ... )
+        >>> t = np.arange(1, 2001)
+        >>> noise = np.exp(1e-3 * np.random.default_rng(0).normal(size=2000))
+        >>> forecast = predict_match((t, t**0.25 * noise), reference, budget=100_000)
+        >>> low, high = forecast.interval
+        >>> low < 9**4 < high
+        True
     """
 
     step: float
     interval: tuple[float, float]
-    level: float
+    confidence_level: float
     target: float
     seen: int
     distance: float
@@ -47,14 +77,15 @@ class Forecast:
     origin: int = 0
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able fields; None for what may never happen."""
+        """Return the fields for JSON; None for what may never happen."""
         return {key: _json(value) for key, value in asdict(self).items()}
 
     def __str__(self) -> str:
         low, high = map(_steps, self.interval)
         text = (
             f"forecast: at {self.distance:.4g} of {self.target:.4g} after {self.seen} updates, it would match at"
-            f" update {_steps(self.step)}, {100 * self.level:g} % interval {low} to {high}, if its law holds"
+            f" update {_steps(self.step)}, {100 * self.confidence_level:g} % interval {low} to {high},"
+            " if its law holds"
         )
         if self.beyond is not None:
             text += f"; not within {self.budget} with probability {self.beyond:.2f}"
@@ -73,21 +104,49 @@ def predict_match(
     until: float | None = None,
     budget: int | None = None,
     t_min: float | None = None,
-    level: float = 0.9,
+    confidence_level: float = 0.9,
     relative: bool = False,
     origin: int = 0,
     samples: int = 4000,
     seed: int = 0,
 ) -> Forecast:
-    """Forecasts the update at which a run reaches the reference's distance at its drop number `drop`, from 0.
+    """Forecast the update at which a run reaches the distance that a reference had travelled at a drop.
 
-    run: one run, path, or (t, d), as long as its learning rate has not dropped; until: use no later update.
-    budget: updates to be exceeded with probability `beyond`. t_min: first update that the law is fitted to;
-    by default where `fit` starts. relative, origin: how to read a reference given as runs.
-    samples: paths drawn, from `seed`.
+    The interval assumes the law: its coverage where that is true is measured by bench/match.py, and on a real run the
+    back-test is to be believed first.
 
-    The interval assumes the law: its coverage where that is true is measured by bench/match.py, and on a real
-    run the back-test is to be believed first. Raises MatchError if the target is reached already, and as `fit`.
+    Args:
+        run: one run, its path, or (t, d), as long as its learning rate has not dropped.
+        reference: a Reference, or the run(s) or path(s) to make one of.
+        drop: number of the reference's drop, from 0.
+        until: use no later update.
+        budget: number of updates; the forecast says with what probability they do not suffice.
+        t_min: first update that the law is fitted to; by default where `fit` starts.
+        confidence_level: probability of the interval.
+        relative: compare distances in units of ‖w_0‖. This and the next say how to read a reference given as runs
+            (`Reference.from_runs`).
+        origin: measure both from this update; a Reference has its own.
+        samples: number of paths drawn.
+        seed: fixes them.
+
+    Returns:
+        The forecast with its back-test.
+
+    Raises:
+        MatchError: if the target is reached already, or several runs are given.
+        AnalysisError: as `fit`.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import Reference, predict_match
+        >>> reference = Reference(
+        ...     targets=(9.0,), target_errors=(0.01,), drop_steps=(900,), ratios=(0.1,), learning_rate=0.1
+        ... )
+        >>> t = np.arange(1, 2001)
+        >>> noise = np.exp(1e-3 * np.random.default_rng(0).normal(size=2000))
+        >>> forecast = predict_match((t, t**0.25 * noise), reference)
+        >>> bool(abs(np.log(forecast.step / 9**4)) < 0.1)
+        True
     """
     reference = as_reference(reference, relative, origin)
     target, origin = log(reference.targets[drop]), reference.origin
@@ -95,21 +154,21 @@ def predict_match(
     curve = seen_up_to(scaled(_single(run, origin), reference.relative), until)
     start = fit(curve).fit_range[0] if t_min is None else float(t_min - origin)
     rng = np.random.default_rng(seed)
-    now = level_now(curve)
+    now = log_distance_now(curve)
     if now.z >= target:
         raise MatchError(
             f"{curve.name}: at {exp(now.z):.4g} after {origin + curve.t[-1]:.0f} updates it is past the target"
             f" {exp(target):.4g}; use match, or until= to forecast from earlier"
         )
     passage = origin + _first_passage(posterior(curve, start, samples, rng), now, target, rng)
-    tails = (1 - level) / 2, 0.5, (1 + level) / 2
+    tails = (1 - confidence_level) / 2, 0.5, (1 + confidence_level) / 2
     low, middle, high = np.quantile(passage, tails, method="inverted_cdf").tolist()
-    backtest = _backtest(curve, start, now, level, samples, rng)
+    backtest = _backtest(curve, start, now, confidence_level, samples, rng)
     seen = origin + int(curve.t[-1])
     return Forecast(
         step=middle,
         interval=(low, high),
-        level=level,
+        confidence_level=confidence_level,
         target=exp(target),
         seen=seen,
         distance=exp(now.z),
@@ -129,7 +188,7 @@ def _single(run: CurvesLike, origin: int) -> Curve:
 
 
 def _first_passage(draws: Draws, now: Point, target: float, rng: np.random.Generator) -> Array:
-    """The update at which each draw's path first reaches the target, infinite beyond the horizon, (sample,)."""
+    """Return the update at which each path first reaches the target, infinite beyond the horizon, (sample,)."""
     ahead = np.linspace(0, _HORIZON, _PATH_STEPS + 1)
     x = np.minimum(now.u - draws.middle + ahead, before_blow_up(draws.s)[:, None])
     drift = growth(draws.s[:, None], x)
@@ -147,17 +206,18 @@ def _first_passage(draws: Draws, now: Point, target: float, rng: np.random.Gener
 
 
 def _backtest(
-    curve: Curve, start: float, now: Point, level: float, samples: int, rng: np.random.Generator
+    curve: Curve, start: float, now: Point, confidence_level: float, samples: int, rng: np.random.Generator
 ) -> tuple[float, float] | None:
     try:
         half = seen_up_to(curve, curve.t[-1] / 2)
-        draws, then = posterior(half, start, samples, rng), level_now(half)
+        draws, then = posterior(half, start, samples, rng), log_distance_now(half)
     except AnalysisError:
         return None
     if then.z >= now.z:
         return None
     passage = _first_passage(draws, then, now.z, rng)
-    low, high = np.quantile(passage, [(1 - level) / 2, (1 + level) / 2], method="inverted_cdf").tolist()
+    tails = (1 - confidence_level) / 2, (1 + confidence_level) / 2
+    low, high = np.quantile(passage, tails, method="inverted_cdf").tolist()
     return curve.origin + low, curve.origin + high
 
 

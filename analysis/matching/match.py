@@ -1,4 +1,4 @@
-"""`match`: a recorded run held against a reference, as the on-line matcher would have seen it."""
+"""`match`: compare a recorded run with a reference, as the on-line matcher would have seen it."""
 
 from dataclasses import dataclass
 from math import exp, isfinite, nan
@@ -6,7 +6,8 @@ from typing import Any
 
 from analysis.curve import Curve, CurvesLike, curves
 from analysis.errors import MatchError
-from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher, Match, Status
+from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher
+from analysis.matching.outcome import Match, Status
 from analysis.matching.reference import (
     LaterPhases,
     Reference,
@@ -20,14 +21,31 @@ from analysis.matching.reference import (
 
 @dataclass(frozen=True)
 class Matching:
-    """Where one run stands against each drop of a reference; matches[k] is the k-th drop's."""
+    """One run compared with a reference.
+
+    Attributes:
+        reference: the distances to match.
+        run: the run's name.
+        matches: the outcome for each drop of the reference, in order.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import Reference, match
+        >>> reference = Reference(
+        ...     targets=(6.0,), target_errors=(0.01,), drop_steps=(900,), ratios=(0.1,), learning_rate=0.1
+        ... )
+        >>> t = np.arange(1, 2001)
+        >>> found = match(reference, (t, t**0.25))
+        >>> [outcome.status.value for outcome in found.matches]
+        ['matched']
+    """
 
     reference: Reference
     run: str
     matches: tuple[Match, ...]
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able fields."""
+        """Return the fields for JSON."""
         matches = [match.to_dict() for match in self.matches]
         return {"run": self.run, "reference": self.reference.to_dict(), "matches": matches}
 
@@ -59,20 +77,49 @@ def match(
     relative: bool = False,
     origin: int = 0,
     extrapolate: bool = False,
-    window: float | None = None,
+    bandwidth: float | None = None,
     min_step: int | None = None,
     budget: int | None = None,
 ) -> Matching:
-    """Replays a recorded run through `DistanceMatcher`: when it reached the reference's distance at its drops.
+    """Find when a recorded run reached the distances that a reference had travelled at its learning-rate drops.
 
-    reference: a Reference, or run(s) or path(s) to make one of; run: one run or its path, or (t, d).
-    later_phases: drops after the first by the reference's number of `updates` in the phase, counted from the
-    run's own drop (its match, if it did not drop), or by the `distance` travelled since.
-    min_step: update before which nothing counts; default 100, or the end of the run's warm-up if that is later, as
-    it is when `ultraslow train` matches. budget: of updates; the run's length if it is complete.
-    relative, origin, extrapolate: how to read a reference given as runs: `Reference.from_runs`. A reference's
-    origin is the run's too. The rest as for `DistanceMatcher`; all updates count from w_0.
-    Raises ReferenceRunError, DifferentNetworksError, MatchError, CurveError.
+    The run is replayed through `DistanceMatcher`. Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), section 5, propose
+    to drop a large batch's learning rate there.
+
+    Args:
+        reference: a Reference, or the run(s) or path(s) to make one of.
+        run: one run, its path, or (t, d).
+        later_phases: what decides on the drops after the first: the reference's number of "updates" in the phase,
+            counted from the run's own drop (its match, if it did not drop), or the "distance" travelled since.
+        relative: compare distances in units of ‖w_0‖. This and the next two say how to read a reference given as
+            runs (`Reference.from_runs`).
+        origin: measure both from this update; a Reference has its own.
+        extrapolate: continue the law of a reference that ends before its drop.
+        bandwidth: that of the running distance, W in log t; None lets the noise choose.
+        min_step: the update before which no distance counts; default 100, or the end of the run's warm-up if that is
+            later, as it is when `ultraslow train` matches.
+        budget: the number of updates after which an unmatched target is `never_reached`; default the run's length if
+            it is complete.
+
+    Returns:
+        The outcome for each drop. All updates count from w_0.
+
+    Raises:
+        ReferenceRunError: if the runs given as reference cannot serve as one.
+        DifferentNetworksError: if reference and run have other parameters.
+        MatchError: if a value is out of range, or several runs are given.
+        CurveError: if what is given is no curve.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import Reference, match
+        >>> reference = Reference(
+        ...     targets=(6.0,), target_errors=(0.01,), drop_steps=(900,), ratios=(0.1,), learning_rate=0.1
+        ... )
+        >>> t = np.arange(1, 2001)
+        >>> found = match(reference, (t, t**0.25))
+        >>> round(found.matches[0].crossing)
+        1296
     """
     reference = as_reference(reference, relative, origin, extrapolate)
     check_later_phases(later_phases)
@@ -81,7 +128,7 @@ def match(
         budget = _last(curve)
     if min_step is None:
         min_step = max(TRANSIENT, curve.origin + round(curve.warmup_end)) if curve.warmup_end else TRANSIENT
-    options: dict[str, Any] = {"window": window, "budget": budget}
+    options: dict[str, Any] = {"bandwidth": bandwidth, "budget": budget}
     matches = [_replay(reference.matcher(min_step=min_step, **options), curve)]
     for drop in range(1, len(reference.targets)):
         start = _phase_start(drop, curve, matches[-1])
@@ -110,7 +157,7 @@ def _single(run: CurvesLike, reference: Reference) -> Curve:
 
 
 def _last(curve: Curve) -> int:
-    """The curve's last update, counted from w_0."""
+    """Return the curve's last update, counted from w_0."""
     return curve.origin + int(curve.t[-1])
 
 
@@ -124,7 +171,10 @@ def _replay(matcher: DistanceMatcher, curve: Curve, start: int = 0) -> Match:
 
 
 def _phase_start(drop: int, curve: Curve, before: Match) -> int | None:
-    """The update after which the phase that ends in this drop began: the run's own drop before it, or its match."""
+    """Return the update after which the phase that ends in this drop began.
+
+    It is the run's own drop before this one, or the match if it did not drop.
+    """
     if len(curve.drops) >= drop:
         return curve.origin + int(curve.drops[drop - 1])
     return before.step if before.status is Status.MATCHED else None
@@ -140,5 +190,5 @@ def _by_updates(start: int, drop: int, reference: Reference, curve: Curve) -> Ma
 
 
 def _plain(status: Status, curve: Curve, step: int, target: float, sentence: str) -> Match:
-    """A match by other means than the distance: it has no error and no crossing."""
+    """Return a match by other means than the distance: it has no error and no crossing."""
     return Match(status, step, distance_at(curve, step - curve.origin), target, nan, None, None, sentence)

@@ -1,4 +1,4 @@
-"""What a curve's law says of the updates after its end: draws from the posterior, and the distance ahead.
+"""The posterior predictive of a curve: what its law says of the updates after its end.
 
 The law z = a + q g_s(u − u_m) of `laws`, with z = log d and u = log t, has (s, q) drawn from the posterior of
 `posterior.Mixture`. Each draw's residual increments over the n log bins give the variance of its noise,
@@ -6,7 +6,7 @@ The law z = a + q g_s(u − u_m) of `laws`, with z = log d and u = log t, has (s
     σ² ~ Σ (Δz − q Δg_s)²/(v Δu) / χ²_(n−2),
 
 v = (2m² + 1)/(3m²) being what is left of a Brownian increment's variance between means of m points. From the
-level reached now the draw goes on as q g_s plus a Brownian path of variance σ² an e-fold of t.
+log-distance reached now the draw goes on as q g_s plus a Brownian path of variance σ² for each e-fold of t.
 """
 
 from dataclasses import replace
@@ -20,10 +20,10 @@ from analysis.fitting.fit import fit
 from analysis.fitting.laws import Array, growth
 from analysis.fitting.log_bins import binned, constant_phase
 from analysis.fitting.noise_mixture import Mixture
-from analysis.matching.running_estimate import LevelWindow
+from analysis.matching.running_estimate import RunningLogDistance
 
 _LAWS = 129  # values of s over what the curve supports
-_MIDDLE_AND_SD = (0.1587, 0.5, 0.8413)  # a normal variable's mean and one standard deviation either side
+_MIDDLE_AND_STD = (0.1587, 0.5, 0.8413)  # a normal variable's mean and one standard deviation either side
 
 
 class Point(NamedTuple):
@@ -43,23 +43,45 @@ class Draws(NamedTuple):
 
 
 def seen_up_to(curve: Curve, until: float | None) -> Curve:
-    """The curve up to `until` and to its first learning-rate drop."""
+    """Return the curve up to its first learning-rate drop.
+
+    Args:
+        curve: the distances.
+        until: the last t to keep, if it comes earlier.
+    """
     _, end = constant_phase([curve], None, None)
-    kept = curve.t <= min(end, np.inf if until is None else until)
-    return replace(curve, t=curve.t[kept], d=curve.d[kept])
+    seen = curve.t <= min(end, np.inf if until is None else until)
+    return replace(curve, t=curve.t[seen], d=curve.d[seen])
 
 
-def level_now(curve: Curve) -> Point:
-    """The level at the curve's end: the newest line through a full window, or the last value."""
-    window, level = LevelWindow(), None
+def log_distance_now(curve: Curve) -> Point:
+    """Return the running log-distance at the curve's end, or its last value where no window is full.
+
+    Args:
+        curve: the distances.
+    """
+    running, estimate = RunningLogDistance(), None
     recent = curve.t >= curve.t[-1] / 2
     for t, z in zip(curve.t[recent].astype(int).tolist(), np.log(curve.d[recent]).tolist(), strict=True):
-        level = window.add(t, z) or level
-    return Point(log(curve.t[-1]), float(np.log(curve.d[-1])) if level is None else level.z)
+        estimate = running.add(t, z) or estimate
+    return Point(log(curve.t[-1]), float(np.log(curve.d[-1])) if estimate is None else estimate.z)
 
 
 def posterior(curve: Curve, start: float, samples: int, rng: np.random.Generator) -> Draws:
-    """Draws of (s, q, σ) from the log bins of a curve."""
+    """Draw (s, q, σ) from the posterior of a curve's law.
+
+    Args:
+        curve: the distances.
+        start: first t that the law is fitted to.
+        samples: number of draws.
+        rng: source of randomness.
+
+    Returns:
+        The draws.
+
+    Raises:
+        ShortCurveError: if the curve holds too few log bins.
+    """
     bins = binned([curve], start)
     z, freedom = bins.z[0], len(bins.u) - 2
     mixture = Mixture(bins.u, bins.points, bins.steps)
@@ -77,19 +99,34 @@ def posterior(curve: Curve, start: float, samples: int, rng: np.random.Generator
 
 
 def before_blow_up(s: Array) -> Array:
-    """The x at which 1 + s x is nearly 0: for s < 0 the law is infinite there."""
+    """Return the x at which 1 + s x is nearly 0: for s < 0 the law is infinite there.
+
+    Args:
+        s: (sample,) the laws' parameter.
+    """
     return np.where(s < 0, (1 - 1e-9) / np.maximum(-s, 1e-300), np.inf)
 
 
 def distance_ahead(curve: Curve, step: float, *, samples: int = 4000, seed: int = 0) -> tuple[float, float]:
-    """log d at an update after the curve's end, and its standard error, if the curve's law goes on until there.
+    """Predict log d at an update after the curve's end, if the curve's law holds until there.
 
-    Median and half the central 68 % of the draws; the error is infinite where the law may be. Raises as `fit`.
+    Args:
+        curve: the distances.
+        step: the t to predict.
+        samples: number of draws.
+        seed: fixes them.
+
+    Returns:
+        The median of the draws, and as standard error half the width of their central 68 %; it is infinite where
+        the law may be.
+
+    Raises:
+        AnalysisError: as `fit`.
     """
     rng = np.random.default_rng(seed)
-    draws, now = posterior(curve, fit(curve).fit_range[0], samples, rng), level_now(curve)
+    draws, now = posterior(curve, fit(curve).fit_range[0], samples, rng), log_distance_now(curve)
     x = np.minimum(np.array([[now.u, log(step)]]) - draws.middle, before_blow_up(draws.s)[:, None])
     drift = draws.q * np.diff(growth(draws.s[:, None], x), axis=1)[:, 0]
     noise = draws.sigma * sqrt(log(step) - now.u) * rng.standard_normal(samples)
-    low, middle, high = np.quantile(now.z + drift + noise, _MIDDLE_AND_SD).tolist()
+    low, middle, high = np.quantile(now.z + drift + noise, _MIDDLE_AND_STD).tolist()
     return middle, (high - low) / 2

@@ -1,7 +1,7 @@
-"""`Reference`: the distances to match, read off the learning-rate drops of recorded runs."""
+"""`Reference`: the distances to match, as recorded runs had travelled at their learning-rate drops."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import exp, isfinite, nan, sqrt
 from typing import Any, Literal, NamedTuple, Self, get_args
 
@@ -17,17 +17,34 @@ LaterPhases = Literal["updates", "distance"]
 
 @dataclass(frozen=True)
 class Reference:
-    """What a run, or several seeds of one, say about when to drop the learning rate.
+    """When to drop the learning rate, by a run or by several seeds of one.
 
-    For the k-th drop: targets[k], the distance at it (geometric mean over the seeds); target_errors[k], the
-    standard error of its logarithm (NaN from one seed); drop_steps[k], the updates made before it; ratios[k],
-    the factor on the learning rate.
-    learning_rate: before the first drop; batch_size: None if the runs do not say; parameter_specs: the
-        network's.
-    relative: distances are in units of ‖w_0‖. names: of the runs.
-    origin: the update t_w that distances are measured from, ‖w_t − w_{t_w}‖; steps count from w_0 all the same.
-    last_phase: updates made after the last drop; None if unknown.
-    extrapolated: drops that lie beyond what the runs recorded, their targets read off the fitted law.
+    Attributes:
+        targets: for each drop, the distance at it (geometric mean over the seeds).
+        target_errors: for each drop, the standard error of the target's logarithm; NaN from one seed.
+        drop_steps: for each drop, the updates made before it. They count from w_0 whatever the origin.
+        ratios: for each drop, the factor on the learning rate.
+        learning_rate: the learning rate before the first drop.
+        batch_size: samples in an update; None if the runs do not say.
+        parameter_specs: names, shapes and types of the network's parameters, as `Run.parameter_specs` has them.
+        relative: True if distances are in units of ‖w_0‖.
+        names: names of the runs.
+        origin: the update t_w that distances are measured from, ‖w_t − w_{t_w}‖.
+        last_phase: updates made after the last drop; None if unknown.
+        extrapolated: numbers of the drops, from 0, that lie beyond what the runs recorded: their targets are read
+            off the fitted law.
+
+    Examples:
+        >>> from analysis import Reference
+        >>> reference = Reference(
+        ...     targets=(6.0, 6.5),
+        ...     target_errors=(0.01, 0.01),
+        ...     drop_steps=(900, 1300),
+        ...     ratios=(0.1, 0.1),
+        ...     learning_rate=0.1,
+        ... )
+        >>> reference.phase_lengths
+        (900, 400)
     """
 
     targets: tuple[float, ...]
@@ -35,10 +52,10 @@ class Reference:
     drop_steps: tuple[int, ...]
     ratios: tuple[float, ...]
     learning_rate: float
-    batch_size: int | None
-    parameter_specs: Mapping[str, Any]
-    relative: bool
-    names: tuple[str, ...]
+    batch_size: int | None = None
+    parameter_specs: Mapping[str, Any] = field(default_factory=lambda: {"parameters": []})
+    relative: bool = False
+    names: tuple[str, ...] = ("reference",)
     origin: int = 0
     last_phase: int | None = None
     extrapolated: tuple[int, ...] = ()
@@ -47,15 +64,20 @@ class Reference:
     def from_runs(
         cls, runs: CurvesLike, *, relative: bool = False, origin: int = 0, extrapolate: bool = False
     ) -> Self:
-        """Reads run(s), or path(s) of them: seeds of one experiment.
+        """Read run(s), or path(s) of them: seeds of one experiment.
 
-        relative: take distances in units of ‖w_0‖, to hold another network against them.
-        origin: measure from w_{t_w}, after the first updates that throw the weights, instead of w_0.
-        extrapolate: where a run ends before a drop it was to make, continue its law to there
-            (`analysis.matching.posterior_predictive`); the target's standard error then is the extrapolation's.
-        Raises ReferenceRunError if a run has no drop, ends before one, or drops before the origin, or if the
-        seeds' drops or batch sizes differ; DifferentNetworksError if their networks do; CurveError if nothing
-        was recorded from the origin.
+        Args:
+            runs: the runs, each with its learning-rate drops recorded.
+            relative: take distances in units of ‖w_0‖, so that another network can be compared.
+            origin: measure from w_{t_w}, after the initial transient, instead of w_0.
+            extrapolate: where a run ends before a drop that it was to make, continue its law to there
+                (`analysis.matching.posterior_predictive`); the target's standard error then is the extrapolation's.
+
+        Raises:
+            ReferenceRunError: if a run has no drop, ends before one, or drops before the origin, or if the drops or
+                batch sizes of the seeds differ.
+            DifferentNetworksError: if their networks differ.
+            CurveError: if nothing was recorded from the origin.
         """
         seeds = [_Seed.read(curve, relative, extrapolate) for curve in curves(runs, origin=origin)]
         first = seeds[0]
@@ -83,14 +105,20 @@ class Reference:
 
     @property
     def phase_lengths(self) -> tuple[int, ...]:
-        """Updates between drops; the first counts from w_0."""
+        """Return the number of updates between drops; the first counts from w_0."""
         return tuple(np.diff((0, *self.drop_steps)).tolist())
 
     def matcher(self, drop: int = 0, since: float | None = None, **options: Any) -> DistanceMatcher:
-        """A matcher for one drop: its distance from w_0, or what was travelled from the drop before it.
+        """Return a matcher for one drop: for its distance from w_0, or for that travelled since the drop before it.
 
-        since: the run's own distance at its drop before this one; the target then lies as far beyond it as
-        the reference's distances lie apart. Raises MatchError if the reference did not move away in between.
+        Args:
+            drop: number of the drop, from 0.
+            since: the run's own distance at its drop before this one; the target then lies as far beyond it as the
+                reference's distances lie apart.
+            **options: those of `DistanceMatcher`.
+
+        Raises:
+            MatchError: if the reference did not move away between the two drops.
         """
         target = self.targets[drop]
         if since is not None:
@@ -105,7 +133,7 @@ class Reference:
         return DistanceMatcher(target, target_errors=errors, origin=self.origin, **options)
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able fields; None for what is unknown, such as errors from one seed."""
+        """Return the fields for JSON; None for what is unknown, such as errors from one seed."""
         known = {
             name: [value if isfinite(value) else None for value in getattr(self, name)]
             for name in ("targets", "target_errors")
@@ -116,40 +144,77 @@ class Reference:
 def as_reference(
     reference: Reference | CurvesLike, relative: bool = False, origin: int = 0, extrapolate: bool = False
 ) -> Reference:
-    """A Reference as it is, or the one that run(s) or path(s) make, read in the way given."""
+    """Return a Reference as it is, or the one that run(s) or path(s) make.
+
+    Args:
+        reference: a Reference, or runs or paths of them.
+        relative: how to read runs: `Reference.from_runs`.
+        origin: likewise.
+        extrapolate: likewise.
+    """
     if isinstance(reference, Reference):
         return reference
     return Reference.from_runs(reference, relative=relative, origin=origin, extrapolate=extrapolate)
 
 
 def check_later_phases(later_phases: str) -> None:
-    """Raises MatchError unless it is a known criterion for the drops after the first."""
+    """Refuse what is no criterion for the drops after the first.
+
+    Args:
+        later_phases: the criterion.
+
+    Raises:
+        MatchError: if it is unknown.
+    """
     if later_phases not in get_args(LaterPhases):
         known = " or ".join(repr(name) for name in get_args(LaterPhases))
         raise MatchError(f"later_phases={later_phases!r}: expected {known}")
 
 
 def check_network(expected: Mapping[str, Any], expected_name: str, got: Mapping[str, Any], got_name: str) -> None:
-    """Raises DifferentNetworksError unless both list the same parameters: names, shapes, types."""
+    """Refuse two networks whose parameters differ in names, shapes or types.
+
+    Args:
+        expected: the one network's `Run.parameter_specs`.
+        expected_name: what messages call it.
+        got: the other's.
+        got_name: what messages call it.
+
+    Raises:
+        DifferentNetworksError: if they differ.
+    """
     one, other = ([tuple(map(str, entry)) for entry in s["parameters"]] for s in (expected, got))
     if one == other:
         return
-    told = "expected the same network, or relative=True to compare distances in units of ‖w_0‖"
+    remedy = "expected the same network, or relative=True to compare distances in units of ‖w_0‖"
     for ours, theirs in zip(one, other, strict=False):
         if ours != theirs:
             raise DifferentNetworksError(
-                f"{got_name} has {' '.join(theirs)} where {expected_name} has {' '.join(ours)}; {told}"
+                f"{got_name} has {' '.join(theirs)} where {expected_name} has {' '.join(ours)}; {remedy}"
             )
-    raise DifferentNetworksError(f"{got_name} has {len(other)} parameters and {expected_name} {len(one)}; {told}")
+    raise DifferentNetworksError(f"{got_name} has {len(other)} parameters and {expected_name} {len(one)}; {remedy}")
 
 
 def distance_at(curve: Curve, step: float) -> float:
-    """d after `step` updates, by a straight line in log-log between recorded steps, held at the ends."""
+    """Return d by a straight line in log-log between recorded steps, constant beyond the ends.
+
+    Args:
+        curve: the distances.
+        step: updates, counted as the curve's.
+    """
     return float(np.exp(np.interp(np.log(step), np.log(curve.t), np.log(curve.d))))
 
 
 def scaled(curve: Curve, relative: bool) -> Curve:
-    """The curve, its distances in units of its run's ‖w_0‖ if `relative`."""
+    """Return the curve as it is, or with distances in units of its run's ‖w_0‖.
+
+    Args:
+        curve: the distances.
+        relative: True for distances in units of ‖w_0‖.
+
+    Raises:
+        MatchError: if they are to be relative and the curve is of arrays.
+    """
     if not relative:
         return curve
     if curve.run is None:
@@ -209,7 +274,7 @@ class _Seed:
         )
 
     def check_regime(self, other: Self) -> None:
-        """Raises ReferenceRunError unless the other seed has this one's drops, rates and batch size."""
+        """Raise ReferenceRunError unless the other seed has this one's drops, rates and batch size."""
         for what in ("steps", "rates", "batch_size"):
             if getattr(self, what) != getattr(other, what):
                 raise ReferenceRunError(
@@ -228,13 +293,13 @@ class _Drop(NamedTuple):
 
 
 def _drops(run: Run) -> list[_Drop]:
-    """The recorded drops."""
+    """Return the recorded drops."""
     rates = [(e.step, float(e.details["lr_from"]), float(e.details["lr_to"])) for e in run.drops]
     return [_Drop(*entry) for entry in rates if entry[0] > 0]
 
 
 def _planned(run: Run) -> list[_Drop]:
-    """The drops that a run cut short was to make, as `train` notes them in its configuration."""
+    """Return the drops that a run cut short was to make, as its configuration notes them."""
     found, rate = [], run.config.get("lr", nan)
     for step, factor in run.config.get("drop_steps", ()):
         found.append(_Drop(step, rate, rate * factor))
@@ -243,7 +308,7 @@ def _planned(run: Run) -> list[_Drop]:
 
 
 def _recorded(curve: Curve, drops: Sequence[_Drop]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Distances at the drops, and zeros for their errors."""
+    """Return the distances at the drops, and zeros for their errors."""
     distances = tuple(distance_at(curve, drop.step - curve.origin) for drop in drops)
     if not all(isfinite(d) and d > 0 for d in distances):
         raise ReferenceRunError(f"{curve.name}: distances at its drops are {distances}; expected positive numbers")
@@ -251,7 +316,7 @@ def _recorded(curve: Curve, drops: Sequence[_Drop]) -> tuple[tuple[float, ...], 
 
 
 def _extrapolated(curve: Curve, drops: Sequence[_Drop]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The first drop's distance by the curve's law, with its error; NaN for later ones, which no law tells."""
+    """Return the first drop's distance by the curve's law, with its error; NaN for later ones: no law covers them."""
     step = drops[0].step
     z, error = distance_ahead(curve, step - curve.origin)
     if not isfinite(error):

@@ -32,7 +32,7 @@ def steady(t):
     return 2 * t**0.25
 
 
-def thrown(t):
+def overshooting(t):
     """Past 10 within 25 updates."""
     return 12 * (1 - math.exp(-t / 15)) + 0.001 * t
 
@@ -137,32 +137,32 @@ def test_sequential_after_a_warm_up(tmp_path):
     assert walk.optimizer.param_groups[0]["lr"] == pytest.approx(0.01)
 
 
-def test_thrown_run_keeps_its_rate_and_says_why(tmp_path):
-    run = Walk(tmp_path / "run.zarr", thrown, noise=0.0).run(300)
+def test_a_run_that_overshoots_keeps_its_rate_and_says_why(tmp_path):
+    run = Walk(tmp_path / "run.zarr", overshooting, noise=0.0).run(300)
     assert not run.drops
     (failed,) = events(run, "match_failed")
     assert failed.details["status"] == "already_above"
     assert "warm the learning rate up" in failed.details["sentence"]
 
 
-def test_thrown_run_drops_or_raises_by_choice(tmp_path):
-    run = Walk(tmp_path / "drop.zarr", thrown, noise=0.0, already_above="drop", min_step=150).run(200)
+def test_a_run_that_overshoots_drops_or_raises_by_choice(tmp_path):
+    run = Walk(tmp_path / "drop.zarr", overshooting, noise=0.0, already_above="drop", min_step=150).run(200)
     (drop,) = run.drops
     assert 150 <= drop.step < 160
     assert drop.details["reason"] == "already_above"
     with pytest.raises(NotMatchedError, match="above the target") as error:
-        Walk(tmp_path / "raise.zarr", thrown, noise=0.0, already_above="raise").run(300)
+        Walk(tmp_path / "raise.zarr", overshooting, noise=0.0, already_above="raise").run(300)
     assert "\n" not in str(error.value)
     assert events(Run(tmp_path / "raise.zarr"), "match_failed")
 
 
-def test_from_an_origin_a_thrown_run_drops_where_it_has_travelled(tmp_path):
+def test_from_an_origin_a_run_that_overshoots_drops_where_it_has_travelled(tmp_path):
     """Thrown 12 away by update 100, then on its way: ‖w_t − w_100‖ is 2 t^.25 − 2 · 100^.25."""
     travelled = steady(625) - steady(100)
     reference = replace(REFERENCE, origin=100, targets=(travelled, 4.7, 5.2), last_phase=50)
     walk = Walk(
         tmp_path / "run.zarr",
-        lambda t: thrown(100) * min(1.0, t / 50) + steady(t),
+        lambda t: overshooting(100) * min(1.0, t / 50) + steady(t),
         origins=[100],
         reference=reference,
         noise=1e-4,
@@ -234,6 +234,18 @@ def test_resumed_equals_uninterrupted(tmp_path, options):
         later = [event for event in expected.drops if event.step > cut]
         assert [(e.step, e.details) for e in found.drops] == [(e.step, e.details) for e in later]
         assert second.scheduler.last_epoch == whole.scheduler.last_epoch == 1400
+
+
+def test_reads_a_checkpoint_of_version_0_1(tmp_path):
+    """There the bandwidth was called window."""
+    walk = Walk(tmp_path / "run.zarr", bandwidth=0.1)
+    state = walk.scheduler.state_dict()
+    state["window"] = state.pop("bandwidth")
+    walk.scheduler.bandwidth = None
+    walk.scheduler.load_state_dict(state)
+    assert walk.scheduler.bandwidth == 0.1
+    assert "window" not in walk.scheduler.state_dict()
+    walk.recorder.close()
 
 
 def test_refuses_another_network_unless_relative(tmp_path):

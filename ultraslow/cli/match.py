@@ -27,9 +27,9 @@ def match(
 
     Args:
         reference: a run with a learning-rate drop.
-        run: the run held against it.
+        run: the run compared with it.
         seeds: further seeds of the reference.
-        origin: measure both runs from this update, after the first ones that throw the weights.
+        origin: measure both runs from this update, after the initial transient.
         extrapolate: continue the law of a reference that ends before its drop.
         min_step: update before which no distance counts; default 100, or the end of RUN's warm-up if that is later.
         plot: also draw both curves, the targets, the crossing and the forecast to this file (.png, .pdf, .svg).

@@ -8,9 +8,10 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from analysis.curve import CurvesLike
-from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher, Match, Status
+from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher
+from analysis.matching.outcome import Match, Status
 from analysis.matching.reference import LaterPhases, Reference, as_reference, check_later_phases, check_network
-from analysis.matching.running_estimate import WINDOWS
+from analysis.matching.running_estimate import BANDWIDTHS
 from trajectory import Recorder
 from trajectory.recording.row_buffer import Rows
 from ultraslow.large_batch.errors import NotMatchedError, SettingError
@@ -39,7 +40,7 @@ class DistanceMatchedLR(LRScheduler):
         recorder: the recorder of this run.
         reference: a `Reference`, or a run, a path, or several of them (seeds).
         gamma: the factor of every drop; None for the reference's own ratios.
-        window: width W, in log t, of the window that the distance is averaged over, as for `DistanceMatcher`.
+        bandwidth: width W, in log t, of the window that the distance is averaged over, as for `DistanceMatcher`.
         min_step: the update before which no distance counts.
         later_phases: what the drops after the first follow: the reference's number of "updates" in the phase, since
             the distance barely moves there, or the "distance" travelled since the drop before.
@@ -93,7 +94,7 @@ class DistanceMatchedLR(LRScheduler):
         reference: Reference | CurvesLike,
         *,
         gamma: float | None = None,
-        window: float | None = None,
+        bandwidth: float | None = None,
         min_step: int = TRANSIENT,
         later_phases: LaterPhases = "updates",
         timeout: int | None = None,
@@ -125,7 +126,7 @@ class DistanceMatchedLR(LRScheduler):
                 recorder.parameter_specs,
                 "the recorded model",
             )
-        self.gamma, self.window, self.min_step, self.later_phases = gamma, window, min_step, later_phases
+        self.gamma, self.bandwidth, self.min_step, self.later_phases = gamma, bandwidth, min_step, later_phases
         self.timeout, self.on_timeout, self.already_above = timeout, on_timeout, already_above
         self._unit = recorder.origin_norm if self.reference.relative else 1.0
         self._factor = 1.0  # of all drops so far
@@ -173,6 +174,8 @@ class DistanceMatchedLR(LRScheduler):
             state_dict: what `state_dict()` returned.
         """
         state = dict(state_dict)
+        if "window" in state:  # saved by version 0.1
+            state["bandwidth"] = state.pop("window")
         matcher = state.pop("matcher")
         super().load_state_dict(state)
         self._matcher = self._new_matcher() if matcher else None
@@ -196,7 +199,7 @@ class DistanceMatchedLR(LRScheduler):
         return self.reference.matcher(
             self._phase,
             self._since,
-            window=self.window,
+            bandwidth=self.bandwidth,
             min_step=max(self.min_step, start),
             budget=None if self.timeout is None else start + self.timeout,
         )
@@ -215,7 +218,7 @@ class DistanceMatchedLR(LRScheduler):
         self.recorder.drain()
         if self._matcher is None:
             return self._drop("updates", None)
-        self._due = float(max(t + 1, ceil(t * exp((self.window or WINDOWS[0]) / 8))))
+        self._due = float(max(t + 1, ceil(t * exp((self.bandwidth or BANDWIDTHS[0]) / 8))))
         found, self._seen = _of_rank_0((self._matcher.match, self._seen))
         match found.status:
             case Status.MATCHED:

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from scipy.signal import lfilter
 
 from analysis.errors import MatchError
-from analysis.matching.distance_matcher import DistanceMatcher, Status
+from analysis.matching.distance_matcher import DistanceMatcher
+from analysis.matching.outcome import Status
 
 Q = 0.23  # local exponent of a real run
 DROP = 4690  # update of the small batch's first drop on MNIST: epoch 10 at batch 128
@@ -29,7 +30,7 @@ def power(t, noise=0.0, seed=0):
     return (t / DROP) ** Q * np.exp(noise * correlated(np.random.default_rng(seed), len(t)))
 
 
-def thrown(t):
+def overshooting(t):
     """Fashion-MNIST, batch 4096, √-scaled rate: methods' table of first updates, straight lines in log-log."""
     table_t, table_d = [1, 5, 10, 20, 30, 50, 100, 150], [2.4, 12.8, 27.8, 45.4, 51.8, 54.6, 53.9, 53]
     return np.exp(np.interp(np.log(t), np.log(table_t), np.log(table_d)))
@@ -54,12 +55,12 @@ def test_arms_below_the_target():
     assert not matcher.matches
 
 
-@pytest.mark.parametrize("window", [0.05, 0.1, 0.2])
-def test_noiseless_crossing_fires_within_two_evaluations(window):
-    matcher = DistanceMatcher(1.0, window=window)
+@pytest.mark.parametrize("bandwidth", [0.05, 0.1, 0.2])
+def test_noiseless_crossing_fires_within_two_evaluations(bandwidth):
+    matcher = DistanceMatcher(1.0, bandwidth=bandwidth)
     assert matcher.update(STEPS, power(STEPS)) is Status.MATCHED
     match = matcher.match
-    assert 0 < log(match.step / DROP) <= 2 * window / 8 + 2 / DROP
+    assert 0 < log(match.step / DROP) <= 2 * bandwidth / 8 + 2 / DROP
     assert match.distance == pytest.approx((match.step / DROP) ** Q, rel=1e-9)
     assert match.crossing == pytest.approx(DROP, rel=1e-9)
     assert match.interval[0] <= match.crossing <= match.interval[1]
@@ -117,10 +118,10 @@ def test_jump_elsewhere_only_restarts_the_window(factor):
     assert matcher.status == ("matched" if factor > 1 else "armed")
 
 
-def test_thrown_run_is_already_above_and_told_what_to_do():
+def test_a_run_that_overshoots_is_already_above_and_the_sentence_says_what_to_do():
     steps = np.arange(1, 151)
     matcher = DistanceMatcher(38.0)
-    assert matcher.update(steps, thrown(steps)) == "already_above"
+    assert matcher.update(steps, overshooting(steps)) == "already_above"
     assert all(means in matcher.match.sentence for means in ("origin", "warm", "floor in steps"))
 
 
@@ -161,7 +162,7 @@ def test_learning_rate_change_restarts_the_window():
 
 
 def test_a_run_that_crosses_as_its_own_rate_drops_has_matched():
-    """The window restarts, but the run was seen below, and a lower rate throws nothing."""
+    """The window restarts, but the run was seen below, and a lower rate causes no overshoot."""
     distances = power(np.minimum(STEPS, 4400))
     rates = np.where(STEPS <= 4400, 0.1, 0.01)
     watch = DistanceMatcher(power(np.array([4390.0]))[0])
@@ -200,7 +201,7 @@ def test_zero_distances_and_replayed_steps_are_passed_over():
     [
         ({"targets": -1.0}, "target distance -1"),
         ({"targets": [1.0, np.nan]}, "target distance nan"),
-        ({"targets": 1.0, "window": 0.0}, "window 0"),
+        ({"targets": 1.0, "bandwidth": 0.0}, "bandwidth 0"),
         ({"targets": []}, "no target"),
     ],
 )
@@ -222,6 +223,19 @@ def test_resumed_in_the_middle_of_a_window_equals_uninterrupted(cut):
     assert len(whole.matches) == 2
     assert second.matches == whole.matches
     assert json.dumps(second.state_dict()) == json.dumps(whole.state_dict())
+
+
+def test_resumes_from_a_checkpoint_of_version_0_1():
+    """There the running estimate's bandwidth was called width."""
+    whole, first, second = (DistanceMatcher(1.0, bandwidth=0.1) for _ in range(3))
+    whole.update(STEPS, power(STEPS, noise=0.003))
+    first.update(STEPS[:3000], power(STEPS, noise=0.003)[:3000])
+    state = first.state_dict()
+    state["window"]["width"] = state["window"].pop("bandwidth")
+    second.load_state_dict(state)
+    second.update(STEPS[3000:], power(STEPS, noise=0.003)[3000:])
+    assert second.match == whole.match
+    assert second.state_dict() == whole.state_dict()
 
 
 def test_refuses_the_state_of_another_target():
@@ -263,27 +277,27 @@ RATES = [
 ]
 
 
-def fires(noise, window, seeds, drop=DROP):
+def fires(noise, bandwidth, seeds, drop=DROP):
     """log(step / noiseless crossing) × 100 at which each of the noisy curves fires."""
     steps = np.arange(int(0.45 * drop), int(1.6 * drop))
     found = []
     for seed in seeds:
-        matcher = DistanceMatcher((drop / DROP) ** Q, window=window)
+        matcher = DistanceMatcher((drop / DROP) ** Q, bandwidth=bandwidth)
         assert matcher.update(steps, power(steps, noise, seed)) == "matched"
         found.append(100 * log(matcher.match.step / drop))
     return np.array(found)
 
 
-@pytest.mark.parametrize(("noise", "window", "mean", "tolerance", "early"), RATES)
-def test_error_and_early_fires_under_step_noise(noise, window, mean, tolerance, early):
-    error = fires(noise, window, range(60))
+@pytest.mark.parametrize(("noise", "bandwidth", "mean", "tolerance", "early"), RATES)
+def test_error_and_early_fires_under_step_noise(noise, bandwidth, mean, tolerance, early):
+    error = fires(noise, bandwidth, range(60))
     assert np.mean(error) == pytest.approx(mean, abs=tolerance)
     assert np.mean(error < -5) <= early
 
 
-def test_window_follows_the_measured_noise():
+def test_bandwidth_follows_the_measured_noise():
     np.testing.assert_array_equal(fires(0.001, None, range(10)), fires(0.001, 0.05, range(10)))
-    chosen, wide, narrow = (fires(0.03, window, range(40)) for window in (None, 0.1, 0.05))
+    chosen, wide, narrow = (fires(0.03, bandwidth, range(40)) for bandwidth in (None, 0.1, 0.05))
     assert np.mean(np.abs(chosen - wide) < 1.5) > 0.8  # their batches are cut at other updates
     assert np.mean(chosen < -5) <= np.mean(narrow < -5)
 

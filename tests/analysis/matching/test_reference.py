@@ -172,7 +172,7 @@ def test_complete_run_that_falls_short_never_reached(small, tmp_path):
     json.dumps(found.to_dict(), allow_nan=False)
 
 
-def test_arrays_can_be_held_against_a_reference(small):
+def test_arrays_can_be_compared_with_a_reference(small):
     t = np.arange(1, 1000)
     assert match(small, (t, 1.9 * t**0.25)).matches[0].status == "matched"
 
@@ -194,15 +194,15 @@ def test_refuses_an_unknown_criterion_and_several_runs(small, large):
 ORIGIN = 100
 
 
-def thrown(t):
-    """Thrown to 12, past the reference's 9.5, within fifty updates; then on its way as 1.9 t^.25."""
+def overshooting(t):
+    """An initial transient to 12, past the reference's 9.5, within fifty updates; then on its way as 1.9 t^.25."""
     return 12 * (1 - np.exp(-t / 10)) + 1.9 * t**0.25
 
 
-def test_from_an_origin_a_throw_is_not_travel(tmp_path):
+def test_from_an_origin_the_initial_transient_is_not_travel(tmp_path):
     """w_t moves along one axis: ‖w_t − w_100‖ is the difference of the distances from w_0."""
     small = record(tmp_path / "small.zarr", lambda t: 2 * t**0.25, drops=DROPS, origins=[ORIGIN])
-    large = record(tmp_path / "large.zarr", thrown, 1000, batch_size=1024, origins=[ORIGIN])
+    large = record(tmp_path / "large.zarr", overshooting, 1000, batch_size=1024, origins=[ORIGIN])
     assert match(small, large).matches[0].status == "already_above"
 
     found = match(small, large, origin=ORIGIN)

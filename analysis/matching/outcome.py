@@ -1,0 +1,83 @@
+"""What a matcher says of a run and a target distance: the status, and the match with its numbers."""
+
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from math import isfinite
+from typing import Any
+
+
+class Status(StrEnum):
+    """The status of a run with respect to a target distance."""
+
+    WAITING = "waiting"
+    """The run was seen neither below the target nor above it."""
+    ARMED = "armed"
+    """The run was seen below the target."""
+    MATCHED = "matched"
+    """The run is above the target and was seen below it before."""
+    ALREADY_ABOVE = "already_above"
+    """The run is above the target and was never seen below it."""
+    NEVER_REACHED = "never_reached"
+    """The run has used up its budget of updates below the target."""
+    DIVERGED = "diverged"
+    """The run's distance is not finite, or jumped across the target."""
+
+    @property
+    def final(self) -> bool:
+        """True if further distances leave the status as it is."""
+        return self in (Status.MATCHED, Status.NEVER_REACHED, Status.DIVERGED)
+
+
+SENTENCES = {
+    Status.WAITING: "not yet distinguished from the target after {t} updates: {far}",
+    Status.ARMED: "below the target after {t} updates: {far}",
+    Status.NEVER_REACHED: "not reached in {t} updates: {far}",
+    Status.ALREADY_ABOVE: (
+        "above the target after {t} updates ({far}) and never seen below it from update {floor} on, as when"
+        " the first updates overshoot it: measure both runs from an origin after that transient, warm the learning"
+        " rate up, or set a floor in steps (min_step)"
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Match:
+    """The outcome of comparing a run with one target distance.
+
+    Attributes:
+        status: whether the run matched, and otherwise why not.
+        step: the update at which it matched; if it did not, the last one seen (0: none).
+        distance: the running distance at the last decision; NaN before the first full window.
+        target: the distance to match, in the same unit.
+        standard_error: that of the logarithm of the running distance.
+        crossing: the update at which the fitted line meets the target; None unless matched.
+        interval: the updates around the crossing within 2 SE, the target's own standard error included; None unless
+            matched.
+        sentence: the same in words.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import DistanceMatcher
+        >>> t = np.arange(1, 2001)
+        >>> matcher = DistanceMatcher(6.0)
+        >>> status = matcher.update(t, t**0.25)
+        >>> matcher.match.status.value, round(matcher.match.crossing)
+        ('matched', 1296)
+    """
+
+    status: Status
+    step: int
+    distance: float
+    target: float
+    standard_error: float
+    crossing: float | None
+    interval: tuple[float, float] | None
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.sentence}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields for JSON; a number that does not exist yet is None."""
+        fields = asdict(self) | {"status": str(self.status)}
+        return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in fields.items()}
