@@ -38,6 +38,14 @@ class LawFit(FormerNames):
             rest.
         ruled_out: whether BIC and a second witness are against it (`analysis.fitting.model_comparison`).
         curve: (bin,) log d of the law.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import compare
+        >>> t = np.geomspace(10, 10_000, 40)
+        >>> law = compare((t, t**0.25), ["power law"], t_min=10).fits[0]
+        >>> law.law.formula, round(law.parameters["q"], 3), law.verdict
+        ('t^q', 0.25, 'best')
     """
 
     law: Law
@@ -83,6 +91,14 @@ class Comparison(FormerNames, Tabulated):
             settings do not say.
         u: (bin,) mean log t of the log bins.
         z: (curve, bin) mean log d of each.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import compare
+        >>> t = np.geomspace(10, 10_000, 40)
+        >>> found = compare((t, t**0.25), ["power law", "pure log"], t_min=10)
+        >>> found.best, found.to_frame()["law"].tolist()
+        ('power law', ['power law', 'pure log'])
     """
 
     fits: tuple[LawFit, ...]

@@ -34,6 +34,14 @@ class SeedEstimate(FormerNames):
         alpha: its α.
         local_exponent: its d log d / d log t at the middle of the fit range.
         interval: its confidence interval for α, where there are fewer than three seeds; else None.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import fit
+        >>> t = np.geomspace(1, 10_000, 50)
+        >>> seeds = fit([(t, 2 * t**0.3), (t, 3 * t**0.4)]).seeds
+        >>> [(seed.name, round(seed.local_exponent, 2)) for seed in seeds]
+        [('curve 1', 0.3), ('curve 2', 0.4)]
     """
 
     name: str
@@ -74,6 +82,16 @@ class Fit(FormerNames, Tabulated):
         warnings: what to know before quoting α, in plain sentences, the gravest first.
         u: (bin,) mean log t of the log bins fitted.
         z: (curve, bin) mean log d of each.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import fit
+        >>> t = np.geomspace(1, 10_000, 50)
+        >>> found = fit((t, 2 * np.log(t / 0.1) ** 2))
+        >>> round(found.alpha, 3), round(found.t0, 3), found.power_law_excluded
+        (1.0, 0.1, True)
+        >>> found.to_dict()["confidence_level"]
+        0.95
     """
 
     alpha: float

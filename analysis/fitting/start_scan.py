@@ -82,9 +82,9 @@ def scan(
         >>> t = np.arange(1, 2001)
         >>> scan((t, np.log(t / 0.1) ** 2))[["t_min", "bins", "alpha"]].round(2).head(3)
            t_min  bins  alpha
-        0   1.00    36   1.00
-        1   1.78    35   1.00
-        2   3.16    33   1.00
+        0   1.00    37    1.0
+        1   1.78    36    1.0
+        2   3.16    34    1.0
     """
     return scan_table(starts(curves(data, origin=origin), t_min, t_max, confidence_level))
 
