@@ -19,7 +19,7 @@ recipes = ["f1-digits"]
 [settings]
 epochs = 2
 drops = [[1, 0.1]]
-snapshots = 1
+snapshots_per_decade = 1
 [methods.SB]
 """
 

@@ -235,6 +235,12 @@ def test_a_plan_becomes_a_recipe_that_trains(runs, tmp_path):
     assert (found["updates"], found["epochs"], found["drop_epochs"]) == (1280, 64, [60])
     assert found["lr"] == pytest.approx(0.04)
     assert "0.04" in run("plan", small, "--batch-size", 64).stdout
+    lines = recipe.read_text().splitlines()  # which states what the table says at the reference's batch
+    assert "lr = 0.02  # at batch 16: × √(64/16), 0.04" in lines
+    assert (
+        "epochs = 24.0  # at batch 16: at most 96 epochs of batch 64, 1.5 × the plan's 1280 updates,"
+        " in case the match comes late"
+    ) in lines
     done = run("train", recipe, "--epochs", 2, "--out", large)
     assert done.returncode == 0, done.stderr
     config = Run(large).config

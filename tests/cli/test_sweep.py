@@ -61,7 +61,7 @@ def test_a_stopped_sweep_goes_on_and_a_failure_is_told_at_the_end(tmp_path, monk
     process.send_signal(signal.SIGINT)
     status, _, lines = ended(process)
     assert (status, lines[0]) == (130, "0/2 f1-digits-sb-64-seed0: running")
-    assert lines[-1] == "ultraslow: interrupted; `ultraslow sweep spec.toml` goes on from here"
+    assert lines[-1] == "ultraslow: interrupted; `ultraslow sweep spec.toml` resumes it"
 
     process = start(tmp_path)
     wait_for_rows(second, process)  # the first is done
@@ -97,3 +97,23 @@ def test_a_misspelt_word_is_one_line(tmp_path, monkeypatch, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("ultraslow: ")
     assert line.endswith("did you mean lr_scaling?")
+
+
+def test_a_dry_run_needs_no_data_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    spec = tmp_path / "spec.toml"
+    spec.write_text(SPEC.replace("f1-digits", "f1-mnist") + '[methods.LB]\nrecipes = ["alexnet-imagenet"]\n')
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["ultraslow", "sweep", "spec.toml", "--dry-run"])
+    app.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split() for line in lines[1:4]] == [
+        ["f1-mnist-sb-64-seed0", str(20 * (60_000 // 64)), "missing"],
+        ["f1-mnist-lr-64-seed0", str(20 * (60_000 // 64)), "missing"],
+        ["alexnet-imagenet-lb-64-seed0", "missing"],
+    ]
+    assert lines[4:] == [
+        "3 runs, 37480 updates in all",
+        "3 runs to make, at most 37480 updates",
+        "! not counted: 1 runs whose training set is not there",
+    ]
+    assert list(tmp_path.iterdir()) == [spec]

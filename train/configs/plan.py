@@ -2,8 +2,8 @@
 
 Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), sections 4 and 5: learning rate × √(B/B₀), batch normalization over
 ghost batches of B₀, and as many updates as the small batch makes, so that every epoch count is × B/B₀. An update then
-diffuses the weights as far as one of the small batch, so that the distances at its drops are expected after its
-updates.
+diffuses the weights as far as one of the small batch does, so the large batch should reach the distances of the small
+batch's drops after as many updates.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -25,34 +25,44 @@ _LOCAL = 2.0  # the exponent at the drop is that of the distance over the last f
 
 @dataclass(frozen=True)
 class Plan:
-    """What a large batch should use, held against a reference of batch size `base_batch_size`.
-
-    lr: √-scaled, before the first drop. updates: under regime adaptation, as many as the reference's; epochs:
-    what they are in passes through the training set. drop_steps, drop_epochs: where its drops are expected.
-    first_drop: the first one's steps at 2 standard deviations of the reference's seeds; None from one seed.
-    config: to train the matched run; None if the reference was not trained by `train`, which writes it down.
-    Epochs are None where the reference does not say how large its training set was.
-    """
+    """The regime that a large batch should use, from a reference with a small batch."""
 
     reference: tuple[str, ...]
+    """Names of the reference's runs."""
     batch_size: int
+    """The large batch, B."""
     base_batch_size: int
+    """The reference's batch, B₀."""
     lr: float
+    """Learning rate before the first drop: the reference's × √(B/B₀)."""
     ghost_batch_size: int
+    """Size of the ghost batches: B₀."""
     warmup_steps: int
+    """Updates over which the learning rate grows linearly."""
     updates: int
+    """Updates in all: as many as the reference makes."""
     epochs: float | None
+    """These updates in passes through the training set; None if the reference does not say how large that was."""
     drop_steps: tuple[int, ...]
+    """Updates after which the drops are expected."""
     drop_epochs: tuple[float, ...] | None
+    """These updates in passes through the training set; None as `epochs`."""
     first_drop: tuple[float, float] | None
+    """Updates between which the first drop is expected, 2 standard deviations of the reference's seeds on either
+    side; None from one seed."""
     config: TrainConfig | None
+    """Configuration of the matched run; None if the reference was not trained by `train`, which stores its own."""
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-able fields."""
+        """Return all fields, fit for JSON."""
         return asdict(self)
 
     def recipe(self) -> TrainConfig:
-        """The matched run's configuration. Raises ReferenceRunError if the reference does not hold its own."""
+        """Return the matched run's configuration.
+
+        Raises:
+            ReferenceRunError: if the reference does not hold its own configuration.
+        """
         if self.config is None:
             raise ReferenceRunError(
                 f"{self.reference[0]}: it was not trained by `ultraslow train`, so that its network and data are not"
@@ -60,8 +70,22 @@ class Plan:
             )
         return self.config
 
+    def comments(self) -> dict[str, str]:
+        """Return comments on fields of the recipe whose numbers are not those of the table, by field.
+
+        A recipe states the learning rate and the epochs at the base batch size, the table states them as the run has
+        them.
+        """
+        epochs = "" if self.epochs is None else f"{LONGEST * self.epochs:.4g} epochs of batch {self.batch_size}, "
+        return {
+            "lr": f"at batch {self.base_batch_size}: × √({self.batch_size}/{self.base_batch_size}), {self.lr:.6g}",
+            "epochs": f"at batch {self.base_batch_size}: at most {epochs}{LONGEST:g} × the plan's {self.updates}"
+            " updates, in case the match comes late",
+            "drops": "not used: the match decides when the learning rate drops",
+        }
+
     def table(self) -> dict[str, str]:
-        """The plan as text, by quantity."""
+        """Return the plan as text, by quantity."""
         drops = [str(step) for step in self.drop_steps]
         if self.first_drop is not None:
             drops[0] += " ({:.0f} to {:.0f})".format(*self.first_drop)
@@ -81,10 +105,28 @@ class Plan:
 
 
 def plan(reference: CurvesLike, batch_size: int) -> Plan:
-    """A large batch's regime from run(s), or path(s) of them: seeds of the small batch.
+    """Plan the regime of a large batch from the small batch's runs.
 
-    Raises ConfigError if the batch is beyond the training set, and ReferenceRunError if the runs do not tell
-    their batch size or are no reference (`Reference.from_runs`).
+    Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), sections 4 and 5; the module says how.
+
+    Args:
+        reference: a run or its path, or a sequence of them: seeds of the small batch, with a learning-rate drop.
+        batch_size: samples in an update of the large batch.
+
+    Returns:
+        The plan; print its `table()`, or train its `recipe()`.
+
+    Raises:
+        ConfigError: if the batch is beyond the training set.
+        ReferenceRunError: if the runs do not hold their batch size, or are no reference.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from train import RECIPES, plan, train
+        >>> small = replace(RECIPES["f1-digits"](), epochs=0.5, drops=((0.4, 0.1),))
+        >>> found = plan(train(small, "sb.zarr"), batch_size=64)
+        >>> found.lr, found.updates, found.ghost_batch_size
+        (0.1, 40, 16)
     """
     found, known = curves(reference), Reference.from_runs(reference)
     base, run = known.batch_size, found[0].run
@@ -115,7 +157,7 @@ def plan(reference: CurvesLike, batch_size: int) -> Plan:
 def _matched(
     facts: dict[str, Any], reference: Reference, runs: list[Run], base: int, batch_size: int
 ) -> TrainConfig | None:
-    """The reference's own configuration, made a large batch that is matched to it."""
+    """The reference's own configuration, changed to a large batch that is matched to it."""
     if "settings" not in facts:
         return None
     return replace(

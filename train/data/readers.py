@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pooch
 from numpy._core.multiarray import _reconstruct
 
 from train.errors import DataError
@@ -41,8 +40,7 @@ def mnist_like(root: Path, *, folder: str, url: str, md5: dict[str, str]) -> Arr
         for kind, axes in (("images-idx3", 3), ("labels-idx1", 1)):
             path = root / folder / f"{part}-{kind}-ubyte"
             if not path.exists():
-                unpack = pooch.Decompress(method="gzip", name=path.name)
-                _download(f"{url}/{path.name}.gz", md5[f"{part}-{kind}"], path, path.parent, unpack)
+                _download(f"{url}/{path.name}.gz", md5[f"{part}-{kind}"], path, path.parent)
             arrays.append(_idx(path, axes))
     train_x, train_y, test_x, test_y = arrays
     for part, x, y in (("train", train_x, train_y), ("t10k", test_x, test_y)):
@@ -100,7 +98,7 @@ def cifar(
     for name in names:
         path = folder / name
         if not path.exists():
-            _download(url, md5, path, root, pooch.Untar(extract_dir="."))
+            _download(url, md5, path, root)
         x, y = read(path, records=records[name == names[-1]])
         if y.max() >= classes:
             raise DataError(f"{path} holds the label {y.max()}, expected 0 to {classes - 1}; {_MEND}")
@@ -146,9 +144,13 @@ class _ArraysOnly(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
 
-def _download(url: str, md5: str, path: Path, folder: Path, unpack: Callable[..., Any]) -> None:
-    """Downloads what holds `path` into `folder`, compares its checksum and unpacks it."""
+def _download(url: str, md5: str, path: Path, folder: Path) -> None:
+    """Downloads the archive that holds `path` into `folder`, compares its checksum and unpacks it."""
+    import pooch  # with requests, which no run needs whose files are there
+
     pooch.get_logger().setLevel("WARNING")  # its notice of each download is no error line of ours
+    is_tar = url.endswith(".tar.gz")
+    unpack = pooch.Untar(extract_dir=".") if is_tar else pooch.Decompress(method="gzip", name=path.name)
     try:
         pooch.retrieve(
             url,
@@ -215,3 +217,7 @@ READERS: dict[str, Callable[[Path], Arrays]] = {
         md5="03b5dce01913d631647c71ecec9e9cb8",
     ),
 }
+
+# Samples in the training set of each, known without its files: the digits' split is ours (above); LeCun et al. 1998;
+# Xiao et al. 2017 (arXiv 1708.07747); Krizhevsky 2009.
+TRAIN_SIZES = {"digits": 1280, "mnist": 60_000, "fashion-mnist": 60_000, "cifar10": 50_000, "cifar100": 50_000}

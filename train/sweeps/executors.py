@@ -1,8 +1,8 @@
-"""Where a sweep's runs are made side by side: in processes of this machine, or on a Dask cluster."""
+"""How a sweep's runs are made: one after another, in processes of this machine, or on a Dask cluster."""
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from multiprocessing import get_context
@@ -14,8 +14,9 @@ from uuid import uuid4
 import torch
 
 from train.errors import ConfigError
-from train.sweeps.runner import REFERENCE_FAILED, Backend, Ledger, Task
-from train.sweeps.spec import Planned
+from train.sweeps.spec import PlannedRun
+from train.sweeps.state import REFERENCE_FAILED, SweepState
+from train.sweeps.task import Task
 from trajectory.errors import first_line
 
 if TYPE_CHECKING:
@@ -24,59 +25,80 @@ if TYPE_CHECKING:
 _ASK_EVERY = 2.0  # seconds between two questions of a worker whether the sweep was interrupted
 _CONNECT = 10  # seconds to find the scheduler in
 
+Executor = Callable[[Sequence[Task], SweepState], None]
 
-def in_processes(jobs: int) -> Backend:
-    """So many runs at a time, each a process of its own, so that one that dies takes no other along.
 
-    The cores are shared out between them. Raises ConfigError if jobs is below 1.
+def in_this_process(tasks: Sequence[Task], state: SweepState) -> None:
+    """Make one run after another, in this process.
+
+    Args:
+        tasks: the runs to make, references first.
+        state: where their status is noted.
+    """
+    for task in tasks:
+        if state.is_ready(task.run):
+            state.begin(task.run)
+            state.end(task.run, task(partial(state.report, task.run)))
+
+
+def in_processes(jobs: int) -> Executor:
+    """Return an executor that makes several runs at a time, each in a process of its own.
+
+    A process that dies takes no other along. The cores are divided among them.
+
+    Args:
+        jobs: runs at a time.
+
+    Raises:
+        ConfigError: if jobs is below 1.
     """
     if jobs < 1:
         raise ConfigError(f"jobs is {jobs}; expected a whole number of at least 1")
     return partial(_side_by_side, jobs)
 
 
-def _side_by_side(jobs: int, tasks: Sequence[Task], ledger: Ledger) -> None:
+def _side_by_side(jobs: int, tasks: Sequence[Task], state: SweepState) -> None:
     waiting = list(tasks)
-    running: dict[Any, tuple[Any, Planned]] = {}  # by the connection that tells of it
+    running: dict[Any, tuple[Any, PlannedRun]] = {}  # by the connection that it reports on
     try:
         while waiting or running:
             for task in list(waiting):
-                if len(running) < jobs and ledger.ready(task.run):
-                    process, news = _start(task, max(1, (os.cpu_count() or 1) // jobs))
-                    running[news] = (process, task.run)
-                    ledger.begin(task.run)
-                if ledger.standings[task.run.path].status != "waiting":
+                if len(running) < jobs and state.is_ready(task.run):
+                    process, receiver = _start(task, max(1, (os.cpu_count() or 1) // jobs))
+                    running[receiver] = (process, task.run)
+                    state.begin(task.run)
+                if state.statuses[task.run.path].status != "waiting":
                     waiting.remove(task)
-            if running:  # none is, where all that waited were behind one that failed
-                _hear(running, ledger)
-    finally:  # nothing is running any more, unless by Ctrl-C
+            if running:  # there is none if all that waited were matched to one that failed
+                _receive(running, state)
+    finally:  # after Ctrl-C some are still running
         for process, _ in running.values():
             process.terminate()
         for process, _ in running.values():
             process.join()
 
 
-def _hear(running: dict[Any, tuple[Any, Planned]], ledger: Ledger) -> None:
-    """Waits for news of the running processes and passes them on; what has ended is running no more."""
-    for news in cast("list[Connection]", wait(list(running))):
-        process, run = running[news]
+def _receive(running: dict[Any, tuple[Any, PlannedRun]], state: SweepState) -> None:
+    """Waits for messages of the running processes and notes them; a run that has ended leaves `running`."""
+    for receiver in cast("list[Connection]", wait(list(running))):
+        process, run = running[receiver]
         try:
-            told = news.recv()
-        except EOFError:  # it died
-            told = None
-        if isinstance(told, tuple):
-            ledger.tell(run, *told)
+            message = receiver.recv()
+        except EOFError:  # the process died
+            message = None
+        if isinstance(message, tuple):
+            state.report(run, *message)
             continue
         process.join()
-        del running[news]
-        ledger.end(run, f"its process ended with status {process.exitcode}" if told is None else told)
+        del running[receiver]
+        state.end(run, f"its process ended with status {process.exitcode}" if message is None else message)
 
 
 def _start(task: Task, threads: int) -> tuple[Any, Any]:
     context = get_context("spawn")
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_in_process, args=(task, sender, threads), name=task.run.path)
-    # A terminal sends Ctrl-C to all processes of a group: the sweep alone takes it, and tells the others.
+    # A terminal sends Ctrl-C to all processes of a group: the sweep alone handles it, and stops the others.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     process.start()
     signal.signal(signal.SIGINT, before)
@@ -93,10 +115,16 @@ def _in_process(task: Task, sender: Connection, threads: int) -> None:
         sender.send(task(lambda t, updates: sender.send((t, updates))))
 
 
-def on_cluster(address: str) -> Backend:
-    """The workers of the Dask scheduler at `address`, which need one thread each and the same file system.
+def on_cluster(address: str) -> Executor:
+    """Return an executor that makes the runs on the workers of a Dask scheduler.
 
-    Raises ConfigError if `distributed` is not installed or the scheduler does not answer.
+    The workers need one thread each, and the same file system.
+
+    Args:
+        address: the scheduler's address, as tcp://host:8786.
+
+    Raises:
+        ConfigError: if `distributed` is not installed, or if the scheduler does not answer.
     """
     try:
         from distributed import Client
@@ -109,21 +137,21 @@ def on_cluster(address: str) -> Backend:
     return partial(_by_workers, client)
 
 
-def _by_workers(client: "Client", tasks: Sequence[Task], ledger: Ledger) -> None:
+def _by_workers(client: "Client", tasks: Sequence[Task], state: SweepState) -> None:
     from distributed import Event, as_completed
 
     name = f"ultraslow-{uuid4().hex}"
     runs = {task.run.path: task.run for task in tasks}
-    client.subscribe_topic(name, lambda event: ledger.tell(runs[event[1][0]], *event[1][1:]))
+    client.subscribe_topic(name, lambda event: state.report(runs[event[1][0]], *event[1][1:]))
     futures: dict[str, Any] = {}
     for task in tasks:
-        references = [futures[run.path] for run in ledger.sweep.references(task.run) if run.path in futures]
+        references = [futures[run.path] for run in state.sweep.references(task.run) if run.path in futures]
         futures[task.run.path] = client.submit(_on_worker, task, name, references, key=f"{name}-{task.run.path}")
     try:
         paths = {future.key: path for path, future in futures.items()}
         for future in as_completed(futures.values()):
             failure = future.result() if future.status == "finished" else first_line(future.exception())
-            ledger.end(runs[paths[future.key]], failure)
+            state.end(runs[paths[future.key]], failure)
     except KeyboardInterrupt:
         Event(name, client=client).set()
         raise
@@ -132,7 +160,7 @@ def _by_workers(client: "Client", tasks: Sequence[Task], ledger: Ledger) -> None
 
 
 def _on_worker(task: Task, name: str, references: list[str]) -> str:
-    """What the task returns, unless one of its references returned a failure."""
+    """Returns what the task returns, unless one of its references returned a failure."""
     from distributed import Event, get_worker
 
     worker = get_worker()
@@ -142,7 +170,7 @@ def _on_worker(task: Task, name: str, references: list[str]) -> str:
         return REFERENCE_FAILED
     stop, asked = Event(name), monotonic()
 
-    def tell(t: int, updates: int) -> None:
+    def report(t: int, updates: int) -> None:
         nonlocal asked
         worker.log_event(name, (task.run.path, t, updates))
         if monotonic() - asked > _ASK_EVERY:
@@ -151,6 +179,6 @@ def _on_worker(task: Task, name: str, references: list[str]) -> str:
                 raise KeyboardInterrupt
 
     try:
-        return task(tell)
+        return task(report)
     except KeyboardInterrupt:
         return "interrupted"

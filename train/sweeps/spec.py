@@ -20,8 +20,8 @@
     lr_scaling = "sqrt"
     match = "SB"                       # that method's runs of the same recipe, all seeds; or paths of stores
 
-A method that runs at several batch sizes is referred to with one of them, `match = "+GBN 64"`. A run is labelled so
-in tables and figures. Paths are taken from the folder the sweep is started in.
+A method that runs at several batch sizes is referred to with one of them, `match = "+GBN 64"`; tables and figures
+label a run in this way. Paths are relative to the folder that the sweep is started in.
 """
 
 import re
@@ -42,27 +42,44 @@ _FIELDS = tuple(f.name for f in fields(TrainConfig) if f.name not in ("recipe", 
 
 
 @dataclass(frozen=True)
-class Planned:
-    """One run of a sweep: where its store is, and its configuration."""
+class PlannedRun:
+    """One run of a sweep."""
 
     path: str
+    """The run's store, a folder or a URL."""
     config: TrainConfig
+    """The run's configuration."""
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep's runs, in the order they are made: references before what is matched to them, first seeds first."""
+    """The runs that a sweep consists of."""
 
     data_root: str
-    runs: tuple[Planned, ...]
+    """Folder of the data sets."""
+    runs: tuple[PlannedRun, ...]
+    """The runs in the order they are made: first seeds first, but references before what is matched to them."""
 
-    def references(self, run: Planned) -> list[Planned]:
-        """The runs of this sweep that `run` is matched to."""
+    def references(self, run: PlannedRun) -> list[PlannedRun]:
+        """Return the runs of this sweep that a run is matched to.
+
+        Args:
+            run: a run of this sweep.
+        """
         return [other for other in self.runs if other.path in run.config.match]
 
 
 def read_sweep(path: str | Path) -> Sweep:
-    """The sweep that a TOML file describes. Raises ConfigError, which names the closest word to a misspelt one."""
+    """Return the sweep that a TOML file describes.
+
+    Names that settings had in earlier versions are understood.
+
+    Args:
+        path: the TOML file.
+
+    Raises:
+        ConfigError: if the file cannot be read or describes no sweep; for a misspelt word it names the closest one.
+    """
     entries = read_toml(path, "sweep", "in docs/reproduction.toml")
     try:
         return _sweep(entries)
@@ -71,7 +88,14 @@ def read_sweep(path: str | Path) -> Sweep:
 
 
 def seed_list(value: Any) -> tuple[int, ...]:
-    """Seeds from a list of them, or from text: "0-4", "0,2,5", "0-2,7". Raises ConfigError."""
+    """Return seeds from a list of them, or from text.
+
+    Args:
+        value: whole numbers, or text such as "0-4", "0,2,5" or "0-2,7".
+
+    Raises:
+        ConfigError: if the value is neither, or names a seed twice.
+    """
     seeds = value
     if isinstance(value, str):
         spans = [re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part) for part in value.split(",")]
@@ -84,7 +108,7 @@ def seed_list(value: Any) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class _Method:
-    """What a method's table says, with the sweep's own axes where it has none."""
+    """A method's table; an axis that it lacks is the sweep's."""
 
     name: str
     recipes: tuple[str, ...]
@@ -107,7 +131,7 @@ def _sweep(entries: Mapping[str, Any]) -> Sweep:
     for name in settings:
         one_of("field", name, _FIELDS)
     methods = [_method(name, table, entries) for name, table in _table(entries["methods"], "methods").items()]
-    runs: dict[str, Planned] = {}
+    runs: dict[str, PlannedRun] = {}
     for seed in dict.fromkeys(seed for method in methods for seed in method.seeds):
         for run in _runs_of(seed, methods, settings, out):
             if run.path in runs:
@@ -138,7 +162,7 @@ def _method(name: str, table: Any, sweep: Mapping[str, Any]) -> _Method:
     )
 
 
-def _runs_of(seed: int, methods: list[_Method], settings: Mapping[str, Any], out: str) -> Iterator[Planned]:
+def _runs_of(seed: int, methods: list[_Method], settings: Mapping[str, Any], out: str) -> Iterator[PlannedRun]:
     for recipe in dict.fromkeys(recipe for method in methods for recipe in method.recipes):
         for method in (one for one in methods if seed in one.seeds and recipe in one.recipes):
             changes = {**settings, **method.fields}
@@ -147,7 +171,7 @@ def _runs_of(seed: int, methods: list[_Method], settings: Mapping[str, Any], out
             for size in method.sizes(recipe):
                 axes = {"batch_size": size, "seed": seed, "label": f"{method.name} {size}"}
                 config = as_config({**asdict(find_recipe(recipe)), **changes, **axes}, f"methods.{method.name}")
-                yield Planned(_store(out, recipe, config.label, seed), config)
+                yield PlannedRun(_store(out, recipe, config.label, seed), config)
 
 
 def _stores(match: Any, recipe: str, methods: list[_Method], out: str) -> list[str]:
@@ -177,11 +201,11 @@ def _store(out: str, recipe: str, label: str, seed: int) -> str:
     return f"{out.rstrip('/')}/{name}-seed{seed}.zarr"
 
 
-def _references_first(runs: Mapping[str, Planned]) -> list[Planned]:
+def _references_first(runs: Mapping[str, PlannedRun]) -> list[PlannedRun]:
     """The runs in their order, but each behind those that it is matched to."""
-    placed: dict[str, Planned] = {}
+    placed: dict[str, PlannedRun] = {}
 
-    def place(run: Planned, behind: tuple[str, ...] = ()) -> None:
+    def place(run: PlannedRun, behind: tuple[str, ...] = ()) -> None:
         if run.path in behind:
             raise ConfigError(f"{run.config.label} is matched to itself; expected another method")
         for path in run.config.match:

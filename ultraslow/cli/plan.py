@@ -16,7 +16,7 @@ def plan(
     out: File = None,
     json: bool = False,
 ) -> None:
-    """Plans a large batch's run from a small batch's: learning rate, ghost batch, updates, epochs, drops.
+    """Plan a large batch's run from a small batch's: learning rate, ghost batch, updates, epochs, drops.
 
     $ ultraslow plan runs/sb-0.zarr --batch-size 4096 --out lb.toml && ultraslow train lb.toml --data-root data
 
@@ -32,5 +32,5 @@ def plan(
 
     found = plan_run([reference, *seeds], batch_size)
     if out is not None:
-        write_recipe(found.recipe(), out)
+        write_recipe(found.recipe(), out, comments=found.comments())
     print_json(found.to_dict()) if json else print_facts(found.table())

@@ -1,7 +1,7 @@
 """`ultraslow sweep`: the runs of a TOML file."""
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from time import monotonic
@@ -15,8 +15,8 @@ from tyro.conf import Positional, arg
 from ultraslow.cli.console import print_json, print_table
 
 if TYPE_CHECKING:
-    from train.sweeps.runner import Standing
-    from train.sweeps.spec import Planned, Sweep
+    from train.sweeps.spec import PlannedRun, Sweep
+    from train.sweeps.state import RunStatus
 
 _COLOURS = {"waiting": "dim", "running": "cyan", "done": "green", "failed": "red"}
 
@@ -31,36 +31,36 @@ def sweep(
     dry_run: bool = False,
     json: bool = False,
 ) -> None:
-    """Trains recipes × batch sizes × methods × seeds: the runs of a TOML file that are not complete yet.
+    """Train recipes × batch sizes × methods × seeds: the runs of a TOML file that are not complete yet.
 
-    docs/reproduction.toml is an example. Called again, it goes on where it was interrupted. A run that fails does not
-    stop the others: it is told at the end, with exit status 1.
+    docs/reproduction.toml is an example. The same command resumes an interrupted sweep. A run that fails does not
+    stop the others: it is reported at the end, with exit status 1.
 
     $ ultraslow sweep docs/reproduction.toml --jobs 2
 
     Args:
         spec: the sweep.
         device: cpu, or cuda.
-        jobs: runs at a time, each a process of its own.
-        scheduler: make the runs on the workers of this Dask scheduler (tcp://host:8786), one thread each.
+        jobs: runs at a time, each in a process of its own.
+        scheduler: make the runs on the workers of this Dask scheduler (tcp://host:8786), which have one thread each.
         overwrite: replace runs that are there under another configuration.
-        dry_run: train nothing; list the runs, their updates, and what is there already.
+        dry_run: train nothing and write nothing; list the runs, their updates, and what is there already.
         json: print one JSON document instead of a table.
     """
-    from train.sweeps.executors import in_processes, on_cluster
-    from train.sweeps.runner import here, run_sweep
+    from train.sweeps.executors import in_processes, in_this_process, on_cluster
+    from train.sweeps.runner import run_sweep
     from train.sweeps.spec import read_sweep
 
     planned = read_sweep(spec)
     if dry_run:
         _list(planned, overwrite=overwrite, json=json)
         return
-    backend = on_cluster(scheduler) if scheduler else in_processes(jobs) if jobs != 1 else here
+    executor = on_cluster(scheduler) if scheduler else in_processes(jobs) if jobs != 1 else in_this_process
     try:
         with _progress(planned) as watch:
-            found = run_sweep(planned, device=device, backend=backend, overwrite=overwrite, watch=watch)
+            found = run_sweep(planned, device=device, executor=executor, overwrite=overwrite, watch=watch)
     except KeyboardInterrupt:
-        print(f"ultraslow: interrupted; `ultraslow sweep {spec}` goes on from here", file=sys.stderr)
+        print(f"ultraslow: interrupted; `ultraslow sweep {spec}` resumes it", file=sys.stderr)
         sys.exit(130)
     rows = {path: {"status": at.status, "updates": at.updates, "failure": at.failure} for path, at in found.items()}
     if json:
@@ -75,66 +75,73 @@ def sweep(
 
 
 def _list(planned: "Sweep", *, overwrite: bool, json: bool) -> None:
-    from train.sweeps.runner import survey, updates_of
+    from train.sweeps.survey import survey, updates_of
 
     states, updates = survey(planned, overwrite=overwrite), updates_of(planned)
     if json:
         print_json([{"path": run.path, "updates": updates[run], "status": states[run]} for run in planned.runs])
         return
-    print_table(
-        [{"run": _name(run.path), "updates": str(updates[run]), "status": states[run]} for run in planned.runs]
-    )
-    left = [updates[run] for run in planned.runs if states[run] != "done"]
-    print(f"{len(states)} runs, {sum(updates.values())} updates in all")
-    print(f"{len(left)} runs to make, at most {sum(left)} updates")
+    counts = {run: "" if count is None else str(count) for run, count in updates.items()}
+    print_table([{"run": _name(run.path), "updates": counts[run], "status": states[run]} for run in planned.runs])
+    left = [run for run in planned.runs if states[run] != "done"]
+    print(f"{len(states)} runs, {_sum(updates.values())} updates in all")
+    print(f"{len(left)} runs to make, at most {_sum(updates[run] for run in left)} updates")
+    uncounted = sum(count is None for count in updates.values())
+    if uncounted:
+        print(f"! not counted: {uncounted} runs whose training set is not there")
+
+
+def _sum(counts: Iterable[int | None]) -> int:
+    return sum(count for count in counts if count is not None)
 
 
 @contextmanager
-def _progress(planned: "Sweep") -> Iterator["Callable[[Planned, Standing], None]"]:
-    """On stderr: a live table, a line a run, where it is a terminal; otherwise a line when a run starts or ends."""
+def _progress(planned: "Sweep") -> Iterator["Callable[[PlannedRun, RunStatus], None]"]:
+    """Shows progress on stderr: in a terminal a live table with a line for each run, otherwise a line whenever a run
+    starts or ends."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _by_lines(len(planned.runs))
         return
-    standings: dict[str, Standing] = {}
+    statuses: dict[str, RunStatus] = {}
 
-    def watch(run: "Planned", standing: "Standing") -> None:
-        standings[run.path] = standing
+    def watch(run: "PlannedRun", status: "RunStatus") -> None:
+        statuses[run.path] = status
 
     paths = [run.path for run in planned.runs]
-    with Live(console=console, get_renderable=lambda: _board(paths, standings, console.height), refresh_per_second=2):
+    with Live(console=console, get_renderable=lambda: _board(paths, statuses, console.height), refresh_per_second=2):
         yield watch
 
 
-def _by_lines(total: int) -> "Callable[[Planned, Standing], None]":
+def _by_lines(total: int) -> "Callable[[PlannedRun, RunStatus], None]":
     ended: set[str] = set()
-    told: dict[str, str] = {}
+    reported: dict[str, str] = {}
 
-    def watch(run: "Planned", standing: "Standing") -> None:
-        if told.get(run.path) == standing.status:
+    def watch(run: "PlannedRun", status: "RunStatus") -> None:
+        if reported.get(run.path) == status.status:
             return
-        told[run.path] = standing.status
-        if standing.status in ("done", "failed"):
+        reported[run.path] = status.status
+        if status.status in ("done", "failed"):
             ended.add(run.path)
-        line = f"{len(ended)}/{total} {_name(run.path)}: {standing.status}"
-        if standing.status == "done" and standing.began is not None:
-            line += f", {standing.t} updates, {standing.seconds / 60:.1f} min"
+        line = f"{len(ended)}/{total} {_name(run.path)}: {status.status}"
+        if status.status == "done" and status.began is not None:
+            line += f", {status.t} updates, {status.seconds / 60:.1f} min"
         print(line, file=sys.stderr, flush=True)
 
     return watch
 
 
-def _board(paths: list[str], standings: "dict[str, Standing]", height: int) -> Table:
-    """The table; where it is higher than the terminal, what is running and what is next comes first."""
-    from train.sweeps.runner import Standing
+def _board(paths: list[str], statuses: "dict[str, RunStatus]", height: int) -> Table:
+    """The table. If it is higher than the terminal, it shows what is running and what comes next."""
+    from train.sweeps.state import RunStatus
 
-    known = {path: standings.get(path, Standing()) for path in paths}
+    known = {path: statuses.get(path, RunStatus()) for path in paths}
     shown = known
     if len(known) > height - 4:
         order = ("running", "failed", "waiting", "done")
         first = sorted(known, key=lambda path: order.index(known[path].status))[: max(height - 4, 1)]
-        shown = {path: standing for path, standing in known.items() if path in first}
-    done = sum(standing.status == "done" for standing in known.values())
+        shown = {path: status for path, status in known.items() if path in first}
+    done = sum(status.status == "done" for status in known.values())
     table = Table("run", "status", "update", "min", box=None, padding=(0, 2, 0, 0), caption_justify="left")
     table.caption = f"{done} of {len(known)} runs are done"
     for path, at in shown.items():

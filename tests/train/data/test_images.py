@@ -426,3 +426,11 @@ def test_shuffled_labels_keep_their_counts_and_are_the_same_ones_each_time():
     assert torch.equal(shuffled.bincount(), digits.train_y.bincount())
     assert torch.equal(data.shuffle_labels(digits.train_y, 0.2), shuffled)
     assert torch.equal(data.shuffle_labels(digits.train_y, 0.0), digits.train_y)
+
+
+def test_the_sizes_that_are_known_without_files_are_those_of_the_files():
+    assert readers.TRAIN_SIZES.keys() == readers.READERS.keys()
+    assert readers.TRAIN_SIZES["digits"] == data.load("digits").train_size
+    for name in ("cifar10", "cifar100"):
+        asked = readers.READERS[name].keywords
+        assert readers.TRAIN_SIZES[name] == len(asked["train"]) * asked["records"][0]

@@ -12,8 +12,9 @@ from torch import nn
 from train.engine.run_training import train
 from train.errors import ConfigError
 from train.sweeps.executors import in_processes, on_cluster
-from train.sweeps.runner import run_sweep, survey, updates_of
+from train.sweeps.runner import run_sweep
 from train.sweeps.spec import read_sweep
+from train.sweeps.survey import survey, updates_of
 from trajectory import Recorder, Run
 
 # 20 updates each; the last method diverges, and what is matched to it cannot be made
@@ -52,7 +53,7 @@ def sweep(tmp_path):
 
 
 def statuses(found):
-    return [standing.status for standing in found.values()]
+    return [status.status for status in found.values()]
 
 
 def distances(path):
@@ -80,15 +81,15 @@ def test_processes_work_side_by_side_and_one_that_dies_is_a_failure(sweep):
     planned = sweep()
     one, two, _ = (run.path for run in planned.runs)
 
-    def kill_the_second(run, standing):
+    def kill_the_second(run, status):
         children = {child.name: child for child in multiprocessing.active_children()}
         if run.path == two and two in children:
             assert one in children
             children[two].kill()
 
-    found = run_sweep(planned, backend=in_processes(2), watch=kill_the_second)
+    found = run_sweep(planned, executor=in_processes(2), watch=kill_the_second)
     failures = ["", "its process ended with status -9", "a run that it is matched to failed"]
-    assert [standing.failure for standing in found.values()] == failures
+    assert [status.failure for status in found.values()] == failures
     assert Run(one).status == "complete"
 
 
@@ -103,7 +104,7 @@ def test_what_is_there_is_kept_unless_it_is_another_run(sweep):
     run_sweep(planned)
     first = seconds(planned)
     assert list(survey(planned).values()) == ["done"] * 3
-    assert all(standing.began is None for standing in run_sweep(planned).values())
+    assert all(status.began is None for status in run_sweep(planned).values())
     assert seconds(planned) == first
 
     other = sweep('lr_scaling = "sqrt"')  # of the last method: SB
@@ -145,7 +146,7 @@ def scheduler():
 def test_a_cluster_makes_the_runs(sweep, scheduler):
     told = []
     found = run_sweep(
-        sweep(FAILING), backend=on_cluster(scheduler), watch=lambda run, at: told.append((run.path, at.status))
+        sweep(FAILING), executor=on_cluster(scheduler), watch=lambda run, at: told.append((run.path, at.status))
     )
     one, two, matched, wild, follower = found
     assert statuses(found) == ["done", "done", "done", "failed", "failed"]
