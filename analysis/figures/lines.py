@@ -29,16 +29,6 @@ def literal(text: str) -> str:
     return (_JOINER if text.startswith("_") else "") + text.replace("$", r"\$")
 
 
-def label_of(curve: Curve) -> str:
-    """Return the label of the curve's run, or the curve's name.
-
-    Args:
-        curve: of a run or of arrays.
-    """
-    label = curve.run.config.get("label") if curve.run is not None else None
-    return str(label or curve.name)
-
-
 def by_label(group: Sequence[Curve]) -> list[tuple[LineStyle, list[Curve]]]:
     """Group curves by their label: those of one label are seeds of one experiment.
 
@@ -53,10 +43,10 @@ def by_label(group: Sequence[Curve]) -> list[tuple[LineStyle, list[Curve]]]:
     Raises:
         FigureError: if a curve is empty.
     """
-    several = len({_data(curve) for curve in group}) > 1
+    several = len({curve.dataset for curve in group}) > 1
     groups: dict[str, list[Curve]] = {}
     for curve in group:
-        label = f"{_data(curve)}, {label_of(curve)}" if several and _data(curve) else label_of(curve)
+        label = f"{curve.dataset}, {curve.label}" if several and curve.dataset else curve.label
         groups.setdefault(label, []).append(curve)
     styles = {}
     for k, label in enumerate(groups):
@@ -116,7 +106,3 @@ def mark(ax: Axes, places: Sequence[float], x: Array, y: Array, colour: Hashable
     inside = [place for place in places if x[0] <= place <= x[-1]]
     if inside:
         ax.plot(inside, np.interp(inside, x, y), color=colour, label=DROP, **TRIANGLE)
-
-
-def _data(curve: Curve) -> str:
-    return str(curve.run.config.get("dataset", "")) if curve.run is not None else ""

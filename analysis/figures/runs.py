@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from analysis.curve import CurvesLike, curves
-from analysis.figures.lines import by_label, draw_distances, label_of, literal, mark
+from analysis.figures.lines import by_label, draw_distances, literal, mark
 from analysis.figures.style import (
     COLOURS,
     INK,
@@ -23,7 +23,7 @@ from analysis.figures.style import (
 from analysis.matching.forecast import Forecast
 from analysis.matching.match import Matching
 from analysis.matching.outcome import Status
-from analysis.matching.reference import scaled
+from analysis.matching.seeds import scaled
 
 
 def distance(runs: CurvesLike, *, log_t: bool | None = None) -> PaperFigure:
@@ -77,7 +77,7 @@ def match(found: Matching, reference: CurvesLike, run: CurvesLike, forecast: For
         ax = figure.subplots()
         for colour, who, group in zip(COLOURS, ("reference", "run"), (reference, run), strict=False):
             for curve in (scaled(one, found.reference.relative) for one in curves(group, origin=origin)):
-                label = literal(f"{who}: {label_of(curve)}")
+                label = literal(f"{who}: {curve.label}")
                 ax.plot(curve.t, curve.d, color=colour, label=label, linewidth=0.8)
                 mark(ax, curve.drops, curve.t, curve.d, colour)
         for k, one in enumerate(found.matches):

@@ -6,15 +6,17 @@ at two neighbouring points of its grid, by a and b, has been above in between wi
 the Brownian bridge.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import exp, isfinite, log
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from analysis.curve import Curve, CurvesLike, curves
 from analysis.errors import AnalysisError, MatchError
 from analysis.fitting.fit import fit
+from analysis.fitting.former_names import FormerNames
 from analysis.fitting.laws import Array, growth
 from analysis.matching.posterior_predictive import (
     Draws,
@@ -24,14 +26,16 @@ from analysis.matching.posterior_predictive import (
     posterior,
     seen_up_to,
 )
-from analysis.matching.reference import Reference, as_reference, scaled
+from analysis.matching.reference import Reference, as_reference
+from analysis.matching.seeds import scaled
+from analysis.serialize import Part, Tabulated, jsonable
 
 _HORIZON = log(1e4)  # e-folds of t that paths run ahead; later counts as never
 _PATH_STEPS = 400
 
 
-@dataclass(frozen=True)
-class Forecast:
+@dataclass(frozen=True, repr=False)
+class Forecast(FormerNames, Tabulated):
     """When a run will have travelled as far as a target, if its law holds.
 
     Every update counts from w_0, whatever the origin.
@@ -76,11 +80,16 @@ class Forecast:
     hit: bool | None
     origin: int = 0
 
+    former_names: ClassVar[Mapping[str, str]] = {"level": "confidence_level"}
+
     def to_dict(self) -> dict[str, Any]:
         """Return the fields for JSON; None for what may never happen."""
-        return {key: _json(value) for key, value in asdict(self).items()}
+        return {name: jsonable(value) for name, value in asdict(self).items()}
 
-    def __str__(self) -> str:
+    def _summary(self) -> Sequence[Part]:
+        return [self._sentence()]
+
+    def _sentence(self) -> str:
         low, high = map(_steps, self.interval)
         text = (
             f"forecast: at {self.distance:.4g} of {self.target:.4g} after {self.seen} updates, it would match at"
@@ -223,9 +232,3 @@ def _backtest(
 
 def _steps(step: float) -> str:
     return f"{step:.0f}" if isfinite(step) else "never"
-
-
-def _json(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_json(part) for part in value]
-    return None if isinstance(value, float) and not isfinite(value) else value

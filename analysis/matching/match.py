@@ -1,5 +1,6 @@
 """`match`: compare a recorded run with a reference, as the on-line matcher would have seen it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import exp, isfinite, nan
 from typing import Any
@@ -13,14 +14,13 @@ from analysis.matching.reference import (
     Reference,
     as_reference,
     check_later_phases,
-    check_network,
-    distance_at,
-    scaled,
 )
+from analysis.matching.seeds import check_network, distance_at, scaled
+from analysis.serialize import Part, Table, Tabulated
 
 
-@dataclass(frozen=True)
-class Matching:
+@dataclass(frozen=True, repr=False)
+class Matching(Tabulated):
     """One run compared with a reference.
 
     Attributes:
@@ -49,17 +49,15 @@ class Matching:
         matches = [match.to_dict() for match in self.matches]
         return {"run": self.run, "reference": self.reference.to_dict(), "matches": matches}
 
-    def __str__(self) -> str:
+    def _summary(self) -> Sequence[Part]:
         unit = " (distances in units of ‖w_0‖)" if self.reference.relative else ""
         origin = f", measured from update {self.reference.origin}" if self.reference.origin else ""
-        lines = [f"{self.run} against {', '.join(self.reference.names)}{unit}{origin}"]
-        lines.append(f"{'drop':<6}{'status':<15}{'step':>9}{'distance':>11}{'target':>11}{'± %':>8}")
-        for k, match in enumerate(self.matches, 1):
-            error = f"{100 * match.standard_error:.2g}" if isfinite(match.standard_error) else ""
-            numbers = f"{match.step:>9}{match.distance:>11.4g}{match.target:>11.4g}{error:>8}"
-            lines.append(f"{k:<6}{match.status:<15}{numbers}")
-        lines += [f"{k}: {match.sentence}" for k, match in enumerate(self.matches, 1)]
-        return "\n".join([*lines, *map(self._extrapolated, self.reference.extrapolated)])
+        return [
+            f"{self.run} compared with {', '.join(self.reference.names)}{unit}{origin}",
+            Table([_cells(drop, match) for drop, match in enumerate(self.matches, 1)], _COLUMNS),
+            *(f"{drop}: {match.sentence}" for drop, match in enumerate(self.matches, 1)),
+            *map(self._extrapolated, self.reference.extrapolated),
+        ]
 
     def _extrapolated(self, drop: int) -> str:
         target, error = self.reference.targets[drop], 2 * self.reference.target_errors[drop]
@@ -67,6 +65,14 @@ class Matching:
             f"target {drop + 1} is extrapolated to update {self.reference.drop_steps[drop]}:"
             f" {target:.4g}, at 2 SE {target * exp(-error):.4g} to {target * exp(error):.4g}, if its law holds"
         )
+
+
+_COLUMNS = ("drop", "status", "step", "distance", "target", "± %")
+
+
+def _cells(drop: int, match: Match) -> tuple[str, ...]:
+    error = f"{100 * match.standard_error:.2g}" if isfinite(match.standard_error) else ""
+    return str(drop), str(match.status), str(match.step), f"{match.distance:.4g}", f"{match.target:.4g}", error
 
 
 def match(
@@ -128,8 +134,7 @@ def match(
         budget = _last(curve)
     if min_step is None:
         min_step = max(TRANSIENT, curve.origin + round(curve.warmup_end)) if curve.warmup_end else TRANSIENT
-    options: dict[str, Any] = {"bandwidth": bandwidth, "budget": budget}
-    matches = [_replay(reference.matcher(min_step=min_step, **options), curve)]
+    matches = [_replay(reference.matcher(bandwidth=bandwidth, min_step=min_step, budget=budget), curve)]
     for drop in range(1, len(reference.targets)):
         start = _phase_start(drop, curve, matches[-1])
         if start is None:
@@ -139,7 +144,7 @@ def match(
             matches.append(_by_updates(start, drop, reference, curve))
         else:
             travelled = distance_at(curve, start - curve.origin)
-            matcher = reference.matcher(drop, travelled, min_step=start, **options)
+            matcher = reference.matcher(drop, travelled, bandwidth=bandwidth, min_step=start, budget=budget)
             matches.append(_replay(matcher, curve, start))
     return Matching(reference, curve.name, tuple(matches))
 

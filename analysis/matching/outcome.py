@@ -1,9 +1,11 @@
 """What a matcher says of a run and a target distance: the status, and the match with its numbers."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from math import isfinite
 from typing import Any
+
+from analysis.serialize import Part, Tabulated, jsonable
 
 
 class Status(StrEnum):
@@ -40,8 +42,8 @@ SENTENCES = {
 }
 
 
-@dataclass(frozen=True)
-class Match:
+@dataclass(frozen=True, repr=False)
+class Match(Tabulated):
     """The outcome of comparing a run with one target distance.
 
     Attributes:
@@ -74,10 +76,13 @@ class Match:
     interval: tuple[float, float] | None
     sentence: str
 
-    def __str__(self) -> str:
-        return f"{self.status}: {self.sentence}"
-
     def to_dict(self) -> dict[str, Any]:
         """Return the fields for JSON; a number that does not exist yet is None."""
-        fields = asdict(self) | {"status": str(self.status)}
-        return {k: None if isinstance(v, float) and not isfinite(v) else v for k, v in fields.items()}
+        return {name: jsonable(value) for name, value in asdict(self).items()}
+
+    def _summary(self) -> Sequence[Part]:
+        parts = [f"{self.status}: {self.sentence}"]
+        if self.crossing is not None and self.interval is not None:
+            low, high = self.interval
+            parts.append(f"met the target at update {self.crossing:.0f}, at 2 SE {low:.0f} to {high:.0f}")
+        return parts

@@ -1,22 +1,27 @@
 """`Reference`: the distances to match, as recorded runs had travelled at their learning-rate drops."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
-from math import exp, isfinite, nan, sqrt
-from typing import Any, Literal, NamedTuple, Self, get_args
+from dataclasses import asdict, dataclass, field, fields
+from math import isfinite, nan, sqrt
+from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 
-from analysis.curve import Curve, CurvesLike, Run, curves
-from analysis.errors import DifferentNetworksError, MatchError, ReferenceRunError
-from analysis.matching.distance_matcher import DistanceMatcher
-from analysis.matching.posterior_predictive import distance_ahead
+from analysis.curve import CurvesLike, curves
+from analysis.errors import MatchError
+from analysis.fitting.former_names import FormerNames
+from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher
+from analysis.matching.seeds import Seed, check_network
+from analysis.serialize import Part, Table, Tabulated, jsonable
 
 LaterPhases = Literal["updates", "distance"]
 
 
-@dataclass(frozen=True)
-class Reference:
+_COLUMNS = ("drop", "update", "target", "± %", "rate ×")
+
+
+@dataclass(frozen=True, repr=False)
+class Reference(FormerNames, Tabulated):
     """When to drop the learning rate, by a run or by several seeds of one.
 
     Attributes:
@@ -60,6 +65,8 @@ class Reference:
     last_phase: int | None = None
     extrapolated: tuple[int, ...] = ()
 
+    former_names: ClassVar[Mapping[str, str]] = {"signature": "parameter_specs"}
+
     @classmethod
     def from_runs(
         cls, runs: CurvesLike, *, relative: bool = False, origin: int = 0, extrapolate: bool = False
@@ -72,6 +79,8 @@ class Reference:
             origin: measure from w_{t_w}, after the initial transient, instead of w_0.
             extrapolate: where a run ends before a drop that it was to make, continue its law to there
                 (`analysis.matching.posterior_predictive`); the target's standard error then is the extrapolation's.
+                The run's configuration must hold `lr`, `drop_steps` (pairs of an update and a factor) and `updates`,
+                as `ultraslow train` notes them.
 
         Raises:
             ReferenceRunError: if a run has no drop, ends before one, or drops before the origin, or if the drops or
@@ -79,7 +88,7 @@ class Reference:
             DifferentNetworksError: if their networks differ.
             CurveError: if nothing was recorded from the origin.
         """
-        seeds = [_Seed.read(curve, relative, extrapolate) for curve in curves(runs, origin=origin)]
+        seeds = [Seed.read(curve, relative, extrapolate) for curve in curves(runs, origin=origin)]
         first = seeds[0]
         for seed in seeds[1:]:
             check_network(first.parameter_specs, first.name, seed.parameter_specs, seed.name)
@@ -108,14 +117,24 @@ class Reference:
         """Return the number of updates between drops; the first counts from w_0."""
         return tuple(np.diff((0, *self.drop_steps)).tolist())
 
-    def matcher(self, drop: int = 0, since: float | None = None, **options: Any) -> DistanceMatcher:
+    def matcher(
+        self,
+        drop: int = 0,
+        since: float | None = None,
+        *,
+        bandwidth: float | None = None,
+        min_step: int = TRANSIENT,
+        budget: int | None = None,
+    ) -> DistanceMatcher:
         """Return a matcher for one drop: for its distance from w_0, or for that travelled since the drop before it.
 
         Args:
             drop: number of the drop, from 0.
             since: the run's own distance at its drop before this one; the target then lies as far beyond it as the
                 reference's distances lie apart.
-            **options: those of `DistanceMatcher`.
+            bandwidth: as for `DistanceMatcher`.
+            min_step: likewise.
+            budget: likewise.
 
         Raises:
             MatchError: if the reference did not move away between the two drops.
@@ -129,16 +148,51 @@ class Reference:
                     " that phase, expected a growing distance; match this drop by updates"
                 )
             target = since + gain
-        errors = self.target_errors[drop]
-        return DistanceMatcher(target, target_errors=errors, origin=self.origin, **options)
+        return DistanceMatcher(
+            target,
+            target_errors=self.target_errors[drop],
+            origin=self.origin,
+            bandwidth=bandwidth,
+            min_step=min_step,
+            budget=budget,
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields for JSON; None for what is unknown, such as errors from one seed."""
-        known = {
-            name: [value if isfinite(value) else None for value in getattr(self, name)]
-            for name in ("targets", "target_errors")
+        return {name: jsonable(value) for name, value in asdict(self).items()} | {
+            "phase_lengths": list(self.phase_lengths)
         }
-        return asdict(self) | known | {"phase_lengths": self.phase_lengths}
+
+    @classmethod
+    def from_dict(cls, document: Mapping[str, Any]) -> Self:
+        """Read what `to_dict` wrote, in this version or in an earlier one.
+
+        Args:
+            document: the fields, as JSON has them.
+
+        Raises:
+            MatchError: if one is missing.
+        """
+        present = {cls.former_names.get(name, name): value for name, value in document.items()}
+        values: dict[str, Any] = {one.name: present[one.name] for one in fields(cls) if one.name in present}
+        for name in ("targets", "target_errors"):
+            values[name] = [nan if value is None else value for value in values.get(name, ())]
+        missing = [name for name in ("targets", "drop_steps", "ratios", "learning_rate") if not values.get(name)]
+        if missing:
+            raise MatchError(f"a reference without {missing[0]}; expected what Reference.to_dict() returned")
+        values |= {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+        return cls(**values)
+
+    def _summary(self) -> Sequence[Part]:
+        unit = " (distances in units of ‖w_0‖)" if self.relative else ""
+        origin = f", measured from update {self.origin}" if self.origin else ""
+        rows = [
+            (str(drop), str(step), f"{target:.4g}", f"{100 * error:.2g}" if isfinite(error) else "", f"{ratio:.4g}")
+            for drop, (step, target, error, ratio) in enumerate(
+                zip(self.drop_steps, self.targets, self.target_errors, self.ratios, strict=True), 1
+            )
+        ]
+        return [f"learning-rate drops of {', '.join(self.names)}{unit}{origin}", Table(rows, _COLUMNS)]
 
 
 def as_reference(
@@ -169,160 +223,3 @@ def check_later_phases(later_phases: str) -> None:
     if later_phases not in get_args(LaterPhases):
         known = " or ".join(repr(name) for name in get_args(LaterPhases))
         raise MatchError(f"later_phases={later_phases!r}: expected {known}")
-
-
-def check_network(expected: Mapping[str, Any], expected_name: str, got: Mapping[str, Any], got_name: str) -> None:
-    """Refuse two networks whose parameters differ in names, shapes or types.
-
-    Args:
-        expected: the one network's `Run.parameter_specs`.
-        expected_name: what messages call it.
-        got: the other's.
-        got_name: what messages call it.
-
-    Raises:
-        DifferentNetworksError: if they differ.
-    """
-    one, other = ([tuple(map(str, entry)) for entry in s["parameters"]] for s in (expected, got))
-    if one == other:
-        return
-    remedy = "expected the same network, or relative=True to compare distances in units of ‖w_0‖"
-    for ours, theirs in zip(one, other, strict=False):
-        if ours != theirs:
-            raise DifferentNetworksError(
-                f"{got_name} has {' '.join(theirs)} where {expected_name} has {' '.join(ours)}; {remedy}"
-            )
-    raise DifferentNetworksError(f"{got_name} has {len(other)} parameters and {expected_name} {len(one)}; {remedy}")
-
-
-def distance_at(curve: Curve, step: float) -> float:
-    """Return d by a straight line in log-log between recorded steps, constant beyond the ends.
-
-    Args:
-        curve: the distances.
-        step: updates, counted as the curve's.
-    """
-    return float(np.exp(np.interp(np.log(step), np.log(curve.t), np.log(curve.d))))
-
-
-def scaled(curve: Curve, relative: bool) -> Curve:
-    """Return the curve as it is, or with distances in units of its run's ‖w_0‖.
-
-    Args:
-        curve: the distances.
-        relative: True for distances in units of ‖w_0‖.
-
-    Raises:
-        MatchError: if they are to be relative and the curve is of arrays.
-    """
-    if not relative:
-        return curve
-    if curve.run is None:
-        raise MatchError(f"{curve.name}: relative distances need a recorded run; got arrays")
-    return replace(curve, d=curve.d / curve.run.origin_norm)
-
-
-@dataclass(frozen=True)
-class _Seed:
-    """One reference run at its drops."""
-
-    name: str
-    steps: tuple[int, ...]
-    rates: tuple[tuple[float, float], ...]  # before and after each drop
-    distances: tuple[float, ...]
-    errors: tuple[float, ...]  # of log distance: 0 where it was recorded
-    last_phase: int
-    batch_size: int | None
-    parameter_specs: Mapping[str, Any]
-
-    @classmethod
-    def read(cls, curve: Curve, relative: bool, extrapolate: bool) -> Self:
-        run, name = curve.run, curve.name
-        if run is None:
-            raise ReferenceRunError(f"{name}: got bare distances; a reference is a recorded run with its drops")
-        last = curve.origin + int(curve.t[-1]) if len(curve.t) else 0
-        drops, end = _drops(run), last
-        if not drops and extrapolate:
-            drops, end = _planned(run), run.config.get("updates", last)
-        if not drops:
-            raise ReferenceRunError(
-                f"{name}: no learning-rate drop is recorded; expected at least one: train the reference past its"
-                " drop, or file recorder.event('lr_drop', lr_from=..., lr_to=...)"
-            )
-        if drops[0].step <= curve.origin:
-            raise ReferenceRunError(
-                f"{name}: its first drop, after {drops[0].step} updates, is no later than the origin {curve.origin};"
-                " expected an origin in the first phase"
-            )
-        ahead = extrapolate and drops[0].step > last
-        if drops[-1].step > last and not ahead:
-            raise ReferenceRunError(
-                f"{name}: its distances end after {last} updates, before the drop at {drops[-1].step}; record the"
-                " reference to its last drop, or pass extrapolate=True to continue its law to the first one"
-            )
-        curve = scaled(curve, relative)
-        distances, errors = _extrapolated(curve, drops) if ahead else _recorded(curve, drops)
-        return cls(
-            name,
-            tuple(drop.step for drop in drops),
-            tuple((drop.before, drop.after) for drop in drops),
-            distances,
-            errors,
-            end - drops[-1].step,
-            run.config.get("batch_size"),
-            run.parameter_specs,
-        )
-
-    def check_regime(self, other: Self) -> None:
-        """Raise ReferenceRunError unless the other seed has this one's drops, rates and batch size."""
-        for what in ("steps", "rates", "batch_size"):
-            if getattr(self, what) != getattr(other, what):
-                raise ReferenceRunError(
-                    f"{other.name} and {self.name} are no seeds of one experiment: {_REGIME[what]} are"
-                    f" {getattr(other, what)} and {getattr(self, what)}; give runs that differ in their seed only"
-                )
-
-
-_REGIME = {"steps": "drop steps", "rates": "learning rates at the drops", "batch_size": "batch sizes"}
-
-
-class _Drop(NamedTuple):
-    step: int
-    before: float  # learning rates
-    after: float
-
-
-def _drops(run: Run) -> list[_Drop]:
-    """Return the recorded drops."""
-    rates = [(e.step, float(e.details["lr_from"]), float(e.details["lr_to"])) for e in run.drops]
-    return [_Drop(*entry) for entry in rates if entry[0] > 0]
-
-
-def _planned(run: Run) -> list[_Drop]:
-    """Return the drops that a run cut short was to make, as its configuration notes them."""
-    found, rate = [], run.config.get("lr", nan)
-    for step, factor in run.config.get("drop_steps", ()):
-        found.append(_Drop(step, rate, rate * factor))
-        rate *= factor
-    return found
-
-
-def _recorded(curve: Curve, drops: Sequence[_Drop]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the distances at the drops, and zeros for their errors."""
-    distances = tuple(distance_at(curve, drop.step - curve.origin) for drop in drops)
-    if not all(isfinite(d) and d > 0 for d in distances):
-        raise ReferenceRunError(f"{curve.name}: distances at its drops are {distances}; expected positive numbers")
-    return distances, (0.0,) * len(drops)
-
-
-def _extrapolated(curve: Curve, drops: Sequence[_Drop]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Return the first drop's distance by the curve's law, with its error; NaN for later ones: no law covers them."""
-    step = drops[0].step
-    z, error = distance_ahead(curve, step - curve.origin)
-    if not isfinite(error):
-        raise ReferenceRunError(
-            f"{curve.name}: continued from {curve.origin + curve.t[-1]:.0f} updates to the drop at {step}, its law"
-            " has no finite distance; record the reference to its drop"
-        )
-    rest = len(drops) - 1
-    return (exp(z), *[nan] * rest), (error, *[0.0] * rest)

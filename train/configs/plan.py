@@ -12,7 +12,8 @@ from typing import Any
 
 from analysis.curve import Curve, CurvesLike, Run, curves
 from analysis.errors import ReferenceRunError
-from analysis.matching.reference import Reference, distance_at
+from analysis.matching.reference import Reference
+from analysis.matching.seeds import distance_at
 from train.configs.config import MATCH_WARMUP_STEPS, TrainConfig
 from train.configs.lr_schedule import updates_per_epoch
 from train.configs.toml import as_config

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from analysis.matching.reference import Reference, as_reference, check_network
+from analysis.matching.reference import Reference, as_reference
+from analysis.matching.seeds import check_network
 from train.configs.config import TrainConfig
 from train.data.image_folder import load_image_folder
 from train.data.images import Images, epoch_seed, load, shuffle_labels

@@ -95,11 +95,10 @@ def _is_small(curve: Curve) -> bool:
 
 
 def _batch_size(curve: Curve) -> int:
-    return int(_config(curve)["batch_size"])
+    if curve.batch_size is None:
+        raise FigureError(f"{curve.name}: its batch size is not on record; expected a run of `ultraslow train`")
+    return curve.batch_size
 
 
 def _config(curve: Curve) -> dict[str, Any]:
-    config = curve.run.config if curve.run is not None else {}
-    if "batch_size" not in config:
-        raise FigureError(f"{curve.name}: its batch size is not on record; expected a run of `ultraslow train`")
-    return current_names(config)
+    return current_names(curve.run.config if curve.run is not None else {})

@@ -10,8 +10,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from analysis.curve import CurvesLike
 from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher
 from analysis.matching.outcome import Match, Status
-from analysis.matching.reference import LaterPhases, Reference, as_reference, check_later_phases, check_network
+from analysis.matching.reference import LaterPhases, Reference, as_reference, check_later_phases
 from analysis.matching.running_estimate import BANDWIDTHS
+from analysis.matching.seeds import check_network
 from trajectory import Recorder
 from trajectory.recording.row_buffer import Rows
 from ultraslow.large_batch.errors import NotMatchedError, SettingError

@@ -123,6 +123,15 @@ def test_short_run_has_no_back_test():
     assert "too short for a back-test" in str(found)
 
 
+def test_shows_itself_as_a_sentence():
+    found = predict_match(noisy(6), TARGET, until=2000, t_min=30)
+    assert repr(found) == str(found)
+    assert repr(found).startswith("forecast: at ")
+    assert found._repr_html_() == f"<div><p>{found}</p></div>"
+    with pytest.warns(DeprecationWarning, match=r"Forecast.level is now Forecast.confidence_level"):
+        assert found.level == 0.9
+
+
 def test_same_seed_same_forecast():
     run = noisy(6)
     assert predict_match(run, TARGET, until=2000, t_min=30) == predict_match(run, TARGET, until=2000, t_min=30)

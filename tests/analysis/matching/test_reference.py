@@ -71,6 +71,35 @@ def test_targets_and_their_errors(small):
     json.dumps(reference.to_dict(), allow_nan=False)
 
 
+def test_reads_what_it_wrote_and_what_version_0_1_wrote(small):
+    reference = Reference.from_runs(small)
+    document = json.loads(json.dumps(reference.to_dict(), allow_nan=False))
+    assert Reference.from_dict(document) == reference
+    document["signature"] = document.pop("parameter_specs")
+    assert Reference.from_dict(document) == reference
+    assert np.isnan(Reference.from_dict(Reference.from_runs(small[0]).to_dict()).target_errors).all()
+    with pytest.warns(DeprecationWarning, match=r"Reference.signature is now Reference.parameter_specs"):
+        assert reference.signature == reference.parameter_specs
+    with pytest.raises(MatchError, match="a reference without targets"):
+        Reference.from_dict({})
+
+
+def test_results_show_themselves_as_tables(small, large):
+    """No field's repr, and a table of its own in a notebook."""
+    found = match(small, large)
+    first, second = found.matches
+    lines = repr(found).splitlines()
+    assert lines[0] == "lb compared with 1.98, 2.0, 2.02"
+    assert lines[1].split() == ["drop", "status", "step", "distance", "target", "±", "%"]
+    assert lines[2].split()[:3] == ["1", "matched", str(first.step)]
+    assert lines[4] == f"1: {first.sentence}"
+    assert repr(first).splitlines()[0] == f"matched: {first.sentence}"
+    assert repr(first).splitlines()[1].startswith(f"met the target at update {first.crossing:.0f}, at 2 SE ")
+    assert repr(second) == f"waiting: {second.sentence}"
+    assert "<td>waiting</td>" in found._repr_html_()
+    assert repr(found.reference).splitlines()[2].split()[:2] == ["1", "500"]
+
+
 def test_one_seed_has_no_standard_error(small):
     reference = Reference.from_runs(small[0])
     assert np.isnan(reference.target_errors).all()
