@@ -60,6 +60,7 @@ class TableReader:
         columns = {metric_name(key): read_rows(self._group, f"metrics/{key}", count) for key in arrays}
         committed = pd.DataFrame(columns, index=read_rows(self._group, "metrics/step", count))
         newest = pd.DataFrame.from_dict(self._newest_metrics, orient="index", dtype="float64")
+        newest = newest.sort_index()  # pandas 2.2 lists the steps by what was logged
         frame = committed if newest.empty else pd.concat([committed, newest]) if len(committed) else newest
         return frame.rename_axis(index="step", columns=None).sort_index(axis="columns")
 

@@ -36,13 +36,13 @@ from train.configs.recipes import f1_digits
 torch.set_num_threads(1)
 folder = Path(sys.argv[1])
 f1 = models.NETWORKS["f1-small"]
-models.NETWORKS["f1-dropout"] = lambda *size: nn.Sequential(*f1(*size)[:-1], nn.Dropout(0.5), f1(*size)[-1])
+with_dropout = lambda *size: nn.Sequential(*f1(*size)[:-1], nn.Dropout(0.5), f1(*size)[-1])
 short = replace(f1_digits(), batch_size=64, epochs=3, drops=((2, 0.1),), input_noise=0.0, origins=(10,))
 small = train(replace(short, batch_size=16, epochs=2, drops=((1, 0.1),)), folder / "small.zarr")
 large = replace(short, batch_size=256, lr_scaling="sqrt", ghost_batch_size=16, epochs=12)
 configs = {
     "plain": short,
-    "noise": replace(short, input_noise=0.5, multiplicative_noise=True, augment=True, network="f1-dropout"),
+    "noise": replace(short, input_noise=0.5, multiplicative_noise=True, augment=True),  # and dropout
     "matched": replace(large, match=(str(small),), warmup_steps=5, min_step=10, already_above="drop"),
 }
 chance = random.Random(0)
@@ -62,6 +62,8 @@ def begin(name, config, most=1000):
 
     pid = os.fork()
     if pid == 0:
+        if config is configs["noise"]:
+            models.NETWORKS["f1-small"] = with_dropout
         try:
             train(config, path, resume=True, checkpoint_every=0, progress=tell)
         finally:

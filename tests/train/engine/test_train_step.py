@@ -47,11 +47,11 @@ def test_clipping_is_torchs_bit_for_bit(most, factor):
     torch.testing.assert_close(ours[0].grad, theirs[0].grad, rtol=0, atol=0, equal_nan=True)
 
 
-def test_channels_last_changes_only_where_numbers_lie(tmp_path, monkeypatch):
+def test_channels_last_changes_only_where_numbers_lie(tmp_path, monkeypatch, in_float64, same_training):
     def build(image, classes):
         network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3), nn.Flatten())
         network[3].register_forward_hook(lambda layer, inputs, output: strides.append(layer.weight.stride()))
-        return network.append(nn.Linear(64, classes))
+        return network.append(nn.Linear(64, classes)).double()
 
     monkeypatch.setitem(NETWORKS, "f1-small", build)
     strides, runs = [], []
@@ -59,11 +59,12 @@ def test_channels_last_changes_only_where_numbers_lie(tmp_path, monkeypatch):
         config = replace(SHORT, channels_last=layout)
         runs.append(Run(train(config, tmp_path / f"{layout}.zarr")))
     assert (strides[0], strides[-1]) == ((36, 9, 3, 1), (36, 1, 12, 4))
-    np.testing.assert_allclose(runs[1].layers(), runs[0].layers(), rtol=1e-3, atol=1e-6)
-    torch.testing.assert_close(runs[1].state_dict(20), runs[0].state_dict(20), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(runs[1].layers(), runs[0].layers(), **same_training)
+    torch.testing.assert_close(runs[1].state_dict(20), runs[0].state_dict(20), **same_training)
 
 
-def test_a_compiled_network_is_recorded_under_its_own_names(plain, tmp_path, monkeypatch):
+def test_a_compiled_network_is_recorded_under_its_own_names(tmp_path, monkeypatch, in_float64, same_training):
+    plain = Run(train(SHORT, tmp_path / "plain.zarr"))
     called = []
 
     def backend(graph, inputs):  # in the place of a compiler: what is captured is called as it is
@@ -74,7 +75,7 @@ def test_a_compiled_network_is_recorded_under_its_own_names(plain, tmp_path, mon
     run = Run(train(replace(SHORT, compile=True), tmp_path / "run.zarr"))
     assert len(called) == 1  # it is not compiled again for evaluation or another update
     assert run.parameter_specs == plain.parameter_specs
-    np.testing.assert_allclose(run.layers(), plain.layers(), rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(run.layers(), plain.layers(), **same_training)
 
 
 def test_a_network_that_cannot_be_compiled_is_told_in_a_line(tmp_path, monkeypatch):
@@ -89,9 +90,10 @@ def test_a_network_that_cannot_be_compiled_is_told_in_a_line(tmp_path, monkeypat
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.torch.jit:DeprecationWarning")  # inductor's own imports
-def test_inductor_compiles_the_network(plain, tmp_path):
+def test_inductor_compiles_the_network(tmp_path, in_float64, same_training):
+    plain = Run(train(SHORT, tmp_path / "plain.zarr"))
     run = Run(train(replace(SHORT, compile=True), tmp_path / "run.zarr"))
-    np.testing.assert_allclose(run.layers(), plain.layers(), rtol=1e-3, atol=1e-6)
+    np.testing.assert_allclose(run.layers(), plain.layers(), **same_training)
 
 
 def test_a_cuda_graph_asks_for_a_gpu_and_for_every_row(tmp_path):
