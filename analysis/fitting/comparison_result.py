@@ -22,22 +22,39 @@ _COMPARED = ("bic", "delta", "weight", "p_value", "rms_residual", "holdout", "ve
 
 
 @dataclass(frozen=True, eq=False)
-class LawFit(FormerNames):
-    """One law, fitted to the range of a comparison.
+class FittedLaw:
+    """One law, fitted to the range of a comparison by itself.
 
     Attributes:
         law: the law.
         parameters: by the names that its formula gives them.
         at_bound: whether a parameter stopped at an end of the range searched.
         bic: Bayes' information criterion under the comparison's noise.
-        delta: its distance to the best law's.
-        weight: proportional to exp(−bic/2), one in all.
         p_value: of the law's goodness of fit.
         rms_residual: root mean square of the mean log d about the law.
         holdout: root mean square error of log d over the last third of the fit range in log t, predicted from the
             rest.
-        ruled_out: whether BIC and a second witness are against it (`analysis.fitting.model_comparison`).
         curve: (bin,) log d of the law.
+    """
+
+    law: Law
+    parameters: dict[str, float]
+    at_bound: bool
+    bic: float
+    p_value: float
+    rms_residual: float
+    holdout: float
+    curve: Array
+
+
+@dataclass(frozen=True, eq=False)
+class LawFit(FittedLaw, FormerNames):
+    """One law, fitted and compared with the others.
+
+    Attributes:
+        delta: how far its BIC lies above the best law's.
+        weight: proportional to exp(−bic/2); a comparison's weights sum to one.
+        ruled_out: whether BIC and a second witness are against it (`analysis.fitting.model_comparison`).
 
     Examples:
         >>> import numpy as np
@@ -48,17 +65,9 @@ class LawFit(FormerNames):
         ('t^q', 0.25, 'best')
     """
 
-    law: Law
-    parameters: dict[str, float]
-    at_bound: bool
-    bic: float
     delta: float
     weight: float
-    p_value: float
-    rms_residual: float
-    holdout: float
     ruled_out: bool
-    curve: Array
 
     former_names: ClassVar[Mapping[str, str]] = {
         "bound": "at_bound",

@@ -1,4 +1,4 @@
-"""What a reader must know before quoting an α, in plain sentences."""
+"""Warnings about a fit, in plain sentences: everything that a reader must know before quoting its α."""
 
 from collections.abc import Sequence
 
@@ -68,7 +68,7 @@ def _later(scan: pd.DataFrame, bins: Bins, at: Estimate) -> str | None:
         return None
     return (
         f"The law is rejected at {len(rejected)} of {len(later)} later starts, where it would hold if it held from "
-        f"here: the fit at this start (p = {at.p_value:.2g}) may be luck."
+        f"here: the fit from this start (p = {at.p_value:.2g}) may be luck."
     )
 
 

@@ -11,7 +11,7 @@ import math
 import numpy as np
 from scipy.optimize import least_squares
 
-from analysis.fitting.comparison_result import TRAINED_SHARE, LawFit
+from analysis.fitting.comparison_result import TRAINED_SHARE, FittedLaw
 from analysis.fitting.goodness_of_fit import deviations, seeds_p, single_p
 from analysis.fitting.laws import Array, Branch, Law
 from analysis.fitting.log_bins import Bins
@@ -19,7 +19,7 @@ from analysis.fitting.noise_models import whitener
 from analysis.fitting.variable_projection import centred
 
 
-def fit_law(law: Law, bins: Bins, noise: str) -> LawFit:
+def fit_law(law: Law, bins: Bins, noise: str) -> FittedLaw:
     """Fit one law.
 
     Args:
@@ -28,8 +28,7 @@ def fit_law(law: Law, bins: Bins, noise: str) -> LawFit:
         noise: "brownian" in log t, or "independent".
 
     Returns:
-        The fit. What only a comparison can say, its delta, its weight and whether it is ruled out, is left at NaN
-        and False.
+        The fit.
 
     Raises:
         AnalysisError: for an unknown noise.
@@ -42,17 +41,14 @@ def fit_law(law: Law, bins: Bins, noise: str) -> LawFit:
     spread = whiten(bins.z - mean)
     count = n * (len(u) - 1)
     rss = n * float(residual @ residual) + float(np.sum(spread**2)) + 1e-30
-    return LawFit(
+    return FittedLaw(
         law=law,
         parameters=branch.report(theta),
         at_bound=_at_bound(branch, theta),
         bic=count * math.log(rss / count) + len(theta) * math.log(count),
-        delta=math.nan,
-        weight=math.nan,
         p_value=_p_value(branch, bins, theta, noise),
         rms_residual=float(np.sqrt(np.mean((mean - curve) ** 2))),
         holdout=_holdout(law, u, mean, noise),
-        ruled_out=False,
         curve=curve,
     )
 

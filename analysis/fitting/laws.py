@@ -1,6 +1,6 @@
 """The nested family of diffusion laws in log-log form.
 
-With z = log d, u = log t and x = u − u_m (u_m: the middle of the window),
+With z = log d, u = log t and x = u − u_m (u_m: the middle of the fit range),
 
     z = a + q · g_s(x),   g_s(x) = log(1 + s x) / s,   g_0(x) = x,
 
@@ -9,7 +9,7 @@ q is the local exponent d log d / d log t at u_m, and
     α = 2 s / q,   log t₀ = u_m − 1/s,   d = A |log(t / t₀)|^(2/α).
 
 α = 0 is the power law d ~ t^q, α = 1 Sinai's walk, α = 2 a pure logarithm; α < 0 grows faster than any
-power law (t₀ then lies beyond the window). The Box-Cox exponent that makes d linear in log t is α/2.
+power law (t₀ then lies beyond the fit range). The Box-Cox exponent that makes d linear in log t is α/2.
 
 `LAWS` holds the family, its special cases and its rivals, each as log d = a + shape(u; θ).
 """
@@ -28,13 +28,29 @@ _TINY = 1e-100  # whose square is still a normal number
 
 
 def growth(s: ArrayLike, x: ArrayLike) -> Array:
-    """g_s(x) = log(1 + s x) / s, and x at s = 0. Broadcasts; needs 1 + s x > 0."""
+    """Compute g_s(x) = log(1 + s x) / s, and x at s = 0.
+
+    Args:
+        s: the bend; broadcasts against x.
+        x: log t about the middle of the fit range, where 1 + s x > 0.
+
+    Returns:
+        g, of the broadcast shape.
+    """
     s = _off_zero(s)
     return np.log1p(s * np.asarray(x, float)) / s
 
 
 def growth_slope(s: ArrayLike, x: ArrayLike) -> Array:
-    """∂g_s(x)/∂s = (x / (1 + s x) − g_s(x)) / s, and −x²/2 at s = 0."""
+    """Compute ∂g_s(x)/∂s = (x / (1 + s x) − g_s(x)) / s, and −x²/2 at s = 0.
+
+    Args:
+        s: the bend; broadcasts against x.
+        x: log t about the middle of the fit range, where 1 + s x > 0.
+
+    Returns:
+        The slope, of the broadcast shape.
+    """
     s = _off_zero(s)
     y = np.atleast_1d(s * np.asarray(x, float))
     slope = (y / (1 + y) - np.log1p(y)) / s**2
@@ -51,30 +67,57 @@ def _off_zero(s: ArrayLike) -> Array:
 
 
 def s_range(x: ArrayLike, faster: float = 0.6) -> tuple[float, float]:
-    """The open interval of s that a window allows: −faster / x_last < s < 1 / |x_first|.
+    """Compute the open interval of s that a fit range allows: −faster / x_last < s < 1 / |x_first|.
 
-    The upper end keeps t₀ below the window; `faster` < 1 keeps a blow-up beyond it.
+    The upper end keeps t₀ below the range; `faster` < 1 keeps a blow-up beyond it.
+
+    Args:
+        x: (bin,) log t about the middle of the range, increasing.
+        faster: the share of the way to a blow-up at the range's end.
+
+    Returns:
+        The interval's ends.
     """
     x = np.asarray(x, float)
     return -faster / float(x[-1]), 1 / -float(x[0])
 
 
 def log_t0(s: float, middle: float) -> float:
-    """log t₀ = u_m − 1/s; −∞ for the power law, s = 0."""
+    """Compute log t₀ = u_m − 1/s.
+
+    Args:
+        s: the bend.
+        middle: u_m, log t at the middle of the fit range.
+
+    Returns:
+        log t₀ (t₀ in updates); −∞ for the power law, s = 0.
+    """
     return middle - 1 / s if abs(s) > 1e-200 else -np.inf
 
 
 def log_amplitude(a: float, q: float, s: float, middle: float) -> float:
-    """log A of d = A |log(t/t₀)|^(q/s), from 1 + s x = s log(t/t₀); of d = A t^q at s = 0."""
+    """Compute log A of d = A |log(t/t₀)|^(q/s), from 1 + s x = s log(t/t₀); of d = A t^q at s = 0.
+
+    Args:
+        a: log d at the middle of the fit range.
+        q: the local exponent there.
+        s: the bend there.
+        middle: u_m, log t there.
+
+    Returns:
+        log A.
+    """
     return a + q / s * float(np.log(abs(s))) if abs(s) > 1e-200 else a - q * middle
 
 
 @dataclass(frozen=True)
 class Branch:
-    """A law on one window: log d − a as a function of log t and of the law's parameters.
+    """A law on one fit range: log d − a as a function of log t and of the law's parameters θ.
 
-    shape(u, θ): (..., bin) for u (bin,) and θ (..., parameter); axes: for each parameter the values to search
-    from, whose first and last are its bounds; report: the parameters by the names that readers know.
+    Attributes:
+        shape: log d − a, (..., bin), from u (bin,) and θ (..., parameter).
+        axes: for each parameter the values to search from; the first and the last are its bounds.
+        report: the parameters by the names that the formula gives them, from θ.
     """
 
     shape: Callable[[Array, Array], Array]
@@ -86,8 +129,13 @@ class Branch:
 class Law:
     """A law by name and formula.
 
-    on(u): its branch for a window of log t; contains: laws that are special cases of it; alpha: the α it holds, if
-    it is one of the family; after: the log t that the window must lie beyond.
+    Attributes:
+        name: such as "power law".
+        formula: of d up to its amplitude, such as "t^q".
+        on: makes the law's branch for a fit range, from its log t (bin,).
+        contains: names of the laws that are special cases of it.
+        alpha: the α that it fixes, if it is one of the family.
+        after: the log t that the fit range must lie beyond.
     """
 
     name: str
@@ -122,7 +170,7 @@ def _family(u: Array) -> Branch:
 
 
 def _fixed_alpha(alpha: float) -> Callable[[Array], Branch]:
-    """θ = q, with s = α q / 2 inside the window's range."""
+    """θ = q, with s = α q / 2 inside the interval that the fit range allows."""
 
     def on(u: Array) -> Branch:
         middle = _middle(u)
@@ -151,13 +199,13 @@ def _saturated(u: Array, log_tau: Array, beta: Array | float) -> Array:
 
 
 def _saturation(u: Array) -> Branch:
-    """θ = log τ; six e-folds beyond the window the law is √t to a part in a thousand."""
+    """θ = log τ; six e-folds beyond the range the law is √t to a part in a thousand."""
     axis = np.linspace(u[0] - 1, u[-1] + 6, 200)
     return Branch(lambda u, theta: _saturated(u, theta, 1.0), (axis,), lambda theta: {"tau": float(np.exp(theta[0]))})
 
 
 def _stretched_saturation(u: Array) -> Branch:
-    """θ = (log τ, β); τ far beyond the window is the power law with q = β/2."""
+    """θ = (log τ, β); τ far beyond the range is the power law with q = β/2."""
     axis = np.concatenate([np.linspace(u[0] - 1, u[-1] + 3, 50), np.linspace(u[-1] + 4, u[-1] + 40, 20)])
     return Branch(
         lambda u, theta: _saturated(u, theta[..., :1], theta[..., 1:]),

@@ -16,10 +16,15 @@ FEWEST_BINS = 12
 
 @dataclass(frozen=True, eq=False)
 class Bins:
-    """CurvesLike averaged in common log bins.
+    """Curves averaged in common log bins.
 
-    u: (bin,) mean log t; z: (curve, bin) mean log d; points: (bin,) recorded values in the bin; steps:
-    (bin,) updates that the bin covers; fit_range: first and last t used; names: one per curve.
+    Attributes:
+        u: (bin,) mean log t.
+        z: (curve, bin) mean log d.
+        points: (bin,) recorded values in the bin, of the curve that has fewest.
+        steps: (bin,) updates that the bin covers.
+        fit_range: the first and last t used.
+        names: one per curve.
     """
 
     u: Array
@@ -31,10 +36,20 @@ class Bins:
 
 
 def constant_phase(group: Sequence[Curve], t_min: float | None, t_max: float | None) -> tuple[float, float]:
-    """The window asked for, ended by the first learning-rate drop after its start and by the shortest curve.
+    """Return the fit range asked for, ended by the first learning-rate drop in it and by the shortest curve.
 
-    By default it starts where the learning rate's warm-up ends. A drop's t is the last update made at the old
-    rate. Raises FitRangeError where t_max lies past a drop.
+    A drop's t is the last update made at the old rate.
+
+    Args:
+        group: the curves.
+        t_min: its start; None for the end of the learning rate's warm-up.
+        t_max: its end; None for the first drop.
+
+    Returns:
+        The first and the last t; the last may lie before the first.
+
+    Raises:
+        FitRangeError: where t_max lies past a drop.
     """
     first = max(float(curve.t[0]) if len(curve.t) else math.inf for curve in group)
     start = max(first, max(curve.warmup_end for curve in group) if t_min is None else float(t_min))
@@ -51,12 +66,24 @@ def constant_phase(group: Sequence[Curve], t_min: float | None, t_max: float | N
 
 
 def binned(group: Sequence[Curve], t_min: float | None = None, t_max: float | None = None) -> Bins:
-    """12 bins per decade of t over the constant-learning-rate phase, common to all curves.
+    """Average curves in 12 bins per decade of t over the constant-learning-rate phase, common to all curves.
 
-    The bins are centred on the window's ends and evenly between, so that a recording of 12 steps per decade
-    has one in each. Bins without a value in every curve are left
-    out; where seeds were recorded at different steps they are interpolated to the mean u of the bin.
-    Raises ShortCurveError, FitRangeError, DistanceError.
+    The bins are centred on the ends of the fit range and evenly between, so that a recording of 12 steps per decade
+    has one in each. Bins without a value in every curve are left out; where seeds were recorded at different steps
+    they are interpolated to the mean u of the bin.
+
+    Args:
+        group: the curves.
+        t_min: the first t; None for the end of the learning rate's warm-up.
+        t_max: the last t; None for the first learning-rate drop.
+
+    Returns:
+        The bins.
+
+    Raises:
+        ShortCurveError: where the fit range holds less than a decade of t or 12 bins.
+        FitRangeError: where t_max lies past a drop.
+        DistanceError: where a distance is not a positive, finite number.
     """
     start, end = constant_phase(group, t_min, t_max)
     name = group[0].name if len(group) == 1 else f"{len(group)} curves"
@@ -92,7 +119,7 @@ def _bin_means(curve: Curve, edges: Array, start: float, end: float) -> Mapping[
         i = int(bad[0])
         raise DistanceError(
             f"{curve.name}: the distance at update {t[i]:g} is {d[i]:g}; expected a positive number: "
-            f"end the window before it with t_max, or start it later with t_min"
+            f"end the fit range before it with t_max, or start it later with t_min"
         )
     index = np.searchsorted(edges, t, side="right") - 1
     points = np.bincount(index, minlength=len(edges) - 1).astype(float)

@@ -9,11 +9,10 @@ ruled out are not separable from the best, and are said to be so.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 
 from analysis.curve import Curve, CurvesLike, curves
 from analysis.errors import GrowthError, LawError
-from analysis.fitting.comparison_result import Comparison, LawFit
+from analysis.fitting.comparison_result import Comparison, FittedLaw, LawFit
 from analysis.fitting.diagnostics import shortest_memory
 from analysis.fitting.estimator import estimate
 from analysis.fitting.goodness_of_fit import ACCEPTED
@@ -66,7 +65,7 @@ def compare(
     notes += tuple(
         f"{law.name} is left out: it needs t > {math.exp(law.after):g}." for law in chosen if law not in defined
     )
-    fits = _judged(_ranked([fit_law(law, bins, noise) for law in defined]), bins)
+    fits = _compared([fit_law(law, bins, noise) for law in defined], bins)
     memory = shortest_memory(group)
     warnings = _provisional(len(group)) + _saturated(fits, memory) + notes
     return Comparison(
@@ -88,23 +87,29 @@ def _named(laws: Sequence[str] | None) -> list[Law]:
     return [LAWS[name] for name in laws or LAWS]
 
 
-def _ranked(fits: Sequence[LawFit]) -> tuple[LawFit, ...]:
-    """Sorted by BIC, with the differences to the best and the weights filled in."""
+def _compared(fits: Sequence[FittedLaw], bins: Bins) -> tuple[LawFit, ...]:
+    """The fits by BIC, with what only all of them together say of each."""
     best = min(fit.bic for fit in fits)
     total = sum(math.exp((best - fit.bic) / 2) for fit in fits)
-    weighed = [replace(fit, delta=fit.bic - best, weight=math.exp((best - fit.bic) / 2) / total) for fit in fits]
-    return tuple(sorted(weighed, key=lambda fit: fit.bic))
+    against = _second_witness(fits, bins)
+    compared = [
+        LawFit(
+            **vars(fit),
+            delta=fit.bic - best,
+            weight=math.exp((best - fit.bic) / 2) / total,
+            ruled_out=fit.bic - best >= SEPARABLE and against[fit.law.name],
+        )
+        for fit in fits
+    ]
+    return tuple(sorted(compared, key=lambda fit: fit.bic))
 
 
-def _judged(fits: Sequence[LawFit], bins: Bins) -> tuple[LawFit, ...]:
-    """The fits with their `ruled_out` filled in."""
+def _second_witness(fits: Sequence[FittedLaw], bins: Bins) -> dict[str, bool]:
+    """Whether a law has something against it that does not rest on Brownian noise, by its name."""
     if len(bins.z) >= 3:
-        return tuple(replace(fit, ruled_out=fit.delta >= SEPARABLE and fit.p_value < ACCEPTED) for fit in fits)
+        return {fit.law.name: fit.p_value < ACCEPTED for fit in fits}
     low, high = _alpha_interval(bins)
-    outside = [fit.law.alpha is None or not low <= fit.law.alpha <= high for fit in fits]
-    return tuple(
-        replace(fit, ruled_out=fit.delta >= SEPARABLE and far) for fit, far in zip(fits, outside, strict=True)
-    )
+    return {fit.law.name: fit.law.alpha is None or not low <= fit.law.alpha <= high for fit in fits}
 
 
 def _alpha_interval(bins: Bins) -> tuple[float, float]:
@@ -119,13 +124,18 @@ def _verdict(fits: Sequence[LawFit]) -> str:
     best, near = fits[0], [fit for fit in fits[1:] if not fit.ruled_out]
     if all(fit.p_value < ACCEPTED for fit in (best, *near)):
         return f"None of these laws fits this range: the best, {best.law.name}, has p = {best.p_value:.2g}."
-    wider = ", ".join(fit.law.name for fit in near if best.law.name in fit.law.contains)
-    alike = ", ".join(fit.law.name for fit in near if best.law.name not in fit.law.contains)
+    wider = [fit.law.name for fit in near if best.law.name in fit.law.contains]
+    alike = [fit.law.name for fit in near if best.law.name not in fit.law.contains]
+    s = "s" if len(wider) == 1 else ""
     if alike:
-        also = f", nor {wider}, which contains it" if wider else ""
-        return f"Not separable: {best.law.name} has the lowest BIC, but {alike} cannot be ruled out{also}."
-    beside = f"; {wider}, which contains it, fits no better" if wider else ""
+        also = f", nor {_either(wider)}, which contain{s} it" if wider else ""
+        return f"Not separable: {best.law.name} has the lowest BIC, but {_either(alike)} cannot be ruled out{also}."
+    beside = f"; {' and '.join(wider)}, which contain{s} it, fit{s} no better" if wider else ""
     return f"{best.law.name} is separated from the other laws{beside}."
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _provisional(n: int) -> tuple[str, ...]:

@@ -30,11 +30,15 @@ _NODES = 32  # Student-t quantiles that stand for q's distribution at one (s, ce
 
 @dataclass(frozen=True, eq=False)
 class Posterior:
-    """P(α ≤ x) as a table, and what the mixture settled on.
+    """P(α ≤ x) as a table, and the most probable noise and bend.
 
-    alpha, cdf: quantiles of α at the levels cdf; shrinking: P(q ≤ 0), left out of the table; cell: index in
-    `noise_models.CELLS` of the most probable noise; s: the most probable s there; p_value: p-value of the law
-    against added curvature under that noise.
+    Attributes:
+        alpha: (200,) quantiles of α.
+        cdf: (200,) their cumulative probabilities.
+        shrinking: P(q ≤ 0), which the table leaves out.
+        cell: index of the most probable noise in `noise_models.CELLS`.
+        s: the most probable bend under it.
+        p_value: of the law, against added curvature under that noise.
     """
 
     alpha: Array
@@ -45,18 +49,35 @@ class Posterior:
     p_value: float
 
     def quantile(self, probability: float) -> float:
-        """The α below which that much of the posterior lies."""
+        """Return a quantile of α.
+
+        Args:
+            probability: how much of the posterior lies below it.
+
+        Returns:
+            The α.
+        """
         return float(np.interp(probability, self.cdf, self.alpha))
 
     def interval(self, confidence_level: float) -> tuple[float, float]:
-        """The central interval of that level."""
+        """Return the central interval.
+
+        Args:
+            confidence_level: how much of the posterior lies inside.
+
+        Returns:
+            The interval's ends.
+        """
         return self.quantile((1 - confidence_level) / 2), self.quantile((1 + confidence_level) / 2)
 
 
 class Mixture:
     """The noise mixture on one set of bins: everything that does not depend on the curve.
 
-    u: (bin,) mean log t; points, steps: see `noise_models.step_variance`.
+    Args:
+        u: (bin,) mean log t.
+        points: (bin,) recorded values in the bin.
+        steps: (bin,) updates that the bin covers.
     """
 
     def __init__(self, u: Array, points: Array, steps: Array) -> None:
@@ -72,7 +93,15 @@ class Mixture:
         self.log_prior = -0.5 * (log_det + np.log(weight))
 
     def weigh(self, z: Array, s: Array) -> tuple[Array, Array, Array]:
-        """log w, q̂ and the scale of q, each (cell, s), for one curve z."""
+        """Weigh bends and noise models by one curve.
+
+        Args:
+            z: (bin,) log d.
+            s: (s,) the bends to weigh.
+
+        Returns:
+            log w, q̂ and the scale of q, each (cell, s).
+        """
         freedom = len(z) - 2
         y = self.project @ z
         design = self.project @ growth(s[:, None], self.x).T
@@ -85,7 +114,14 @@ class Mixture:
         return log_w, q, np.sqrt(rss / (freedom * square))
 
     def posterior(self, z: Array) -> Posterior:
-        """The posterior of α for one curve z (bin,)."""
+        """Compute the posterior of α.
+
+        Args:
+            z: (bin,) one curve's log d.
+
+        Returns:
+            The posterior.
+        """
         s = np.linspace(*self.support(z), _FINE)
         log_w, q, scale = self.weigh(z, s)
         cell, mode = np.unravel_index(int(np.argmax(log_w)), log_w.shape)
@@ -99,7 +135,14 @@ class Mixture:
         return Posterior(table, PROBABILITIES, shrinking, int(cell), float(s[mode]), p_value)
 
     def support(self, z: Array) -> tuple[float, float]:
-        """The range of s outside of which no noise model's weight matters, narrowed step by step."""
+        """Find the range of s outside of which no noise model's weight matters, narrowing it step by step.
+
+        Args:
+            z: (bin,) one curve's log d.
+
+        Returns:
+            The range's ends.
+        """
         low, high = (0.999 * end for end in s_range(self.x))
         for _ in range(12):
             s = np.linspace(low, high, _SEARCH)
@@ -111,7 +154,16 @@ class Mixture:
         return float(low), float(high)
 
     def p_value(self, z: Array, cell: int, s: float) -> float:
-        """p-value of the law under one cell's correlation (`goodness_of_fit.single_p`)."""
+        """Compute the p-value of the law under one cell's correlation (`goodness_of_fit.single_p`).
+
+        Args:
+            z: (bin,) one curve's log d.
+            cell: index of the noise in `noise_models.CELLS`.
+            s: the law's bend.
+
+        Returns:
+            The p-value.
+        """
         whiten = self.project[cell].T
         tangent = np.stack([growth(s, self.x), growth_slope(s, self.x)]) @ whiten
         return single_p(z @ whiten, tangent, deviations(self.x) @ whiten, len(z) - 1)

@@ -19,12 +19,28 @@ Whitener = Callable[[Array], Array]
 
 
 def ornstein_uhlenbeck(lag: Array, length: float) -> Array:
-    """K(Δu) = exp(−Δu/ℓ): continuous, nowhere smooth; ℓ and the lag in e-folds of t."""
+    """Compute K(Δu) = exp(−Δu/ℓ): paths are continuous and nowhere smooth.
+
+    Args:
+        lag: Δu ≥ 0, in e-folds of t.
+        length: ℓ, in e-folds of t.
+
+    Returns:
+        Correlations, of the shape of the lag.
+    """
     return np.exp(-lag / length)
 
 
 def matern(lag: Array, length: float) -> Array:
-    """Matérn-3/2, K(Δu) = (1 + √3 Δu/ℓ) exp(−√3 Δu/ℓ): once differentiable."""
+    """Compute Matérn-3/2, K(Δu) = (1 + √3 Δu/ℓ) exp(−√3 Δu/ℓ): paths are once differentiable.
+
+    Args:
+        lag: Δu ≥ 0, in e-folds of t.
+        length: ℓ, in e-folds of t.
+
+    Returns:
+        Correlations, of the shape of the lag.
+    """
     scaled = np.sqrt(3.0) * lag / length
     return (1 + scaled) * np.exp(-scaled)
 
@@ -33,13 +49,27 @@ KERNELS: dict[str, Callable[[Array, float], Array]] = {"OU": ornstein_uhlenbeck,
 
 
 def brownian(u: Array) -> Whitener:
-    """Brownian motion in u with a free start: f ↦ Δf/√Δu is white, and constants drop out."""
+    """Return the whitener of Brownian motion in u with a free start: f ↦ Δf/√Δu, from which constants drop out.
+
+    Args:
+        u: (bin,) log t.
+
+    Returns:
+        A function from (..., bin) to (..., bin − 1).
+    """
     root = np.sqrt(np.diff(u))
     return lambda f: np.diff(f, axis=-1) / root
 
 
 def independent(u: Array) -> Whitener:
-    """Independent errors with a free constant: f ↦ f − mean f."""
+    """Return the whitener of independent errors with a free constant: f ↦ f − mean f.
+
+    Args:
+        u: (bin,) log t, which does not matter here.
+
+    Returns:
+        A function from (..., bin) to the same shape.
+    """
     return lambda f: f - f.mean(axis=-1, keepdims=True)
 
 
@@ -47,7 +77,18 @@ WHITENERS: dict[str, Callable[[Array], Whitener]] = {"brownian": brownian, "inde
 
 
 def whitener(noise: str, u: Array) -> Whitener:
-    """The whitener of that name on bins at u. Raises AnalysisError on an unknown name."""
+    """Return a whitener by name.
+
+    Args:
+        noise: "brownian" or "independent".
+        u: (bin,) log t.
+
+    Returns:
+        A function that makes the noise white along the last axis.
+
+    Raises:
+        AnalysisError: for an unknown name.
+    """
     if noise not in WHITENERS:
         raise AnalysisError(f"noise = {noise!r}: expected one of {', '.join(WHITENERS)}")
     return WHITENERS[noise](u)
@@ -55,7 +96,13 @@ def whitener(noise: str, u: Array) -> Whitener:
 
 @dataclass(frozen=True)
 class Cell:
-    """One noise model of the mixture, R = (1 − ω) K_ℓ + ω diag(step noise); equal prior weight for each."""
+    """One noise model of the mixture, R = (1 − ω) K_ℓ + ω diag(step noise); all have equal prior weight.
+
+    Attributes:
+        kernel: the name of K in `KERNELS`.
+        length: ℓ, in e-folds of t.
+        nugget: ω, the share of the step noise.
+    """
 
     kernel: str
     length: float
@@ -73,16 +120,31 @@ CELLS = tuple(
 
 
 def step_variance(points: Array, steps: Array) -> Array:
-    """Variance of a bin's mean step noise, in units of one step's.
+    """Compute the variance of a bin's mean step noise, in units of one step's.
 
-    points: recorded values in the bin; steps: updates that the bin covers. When every step is recorded this
-    is min(1, 2τ/n); a sparse recording cannot average better than its number of points.
+    When every step is recorded this is min(1, 2τ/n); a sparse recording cannot average better than its number of
+    points.
+
+    Args:
+        points: (bin,) recorded values in the bin.
+        steps: (bin,) updates n that the bin covers.
+
+    Returns:
+        (bin,) variances.
     """
     return np.minimum(1.0, np.maximum(1 / points, 2 * STEP_CORRELATION / steps))
 
 
 def correlations(u: Array, step: Array) -> Array:
-    """R of every cell of the mixture, shape (cell, bin, bin); `step` is `step_variance` of the bins."""
+    """Compute R of every cell of the mixture.
+
+    Args:
+        u: (bin,) log t.
+        step: (bin,) `step_variance` of the bins.
+
+    Returns:
+        (cell, bin, bin) correlations, in the order of `CELLS`.
+    """
     lag = np.abs(u[:, None] - u)
     kernels = {(name, float(length)): KERNELS[name](lag, float(length)) for name in NUGGETS for length in LENGTHS}
     return np.stack(

@@ -22,10 +22,15 @@ _GRID = 64
 
 @dataclass(frozen=True)
 class Projection:
-    """Least-squares estimates; every field has one entry per curve.
+    """Least-squares estimates, of one or more curves.
 
-    s, q, a: the family's parameters about the window's middle; alpha = 2 s / q, NaN where q ≤ 0;
-    rss: sum of squared whitened residuals; at_bound: s stopped at an end of its range.
+    Attributes:
+        s: (curve,) the family's bend at the middle of the fit range (`laws`).
+        q: (curve,) its local exponent there.
+        a: (curve,) its log d there.
+        alpha: (curve,) 2 s / q, NaN where q ≤ 0.
+        rss: (curve,) sum of squared whitened residuals.
+        at_bound: (curve,) whether s stopped at an end of its range.
     """
 
     s: Array
@@ -37,16 +42,30 @@ class Projection:
 
 
 def centred(u: Array) -> Array:
-    """x = u − u_m, u_m = (u_first + u_last) / 2."""
+    """Compute x = u − u_m, u_m = (u_first + u_last) / 2.
+
+    Args:
+        u: (bin,) log t.
+
+    Returns:
+        (bin,) x.
+    """
     return u - (u[0] + u[-1]) / 2
 
 
 def variable_projection(u: Array, z: Array, noise: str = "brownian") -> Projection:
-    """Fit z = a + q g_s(u − u_m) to each row of z.
+    """Fit z = a + q g_s(u − u_m) to each row of z; a is the value that makes the residuals' mean zero.
 
-    u: (bin,) increasing log t; z: (curve, bin) log d; noise: "brownian" in u, or "independent".
-    A curve that does not grow comes back with q ≤ 0 and α NaN. a is the value that makes the residuals'
-    mean zero.
+    Args:
+        u: (bin,) log t, increasing.
+        z: (curve, bin) log d.
+        noise: "brownian" in u, or "independent".
+
+    Returns:
+        The estimates. A curve that does not grow comes back with q ≤ 0 and α NaN.
+
+    Raises:
+        AnalysisError: for an unknown noise.
     """
     z = np.atleast_2d(z)
     x, whiten = centred(u), whitener(noise, u)
@@ -109,9 +128,20 @@ def _polish(y: Array, x: Array, whiten: Whitener, low: Array, s: Array, high: Ar
 
 
 def fixed_alpha(u: Array, z: Array, alpha: float, noise: str = "brownian") -> Projection:
-    """Fit one curve with α held: s = α q / 2, searched over q > 0. Raises GrowthError where none grows.
+    """Fit one curve with α fixed: s = α q / 2, searched over q > 0.
 
-    u, z: (bin,). The fields of the result have one entry.
+    Args:
+        u: (bin,) log t, increasing.
+        z: (bin,) log d.
+        alpha: α.
+        noise: "brownian" in u, or "independent".
+
+    Returns:
+        The estimates; its arrays have one entry.
+
+    Raises:
+        GrowthError: where the curve does not grow.
+        AnalysisError: for an unknown noise.
     """
     x, whiten = centred(u), whitener(noise, u)
     y, straight = whiten(z), whiten(x)
