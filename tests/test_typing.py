@@ -23,6 +23,7 @@ TYPES = {  # what mypy reveals, the modules left out; pandas has no types, so th
     "fit('run.zarr')": "Fit",
     "fit('run.zarr').alpha": "float",
     "fit('run.zarr').interval": "tuple[float, float]",
+    "fit_layers('run.zarr')": "Any",
     "scan('run.zarr')": "Any",
     "compare('run.zarr')": "Comparison",
     "match('small.zarr', 'run.zarr')": "Matching",

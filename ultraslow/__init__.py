@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ultraslow._packages import lazy_exports
 
 if TYPE_CHECKING:
-    from analysis import DistanceMatcher, compare, fit, match, predict_match, scan
+    from analysis import DistanceMatcher, compare, fit, fit_layers, match, predict_match, scan
     from train import plan
     from trajectory import At, Every, LogSpaced, Recorder, Run, verify
     from ultraslow._version import __version__
@@ -24,7 +24,7 @@ else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "analysis": ["DistanceMatcher", "compare", "fit", "match", "predict_match", "scan"],
+            "analysis": ["DistanceMatcher", "compare", "fit", "fit_layers", "match", "predict_match", "scan"],
             "train": ["plan"],
             "trajectory": ["At", "Every", "LogSpaced", "Recorder", "Run", "verify"],
             "ultraslow._version": ["__version__"],
@@ -52,6 +52,7 @@ __all__ = [
     "compare",
     "convert_ghost_batch_norm",
     "fit",
+    "fit_layers",
     "match",
     "plan",
     "predict_match",

@@ -2,12 +2,12 @@
 
 import os
 import sys
-from pathlib import Path
 
 if __name__ == "__main__":
     # Python puts the working folder first: a user's train.py there would be imported in place of our package.
-    here = os.path.realpath(os.getcwd())
-    if not sys.flags.safe_path and os.path.realpath(sys.path[0]) == here and Path(__file__).parents[1] != Path(here):
+    ours = os.path.dirname(os.path.dirname(__file__))
+    first, working, ours = (os.path.realpath(folder) for folder in (sys.path[0], os.curdir, ours))
+    if first == working != ours and not sys.flags.safe_path:
         del sys.path[0]
 
     from ultraslow.cli.app import main

@@ -42,6 +42,7 @@ _COMMANDS = (
 _app = tyro.extras.SubcommandApp()
 for _command in _COMMANDS:
     _app.command(name=_command.__name__.rstrip("_"))(_command)
+_DESCRIPTION = "Record, fit and match the weight trajectories of training runs.\n\n--version prints the version."
 _WITHOUT_TRAIN = {"import", "info", "verify", "fit", "scan", "compare", "match"}
 
 
@@ -65,7 +66,7 @@ def main() -> None:
             return
         _app.cli(
             prog="ultraslow",
-            description="Record, fit and match the weight trajectories of training runs.",
+            description=_DESCRIPTION,
             config=(tyro.conf.FlagCreatePairsOff,),
         )
     except UltraslowError as error:

@@ -15,24 +15,26 @@ def compare(
     t_min: Updates = None,
     t_max: Updates = None,
     origin: Origin = 0,
-    laws: Annotated[tuple[str, ...], arg(metavar="LAW [LAW ...]")] = (),
+    laws: Annotated[tuple[str, ...], arg(metavar="LAW [LAW ...]", help_behavior_hint="")] = (),
     plot: File = None,
     columns: Columns = 1,
     json: bool = False,
 ) -> None:
-    """Compares the ultra-slow law with its rivals on one window, under the same correlated noise.
+    """Compare the ultra-slow law with its rivals on the same updates, under the same correlated noise.
+
+    The table says which law fits best, and which others cannot be told apart from it.
 
     $ ultraslow compare runs/sb-0.zarr runs/sb-1.zarr runs/sb-2.zarr --plot laws.pdf
 
     Args:
-        run: a run's store.
-        runs: further seeds.
-        t_min: first update used; default: the window of `fit`.
-        t_max: last update used; default: the first learning-rate drop.
-        origin: measure from this update; every t then counts from it.
-        laws: laws to compare; default all.
-        plot: also draw data, laws and residuals to this file (.png, .pdf, .svg).
-        columns: the figure's width in columns of a two-column journal.
+        run: a run's store: a folder, or a URL.
+        runs: further seeds of the same experiment.
+        t_min: first update that is used. Default: where `ultraslow fit` starts.
+        t_max: last update that is used. Default: the first learning-rate drop.
+        origin: measure the distance from this update; every t then counts from it.
+        laws: names of the laws to compare. Default: all.
+        plot: also draw the data, the laws and the residuals, to this file (.png, .pdf, .svg).
+        columns: width of the figure, in columns of a two-column journal.
         json: print one JSON document instead of a table.
     """
     from analysis import compare as compare_laws

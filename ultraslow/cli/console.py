@@ -1,28 +1,32 @@
-"""What commands print: tables, JSON, progress, and where an interrupted run is."""
+"""What commands print: tables, JSON, progress, and where to find an interrupted run."""
 
 import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from math import inf, nan
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from pandas import DataFrame
-
 
 def print_json(value: Any) -> None:
-    """One document."""
+    """Print a value as one JSON document.
+
+    Args:
+        value: what JSON holds, without NaN and infinity.
+    """
     print(json.dumps(value, indent=1, allow_nan=False))
 
 
 def print_facts(facts: dict[str, Any]) -> None:
-    """A table of names and values."""
+    """Print a table of names and values.
+
+    Args:
+        facts: the values by name: numbers, text, and lists and mappings of them.
+    """
     table = Table(show_header=False)
     for key, value in facts.items():
         table.add_row(key, _words(value))
@@ -30,7 +34,11 @@ def print_facts(facts: dict[str, Any]) -> None:
 
 
 def print_table(rows: list[dict[str, str]]) -> None:
-    """A table whose columns are the rows' keys."""
+    """Print a table whose columns are the rows' keys.
+
+    Args:
+        rows: the cells by column, one mapping per row.
+    """
     table = Table(*rows[0], box=None, padding=(0, 1, 0, 0), header_style="bold")
     for row in rows:
         table.add_row(*row.values())
@@ -38,7 +46,7 @@ def print_table(rows: list[dict[str, str]]) -> None:
 
 
 def _words(value: Any) -> str:
-    """A fact as a person reads it; what is empty or nested deeper is left to --json."""
+    """Return a value as a person reads it; what is empty or nested deeper is left to --json."""
     if isinstance(value, dict):
         shown = {
             name: item for name, item in value.items() if item not in (None, "", []) and not isinstance(item, dict)
@@ -49,26 +57,32 @@ def _words(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def records(frame: "DataFrame") -> list[dict[str, Any]]:
-    """A table's rows, fit for JSON: None for NaN and infinity."""
-    finite = frame.replace([inf, -inf], nan).astype(object)
-    return finite.where(finite.notna(), None).to_dict("records")
-
-
 @contextmanager
-def kept(path: Path | str, *, resumable: bool = False) -> Iterator[None]:
-    """Says where the runs are when Ctrl-C ends the training, and how to go on."""
+def interruptible(path: Path | str, *, resumable: bool = False) -> Iterator[None]:
+    """Say where the runs are when Ctrl-C ends the training, and how to continue; the exit status is then 130.
+
+    Args:
+        path: the run's store, or the folder of several.
+        resumable: whether the option --resume continues the run.
+
+    Yields:
+        None, for the training.
+    """
     try:
         yield
     except KeyboardInterrupt:
-        how = "; --resume goes on with it" if resumable else ""
+        how = "; --resume continues it" if resumable else ""
         print(f"ultraslow: interrupted; what was recorded is in {path} and can be read{how}", file=sys.stderr)
         sys.exit(130)
 
 
 @contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """A bar on stderr when it is a terminal; yields progress(name, done, total)."""
+    """Show a progress bar on stderr if that is a terminal.
+
+    Yields:
+        The function that advances it, called with a name, the updates done and their total.
+    """
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:

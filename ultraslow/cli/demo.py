@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ultraslow.cli.console import kept, print_json, print_table, progress_bar
+from ultraslow.cli.console import interruptible, print_json, print_table, progress_bar
 
 
 def demo(*, out: Path = Path("ultraslow-demo"), seed: int = 0, json: bool = False) -> None:
@@ -17,7 +17,7 @@ def demo(*, out: Path = Path("ultraslow-demo"), seed: int = 0, json: bool = Fals
     """
     from train.reproduce.demo import demo as run_demo
 
-    with progress_bar() as bar, kept(out):
+    with progress_bar() as bar, interruptible(out):
         result = run_demo(out, seed=seed, progress=bar)
     if json:
         print_json(result.to_dict())

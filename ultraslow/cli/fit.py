@@ -17,22 +17,22 @@ def fit(
     columns: Columns = 1,
     json: bool = False,
 ) -> None:
-    """Fits ‖w_t − w_0‖ ~ (log t)^(2/α): α, its interval, and what to be wary of.
+    """Fit the ultra-slow law ‖w_t − w_0‖ ~ (log t)^(2/α), and print α, its confidence interval and warnings.
 
-    Several runs are taken for seeds of one experiment; three or more give the interval from their spread.
+    Several runs are taken for seeds of one experiment. From three on, the interval comes from their spread.
 
     $ ultraslow fit runs/sb-0.zarr runs/sb-1.zarr runs/sb-2.zarr --t-min 100
 
     Args:
-        run: a run's store.
-        runs: further seeds.
-        t_min: first update used; default: the earliest start at which the law holds.
-        t_max: last update used; default: the first learning-rate drop.
-        origin: measure from this update; every t then counts from it.
-        confidence_level: of the interval.
-        per_layer: one α for each parameter.
-        plot: also draw data, fit and residuals to this file (.png, .pdf, .svg).
-        columns: the figure's width in columns of a two-column journal.
+        run: a run's store: a folder, or a URL.
+        runs: further seeds of the same experiment.
+        t_min: first update that is used. Default: the earliest start from which the law holds.
+        t_max: last update that is used. Default: the first learning-rate drop.
+        origin: measure the distance from this update; every t then counts from it.
+        confidence_level: confidence level of the interval, between 0 and 1.
+        per_layer: fit each parameter on its own, and print a table of α.
+        plot: also draw the data, the fit and the residuals, to this file (.png, .pdf, .svg).
+        columns: width of the figure, in columns of a two-column journal.
         json: print one JSON document instead of a table.
     """
     from analysis import fit as fit_runs

@@ -5,12 +5,12 @@ from ultraslow.cli.console import print_facts, print_json
 
 
 def info(run: RunPath, *, json: bool = False) -> None:
-    """Shows what is in a run's store.
+    """Show what a run's store holds: its status, distances, snapshots, events and configuration.
 
     $ ultraslow info runs/sb.zarr
 
     Args:
-        run: a run's store.
+        run: a run's store: a folder, or a URL.
         json: print one JSON document instead of a table.
     """
     from trajectory import Run

@@ -19,20 +19,20 @@ def match(
     plot: File = None,
     json: bool = False,
 ) -> None:
-    """Tells when RUN reaches the distance REFERENCE had travelled at its learning-rate drops.
+    """Find when RUN reaches the distances that REFERENCE had travelled at its learning-rate drops.
 
-    Where it has not reached the first yet, a forecast follows: advice, with an interval and a back-test.
+    If RUN has not reached the first of them yet, a forecast follows, with an interval and a back-test.
 
     $ ultraslow match runs/sb-0.zarr runs/lb.zarr --seeds runs/sb-1.zarr runs/sb-2.zarr
 
     Args:
-        reference: a run with a learning-rate drop.
-        run: the run compared with it.
-        seeds: further seeds of the reference.
+        reference: store of a run with a learning-rate drop.
+        run: store of the run that is compared with it.
+        seeds: stores of further seeds of the reference.
         origin: measure both runs from this update, after the initial transient.
-        extrapolate: continue the law of a reference that ends before its drop.
-        min_step: update before which no distance counts; default 100, or the end of RUN's warm-up if that is later.
-        plot: also draw both curves, the targets, the crossing and the forecast to this file (.png, .pdf, .svg).
+        extrapolate: if the reference ends before its drop, continue its law up to there.
+        min_step: update before which no distance counts. Default: 100, or the end of RUN's warm-up if that is later.
+        plot: also draw both curves, the targets, the crossing and the forecast, to this file (.png, .pdf, .svg).
         json: print one JSON document instead of a table.
     """
     from analysis import AnalysisError, Status, predict_match

@@ -1,4 +1,4 @@
-"""`ultraslow scan`: the fit from every start."""
+"""`ultraslow scan`: the fit as a function of the first update used."""
 
 from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Updates
 from ultraslow.cli.console import print_json
@@ -16,19 +16,19 @@ def scan(
     columns: Columns = 1,
     json: bool = False,
 ) -> None:
-    """Shows α, its interval and the goodness of fit for every start of the window.
+    """Fit the ultra-slow law from every start, and print α, its confidence interval and the p-value of each fit.
 
     $ ultraslow scan runs/sb-0.zarr runs/sb-1.zarr runs/sb-2.zarr --plot scan.pdf
 
     Args:
-        run: a run's store.
-        runs: further seeds.
-        t_min: first start tried.
-        t_max: last update used; default: the first learning-rate drop.
-        origin: measure from this update; every t then counts from it.
-        confidence_level: of the intervals.
-        plot: also draw the scan to this file (.png, .pdf, .svg).
-        columns: the figure's width in columns of a two-column journal.
+        run: a run's store: a folder, or a URL.
+        runs: further seeds of the same experiment.
+        t_min: first start that is tried.
+        t_max: last update that is used. Default: the first learning-rate drop.
+        origin: measure the distance from this update; every t then counts from it.
+        confidence_level: confidence level of the intervals, between 0 and 1.
+        plot: also draw the scan, to this file (.png, .pdf, .svg).
+        columns: width of the figure, in columns of a two-column journal.
         json: print one JSON document instead of a table.
     """
     from analysis import scan as scan_runs

@@ -5,22 +5,24 @@ from math import isnan
 from typing import Any
 
 from ultraslow.cli.arguments import MoreRuns, RunPath
-from ultraslow.cli.console import print_json, print_table, records
+from ultraslow.cli.console import print_json, print_table
 
 
 def table(run: RunPath, runs: MoreRuns = (), *, json: bool = False) -> None:
-    """Tabulates validation accuracy by network, data and method: mean ± sd over seeds, and the paper's number.
+    """Tabulate the validation accuracy by network, data and method, beside the paper's number.
 
-    The accuracy is that after the last update, in %; the paper's (Hoffer, Hubara, Soudry 2017) is for batch 128 (SB)
-    and 4096, and its own number of epochs. Runs that are not complete are left out.
+    The accuracy is that after the last update, in %: the mean over seeds ± its standard deviation. The paper (Hoffer,
+    Hubara, Soudry 2017) used batches of 128 (SB) and 4096, and trained for its own number of epochs. Runs that are
+    not complete are left out.
 
     $ ultraslow table runs/reproduction
 
     Args:
         run: a run's store, or a folder of them.
-        runs: further ones.
+        runs: further stores or folders.
         json: print one JSON document instead of a table.
     """
+    from analysis.serialize import records
     from train import table as tabulate
 
     frame = tabulate([run, *runs])

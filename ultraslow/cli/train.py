@@ -6,7 +6,7 @@ from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ultraslow.cli.console import kept, progress_bar
+from ultraslow.cli.console import interruptible, progress_bar
 from ultraslow.cli.info import info
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _train_one(config: "TrainConfig", path: str, options: "Options") -> None:
     from train.engine.run_training import train as run_training
 
     done = options.resume and is_complete(path)
-    with progress_bar() as bar, kept(path, resumable=True):
+    with progress_bar() as bar, interruptible(path, resumable=True):
         run_training(
             config,
             path,
@@ -83,7 +83,7 @@ def _train_batched(config: "TrainConfig", seeds: Iterable[int], options: "Option
     folder = options.out or "runs"
     stores = {seed: _store(folder, replace(config, seed=seed)) for seed in seeds}
     name = f"{len(stores)} seeds"
-    with progress_bar() as bar, kept(folder):
+    with progress_bar() as bar, interruptible(folder):
         train_batched(
             config,
             stores,

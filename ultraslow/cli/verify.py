@@ -8,13 +8,13 @@ from ultraslow.cli.console import print_json
 
 
 def verify(run: RunPath, *, repair: bool = False, json: bool = False) -> None:
-    """Checks that a run's store is intact; exits with 1 if it is not.
+    """Check that a run's store is intact. The exit status is 1 if it is not.
 
     $ ultraslow verify runs/sb.zarr --repair
 
     Args:
-        run: a run's store.
-        repair: close a killed run and remove what the kill left half-written.
+        run: a run's store: a folder, or a URL.
+        repair: close the store of a killed run, and remove what it left half-written.
         json: print one JSON document instead of lines.
     """
     from trajectory import verify as verify_store
