@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PAGES = {"index.md": "README.md", "contributing.md": "CONTRIBUTING.md", "changelog.md": "CHANGELOG.md"}
 COPIES = "repository"  # the site's folder of files from outside docs/
 COMMANDS = "<!-- the --help of every command -->"
+SETTINGS = {"train": [["train", "f1-mnist"]]}  # commands whose help depends on an argument
 _LINK = re.compile(r"\]\((?!https?:|#|mailto:)([^)\s]+)\)")
 
 
@@ -114,7 +115,7 @@ def site_links(text: str, source: str) -> str:
 
 
 def command_help() -> str:
-    """Run every command with `--help`.
+    """Run every command with `--help`; `train` also with a recipe, since only then its settings have values.
 
     Returns:
         A section a command, in the order in which `ultraslow --help` names them.
@@ -122,11 +123,11 @@ def command_help() -> str:
     usage = _help()
     names = re.search(r"\{([a-z,-]+)\}", usage)
     assert names, f"`ultraslow --help` names no commands: {usage}"
+    commands = [command for name in names[1].split(",") for command in ([name], *SETTINGS.get(name, ()))]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        texts = pool.map(_help, names[1].split(","))
-    return "\n".join(
-        f"## ultraslow {name}\n\n```text\n{text}```\n" for name, text in zip(names[1].split(","), texts, strict=True)
-    )
+        texts = pool.map(lambda command: _help(*command), commands)
+    sections = zip(commands, texts, strict=True)
+    return "\n".join(f"## ultraslow {' '.join(command)}\n\n```text\n{text}```\n" for command, text in sections)
 
 
 def _help(*command: str) -> str:

@@ -93,6 +93,19 @@ def test_the_glossary_explains_the_words_of_the_command_line():
         assert re.search(rf"\b{word}\b", text)
 
 
+def test_the_glossary_lists_the_former_names():
+    from analysis.fitting.comparison_result import Comparison, LawFit
+    from analysis.fitting.fit_result import Fit, SeedEstimate
+    from train.configs.former_names import FORMER_NAMES
+
+    text = (DOCS / "glossary.md").read_text().partition("## Former names")[2]
+    rows = [row.split("|") for row in text.splitlines() if row.startswith("|")]
+    of_results = [kind.former_names for kind in (Fit, SeedEstimate, Comparison, LawFit)]
+    for former, now in (pair for names in (*of_results, FORMER_NAMES) for pair in names.items()):
+        found = any(f"`{former}`" in row[1] and f"`{now}`" in row[2] for row in rows)
+        assert found, f"docs/glossary.md does not say that {former} is now {now}"
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_api_pages_show_every_public_name(package):
     """mkdocstrings lists what `__all__` names, and a name without a docstring would be left out."""

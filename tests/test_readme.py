@@ -1,4 +1,4 @@
-"""The Python blocks of the README and of docs/recording.md run, in order, in one namespace each."""
+"""The Python blocks of the README, docs/recording.md and docs/fitting.md run, in order, in one namespace each."""
 
 import re
 from pathlib import Path
@@ -72,6 +72,19 @@ def test_the_page_on_recording_records_in_every_place_it_names(tmp_path, monkeyp
     seen = events.Scalars("distance")
     assert [event.step for event in seen] == list(range(1, 101))
     np.testing.assert_allclose([event.value for event in seen], Run("watched.zarr").distance, rtol=1e-6)
+
+
+def test_the_page_on_fitting_fits_what_it_says(capsys):
+    namespace = {"__name__": "fitting"}
+    for block in re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "fitting.md").read_text(), flags=re.DOTALL):
+        exec(block, namespace)
+    result = namespace["result"]
+    assert result.interval[0] < 1 < result.interval[1]
+    assert (namespace["alone"].provisional, result.provisional) == (True, False)
+    assert "sinai" in namespace["laws"].verdict
+    attributes = re.findall(r"`result\.(\w+)", (ROOT / "docs" / "fitting.md").read_text())
+    assert len(attributes) > 8
+    assert all(hasattr(result, name) for name in attributes)
 
 
 def test_the_commands_that_ci_runs_are_the_readme_s():
