@@ -1,7 +1,4 @@
-"""Figures of the law: a fit with its residuals, the scan over its start, and rival laws side by side.
-
-`analysis.figures.runs` holds them with the others. columns: 1 or 2 of a two-column journal.
-"""
+"""Figures of the law: a fit with its residuals, the scan over its start, and rival laws side by side."""
 
 from typing import Any, Literal
 
@@ -35,9 +32,26 @@ _WIDTHS = {1: SINGLE, 2: DOUBLE}
 
 
 def fit(result: Fit, ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
-    """Mean distance by log bin, the band of the seeds, and the fitted law; below, the residuals in % of d.
+    """Draw mean distances by log bin, the band of the seeds, and the fitted law; below, the residuals in % of d.
 
-    The band reaches from the lowest seed to the highest. ax: draw there instead, without the residuals.
+    The band extends from the lowest seed to the highest.
+
+    Args:
+        result: the fit.
+        ax: draw there, without the residuals.
+        columns: the figure's width in columns of a two-column journal.
+
+    Returns:
+        The figure, or that of `ax`.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import figures, fit
+        >>> t = np.arange(1, 2001)
+        >>> noise = np.exp(1e-3 * np.random.default_rng(0).normal(size=2000))
+        >>> figure = figures.fit(fit((t, t**0.25 * noise)), columns=2)
+        >>> [path.name for path in figures.save(figure, "fit")]
+        ['fit.png', 'fit.pdf']
     """
     with style():
         if ax is not None:
@@ -60,10 +74,16 @@ def fit(result: Fit, ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
 
 
 def scan(result: Fit | pd.DataFrame, *, columns: Columns = 1) -> PaperFigure:
-    """α with its interval against the start of the fit; below, the goodness of fit there (p-value).
+    """Draw α with its confidence interval against the start of the fit; below, the law's p-value there.
 
-    result: a Fit, whose own start is drawn filled over the band of its interval over the starts, or the
-    DataFrame of `analysis.scan`.
+    The start of a Fit is drawn filled, over the band of its interval over the starts.
+
+    Args:
+        result: a Fit, or the table of `analysis.scan`.
+        columns: the figure's width in columns of a two-column journal.
+
+    Returns:
+        The figure, of two panels.
     """
     frame = result.scan if isinstance(result, Fit) else result
     frame = frame[frame["alpha"].notna()]
@@ -94,11 +114,18 @@ def scan(result: Fit | pd.DataFrame, *, columns: Columns = 1) -> PaperFigure:
 
 
 def compare(result: Comparison, *, columns: Columns = 1) -> PaperFigure:
-    """Mean distance by log bin with every law's fit; below, what each law leaves, in % of d.
+    """Draw mean distances by log bin with every law's fit; below, the residuals of each law in % of d.
 
     Laws that are ruled out are dashed. The grey band below is the spread of the seeds about their mean (one standard
-    deviation); the shaded third of the window is what each law had to predict in the hold-out test. The residuals of
-    laws that are ruled out may leave the axes, as their curves do above.
+    deviation); the shaded third of the fit range is what each law had to predict in the holdout test. The residuals
+    of laws that are ruled out may leave the axes, as their curves do above.
+
+    Args:
+        result: the comparison.
+        columns: the figure's width in columns of a two-column journal.
+
+    Returns:
+        The figure, of two panels.
     """
     t = np.exp(result.u)
     with style():
@@ -143,7 +170,7 @@ def _draw_law(ax: Axes, result: Fit) -> None:
 
 
 def _alpha_range(frame: pd.DataFrame) -> tuple[float, float]:
-    """All estimates, and the narrower half of the intervals whole; wider ones leave the axes."""
+    """Return limits that hold all estimates and the narrower half of the intervals; wider ones leave the axes."""
     width = frame["high"] - frame["low"]
     narrow = frame[width <= width.median()]
     low = min(frame["alpha"].min(), narrow["low"].min(), 0)
@@ -153,15 +180,15 @@ def _alpha_range(frame: pd.DataFrame) -> tuple[float, float]:
 
 
 def _line_style(fit: LawFit) -> dict[str, Any]:
-    """A law's own colour in every figure; dashed where it is ruled out."""
-    place = list(LAWS).index(fit.law.name)
+    """Return a law's line style: its colour is the same in every figure; it is dashed where it is ruled out."""
+    position = list(LAWS).index(fit.law.name)
     coloured = len(COLOURS) - 1  # the last is the ink of the data
-    line = {"color": COLOURS[place % coloured], "linewidth": 1.0 if place < coloured else 1.8}
+    line = {"color": COLOURS[position % coloured], "linewidth": 1.0 if position < coloured else 1.8}
     return line | {"linestyle": "--" if fit.ruled_out else "-", "label": fit.law.name}
 
 
 def _residual_range(result: Comparison) -> tuple[float, float]:
-    """The residuals of the laws in play and the seeds' spread whole, and as much room again."""
+    """Return limits of twice what the seeds' spread and the residuals of the laws not ruled out need."""
     shown: list[Array] = [result.z.std(axis=0, ddof=1)] if result.n > 1 else []
     shown += [result.residuals[law.law.name].to_numpy() for law in result.fits if not law.ruled_out]
     half_width = 200 * max(float(np.max(np.abs(part))) for part in shown)

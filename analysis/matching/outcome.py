@@ -9,7 +9,16 @@ from analysis.serialize import Part, Tabulated, jsonable
 
 
 class Status(StrEnum):
-    """The status of a run with respect to a target distance."""
+    """The status of a run with respect to a target distance.
+
+    Examples:
+        >>> from analysis import DistanceMatcher, Status
+        >>> matcher = DistanceMatcher(6.0)
+        >>> matcher.update(1, 0.5) is Status.WAITING
+        True
+        >>> Status.MATCHED.final
+        True
+    """
 
     WAITING = "waiting"
     """The run was seen neither below the target nor above it."""

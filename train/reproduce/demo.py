@@ -1,4 +1,4 @@
-"""The whole job on bundled data: small batch, large batch, matched large batch; fits; figures.
+"""The whole job on bundled data: a small batch, a large batch and a matched large batch; their fits and figures.
 
 Only public functions are called, in the order a user would: train, fit, match, draw.
 """
@@ -13,6 +13,7 @@ import torch
 
 from analysis import AnalysisError, Fit, figures, fit
 from analysis.fitting.goodness_of_fit import ACCEPTED
+from analysis.serialize import jsonable
 from train.configs.config import TrainConfig
 from train.configs.recipes import f1_digits
 from train.engine.run_training import train
@@ -26,60 +27,77 @@ Progress = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class DemoRow:
-    """One run's line of the table, or the small batch's three seeds together."""
+    """One run's line of the table, or that of the small batch's three seeds together.
+
+    Attributes:
+        run: the run's name.
+        label: the name of its method.
+        batch_size: samples in an update.
+        updates: updates made.
+        distance: ‖w_t − w_0‖ at the end.
+        validation_error: fraction of the test set that is misclassified at the end.
+        alpha: the estimate of α; NaN where none was made.
+        interval: α's confidence interval at 95 %.
+        provisional: True if α is from one run alone.
+        p_value: the law's p-value: below .05 the law does not hold and α describes nothing.
+        drop_step: the update of the first learning-rate drop; None without one.
+        drop_distance: ‖w_t − w_0‖ there.
+    """
 
     run: str
     label: str
     batch_size: int
     updates: int
     distance: float
-    """‖w_t − w_0‖ at the end."""
     validation_error: float
-    """Fraction of the test set at the end."""
     alpha: float
     interval: tuple[float, float]
-    """95 %."""
     provisional: bool
-    """Whether α is from one run alone."""
     p_value: float
-    """The law's p-value: below .05 it does not hold and α describes nothing."""
     drop_step: int | None
     drop_distance: float
-    """‖w_t − w_0‖ at the first learning-rate drop."""
 
 
 @dataclass(frozen=True)
 class Demo:
-    """What the demo made."""
+    """What the demo made.
+
+    Attributes:
+        rows: the runs' lines of the table.
+        reference: the fit of the small batch's seeds.
+        notes: sentences on how the match went and what to be wary of.
+        paths: stores and figures.
+    """
 
     rows: tuple[DemoRow, ...]
     reference: Fit
-    """The small batch's fit over its seeds, with its scan over t_min."""
     notes: tuple[str, ...]
-    """Plain sentences: how the match went, what to be wary of."""
     paths: tuple[Path, ...]
-    """Stores and figures."""
 
     def table(self) -> list[dict[str, str]]:
-        """The rows as text, by column; α is marked * if provisional, ? if the law does not hold."""
+        """Return the rows as text, by column; α is marked * if provisional, ? if the law does not hold."""
         return [_cells(row) for row in self.rows]
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, fit for JSON: None where a number does not exist."""
-        rows = [{key: _number(value) for key, value in asdict(row).items()} for row in self.rows]
+        """Return everything for JSON; None where a number does not exist."""
         return {
-            "runs": rows,
+            "runs": [jsonable(asdict(row)) for row in self.rows],
             "reference_fit": self.reference.to_dict(),
             "notes": list(self.notes),
-            "paths": [str(path) for path in self.paths],
+            "paths": jsonable(self.paths),
         }
 
 
 def configs(seed: int, reference: tuple[str, ...]) -> tuple[list[TrainConfig], TrainConfig, TrainConfig]:
-    """Small batch (three seeds), large batch with everything else equal, and matched large batch.
+    """Return the configurations of the small batch, the large batch and the matched large batch.
 
-    The matched one has the √ rule, ghost batches of the small batch's size, as many updates, and a warm-up
-    long enough that the first updates do not throw it past the reference's distance.
+    The large batch differs from the small one in nothing else. The matched one has the √ rule, ghost batches of the
+    small batch's size, as many updates, and a warm-up that is long enough for its first updates not to overshoot the
+    reference's distance.
+
+    Args:
+        seed: seed of the first run; the small batch's take it and the next ones.
+        reference: paths of the small batch's runs, which the matched run is compared with.
     """
     small = f1_digits()
     large = replace(small, batch_size=LARGE_BATCH, seed=seed)
@@ -95,30 +113,26 @@ def configs(seed: int, reference: tuple[str, ...]) -> tuple[list[TrainConfig], T
 
 
 def demo(out: str | Path, *, seed: int = 0, progress: Progress | None = None) -> Demo:
-    """Trains five runs on the digits, fits α, matches the large batch to the small one, and draws.
+    """Train five runs on the digits, fit α, match the large batch to the small one, and draw.
 
-    Runs are written to `out`/*.zarr, replacing those of an earlier demo, and figures to `out`/*.png and
-    *.pdf. progress(name, done, total) is called after each update.
-    Raises StoreError if `out` cannot be written.
+    Args:
+        out: folder for the runs (*.zarr), which replace those of an earlier demo, and for the figures (*.png, *.pdf).
+        seed: seed of the first run.
+        progress: called as progress(name, done, total) after each update.
+
+    Returns:
+        The table, the fit, and notes.
+
+    Raises:
+        StoreError: if `out` cannot be written.
     """
     out = Path(out)
-    small_paths = [out / f"sb-{k}.zarr" for k in range(SEEDS)]
-    small, large, matched = configs(seed, tuple(map(str, small_paths)))
-    plan = dict(zip(small_paths, small, strict=True))
-    plan |= {out / "lb.zarr": large, out / "lb-matched.zarr": matched}
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # layers of 64 units: a second thread costs more than it does
-    try:
-        for path, config in plan.items():
-            train(config, path, overwrite=True, progress=_named(progress, path.name), checkpoint_every=None)
-    finally:
-        torch.set_num_threads(threads)
-
-    runs = [Run(path) for path in plan]
+    paths = _train_all(out, seed, progress)
+    runs = [Run(path) for path in paths]
     reference = fit(runs[:SEEDS])
-    notes = [f"small batch: {warning}" for warning in reference.warnings]
     rows = [_row(run, None) for run in runs[:SEEDS]]
-    rows.append(_together(rows, reference))
+    rows.append(_pooled(rows, reference))
+    notes = [f"small batch: {warning}" for warning in reference.warnings]
     for run in runs[SEEDS:]:
         try:
             estimate = fit(run)
@@ -135,7 +149,23 @@ def demo(out: str | Path, *, seed: int = 0, progress: Progress | None = None) ->
         "scan": figures.scan(reference),
     }
     files = [file for name, figure in drawn.items() for file in figures.save(figure, out / name)]
-    return Demo(tuple(rows), reference, tuple(notes), (*plan, *files))
+    return Demo(tuple(rows), reference, tuple(notes), (*paths, *files))
+
+
+def _train_all(out: Path, seed: int, progress: Progress | None) -> list[Path]:
+    """Train the small batch's seeds, the large batch and the matched large batch; return their stores."""
+    small_paths = [out / f"sb-{k}.zarr" for k in range(SEEDS)]
+    small, large, matched = configs(seed, tuple(map(str, small_paths)))
+    plan = dict(zip(small_paths, small, strict=True))
+    plan |= {out / "lb.zarr": large, out / "lb-matched.zarr": matched}
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # layers of 64 units: a second thread costs more than it does
+    try:
+        for path, config in plan.items():
+            train(config, path, overwrite=True, progress=_named(progress, path.name), checkpoint_every=None)
+    finally:
+        torch.set_num_threads(threads)
+    return list(plan)
 
 
 def _named(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
@@ -160,8 +190,8 @@ def _row(run: Run, estimate: Fit | None) -> DemoRow:
     )
 
 
-def _together(rows: list[DemoRow], estimate: Fit) -> DemoRow:
-    """The seeds' means, and the α they give together."""
+def _pooled(rows: list[DemoRow], estimate: Fit) -> DemoRow:
+    """Return the seeds' means, and the α of all seeds."""
 
     def mean(name: str) -> float:
         return sum(getattr(row, name) for row in rows) / len(rows)
@@ -180,14 +210,14 @@ def _together(rows: list[DemoRow], estimate: Fit) -> DemoRow:
 
 
 def _how_it_matched(run: Run) -> list[str]:
-    """How the distance-matched drop came about, or by name why it did not."""
+    """Return sentences on how the distance-matched drop came about, or why it did not."""
     drops = [_in_words(run.name, drop.details) for drop in run.drops]
     failures = [event for event in run.events if event.name == "match_failed"]
     return drops + [f"{run.name}: {event.details['status']}: {event.details['sentence']}" for event in failures]
 
 
 def _in_words(name: str, drop: Mapping[str, Any]) -> str:
-    travelled = f"distance {drop['distance']:.2f} against {drop['target']:.2f}"
+    travelled = f"distance {drop['distance']:.2f} for a target of {drop['target']:.2f}"
     rates = f"learning rate {drop['lr_from']:.3g} → {drop['lr_to']:.3g}"
     return f"{name}: matched at update {drop['matched_step']}, {travelled}; {rates}"
 
@@ -210,9 +240,3 @@ def _alpha(row: DemoRow) -> str:
     low, high = row.interval
     mark = "?" if row.p_value < ACCEPTED else "*" if row.provisional else ""
     return f"{row.alpha:.2f} [{low:.2f}, {high:.2f}] {mark}".rstrip()
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_number(item) for item in value]
-    return None if isinstance(value, float) and isnan(value) else value

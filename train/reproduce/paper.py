@@ -1,4 +1,4 @@
-"""Published numbers that a table of runs is held against."""
+"""Published numbers that a table of runs is compared with."""
 
 # Validation accuracy in %, by (network, data set) and method. Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), tables
 # 1 and 2: SB is batch 128 (AlexNet: 256), the others 4096; every method adds to the one before it.

@@ -17,16 +17,39 @@ _SWITCHES = {(): "LB", ("LR",): "+LR", ("LR", "GBN"): "+GBN", ("LR", "GBN", "RA"
 
 
 def table(runs: Run | str | Path | Sequence[Run | str | Path]) -> pd.DataFrame:
-    """A row for each network, data set and method: mean ± sd over seeds of the accuracy at the end of the run.
+    """Tabulate validation accuracy by network, data set and method, beside the paper's.
 
-    runs: runs, their paths, or folders of them. Runs of one label and the same settings are seeds of one method.
-    Those that are not complete are left out, and named in the frame's `attrs["left_out"]`.
+    The accuracy is that of the whole test set after the last update, not the best one on the way: so Hoffer, Hubara,
+    Soudry 2017 (arXiv 1705.08741) report it in tables 1 and 2. Runs of one label and the same settings are seeds of
+    one method. Those that are not complete are left out, and named in the frame's `attrs["left_out"]`.
 
-    Columns: network, data, method (the run's label), batch_size, n, accuracy and its sd over seeds (%, the whole test
-    set after the last update, as the paper reports it, not the best one on the way; sd NaN for one seed), paper (%,
-    for the same method at its own batch size, 128 or 4096; NaN where it has none), and the means of updates, epochs
-    and wall_time (s).
-    Raises TableError for a run without configuration or validation error, or if none is complete.
+    Args:
+        runs: runs, their paths, or folders of them.
+
+    Returns:
+        A row for each network, data set and method, with the columns network, data, method (the run's label),
+        batch_size, n (number of seeds), accuracy (mean over the seeds, %), std (their standard deviation, %; NaN for
+        one seed), paper (%, for the same method at its own batch size, 128 or 4096; NaN where the paper has none),
+        and the means of updates, epochs and wall_time (s).
+
+    Raises:
+        TableError: for a run without configuration or validation error, or if none is complete.
+
+    Examples:
+        >>> import torch
+        >>> from train import table
+        >>> from trajectory import Recorder
+        >>> model = torch.nn.Linear(2, 1)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> config = {"network": "f1", "dataset": "mnist", "batch_size": 128, "label": "SB 128"}
+        >>> with Recorder("runs/sb.zarr", model, optimizer, config=config) as recorder:
+        ...     model(torch.ones(8, 2)).mean().backward()
+        ...     optimizer.step()
+        ...     recorder.log(validation_error=0.02)
+        >>> frame = table("runs")
+        >>> print(frame[["network", "method", "n", "accuracy", "paper"]].to_string(index=False))
+        network method  n  accuracy  paper
+             f1 SB 128  1      98.0  98.27
     """
     found = runs_in(runs)
     complete = [run for run in found if run.status == "complete"]
@@ -37,16 +60,20 @@ def table(runs: Run | str | Path | Sequence[Run | str | Path]) -> pd.DataFrame:
     groups = measured.groupby(keys, sort=False, dropna=False)
     rows = groups[["accuracy", "updates", "epochs", "wall_time"]].mean()
     rows.insert(0, "n", groups.size())
-    rows.insert(2, "sd", groups["accuracy"].std())
+    rows.insert(2, "std", groups["accuracy"].std())
     frame = rows.reset_index().sort_values(["network", "data", "rank", "batch_size"], kind="stable")
-    columns = ["network", "data", "method", "batch_size", "n", "accuracy", "sd", "paper", "updates", "epochs"]
+    columns = ["network", "data", "method", "batch_size", "n", "accuracy", "std", "paper", "updates", "epochs"]
     frame = frame[[*columns, "wall_time"]].reset_index(drop=True)
     frame.attrs["left_out"] = [run.name for run in found if run.status != "complete"]
     return frame
 
 
 def paper_method(config: Mapping[str, Any]) -> str | None:
-    """The paper's name for the method of a run's configuration; None if the paper has none."""
+    """Return the paper's name for the method of a run; None if the paper has none.
+
+    Args:
+        config: the run's configuration.
+    """
     large = config["batch_size"] > config.get("base_batch_size", config["batch_size"])
     ghost = config.get("ghost_batch_size")
     switches = {
@@ -61,13 +88,16 @@ def paper_method(config: Mapping[str, Any]) -> str | None:
     return _SWITCHES.get(on) if large else "SB" if "another" not in on else None
 
 
-def _tells(setting: str, value: Any) -> bool:
-    """Whether a setting tells methods apart: not where it is off, since a run of an earlier version lacks it then."""
+def _distinguishes(setting: str, value: Any) -> bool:
+    """Return whether a setting distinguishes methods.
+
+    One that is off does not: a run of an earlier version does not have it.
+    """
     return setting not in ("seed", "match") and value not in (None, False, 0, "", "float32")
 
 
 def _measure(run: Run) -> dict[str, Any]:
-    """One run's line."""
+    """Return one run's line."""
     config, metrics = current_names(run.config), run.metrics
     settings = config.get("settings", {})
     missing = [name for name in ("network", "dataset", "batch_size") if name not in config]
@@ -85,7 +115,7 @@ def _measure(run: Run) -> dict[str, Any]:
         "data": config["dataset"],
         "method": config.get("label") or run.name,
         "batch_size": config["batch_size"],
-        "settings": str({name: value for name, value in settings.items() if _tells(name, value)}),
+        "settings": str({name: value for name, value in settings.items() if _distinguishes(name, value)}),
         "rank": METHODS.index(method) if method else len(METHODS),
         "paper": published.get(method or "", nan),
         "accuracy": 100 * (1 - end["validation_error"]),

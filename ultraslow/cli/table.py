@@ -36,7 +36,7 @@ def table(run: RunPath, runs: MoreRuns = (), *, json: bool = False) -> None:
 
 
 def _cells(row: dict[str, Any]) -> dict[str, str]:
-    spread = "" if row["sd"] is None else f" ± {row['sd']:.2f}"
+    spread = "" if row["std"] is None else f" ± {row['std']:.2f}"
     return {
         "network": row["network"],
         "data": row["data"],

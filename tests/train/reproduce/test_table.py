@@ -51,10 +51,10 @@ def test_seeds_are_averaged_at_the_end_and_held_against_the_paper(tmp_path):
         ["mnist", "scaled", 1],
     ]
     small, scaled = frame.iloc[1], frame.iloc[2]
-    assert (small["accuracy"], small["sd"], small["paper"]) == pytest.approx((97, 1, 98.27))
+    assert (small["accuracy"], small["std"], small["paper"]) == pytest.approx((97, 1, 98.27))
     assert (scaled["accuracy"], scaled["paper"]) == pytest.approx((90, 97.55))
     assert (scaled["updates"], scaled["epochs"], scaled["wall_time"]) == (5, 5, 300)
-    assert frame["sd"].isna().tolist() == [True, False, True]
+    assert frame["std"].isna().tolist() == [True, False, True]
     assert frame["paper"].isna().tolist() == [True, False, False]
 
 
