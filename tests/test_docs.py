@@ -106,6 +106,12 @@ def test_the_glossary_lists_the_former_names():
         assert found, f"docs/glossary.md does not say that {former} is now {now}"
 
 
+def test_the_api_page_of_the_front_door_lists_its_names():
+    text = (DOCS / "api" / "index.md").read_text()
+    listed = set(re.findall(r"\[`(\w+)`\]\[", text))
+    assert listed == set(importlib.import_module("ultraslow").__all__) - {"__version__"}
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_the_api_pages_show_every_public_name(package):
     """mkdocstrings lists what `__all__` names, and a name without a docstring would be left out."""
