@@ -49,6 +49,12 @@ def test_a_package_is_imported_without_what_its_names_need(package):
     assert (done.stdout, done.stderr) == ("set()\n", "")
 
 
+def test_help_imports_nothing_that_takes_long():
+    code = "import sys; sys.argv = ['ultraslow', '--help']; from ultraslow.cli.app import main\n"
+    code += "try: main()\nexcept SystemExit: print({'numpy', 'pandas', 'scipy', 'zarr', 'torch'} & set(sys.modules))"
+    assert python("-c", code).stdout.endswith("\nset()\n")
+
+
 def test_reading_and_fitting_need_no_torch():
     code = (
         "import sys; from ultraslow import Run, fit, scan, compare, match, predict_match, DistanceMatcher, sqrt_lr\n"
