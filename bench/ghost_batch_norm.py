@@ -108,7 +108,7 @@ def show_errors(device: str) -> None:
     print("\nlargest error of a normalized number, channels last")
     for mean in (0, 3, 30):
         errors = [(layer(x + mean) - exact((x + mean).double())).abs().max().item() for layer in (plain, grouped)]
-        print(f"mean of {mean:>2} sd: batch norm {errors[0]:.0e}, group norm {errors[1]:.0e}")
+        print(f"mean of {mean:>2} std: batch norm {errors[0]:.0e}, group norm {errors[1]:.0e}")
 
 
 def main() -> None:

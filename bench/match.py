@@ -156,7 +156,7 @@ if __name__ == "__main__":
     parser.add_argument("--forecasts", type=int, default=200, help="curves per truth of the forecasts")
     arguments = parser.parse_args()
     heading()
-    print(f"Error in log step × 100 (mean ± sd, {arguments.curves} curves); fraction more than 5 % early\n")
+    print(f"Error in log step × 100 (mean ± std, {arguments.curves} curves); fraction more than 5 % early\n")
     accuracy(arguments.curves)
     cost()
     coverage(arguments.forecasts)

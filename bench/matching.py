@@ -104,7 +104,7 @@ def measured(run: Run) -> dict[str, float]:
 
 
 def report(out: Path, folder: Path | None) -> None:
-    """The table of the runs that are there, mean ± sd over seeds, and figures in `folder`."""
+    """The table of the runs that are there, mean ± std over seeds, and figures in `folder`."""
     groups: dict[tuple[str, str], list[Run]] = {}
     for path, config in experiments(out):
         if complete(path):
@@ -140,8 +140,8 @@ def replays(out: Path, runs: list[Run]) -> None:
 def _spread(values: pd.Series, digits: int) -> str:
     if values.isna().any():
         return "none" if values.isna().all() else f"{values.count()} of {len(values)}"
-    sd = f" ± {values.std():.{digits}f}" if values.nunique() > 1 else ""
-    return f"{values.mean():.{digits}f}{sd}"
+    std = f" ± {values.std():.{digits}f}" if values.nunique() > 1 else ""
+    return f"{values.mean():.{digits}f}{std}"
 
 
 def main() -> None:

@@ -46,7 +46,7 @@ SAMPLES, BATCH = 20_000, 128
 IMAGES = {"f1": (1, 28, 28), "resnet44": (3, 32, 32)}
 CONFIGS = {"f1": RECIPES["f1-mnist"](), "resnet44": RECIPES["resnet44-cifar10"]()}
 UPDATES = {"f1": 100, "resnet44": 3}  # on the clock in a turn, on a CPU
-MEAN, SD = 127.5, 63.75  # of the random images, roughly
+MEAN, STD = 127.5, 63.75  # of the random images, roughly
 Batches = Iterator[tuple[Tensor, Tensor]]
 
 
@@ -55,8 +55,8 @@ def random_images(network: str, device: str) -> Dataset:
     generator = torch.Generator().manual_seed(0)
     x = torch.randint(0, 256, (SAMPLES, *IMAGES[network]), dtype=torch.uint8, generator=generator).to(device)
     y = torch.randint(0, 10, (SAMPLES,), generator=generator).to(device)
-    mean, sd = (torch.full((len(x[0]), 1, 1), value, device=device) for value in (MEAN, SD))
-    return Dataset(name="noise", train_x=x, train_y=y, test_x=x, test_y=y, classes=10, mean=mean, sd=sd)
+    mean, std = (torch.full((len(x[0]), 1, 1), value, device=device) for value in (MEAN, STD))
+    return Dataset(name="noise", train_x=x, train_y=y, test_x=x, test_y=y, classes=10, mean=mean, std=std)
 
 
 class Pictures(TorchDataset):
@@ -76,16 +76,16 @@ class Pictures(TorchDataset):
 def transform(*, augment: bool) -> Callable[[Image.Image], Tensor]:
     """Torchvision's transforms of one image, or the same written out."""
     channels = 3 if augment else 1
-    mean, sd = [MEAN / 255] * channels, [SD / 255] * channels
+    mean, std = [MEAN / 255] * channels, [STD / 255] * channels
     try:
         from torchvision import transforms
     except (ImportError, RuntimeError):  # RuntimeError: a build for another torch
-        return lambda image: written_out(image, mean, sd, augment=augment)
+        return lambda image: written_out(image, mean, std, augment=augment)
     cut = [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip()] if augment else []
-    return transforms.Compose([*cut, transforms.ToTensor(), transforms.Normalize(mean, sd)])
+    return transforms.Compose([*cut, transforms.ToTensor(), transforms.Normalize(mean, std)])
 
 
-def written_out(image: Image.Image, mean: list[float], sd: list[float], *, augment: bool) -> Tensor:
+def written_out(image: Image.Image, mean: list[float], std: list[float], *, augment: bool) -> Tensor:
     """The same operations, one after the other."""
     if augment:
         row, column = torch.randint(9, (2,)).tolist()
@@ -94,7 +94,7 @@ def written_out(image: Image.Image, mean: list[float], sd: list[float], *, augme
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     pixels = torch.from_numpy(np.array(image)).view(image.height, image.width, -1)
     x = pixels.permute(2, 0, 1).contiguous().float().div(255)
-    return x.sub_(torch.tensor(mean).view(-1, 1, 1)).div_(torch.tensor(sd).view(-1, 1, 1))
+    return x.sub_(torch.tensor(mean).view(-1, 1, 1)).div_(torch.tensor(std).view(-1, 1, 1))
 
 
 def from_loader(data: Dataset, workers: int) -> Batches:

@@ -115,8 +115,8 @@ def measure_steps(report: Report, scale: float) -> None:
                 found[name, device, variant] = median(ratios(results, variant, "not recorded"))
             del turns, model, optimizer, update
             gc.collect()
-    every, spaced = list(variants)[1:3]
+    every, log_spaced = list(variants)[1:3]
     report.target("CPU: F1's step at every update, over unrecorded", found["F1", "cpu", every], at_most=1.08)
-    report.target("CPU: F1's step, log-spaced, over unrecorded", found["F1", "cpu", spaced], at_most=1.01)
+    report.target("CPU: F1's step, log-spaced, over unrecorded", found["F1", "cpu", log_spaced], at_most=1.01)
     for name in list(TASKS)[1:]:
         report.target(f"GPU: {name}, over unrecorded", found.get((name, "cuda", every)), at_most=1.01)

@@ -31,7 +31,7 @@ def test_a_weighted_large_batch_is_as_noisy_as_a_small_one():
     noisy, plain = gradients(large, sigma), gradients(small, 0.0)
     assert float(noisy.mean(0).abs().max()) < 4 * (1 / small / draws) ** 0.5
     ratio = noisy.var(0).mean() / plain.var(0).mean()
-    # each variance pools 3 × 4000 nearly normal draws: relative sd √(2/12,000) = 1.3 %; 1.5 % for their tails
+    # each variance pools 3 × 4000 nearly normal draws: relative std √(2/12,000) = 1.3 %; 1.5 % for their tails
     assert float(ratio) == pytest.approx(1, abs=4 * 0.015 * 2**0.5)
 
 

@@ -28,4 +28,4 @@ def in_float64(monkeypatch):
     """Train the digits in float64: images, weights and statistics."""
     build = NETWORKS["f1-small"]
     monkeypatch.setitem(NETWORKS, "f1-small", lambda *size: build(*size).double())
-    monkeypatch.setattr(Dataset, "normalize", lambda self, x: (x.double() - self.mean) / self.sd)
+    monkeypatch.setattr(Dataset, "normalize", lambda self, x: (x.double() - self.mean) / self.std)

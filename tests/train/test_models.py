@@ -94,7 +94,7 @@ def test_convolutions_start_with_hes_variance():
     for layer in model.modules():
         if isinstance(layer, nn.Conv2d):
             weight, fan_out = layer.weight.detach(), layer.out_channels * 9
-            # relative sd of a variance from n normal draws: √(2/n); four of them
+            # relative std of a variance from n normal draws: √(2/n); four of them
             tolerance = 4 * (2 / weight.numel()) ** 0.5
             assert float(weight.var()) == pytest.approx(2 / fan_out, rel=tolerance)
 

@@ -178,7 +178,7 @@ def _matched(
 
 
 def _first_drop(reference: Reference, found: list[Curve]) -> tuple[float, float] | None:
-    """2 sd of the seeds' log distances over the local exponent, in log t, either side of the reference's drop."""
+    """2 std of the seeds' log distances over the local exponent, in log t, either side of the reference's drop."""
     step, error = reference.drop_steps[0], reference.target_errors[0]
     if not isfinite(error):
         return None

@@ -30,7 +30,7 @@ from train.data.images import batches, epoch_seed
 from train.errors import DataError
 
 # of ImageNet's training pixels, in units of 255, as every network for it takes them
-_MEAN, _SD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SUFFIXES = (".jpeg", ".jpg", ".png")
 _TEST_BATCH = 256  # samples evaluated at a time: bounds the memory, changes no result
 _TRIES = 10  # at a cut that lies within the image; then its middle is taken
@@ -85,7 +85,7 @@ class ImageFolder:
 
     def _load(self, samples: "_Samples", order: Iterator[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of the samples that each tensor of `order` names."""
-        mean, sd = (255 * torch.tensor(v, device=self.device).view(3, 1, 1) for v in (_MEAN, _SD))
+        mean, std = (255 * torch.tensor(v, device=self.device).view(3, 1, 1) for v in (_MEAN, _STD))
         loader = DataLoader(
             samples,
             batch_sampler=(index.tolist() for index in order),
@@ -99,7 +99,7 @@ class ImageFolder:
             if isinstance(batch, DataError):
                 raise batch
             x, y = (part.to(self.device, non_blocking=True) for part in batch)
-            yield (x.float() - mean) / sd, y
+            yield (x.float() - mean) / std, y
 
 
 def _leave_ctrl_c(worker: int) -> None:

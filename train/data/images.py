@@ -66,11 +66,11 @@ class Dataset:
     test_y: Tensor
     classes: int
     mean: Tensor  # (C, 1, 1), of the training pixels, in the pixels' units
-    sd: Tensor
+    std: Tensor
 
     def normalize(self, x: Tensor) -> Tensor:
         """Images as float32, the training set's mean and standard deviation of each channel taken out."""
-        return (x.float() - self.mean) / self.sd
+        return (x.float() - self.mean) / self.std
 
     @property
     def train_size(self) -> int:
@@ -117,7 +117,7 @@ def load(name: str, root: str | Path = "data", device: torch.device | str = "cpu
     counts = np.stack([np.bincount(train_x[:, c].ravel(), minlength=256) for c in range(train_x.shape[1])])
     values, shares = np.arange(256), counts / counts.sum(axis=1, keepdims=True)
     mean = shares @ values
-    sd = np.sqrt(shares @ values**2 - mean**2)
+    std = np.sqrt(shares @ values**2 - mean**2)
 
     def on_device(array: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(device)
@@ -130,7 +130,7 @@ def load(name: str, root: str | Path = "data", device: torch.device | str = "cpu
         test_y=on_device(test_y.astype(np.int64)),
         classes=int(train_y.max()) + 1,
         mean=on_device(mean.astype(np.float32)[:, None, None]),
-        sd=on_device(sd.astype(np.float32)[:, None, None]),
+        std=on_device(std.astype(np.float32)[:, None, None]),
     )
 
 

@@ -215,11 +215,11 @@ def _set_random_state(states: list[Tensor], device: torch.device) -> None:
 class Snapshots:
     """Log-spaced steps, so many a decade, and the last one: the trained weights are what is most often asked for."""
 
-    spaced: LogSpaced
+    log_spaced: LogSpaced
     last: int
 
     def __contains__(self, step: int) -> bool:
-        return step in self.spaced or step == self.last
+        return step in self.log_spaced or step == self.last
 
 
 @torch.no_grad()

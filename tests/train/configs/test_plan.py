@@ -33,8 +33,8 @@ def test_a_plan_has_as_many_updates_and_the_square_root_rate(tmp_path):
     assert found.lr == pytest.approx(0.2)
     assert (found.ghost_batch_size, found.updates, found.epochs) == (10, 700, 28)
     assert (found.drop_steps, found.drop_epochs) == ((500,), (20,))
-    sd = 0.0100004  # of log(1.98, 2, 2.02)
-    assert found.first_drop == pytest.approx((500 * exp(-2 * sd / 0.25), 500 * exp(2 * sd / 0.25)), rel=1e-3)
+    std = 0.0100004  # of log(1.98, 2, 2.02)
+    assert found.first_drop == pytest.approx((500 * exp(-2 * std / 0.25), 500 * exp(2 * std / 0.25)), rel=1e-3)
     assert found.config is None
     assert "500 (462 to 542)" in found.table()["drops expected at"]
     json.dumps(found.to_dict(), allow_nan=False)

@@ -20,7 +20,8 @@ from train.data.image_folder import ImageFolder, load_image_folder, random_box
 from train.errors import DataError
 from trajectory import Run
 
-MEAN, SD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])  # as torchvision's documentation has them
+# As torchvision's documentation has them.
+MEAN, STD = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 CLASSES = ("n01", "n02", "n10")
 
 
@@ -101,7 +102,7 @@ def test_a_test_image_is_its_middle(tmp_path):
         Image.fromarray(pixels).save(tmp_path / "imagenet" / part / "a" / "0.png")
     data = load_image_folder("imagenet", tmp_path, workers=0)
     ((x, _),) = data.test_batches()
-    expected = (pixels[16:240, 38:262] / 255 - MEAN) / SD
+    expected = (pixels[16:240, 38:262] / 255 - MEAN) / STD
     torch.testing.assert_close(x[0].permute(1, 2, 0), torch.from_numpy(expected).float(), rtol=1e-5, atol=1e-5)
     ((untouched, _),) = data.train_batches(1, seed=0, epoch=0, augment=False)
     assert torch.equal(untouched, x)
@@ -116,7 +117,7 @@ def test_a_training_image_is_a_scaled_part_of_it_and_half_of_them_are_mirrored(t
     mirrored, widths = [], []
     for epoch in range(60):
         ((x, _),) = data.train_batches(1, seed=0, epoch=epoch, augment=True)
-        rows = (x[0, 0] * SD[0] + MEAN[0]) * 255
+        rows = (x[0, 0] * STD[0] + MEAN[0]) * 255
         assert torch.equal(rows, rows[:1].expand(8, 8))
         row = rows[0].tolist()
         mirrored.append(row[0] > row[-1])

@@ -102,7 +102,7 @@ def test_mnist_has_its_published_statistics():
     mnist = data.load("mnist", REAL)
     assert (len(mnist.train_x), len(mnist.test_x), mnist.classes) == (60_000, 10_000, 10)
     assert float(mnist.mean) / 255 == pytest.approx(0.1307, abs=5e-5)
-    assert float(mnist.sd) / 255 == pytest.approx(0.3081, abs=5e-5)
+    assert float(mnist.std) / 255 == pytest.approx(0.3081, abs=5e-5)
 
 
 def test_digits_are_split_once_and_by_class():
@@ -153,7 +153,7 @@ def test_an_epochs_batches_are_normalized_images_with_their_labels(augment):
     indices = list(data.batches(1280, 100, seed=3, epoch=2, device="cpu"))
     for index, (x, y) in zip(indices, found, strict=True):
         images = data.crop_and_flip(digits.train_x[index], choices[index]) if augment else digits.train_x[index]
-        assert torch.equal(x, (images.float() - digits.mean) / digits.sd)
+        assert torch.equal(x, (images.float() - digits.mean) / digits.std)
         assert torch.equal(y, digits.train_y[index])
     rest = list(digits.train_batches(100, seed=3, epoch=2, augment=augment, start=9))
     assert [torch.equal(x, other) for (x, _), (other, _) in zip(rest, found[9:], strict=True)] == [True] * 3
@@ -414,7 +414,7 @@ def test_cifar10_has_its_published_statistics():
     cifar = data.load("cifar10", REAL)
     assert cifar.train_y.bincount().tolist() == [5000] * 10
     assert (cifar.mean.flatten() / 255).tolist() == pytest.approx([0.4914, 0.4822, 0.4465], abs=5e-5)
-    assert (cifar.sd.flatten() / 255).tolist() == pytest.approx([0.2470, 0.2435, 0.2616], abs=5e-5)
+    assert (cifar.std.flatten() / 255).tolist() == pytest.approx([0.2470, 0.2435, 0.2616], abs=5e-5)
 
 
 def test_shuffled_labels_keep_their_counts_and_are_the_same_ones_each_time():

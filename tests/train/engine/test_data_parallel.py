@@ -61,7 +61,7 @@ def dropout(name, **options):
 
 def in_float64(config, name):  # as conftest.py's fixture does
     models.NETWORKS["f1-small"] = lambda *size: f1(*size).double()
-    Dataset.normalize = lambda self, x: (x.double() - self.mean) / self.sd
+    Dataset.normalize = lambda self, x: (x.double() - self.mean) / self.std
     train(config, folder / name)
 
 def die_at(at):

@@ -48,7 +48,7 @@ def _plain_loop(config: TrainConfig, rates: list[float]) -> tuple[nn.Module, lis
         convert_ghost_batch_norm(model, config.ghost_batch_size)
     decay = config.weight_decay
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9, weight_decay=decay, fused=True)
-    x, mean, sd = data.train_x, data.train_x.double().mean(), data.train_x.double().std(correction=0)
+    x, mean, std = data.train_x, data.train_x.double().mean(), data.train_x.double().std(correction=0)
     epoch, wrong = -1, []
     while rates:
         epoch += 1
@@ -57,7 +57,7 @@ def _plain_loop(config: TrainConfig, rates: list[float]) -> tuple[nn.Module, lis
             if not rates:
                 break
             optimizer.param_groups[0]["lr"] = rates.pop(0)
-            inputs = (x[index] - mean.float()) / sd.float()
+            inputs = (x[index] - mean.float()) / std.float()
             logits = model(inputs)
             loss = F.cross_entropy(logits, data.train_y[index], reduction="none").mean()
             wrong[-1] += sum(int(row.argmax() != y) for row, y in zip(logits, data.train_y[index], strict=True))
