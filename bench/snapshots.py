@@ -20,7 +20,7 @@ import torch
 import zarr
 
 from trajectory import Run
-from trajectory.recording.snapshot_writer import weight_specs
+from trajectory.measure.tracked_parameters import weight_specs
 from trajectory.schema.metadata import RunMetadata, SnapshotFormat
 from trajectory.schema.parameter_groups import Groups
 from trajectory.storage.arrays import hash_of

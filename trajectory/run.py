@@ -293,8 +293,8 @@ class Run:
         Raises:
             StoreError: as `state_dict`, or the model's names or shapes differ from the run's.
         """
-        from trajectory.measure.observables import plain_name
-        from trajectory.measure.ranks import put
+        from trajectory.measure.sharding import put
+        from trajectory.measure.tracked_parameters import plain_name
 
         state = self.state_dict(step)
         own = {plain_name(name): tensor for name, tensor in model.state_dict(keep_vars=True).items()}

@@ -11,9 +11,7 @@ of one process. The running statistics, and so the evaluation, are the first ran
 import atexit
 import os
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -21,34 +19,51 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from train.errors import ConfigError
-from trajectory.measure.ranks import all_or_none
-
-T = TypeVar("T")
+from trajectory.measure.ranks import Ranks
 
 
 @dataclass(frozen=True)
-class Processes:
-    """The processes that train one model together, and this one's place among them."""
+class DataParallel(Ranks):
+    """The processes that train one model together on shares of every batch, and this one's place among them.
 
-    rank: int = 0
-    size: int = 1
-
-    @property
-    def is_first(self) -> bool:
-        """Whether this one records, evaluates, and writes checkpoints."""
-        return self.rank == 0
+    Attributes:
+        rank: This process's number, from 0. The first one records, evaluates and writes checkpoints.
+        size: The number of processes.
+        group: The torch.distributed group that they communicate in; None for the group of all processes.
+    """
 
     def check(self, batch_size: int) -> None:
-        """Raises ConfigError if a batch cannot be shared out evenly."""
+        """Check that every process gets as many samples of a batch.
+
+        Args:
+            batch_size: The samples B in a whole batch.
+
+        Raises:
+            ConfigError: B is not a multiple of the number of processes.
+        """
         if batch_size % self.size:
             raise ConfigError(f"batch_size is {batch_size}; expected a multiple of {self.size}, the processes")
 
     def share(self, samples: Tensor) -> Tensor:
-        """This rank's of the batch's samples (B, ...): (B/W, ...)."""
+        """Return this rank's share of a batch.
+
+        Args:
+            samples: The whole batch (B, ...).
+
+        Returns:
+            The samples r, r + W, r + 2W, … (B/W, ...).
+        """
         return samples[self.rank :: self.size] if self.size > 1 else samples
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """The model, with gradients averaged over the ranks; buffers are each rank's own."""
+        """Let a model's gradients be averaged over the ranks; its buffers stay each rank's own.
+
+        Args:
+            model: The model, which must have the same weights on all ranks.
+
+        Returns:
+            The model in DistributedDataParallel; the model itself in a single process.
+        """
         if self.size == 1:
             return model
         with warnings.catch_warnings():
@@ -56,41 +71,49 @@ class Processes:
             return DistributedDataParallel(model, broadcast_buffers=False)
 
     def of_whole_batch(self, loss: Tensor, wrong: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean loss and misclassified samples of the batch, from those of each rank's share."""
+        """Combine what the ranks have computed on their shares of a batch.
+
+        Args:
+            loss: The mean loss of this rank's share, in nats (a scalar).
+            wrong: The number of its misclassified samples (a scalar).
+
+        Returns:
+            The mean loss and the number of misclassified samples of the whole batch.
+        """
         if self.size == 1:
             return loss, wrong
         sums = torch.stack([loss.double(), wrong.double()])
-        dist.all_reduce(sums)
+        self.add_up(sums)
         return (sums[0] / self.size).to(loss.dtype), sums[1].to(wrong.dtype)
 
-    def gather(self, fact: T) -> list[T]:
-        """Every rank's `fact`."""
-        if self.size == 1:
-            return [fact]
-        facts: list[Any] = [None] * self.size
-        dist.all_gather_object(facts, fact)
-        return facts
 
-    def all_or_none(self, make: Callable[[], T]) -> T:
-        """What `make` returns on this rank; an error of one rank is raised on every one."""
-        return all_or_none(make, self.gather)
+ALONE = DataParallel()
 
 
-ALONE = Processes()
+def data_parallel(device: torch.device) -> DataParallel:
+    """Find the processes that train together.
 
+    Args:
+        device: Where this process trains; it decides how torchrun's processes communicate.
 
-def processes(device: torch.device) -> Processes:
-    """Those of torch.distributed where it is initialized, those that torchrun has started, or this one alone."""
+    Returns:
+        Those of torch.distributed where it is initialized, those that torchrun has started, or this one alone.
+    """
     if is_by_torchrun() and not dist.is_initialized():
         dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
         atexit.register(dist.destroy_process_group)  # not before: what torchrun's ranks met by serves once
-    if dist.is_available() and dist.is_initialized():
-        return Processes(dist.get_rank(), dist.get_world_size())
-    return ALONE
+    return DataParallel.current()
 
 
 def device_of_rank(device: torch.device) -> torch.device:
-    """`cuda` is, under torchrun, the GPU of this rank's number on its machine."""
+    """Choose this process's device: under torchrun, `cuda` is the GPU of this rank's number on its machine.
+
+    Args:
+        device: The device that the user has named.
+
+    Returns:
+        The device with its number, which is made the current one; any other device as it is.
+    """
     if device.type == "cuda" and device.index is None and is_by_torchrun():
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
@@ -98,10 +121,10 @@ def device_of_rank(device: torch.device) -> torch.device:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that prints."""
+    """Return whether this process is the one that prints."""
     return not is_by_torchrun() or os.environ["RANK"] == "0"
 
 
 def is_by_torchrun() -> bool:
-    """Whether torchrun has started this process."""
+    """Return whether torchrun has started this process."""
     return dist.is_available() and dist.is_torchelastic_launched()

@@ -15,13 +15,13 @@ from train.data.image_folder import load_image_folder
 from train.data.images import Images, epoch_seed, load, shuffle_labels
 from train.data.readers import IMAGE_FOLDERS
 from train.engine.checkpoint import Checkpoint, finishing_the_update, is_complete
-from train.engine.data_parallel import device_of_rank, processes
+from train.engine.data_parallel import data_parallel, device_of_rank
 from train.engine.trainer import Snapshots, Training
 from train.engine.warm_start import warm_start
 from train.errors import ConfigError
 from train.models import NETWORKS
 from trajectory import LogSpaced, Recorder
-from trajectory.recording.snapshot_writer import parameter_specs
+from trajectory.measure.tracked_parameters import parameter_specs
 from trajectory.storage.backend import StoreLike
 from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
 from ultraslow.large_batch.ghost_batch_norm import convert_ghost_batch_norm
@@ -73,11 +73,11 @@ def train(
         raise ConfigError("got resume and overwrite; expected one of them: go on with the run, or begin it again")
     checkpoint = Checkpoint(out, checkpoint_every)
     device = device_of_rank(available(device))
-    ranks = processes(device)
+    ranks = data_parallel(device)
     ranks.check(config.batch_size)
     if config.cuda_graph and (device.type != "cuda" or ranks.size > 1):
         raise ConfigError(f"cuda_graph on {device.type} in {ranks.size} processes; expected cuda, in one process")
-    state = ranks.all_or_none(lambda: checkpoint.read(config)) if resume else None
+    state = ranks.raise_on_all_ranks(lambda: checkpoint.read(config)) if resume else None
     if resume and is_complete(out):
         checkpoint.remove()
         return checkpoint.run
@@ -98,7 +98,7 @@ def train(
     snapshots = Snapshots(LogSpaced(config.snapshots_per_decade or 1), schedule.updates)
     facts = {**config.record(data.train_size), "processes": ranks.size}
     how = {"overwrite": overwrite or resume, "resume": state is not None}
-    recorder = ranks.all_or_none(lambda: recorder_of(config, out, model, optimizer, snapshots, facts, **how))
+    recorder = ranks.raise_on_all_ranks(lambda: recorder_of(config, out, model, optimizer, snapshots, facts, **how))
     with recorder:
         matched = None
         if reference is not None:

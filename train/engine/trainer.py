@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from train.configs.config import TrainConfig
 from train.configs.lr_schedule import Schedule, updates_per_epoch
 from train.data.images import Images, epoch_seed
-from train.engine.data_parallel import ALONE, Processes
+from train.engine.data_parallel import ALONE, DataParallel
 from train.engine.train_step import GraphedUpdate, Step, Update
 from train.errors import ConfigError, DivergedError
 from trajectory import LogSpaced, Recorder
@@ -37,7 +37,7 @@ class Training:
         recorder: Recorder,
         matched: DistanceMatchedLR | None,
         snapshots: "Snapshots",
-        processes: Processes = ALONE,
+        processes: DataParallel = ALONE,
     ):
         self.config, self.data, self.model, self.optimizer = config, data, model, optimizer
         self.recorder, self.matched, self.snapshots = recorder, matched, snapshots

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from trajectory.integrations.checkpoint import CheckpointError, find, load
-from trajectory.measure.count_sketch import SEED, sketches
-from trajectory.measure.observables import Observables, accumulator, plain_name, squared_norms
+from trajectory.measure.count_sketch import SEED, count_sketches
+from trajectory.measure.observables import Observables, accumulator, squared_norms
+from trajectory.measure.tracked_parameters import buffer_specs, plain_name, weight_specs
 from trajectory.recording.provenance import provenance
-from trajectory.recording.snapshot_writer import buffer_specs, weight_specs
 from trajectory.schema.metadata import RunMetadata, SketchFormat
 from trajectory.schema.parameter_groups import Groups
 from trajectory.storage.backend import StoreLike, open_backend
@@ -87,7 +87,7 @@ def import_checkpoints(
             if snapshots:
                 store.append_snapshot(t, weights.flat.numpy(), weights.buffers())
             if sketch:
-                store.append_sketch(t, sketches(weights.pieces(), sketch).numpy())
+                store.append_sketch(t, count_sketches(weights.pieces(), sketch).numpy())
             if progress is not None:
                 progress(done, len(found))
         status = "complete"

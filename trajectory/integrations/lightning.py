@@ -18,25 +18,24 @@ except ImportError as error:
 
 
 class RecorderCallback(Callback):
-    """Records every update of the module, and the metrics it logs, into a run at `path`.
+    """Records every update of a module, and the metrics that it logs.
 
-    w_0 is the module when training starts; t counts the optimizer's steps, so batches whose gradients
-    accumulate make one t. `self.log` values are filed as Lightning names them, tensors as they are: nothing
-    waits for the device, whatever `log_every_n_steps` is. An exception leaves the run readable, with the
-    status `interrupted (...)`.
+    w_0 is the module when training starts. t counts the optimizer's steps, so that batches whose gradients accumulate
+    make one t. The values of `self.log` are filed under Lightning's names, tensors as they are: nothing waits for
+    the device, whatever `log_every_n_steps` is. An exception leaves the run readable, with the status
+    `interrupted (...)`.
 
-    Lightning's checkpoints hold where the recording stands: with resume="allow" or "must", `fit(ckpt_path=...)`
-    goes on with the run from there, and `fit` without a checkpoint begins it anew.
+    Lightning's checkpoints hold the state of the recording: with resume="allow" or "must", `fit(ckpt_path=...)`
+    resumes the run from there, and `fit` without a checkpoint begins it anew.
 
     In several processes each has a recorder, of which the first writes.
 
-    path: where `Recorder` writes.
-    optimizer: which of the module's optimizers counts the steps, needed if there are several. Distances are
-        over all trainable parameters whichever it is.
-    recording: further arguments of `Recorder`, such as `schedule` and `snapshots`; `config` is the module's
-        hyperparameters unless given.
-
-    Raises RecordingError when training starts with several optimizers and none chosen.
+    Args:
+        path: Where `Recorder` writes.
+        optimizer: The number of the module's optimizer whose steps are counted; needed if there are several.
+            Distances are over all trainable parameters in any case.
+        **recording: Other arguments of `Recorder`, such as `schedule` and `snapshots`; `config` is the module's
+            hyperparameters unless given.
     """
 
     def __init__(self, path: StoreLike, *, optimizer: int | None = None, **recording: Any):
@@ -50,24 +49,37 @@ class RecorderCallback(Callback):
 
     @property
     def recorder(self) -> Recorder:
-        """The recorder, while the module trains: `self.trainer` callbacks may log, file events, subscribe.
+        """The recorder while the module trains, for other callbacks to log, file events or subscribe.
 
-        Raises RecordingError before and after training.
+        Raises:
+            RecordingError: Training has not begun, or has ended.
         """
         if self._recorder is None:
             raise RecordingError(f"{self.path}: no recorder here; there is one between on_train_start and on_fit_end")
         return self._recorder
 
     def state_dict(self) -> dict[str, Any]:
-        """Where the recording stands, for Lightning's checkpoint."""
+        """Return the state of the recording, for Lightning's checkpoint."""
         return self._recorder.state_dict() if self._recorder is not None else {}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
-        """What a checkpoint held: training will go on from there."""
+        """Resume from a checkpoint when training starts.
+
+        Args:
+            state_dict: What `state_dict()` returned when the checkpoint was made.
+        """
         self._checkpoint = state_dict
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The weights are on their device and the optimizers made: w_0 is now."""
+        """Make the recorder: the weights are on their device and the optimizers are made.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module that is trained.
+
+        Raises:
+            RecordingError: The module has several optimizers and none was chosen.
+        """
         if self._chosen is None and len(trainer.optimizers) != 1:
             raise RecordingError(
                 f"{type(pl_module).__name__} has {len(trainer.optimizers)} optimizers, expected one to count"
@@ -84,37 +96,68 @@ class RecorderCallback(Callback):
         self._filed, self._filed_at = {}, self._recorder.step
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
-        """Files what `training_step` logged, if its batch ended an update."""
+        """File what `training_step` logged, if its batch ended an update.
+
+        Args:
+            trainer: The trainer.
+            *args: The module, its outputs, the batch and its number.
+        """
         if self._recorder is not None and self._recorder.step > self._filed_at:
             self._filed_at = self._recorder.step
             self._file(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Files what validation logged."""
+        """File what validation logged.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module that is trained.
+        """
         self._file(trainer)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Files the means over the epoch before, which Lightning has taken by now."""
+        """File the means over the epoch before, which Lightning has taken by now.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module that is trained.
+        """
         self._file(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Files the means over the last epoch."""
+        """File the means over the last epoch.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module that is trained.
+        """
         self._file(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Closes the run, after the last checkpoint was saved."""
+        """Close the run, after the last checkpoint was saved.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module that is trained.
+        """
         recorder, self._recorder = self._recorder, None
         if recorder is not None:
             recorder.close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Closes the run as interrupted."""
+        """Close the run as interrupted.
+
+        Args:
+            trainer: The trainer.
+            pl_module: The module that is trained.
+            exception: What interrupted the training.
+        """
         recorder, self._recorder = self._recorder, None
         if recorder is not None:
             recorder.__exit__(type(exception), exception, exception.__traceback__)
 
     def _file(self, trainer: Trainer) -> None:
-        """Files what was logged since the last call: Lightning keeps every metric's last value on show."""
+        """File what was logged since the last call; Lightning shows every metric's last value for good."""
         if self._recorder is None:
             return
         shown = {name: value for name, value in trainer.logged_metrics.items() if name != "step"}

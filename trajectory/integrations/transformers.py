@@ -19,25 +19,26 @@ except ImportError as error:
 
 
 class RecorderCallback(TrainerCallback):
-    """Records every update of the model, and the numbers the Trainer logs, into a run at `path`.
+    """Records every update of a model, and the numbers that the Trainer logs.
 
-    w_0 is the model when training starts; t counts the optimizer's steps, as `state.global_step` does, so
-    batches whose gradients accumulate make one t. The Trainer's numbers keep their names (`loss`,
-    `eval_loss`, ...); `learning_rate` is the one the update was made with. The Trainer tells its callbacks
-    nothing of an exception: as a context manager around `train`, the callback closes the run as
-    `interrupted (...)`; otherwise such a run is left as by a killed process.
+    w_0 is the model when training starts. t counts the optimizer's steps, as `state.global_step` does, so that
+    batches whose gradients accumulate make one t. The Trainer's numbers keep their names (`loss`, `eval_loss`, ...);
+    `learning_rate` is the one that the update was made with. The Trainer reports no exception to its callbacks. As a
+    context manager around `train`, the callback closes the run as `interrupted (...)`; otherwise an exception leaves
+    the run as a killed process does.
 
         with RecorderCallback("run.zarr") as callback:
             Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
 
-    With resume="allow" or "must", `train(resume_from_checkpoint=...)` goes on with the run from the checkpoint's
-    step, and `train()` without a checkpoint begins it anew.
+    With resume="allow" or "must", `train(resume_from_checkpoint=...)` resumes the run from the checkpoint's step,
+    and `train()` without a checkpoint begins it anew.
 
     In several processes each has a recorder, of which the first writes.
 
-    path: where `Recorder` writes.
-    recording: further arguments of `Recorder`, such as `schedule` and `snapshots`; `seed` is the Trainer's
-        unless given.
+    Args:
+        path: Where `Recorder` writes.
+        **recording: Other arguments of `Recorder`, such as `schedule` and `snapshots`; `seed` is the Trainer's unless
+            given.
     """
 
     def __init__(self, path: StoreLike, **recording: Any):
@@ -57,9 +58,10 @@ class RecorderCallback(TrainerCallback):
 
     @property
     def recorder(self) -> Recorder:
-        """The recorder, while the model trains: other callbacks may log, file events, subscribe.
+        """The recorder while the model trains, for other callbacks to log, file events or subscribe.
 
-        Raises RecordingError before and after training.
+        Raises:
+            RecordingError: Training has not begun, or has ended.
         """
         if self._recorder is None:
             raise RecordingError(
@@ -77,7 +79,16 @@ class RecorderCallback(TrainerCallback):
         optimizer: Optimizer,
         **kwargs: Any,
     ) -> None:
-        """The weights are on their device and the optimizer made: w_0 is now."""
+        """Make the recorder: the weights are on their device and the optimizer is made.
+
+        Args:
+            args: The Trainer's settings.
+            state: The Trainer's counters.
+            control: The Trainer's switches.
+            model: The model that is trained.
+            optimizer: The optimizer whose steps are counted.
+            **kwargs: What else the Trainer passes to its callbacks.
+        """
         recording = {"seed": args.seed, **self._recording}
         if recording.get("resume", "never") != "never":
             recording["step"] = state.global_step
@@ -92,19 +103,41 @@ class RecorderCallback(TrainerCallback):
         logs: dict[str, Any],
         **kwargs: Any,
     ) -> None:
-        """Files what the Trainer logs while it trains."""
+        """File what the Trainer logs while it trains.
+
+        Args:
+            args: The Trainer's settings.
+            state: The Trainer's counters.
+            control: The Trainer's switches.
+            logs: What is logged, by name.
+            **kwargs: What else the Trainer passes to its callbacks.
+        """
         if self._recorder is not None:
             numbers = {name: value for name, value in logs.items() if isinstance(value, (int, float))}
             numbers.pop("learning_rate", None)  # in earlier versions the next update's; the recorder files its own
             self._recorder.log(**numbers)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Waits until what was recorded up to the checkpoint would outlive this process."""
+        """Wait until what was recorded up to the checkpoint would outlive this process.
+
+        Args:
+            args: The Trainer's settings.
+            state: The Trainer's counters.
+            control: The Trainer's switches.
+            **kwargs: What else the Trainer passes to its callbacks.
+        """
         if self._recorder is not None:
             self._recorder.flush()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Closes the run."""
+        """Close the run.
+
+        Args:
+            args: The Trainer's settings.
+            state: The Trainer's counters.
+            control: The Trainer's switches.
+            **kwargs: What else the Trainer passes to its callbacks.
+        """
         self.__exit__(None, None, None)

@@ -7,15 +7,22 @@ from torch import Tensor
 
 
 def is_capturing(device: torch.device) -> bool:
-    """Whether a CUDA graph is being captured: what is queued now only runs in its replays."""
+    """Return whether a CUDA graph is being captured, so that what is queued now only runs in its replays.
+
+    Args:
+        device: The device whose current stream is asked.
+    """
     return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
 
 
 class HostCopy:
-    """A copy of `source` on its way to the host. `source` must not be written to again.
+    """A copy of a tensor on its way to the host.
 
-    On CUDA the bytes travel to pinned memory on a side stream, behind the work queued so far, and an
-    event marks their arrival; elsewhere the copy is made at once.
+    On CUDA the bytes travel to pinned memory on a side stream, behind the work queued so far, and an event marks
+    their arrival; elsewhere the copy is made at once.
+
+    Args:
+        source: The tensor, which must not be written to again.
     """
 
     _streams: ClassVar[dict[torch.device, torch.cuda.Stream]] = {}
@@ -37,11 +44,11 @@ class HostCopy:
         source.record_stream(stream)
 
     def ready(self) -> bool:
-        """Whether `wait` would return at once."""
+        """Return whether `wait` would return at once."""
         return self._arrived is None or self._arrived.query()
 
     def wait(self) -> Tensor:
-        """The tensor on the host, once it is there."""
+        """Return the tensor on the host, once it is there."""
         if self._arrived is not None:
             self._arrived.synchronize()
         return self._host

@@ -23,17 +23,18 @@ from numba import carray, cfunc, njit, types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from trajectory.measure.pointer_table import ABSENT, CODE, GRADIENT, GRADIENT_CODE, HEAD, KEPT, WEIGHTS, Addresses
+from trajectory.measure.pointer_table import ABSENT, CODE, GRADIENT, GRADIENT_CODE, HEAD, KEPT, WEIGHTS, PointerTable
 
 _CHUNK = 1 << 14  # elements
 _SUMS = {"reassoc", "contract", "nsz"}  # sums in any order, so that they vectorize; NaN and inf stay what they are
-# a pass, as its threads are told of it: the next chunk to take, how many there are, the table's size, and addresses
+# the entries of a job, which the threads of a pass read: the next chunk to take, the number of chunks, the table's
+# size, and pointers to the arrays
 _NEXT, _COUNT, _COPIES, _PARAMETERS, _MEASUREMENTS, _TABLE, _CHUNKS, _PARTIAL = range(8)
 
 
 @intrinsic
 def _pointer(context, address, like):
-    """The number `address` as a pointer to elements of the array `like`'s type."""
+    """Turn the number `address` into a pointer to elements of the array `like`'s type."""
 
     def generate(context, builder, signature, arguments):
         return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
@@ -43,7 +44,7 @@ def _pointer(context, address, like):
 
 @intrinsic
 def _take(context, job):
-    """Adds 1 to the first number of `job` in one step that no other thread can come between; the number before."""
+    """Add 1 to the first number of `job` atomically; return the number before."""
 
     def generate(context, builder, signature, arguments):
         first = context.make_array(signature.args[0])(context, builder, arguments[0]).data
@@ -54,13 +55,13 @@ def _take(context, job):
 
 @njit
 def _view(address, first, size, like):
-    """`size` elements of `like`'s type from the one numbered `first` on, in the memory at `address`."""
+    """Return `size` elements of `like`'s type from the one numbered `first` on, in the memory at `address`."""
     return carray(_pointer(address + first * like.itemsize, like), (size,))
 
 
 @njit
 def _widened(bits, code):
-    """bfloat16 (code 1) or float16 in float32; bits: as uint16."""
+    """Widen bfloat16 (code 1) or float16, given as bits in uint16, to float32."""
     wide = np.empty(len(bits), np.uint32)
     values = wide.view(np.float32)
     if code == 1:
@@ -97,7 +98,7 @@ def _squared_difference(x, y):
 
 @njit
 def _measure(x, table, parameter, first, copies, sums):
-    """Differences of a chunk x of weights from each copy; then the weights are kept, if they are to be."""
+    """Measure the differences of a chunk x of weights from each copy; then keep the weights, if they are to be."""
     for k in range(copies):
         address = table[HEAD + k, parameter]
         if address == 0:
@@ -131,7 +132,7 @@ def _measure_chunk(table, chunk, copies, sums, like):
 
 
 def _work(address):
-    """What each thread of a pass does: it takes chunks until there are none left. address: of the job."""
+    """Take chunks until there are none left; each thread of a pass calls this with the address of the job."""
     job = carray(address, (8,), np.int64)
     single, double, half = np.empty(0, np.float32), np.empty(0, np.float64), np.empty(0, np.uint16)
     copies, parameters = job[_COPIES], job[_PARAMETERS]
@@ -146,7 +147,7 @@ def _work(address):
 
 
 def _add_up(table, chunks, copies, partial, out):
-    """The sums of the chunks' sums (measurement, parameter); NaN for what is absent."""
+    """Add up the chunks' sums into `out` (measurement, parameter), with NaN for what is absent."""
     for parameter in range(out.shape[1]):
         for k in range(len(out)):
             source = HEAD + k if k < copies else GRADIENT
@@ -165,14 +166,14 @@ def _compiled(compiler: Callable[..., Any], signature: str, function: Callable[.
 
 @cache
 def _kernels() -> tuple[Any, Any]:
-    """`_work` as a C function, and `_add_up`."""
+    """Return `_work` as a C function, and `_add_up`, both compiled."""
     add_up = "void(int64[:,::1], int64[:,::1], int64, float64[:,::1], float64[:,::1])"
     return _compiled(cfunc, "void(voidptr)", _work), _compiled(njit, add_up, _add_up)
 
 
 @cache
 def _team() -> Callable[[int, int, int, int], None] | None:
-    """OpenMP's call of a C function (address, argument, threads, flags) on a team of threads, if it is to be had."""
+    """Return what calls a C function (address, argument, threads, flags) on OpenMP's threads; None without OpenMP."""
     try:
         call = ctypes.CDLL(None).GOMP_parallel
     except (AttributeError, OSError, TypeError):  # another OpenMP, or Windows
@@ -184,13 +185,15 @@ def _team() -> Callable[[int, int, int, int], None] | None:
 class SumsOfSquares:
     """The kernel for parameters that stay where they are, each dense in memory in some order.
 
-    measurements: how many rows `write` fills.
+    Args:
+        parameters: The parameters, on the CPU.
+        measurements: The number of rows that `write` fills.
     """
 
     def __init__(self, parameters: Sequence[Tensor], measurements: int):
         work, self._add_up = _kernels()
         self._alone, self._work = work.ctypes, work.address
-        self._addresses = Addresses(parameters)
+        self._pointers = PointerTable(parameters)
         self._rows: list[int] = []
         chunks = [
             (i, first, min(_CHUNK, p.numel() - first))
@@ -210,11 +213,16 @@ class SumsOfSquares:
         gradients: Sequence[Tensor | None] | None,
         kept: Sequence[Tensor] | None,
     ) -> None:
-        """Writes into `out`, float64 (measurement, parameter): ‖w − copy‖² for every copy, then ‖g‖².
+        """Write ‖w − copy‖² for every copy, then ‖g‖².
 
-        The tensors are those of `Addresses.rows`; a copy that is not taken yet gives NaN.
+        Args:
+            out: The sums of squares (measurement, parameter), float64.
+            copies: What each difference is taken from, each a list of tensors as the parameters; an empty list stands
+                for 0, and None for a copy that is not taken yet, which gives NaN.
+            gradients: The parameters' gradients; None if they are not measured.
+            kept: Tensors that take the weights in the end; None if nothing does.
         """
-        rows = self._addresses.rows(copies, gradients, kept)
+        rows = self._pointers.rows(copies, gradients, kept)
         if rows != self._rows:
             self._rows, self._table = rows, np.array(rows, np.int64).reshape(-1, self._shape[1])
             shape = [len(self._chunks), len(copies), *self._shape[::-1]]

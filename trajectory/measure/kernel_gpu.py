@@ -1,7 +1,7 @@
 """Sums of squares of all parameters in one launch on a GPU, and a second that adds up the parts (Triton).
 
 The parameters are cut into chunks; a program reads its chunk of the weights, of every copy and of the gradient
-where they lie, by a table of addresses, and writes one partial sum a measurement. Partial sums are added in the
+where they lie, by a table of pointers, and writes one partial sum for each measurement. Partial sums are added in the
 order of the chunks, so that equal weights give equal numbers; nothing as large as a parameter is written.
 
 Elements are taken to float32, or to float64 if any parameter is, before they are subtracted. Chunks are summed in
@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from trajectory.measure.host_copy import is_capturing
-from trajectory.measure.pointer_table import HEAD, Addresses
+from trajectory.measure.pointer_table import HEAD, PointerTable
 
 _LANES, _TURNS = 1024, 16  # elements a program takes at a time, and how often
 _CHUNK = _LANES * _TURNS
@@ -26,7 +26,7 @@ _PARTS = 256  # partial sums added at a time
 
 @triton.jit
 def _load(address, code, offsets, mask, like):
-    """Elements at `address`, of the type that `code` names, in the type of `like`."""
+    """Load elements at `address`, of the type that `code` names, in the type of `like`."""
     if code == 0:
         values = tl.load(address.to(tl.pointer_type(tl.float32)) + offsets, mask=mask, other=0.0).to(like.dtype)
     elif code == 1:
@@ -44,7 +44,7 @@ def _sum_chunks(
     DIFFERENCES: tl.constexpr, GRADIENT: tl.constexpr, KEEP: tl.constexpr, WIDE: tl.constexpr,
     HEAD: tl.constexpr, LANES: tl.constexpr, TURNS: tl.constexpr,
 ):  # fmt: skip
-    """The sum of squares of each measurement over one chunk."""
+    """Sum the squares of each measurement over one chunk."""
     chunk = tl.program_id(0)
     entry = table + tl.load(owners + chunk)
     size, weights, code = tl.load(entry), tl.load(entry + parameters), tl.load(entry + 2 * parameters)
@@ -87,7 +87,7 @@ def _add_up(
     table, ends, partial, out, parameters, chunks, stride,
     DIFFERENCES: tl.constexpr, HEAD: tl.constexpr, PARTS: tl.constexpr,
 ):  # fmt: skip
-    """A parameter's sum of squares from those of its chunks; NaN for what is absent."""
+    """Add up a parameter's sums of squares over its chunks, with NaN for what is absent."""
     parameter, row = tl.program_id(0), tl.program_id(1)
     start, stop = tl.load(ends + parameter), tl.load(ends + parameter + 1)
     total = tl.zeros((PARTS,), tl.float64)
@@ -103,11 +103,13 @@ def _add_up(
 class SumsOfSquares:
     """The kernels for parameters that stay where they are on one device, each dense in memory in some order.
 
-    measurements: how many rows `write` fills.
+    Args:
+        parameters: The parameters, on one GPU.
+        measurements: The number of rows that `write` fills.
     """
 
     def __init__(self, parameters: Sequence[Tensor], measurements: int):
-        self._addresses, self._count = Addresses(parameters), len(parameters)
+        self._pointers, self._count = PointerTable(parameters), len(parameters)
         self._device = device = parameters[0].device
         self._wide = any(p.dtype == torch.float64 for p in parameters)
         counts = [-(-p.numel() // _CHUNK) for p in parameters]
@@ -131,10 +133,14 @@ class SumsOfSquares:
         gradients: Sequence[Tensor | None] | None,
         kept: Sequence[Tensor] | None,
     ) -> None:
-        """Writes into `out`, (measurement, parameter): ‖w − copy‖² for every copy, then ‖g‖².
+        """Write ‖w − copy‖² for every copy, then ‖g‖², without waiting for the device or allocating on it.
 
-        The tensors are those of `Addresses.rows`; a copy that is not taken yet gives NaN.
-        Neither waits for the device nor allocates on it.
+        Args:
+            out: The sums of squares (measurement, parameter).
+            copies: What each difference is taken from, each a list of tensors as the parameters; an empty list stands
+                for 0, and None for a copy that is not taken yet, which gives NaN.
+            gradients: The parameters' gradients; None if they are not measured.
+            kept: Tensors that take the weights in the end; None if nothing does.
         """
         self._send_table(copies, gradients, kept)
         count, n = len(copies) + (gradients is not None), self._count
@@ -156,8 +162,8 @@ class SumsOfSquares:
         gradients: Sequence[Tensor | None] | None,
         kept: Sequence[Tensor] | None,
     ) -> None:
-        """Puts the addresses on the device, if one of them is new."""
-        entries = self._addresses.rows(copies, gradients, kept)
+        """Put the pointers on the device, if one of them is new."""
+        entries = self._pointers.rows(copies, gradients, kept)
         captured = is_capturing(self._device)
         if entries == self._entries and not captured:
             return

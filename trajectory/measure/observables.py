@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from trajectory.errors import RecordingError
 from trajectory.measure.pointer_table import CODES
-from trajectory.measure.ranks import Share
+from trajectory.measure.sharding import LocalElements
 from trajectory.schema.layout import QUANTITIES
 
 if TYPE_CHECKING:
@@ -24,43 +23,32 @@ if TYPE_CHECKING:
 
     Kernel = kernel_cpu.SumsOfSquares | kernel_gpu.SumsOfSquares
 
-_WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel's and torch.compile's
-
-
-def plain_name(name: str) -> str:
-    """A parameter's name without the prefixes of wrappers around (parts of) the model."""
-    for prefix in _WRAPPERS:
-        name = name.removeprefix(prefix).replace(f".{prefix}", ".")
-    return name
-
-
-def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
-    """The parameters a distance is taken over, by plain name in the model's order; tied ones once.
-
-    Raises RecordingError if there are none, or if one is complex.
-    """
-    parameters = {plain_name(name): p for name, p in model.named_parameters() if p.requires_grad}
-    if not parameters:
-        raise RecordingError("the model has no trainable parameters; expected one at least with requires_grad=True")
-    for name, parameter in parameters.items():
-        if not parameter.is_floating_point():
-            raise RecordingError(f"parameter {name} is {parameter.dtype}; expected real floating-point weights")
-    return parameters
-
 
 def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """The type differences of `dtype` are taken and summed in."""
+    """Return the type that differences of weights are taken and summed in.
+
+    Args:
+        dtype: The weights' type.
+    """
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 @torch.no_grad()
 def squared_norms(parameters: Sequence[Tensor]) -> np.ndarray:
-    """‖w_i‖² by parameter (waits for the device)."""
+    """Return ‖w_i‖² by parameter (float64), after waiting for the device.
+
+    Args:
+        parameters: The parameters w_i.
+    """
     return np.square([float(torch.linalg.vector_norm(p, dtype=torch.float64)) for p in parameters])
 
 
 class Copy:
-    """The weights at one moment, in float32 or wider, each with its parameter's shape and order in memory."""
+    """The weights at one moment, in float32 or wider, each with its parameter's shape and order in memory.
+
+    Args:
+        parameters: The parameters, whose weights are copied at once.
+    """
 
     def __init__(self, parameters: Sequence[Tensor]):
         self.tensors = [torch.empty_like(p.detach(), dtype=accumulator(p.dtype)) for p in parameters]
@@ -68,12 +56,20 @@ class Copy:
 
     @torch.no_grad()
     def refresh(self, parameters: Sequence[Tensor]) -> None:
-        """Takes the weights as they are now."""
+        """Copy the weights as they are now.
+
+        Args:
+            parameters: The parameters.
+        """
         if self.tensors:
             torch._foreach_copy_(self.tensors, [p.detach() for p in parameters])
 
     def laid_out_as(self, parameters: Sequence[Tensor]) -> "Copy":
-        """The same weights where the parameters are now: their device, type and order in memory."""
+        """Return the same weights with the device, the type and the order in memory that parameters have now.
+
+        Args:
+            parameters: The parameters, in the order of those that were copied.
+        """
         moved = [w.to(p.device, accumulator(p.dtype)) for w, p in zip(self.tensors, parameters, strict=True)]
         copy = Copy([torch.empty_like(p, dtype=w.dtype) for w, p in zip(moved, parameters, strict=True)])
         copy.refresh(moved)
@@ -83,11 +79,16 @@ class Copy:
 class Observables:
     """Sums of squares by parameter, all in one pass over the weights w_t.
 
-    A row for each measurement: ‖w_t − w_0‖² and ‖w_t − w_{t_w}‖² for every further origin, then, as `quantities`
-    asks, ‖w_t‖², ‖w_t − w_{t−1}‖² and ‖g_t‖², the gradient as the optimizer left it. A parameter without a
-    gradient counts 0 there; all are NaN where none has one. w_0 is taken at construction.
+    There is a row for each measurement: ‖w_t − w_0‖² and ‖w_t − w_{t_w}‖² for every other origin t_w; then, as
+    `quantities` asks, ‖w_t‖², ‖w_t − w_{t−1}‖² and ‖g_t‖², the gradient as the optimizer left it. A parameter
+    without a gradient counts 0 there; all are NaN where none has one. w_0 is taken at construction.
 
-    Holds a copy of the weights (in float32 or wider) for each origin reached and one for w_{t−1}.
+    It holds a copy of the weights (in float32 or wider) for each origin reached and one for w_{t−1}.
+
+    Args:
+        parameters: The parameters w.
+        quantities: The names of the quantities, in the order of a row, the distance first.
+        origins: The number of origins other than w_0.
     """
 
     def __init__(self, parameters: Sequence[Tensor], quantities: Sequence[str] = QUANTITIES[:1], origins: int = 0):
@@ -100,15 +101,23 @@ class Observables:
 
     @property
     def measurements(self) -> int:
-        """The rows that `write` fills."""
+        """The number of rows that `write` fills."""
         return len(self.copies) + len(self.quantities) - 1
 
     def add_origin(self, k: int) -> None:
-        """Measures from the weights as they are now, in the row of the k-th further origin."""
+        """Measure from the weights as they are now.
+
+        Args:
+            k: The number of the origin among those other than w_0, from 0.
+        """
         self.copies[1 + k] = Copy(self.parameters)
 
     def restore(self, origins: Sequence[Sequence[Tensor]]) -> None:
-        """Measures from these weights, each as `parameters`: w_0, then those of the origins reached so far."""
+        """Measure from stored weights.
+
+        Args:
+            origins: The weights w_0, then those at the other origins reached so far, each as `parameters`.
+        """
         reached = [Copy(self.parameters) for _ in origins]
         for copy, weights in zip(reached, origins, strict=True):
             copy.refresh(weights)
@@ -118,15 +127,17 @@ class Observables:
         self._lay_out()
 
     def keep(self) -> None:
-        """Notes the weights as w_{t−1} of the next step, if that is measured."""
+        """Keep the weights as w_{t−1} of the next step, if that is measured."""
         if self.previous:
             self.previous.refresh(self.parameters)
 
     @torch.no_grad()
     def write(self, out: Tensor, *, keep: bool = False) -> None:
-        """Writes the sums of squares into `out`, (measurement, parameter), without waiting for the device.
+        """Write the sums of squares, without waiting for the device.
 
-        keep: also do what `keep()` does.
+        Args:
+            out: Takes the sums (measurement, parameter).
+            keep: Whether to do also what `keep()` does.
         """
         if [p.data_ptr() for p in self.parameters] != self._pointers:
             self._lay_out()
@@ -139,7 +150,7 @@ class Observables:
                 self.keep()
 
     def _lay_out(self) -> None:
-        """Follows the parameters' storage: .to(), load_state_dict(assign=True), an optimizer that swaps tensors."""
+        """Follow the parameters' storage: .to(), load_state_dict(assign=True), an optimizer that swaps tensors."""
         if self._pointers:
             self.copies = [copy and copy.laid_out_as(self.parameters) for copy in self.copies]
             self.previous = self.previous and self.previous.laid_out_as(self.parameters)
@@ -147,18 +158,18 @@ class Observables:
         self._kernel = _kernel(self.parameters, self.measurements)
 
     def _gradients(self) -> list[Tensor | None]:
-        """Each parameter's gradient, dense."""
+        """Return each parameter's gradient, dense."""
         weights = self.parameters
-        gradients = weights.gradients if isinstance(weights, Share) else [p.grad for p in weights]
+        gradients = weights.gradients if isinstance(weights, LocalElements) else [p.grad for p in weights]
         return [None if g is None else (g.to_dense() if g.is_sparse else g).detach() for g in gradients]
 
     def _sources(self) -> list[Copy | str | None]:
-        """What each measurement takes the difference from, or its name; None before an origin is reached."""
+        """List what each measurement takes the difference from, or its name; None before an origin is reached."""
         rest = [self.previous if name == "update_norm" else name for name in self.quantities if name != "distance"]
         return [*self.copies, *rest]
 
     def _fused(self, out: Tensor, kernel: "Kernel", kept: Copy | None) -> None:
-        """In one pass over all parameters."""
+        """Write in one pass over all parameters."""
         sources = self._sources()
         gradients = None
         if sources[-1] == "grad_norm":
@@ -170,7 +181,7 @@ class Observables:
         kernel.write(out, copies, gradients, kept.tensors if kept else None)
 
     def _foreach(self, out: Tensor) -> None:
-        """On other devices, and for weights with gaps in memory."""
+        """Write with torch's operations: on other devices, and for weights with gaps in memory."""
         weights = [p.detach() for p in self.parameters]
         for row, source in zip(out, self._sources(), strict=True):
             if isinstance(source, Copy):
@@ -182,7 +193,7 @@ class Observables:
 
 
 def _kernel(parameters: Sequence[Tensor], measurements: int) -> "Kernel | None":
-    """The kernel for parameters that lie dense on one device, if there is one for it."""
+    """Return the kernel for parameters that lie dense on one device, if there is one for it."""
     devices = {p.device for p in parameters}
     if len(devices) > 1 or not all(p.dtype in CODES and _is_dense(p) for p in parameters):
         return None
@@ -204,7 +215,7 @@ def _kernel(parameters: Sequence[Tensor], measurements: int) -> "Kernel | None":
 
 
 def _write_squares(row: Tensor, tensors: Sequence[Tensor | None]) -> None:
-    """‖tensor‖² of each into `row`: 0 for None, NaN if all are None."""
+    """Write ‖tensor‖² of each into `row`: 0 for None, NaN if all are None."""
     present = [tensor for tensor in tensors if tensor is not None]
     # summed in row's type: a CPU's float32 norm of millions of elements loses digits
     norms = iter(torch._foreach_norm(present, 2, dtype=row.dtype) if present else ())
@@ -218,5 +229,5 @@ def _memory_order(tensor: Tensor) -> list[int]:
 
 
 def _is_dense(tensor: Tensor) -> bool:
-    """Whether the elements fill a block of memory in some order of the dimensions (channels last, say)."""
+    """Return whether the elements fill a block of memory in some order of the dimensions (channels last, say)."""
     return tensor.permute(_memory_order(tensor)).is_contiguous()

@@ -1,4 +1,4 @@
-"""Where the kernels find parameters, copies and gradients: a table of addresses with a column a parameter."""
+"""Where the kernels find parameters, copies and gradients: a table of pointers with a column for each parameter."""
 
 from collections.abc import Sequence
 
@@ -6,14 +6,18 @@ import torch
 from torch import Tensor
 
 CODES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.float64: 3}
-ABSENT = -1  # the address of a copy that is not taken yet, or of gradients that there are none of
-# the table's rows; behind them come the addresses of the measurements' copies
+ABSENT = -1  # the pointer to a copy that is not taken yet, or to gradients of which there are none
+# the table's rows; behind them come the pointers to the measurements' copies
 SIZE, WEIGHTS, CODE, GRADIENT, GRADIENT_CODE, KEPT = range(6)
 HEAD = 6
 
 
-class Addresses:
-    """The table of `parameters`, which stay where they are."""
+class PointerTable:
+    """The table of parameters that stay where they are.
+
+    Args:
+        parameters: The parameters, of the types in `CODES`.
+    """
 
     def __init__(self, parameters: Sequence[Tensor]):
         self._parameters = [p.numel() for p in parameters] + [p.data_ptr() for p in parameters]
@@ -26,11 +30,16 @@ class Addresses:
         gradients: Sequence[Tensor | None] | None,
         kept: Sequence[Tensor] | None,
     ) -> list[int]:
-        """The table, row behind row.
+        """Lay out the table, one row behind the other.
 
-        copies: each as the parameters, in the same order of memory, in float32, or float64 where they are; an empty
-        list stands for 0, None for a copy that is not taken yet. gradients: None for no measurement of them. kept:
-        takes the weights in the end.
+        Args:
+            copies: Lists of tensors as the parameters, in the same order of memory, in float32, or float64 where they
+                are; an empty list stands for 0, and None for a copy that is not taken yet.
+            gradients: The parameters' gradients; None if they are not measured.
+            kept: Tensors that take the weights in the end; None if nothing does.
+
+        Returns:
+            The entries.
         """
         of_gradients, types = self._nothing, self._nothing
         if gradients is not None:

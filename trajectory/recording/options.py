@@ -1,9 +1,9 @@
-"""What a `Recorder` is told, checked: every refusal is a RecordingError that says what was expected."""
+"""The arguments of a `Recorder`, checked: every refusal is a RecordingError that says what was expected."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -12,12 +12,163 @@ from torch.optim import Optimizer
 
 from trajectory.errors import RecordingError
 from trajectory.measure.observables import accumulator
+from trajectory.recording.resume import Resume
+from trajectory.recording.writer_thread import OnError
+from trajectory.schedule import Every, Schedule
 from trajectory.schema.layout import QUANTITIES
-from trajectory.schema.metadata import SnapshotFormat
+from trajectory.schema.parameter_groups import GroupBy
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+    from torch.distributed import ProcessGroup
+    from typing_extensions import TypeIs
+
+SnapshotDtype = Literal["float32", "bfloat16"]
+Compression = Literal["zstd"]
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 
 
-def hooked(optimizer: Optimizer) -> Optimizer:
-    """The optimizer whose steps call hooks: Accelerate's wrapper calls none, the one inside it does."""
+@dataclass(frozen=True, kw_only=True)
+class RecordingOptions:
+    """The options of a recording, as `Recorder` documents them; steps and quantities are sorted.
+
+    Attributes:
+        schedule: The steps that are recorded.
+        quantities: The recorded quantities, in the order of a row.
+        group_by: How parameters are grouped.
+        include: Patterns of the names to measure; None for all.
+        exclude: Patterns of the names to leave out.
+        snapshots: The steps whose weights and buffers are saved.
+        snapshot_dtype: The type of the weights in a snapshot.
+        compression: How snapshots are compressed; None if they are not.
+        origins: The steps other than 0 that distances are measured from.
+        max_origins: The largest number of such steps.
+        sketch: The buckets of a sketch; 0 for no sketches.
+        sketches: The steps that sketches are taken at.
+        config: The user's description of the run.
+        seed: The run's seed.
+        overwrite: Whether a run at the path is replaced.
+        resume: Whether a run at the path is resumed.
+        step: The number of updates that the model has made; None if a state is going to be loaded.
+        on_error: What a failure of the disk does.
+        process_group: The ranks that train the model; None for all.
+        capturable: Whether the optimizer's step may be captured in a CUDA graph.
+    """
+
+    schedule: Schedule
+    quantities: tuple[str, ...]
+    group_by: GroupBy
+    include: str | Iterable[str] | None
+    exclude: str | Iterable[str]
+    snapshots: Schedule
+    snapshot_dtype: SnapshotDtype
+    compression: Compression | None
+    origins: tuple[int, ...]
+    max_origins: int
+    sketch: int
+    sketches: Schedule
+    config: "Mapping[str, Any] | DataclassInstance | None"
+    seed: int | None
+    overwrite: bool
+    resume: Resume
+    step: int | None
+    on_error: OnError
+    process_group: "ProcessGroup | None"
+    capturable: bool
+
+    def __post_init__(self) -> None:
+        if self.on_error not in get_args(OnError):
+            raise RecordingError(f"on_error={self.on_error!r}; expected 'raise' or 'warn'")
+        if self.capturable and (self.schedule != Every(1) or self.origins):
+            raise RecordingError("capturable=True with a schedule or origins; give neither: a graph stays as it is")
+        if self.sketch < 0:
+            raise RecordingError(f"sketch={self.sketch}: expected the number of buckets, such as 4096, or 0 for none")
+        if self.snapshot_dtype not in get_args(SnapshotDtype):
+            raise RecordingError(f"snapshot_dtype={self.snapshot_dtype!r}; expected 'float32' or 'bfloat16'")
+        if self.compression not in (None, *get_args(Compression)):
+            raise RecordingError(f"compression={self.compression!r}; expected None or 'zstd'")
+        if self.origins and self.origins[0] < 0:
+            raise RecordingError(f"origins={list(self.origins)}: expected steps from 1 on")
+        if not (self.config is None or isinstance(self.config, Mapping) or _is_dataclass_instance(self.config)):
+            raise RecordingError(
+                f"config is a {type(self.config).__name__}; expected a mapping, such as vars(config), or a dataclass"
+            )
+
+    def stored_config(self) -> dict[str, Json]:
+        """Return the user's description of the run as JSON can hold it."""
+        config = self.config or {}
+        entries = config if isinstance(config, Mapping) else asdict(config)
+        return {str(key): to_jsonable(value) for key, value in entries.items()}
+
+    def stored_dtype(self, exact: torch.dtype) -> torch.dtype:
+        """Return the type of the weights in a snapshot.
+
+        Args:
+            exact: The type that holds the model's weights exactly.
+        """
+        return torch.bfloat16 if self.snapshot_dtype == "bfloat16" else exact
+
+    def check_origins(self, weights: Sequence[Tensor]) -> None:
+        """Check that the copies of the weights at the origins are not too many.
+
+        Args:
+            weights: The measured weights.
+
+        Raises:
+            RecordingError: There are more than `max_origins`; the message says how much memory they would take.
+        """
+        if len(self.origins) > self.max_origins:
+            copy = sum(w.numel() * accumulator(w.dtype).itemsize for w in weights)
+            raise RecordingError(
+                f"{len(self.origins)} origins keep as many copies of the weights"
+                f" ({len(self.origins) * copy / 2**20:.0f} MiB); expected max_origins={self.max_origins} at most:"
+                " choose fewer, or raise max_origins"
+            )
+
+
+def sorted_origins(steps: Iterable[int]) -> tuple[int, ...]:
+    """Sort the steps other than 0 that distances are measured from.
+
+    Args:
+        steps: Any steps. Distances are measured from step 0 in any case.
+
+    Returns:
+        Each step once, in order, without 0.
+    """
+    return tuple(sorted({int(step) for step in steps} - {0}))
+
+
+def sorted_quantities(names: str | Iterable[str]) -> tuple[str, ...]:
+    """Sort the chosen quantities.
+
+    Args:
+        names: One name or several.
+
+    Returns:
+        The names in the order of a row.
+
+    Raises:
+        RecordingError: A name is unknown, or the distance is missing.
+    """
+    chosen = [names] if isinstance(names, str) else list(names)
+    unknown = [name for name in chosen if name not in QUANTITIES]
+    if unknown or "distance" not in chosen:
+        raise RecordingError(f"quantities={chosen}: expected 'distance' and any of {', '.join(QUANTITIES[1:])}")
+    return tuple(name for name in QUANTITIES if name in chosen)
+
+
+def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
+    """Find the optimizer whose steps call hooks: Accelerate's wrapper calls none, the one inside it does.
+
+    Args:
+        optimizer: An optimizer, or a wrapper around one.
+
+    Returns:
+        The optimizer of torch.
+
+    Raises:
+        RecordingError: There is none.
+    """
     inner = optimizer if hasattr(optimizer, "_optimizer_step_post_hooks") else getattr(optimizer, "optimizer", None)
     if not isinstance(inner, Optimizer):
         raise RecordingError(
@@ -26,56 +177,27 @@ def hooked(optimizer: Optimizer) -> Optimizer:
     return inner
 
 
-def further_origins(steps: Iterable[int], most: int, weights: Sequence[Tensor]) -> list[int]:
-    """The steps other than 0 to measure from, in order; refused if their copies of `weights` are too many."""
-    origins = sorted({int(step) for step in steps} - {0})  # w_0 is always measured from
-    if origins and origins[0] < 0:
-        raise RecordingError(f"origins={origins}: expected steps from 1 on")
-    if len(origins) > most:
-        copy = sum(w.numel() * accumulator(w.dtype).itemsize for w in weights)
-        raise RecordingError(
-            f"{len(origins)} origins keep as many copies of the weights ({len(origins) * copy / 2**20:.0f} MiB);"
-            f" expected max_origins={most} at most: choose fewer, or raise max_origins"
-        )
-    return origins
+def to_jsonable(value: object) -> Json:
+    """Turn a value into what JSON can hold.
 
+    Args:
+        value: A mapping, a dataclass, a collection, a number, a tensor of one element, or any other object.
 
-def snapshot_form(dtype: str, compression: str | None, weights: torch.dtype) -> SnapshotFormat:
-    """How snapshots are kept, as the root tells it; weights: the type that holds them exactly."""
-    if dtype not in ("float32", "bfloat16"):
-        raise RecordingError(f"snapshot_dtype={dtype!r}; expected 'float32' or 'bfloat16'")
-    if compression not in (None, "zstd"):
-        raise RecordingError(f"compression={compression!r}; expected None or 'zstd'")
-    exact = str(weights).removeprefix("torch.")
-    return SnapshotFormat(exact if dtype == "float32" else dtype, compression)
-
-
-def chosen_quantities(names: Iterable[str]) -> list[str]:
-    """The chosen quantities in the order of a row."""
-    chosen = [names] if isinstance(names, str) else list(names)
-    unknown = [name for name in chosen if name not in QUANTITIES]
-    if unknown or "distance" not in chosen:
-        raise RecordingError(f"quantities={chosen}: expected 'distance' and any of {', '.join(QUANTITIES[1:])}")
-    return [name for name in QUANTITIES if name in chosen]
-
-
-def buckets(sketch: int) -> int:
-    """The numbers a sketch keeps for each layer."""
-    if sketch < 0:
-        raise RecordingError(f"sketch={sketch}: expected the number of buckets, such as 4096, or 0 for none")
-    return sketch
-
-
-def plain(value: Any) -> Any:
-    """`value` as JSON can hold it: numbers that JSON lacks become text, other objects their `str`."""
-    if is_dataclass(value) and not isinstance(value, type):
+    Returns:
+        The value in plain types. Numbers that JSON lacks become text, other objects their `str`.
+    """
+    if _is_dataclass_instance(value):
         value = asdict(value)
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): to_jsonable(item) for key, item in value.items()}
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [plain(item) for item in value]
+        return [to_jsonable(item) for item in value]
     if isinstance(value, (Tensor, np.generic)):
         value = value.item()
     if isinstance(value, float) and not isfinite(value):
         return str(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _is_dataclass_instance(value: object) -> "TypeIs[DataclassInstance]":
+    return is_dataclass(value) and not isinstance(value, type)

@@ -1,4 +1,4 @@
-"""Where a run came from: host, commit, versions."""
+"""The host, commit and package versions that a run came from."""
 
 import platform
 import subprocess
@@ -8,12 +8,16 @@ from typing import Any
 
 
 def provenance() -> dict[str, Any]:
-    """Host name, git commit of the working directory (None outside a repository), and packages' versions."""
+    """Find out where this process runs.
+
+    Returns:
+        "host", the machine's name; "commit", the git commit of the working directory (None outside a repository),
+        with `-dirty` behind it if tracked files differ; "versions" of Python and of packages.
+    """
     return {"host": platform.node(), "commit": _commit(), "versions": _versions()}
 
 
 def _commit() -> str | None:
-    """With `-dirty` behind it if tracked files differ from the commit."""
     command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     with suppress(OSError, subprocess.SubprocessError):  # no git, no repository, or a slow disk
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=5).stdout.strip()

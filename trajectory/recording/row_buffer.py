@@ -1,6 +1,6 @@
 """Rows and scalars on their way from the device to the store and to subscribers, a block at a time."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -10,27 +10,34 @@ from torch import Tensor
 from trajectory.errors import RecordingError
 from trajectory.measure.host_copy import HostCopy
 from trajectory.measure.observables import Observables
-from trajectory.measure.ranks import Ranks
-from trajectory.recording.writer_thread import Background
-from trajectory.schema.layout import Event, RowColumns, metric_array
-from trajectory.schema.parameter_groups import Groups
-from trajectory.storage.run_writer import RunWriter
+from trajectory.recording.session import Session
+from trajectory.recording.writer_thread import WriterThread
+from trajectory.schema.layout import Event, metric_array
 
-BLOCK = 64  # updates between two drains, and so the rows the ring holds: what a killed process can lose
+BLOCK = 64  # updates between two flushes, and so the rows the ring holds: what a killed process can lose
 RATE = "learning_rate"  # the metric of the rate that each recorded update was made with
 NON_FINITE = "non_finite_weights"  # the event of the first row that is not finite
 _SKIPPED = "skipped_update"  # the event of an update that changed nothing
 
 
 class Rows(NamedTuple):
-    """Recorded steps in order, as handed to subscribers."""
+    """Recorded steps in order, as subscribers receive them.
 
-    step: np.ndarray  # int64 (n,)
-    distance: np.ndarray  # float64 (n,): ‖w_t − w_0‖
-    layers: np.ndarray  # float64 (n, parameters): the same by parameter, or group of them
-    displacement: Mapping[int, np.ndarray]  # {t_w: float64 (n,)}, each ‖w_t − w_{t_w}‖, 0 first; NaN up to t_w
-    totals: Mapping[str, np.ndarray]  # {quantity: float64 (n,)}, as chosen
-    learning_rate: np.ndarray  # float64 (n,): the first parameter group's, which each update was made with
+    Attributes:
+        step: The steps, in updates since w_0 (int64, shape (n,)).
+        distance: ‖w_t − w_0‖ (float64, shape (n,)).
+        layers: The same by parameter, or by group of parameters (float64, shape (n, groups)).
+        displacement: By origin t_w, 0 first: ‖w_t − w_{t_w}‖, NaN for t ≤ t_w > 0 (float64, shape (n,) each).
+        totals: The chosen quantities by name (float64, shape (n,) each).
+        learning_rate: The first parameter group's rate that each update was made with (float64, shape (n,)).
+    """
+
+    step: np.ndarray
+    distance: np.ndarray
+    layers: np.ndarray
+    displacement: Mapping[int, np.ndarray]
+    totals: Mapping[str, np.ndarray]
+    learning_rate: np.ndarray
 
 
 class _Block(NamedTuple):
@@ -39,33 +46,28 @@ class _Block(NamedTuple):
     steps: list[int]
     metrics: dict[int, dict[str, float]]  # logged from the host
     scalars: list[tuple[int, str]]  # logged from the device
-    values: HostCopy  # sums of squares by parameter, row by row; the device's scalars; where the ranks are
+    values: HostCopy  # sums of squares by parameter, row by row; the device's scalars; the ranks' progress
 
 
-class Stream:
-    """A ring of rows on the device of `weight`, and what was logged beside them.
+class RowBuffer:
+    """A ring of rows on the parameters' device, and the scalars that were logged beside them.
 
-    measured: the parameters' names, in the order that `Observables` writes them; columns: of the rows stored.
-    capturable: rows are written at a place that is itself on the device, so that a CUDA graph can hold the writing.
+    Args:
+        session: The recording.
+        thread: Writes what has arrived on the host.
+        capturable: Whether rows are written at a place that is itself on the device, so that a CUDA graph can hold
+            the writing.
     """
 
-    def __init__(
-        self,
-        store: RunWriter,
-        background: Background,
-        ranks: Ranks,
-        groups: Groups,
-        measured: Sequence[str],
-        columns: RowColumns,
-        weight: Tensor,
-        *,
-        capturable: bool,
-    ):
-        self._store, self._background, self._ranks = store, background, ranks
-        self._groups, self._measured, self._columns = groups, measured, columns
-        shape = (BLOCK, columns.measurements, len(measured))
-        self._ring = torch.zeros(shape, dtype=_ring_dtype(weight), device=weight.device)
-        self._slot = torch.zeros(1, dtype=torch.int64, device=weight.device) if capturable else None
+    def __init__(self, session: Session, thread: WriterThread, *, capturable: bool):
+        self._store, self._ranks, self._thread = session.store, session.ranks, thread
+        self._groups, self._measured = session.tracked.groups, list(session.tracked.measured)
+        self._columns = session.columns
+        device = session.weights[0].device
+        shape = (BLOCK, self._columns.measurements, len(self._measured))
+        dtype = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
+        self._ring = torch.zeros(shape, dtype=dtype, device=device)
+        self._slot = torch.zeros(1, dtype=torch.int64, device=device) if capturable else None
         self._first = 0  # the ring's row that the next block begins with
         self._steps: list[int] = []
         self._scalars: list[tuple[int, str, Tensor]] = []
@@ -73,15 +75,20 @@ class Stream:
         self._blocks: list[_Block] = []
         self._names: set[str] = set()
         self.subscribers: list[Callable[[Rows], None]] = []
-        self.finite = True  # no row was otherwise so far
+        self.finite = True  # all rows so far
 
     @property
     def silent(self) -> bool:
         """Whether this process writes no rows: another one does, or it has given up."""
-        return self._background.given_up or not self._ranks.writes
+        return self._thread.given_up or not self._ranks.is_first
 
     def measure(self, observables: Observables, *, keep: bool) -> None:
-        """Writes the row of the update just made into the ring; keep: the next update's is wanted as well."""
+        """Write the row of the update just made into the ring.
+
+        Args:
+            observables: Measures the weights.
+            keep: Whether the next update's row is wanted as well.
+        """
         if self._slot is None:
             observables.write(self._ring[len(self._steps)], keep=keep)
             return
@@ -91,11 +98,25 @@ class Stream:
         self._slot.add_(1).remainder_(BLOCK)
 
     def add_step(self, step: int) -> None:
-        """Counts the row measured last as that of `step`."""
+        """Count the row that was measured last.
+
+        Args:
+            step: The number of updates it was measured after.
+        """
         self._steps.append(step)
 
     def log(self, step: int, name: str, value: float | Tensor) -> None:
-        """Files a scalar; a tensor on a device stays there until the block is sent."""
+        """File a scalar; a tensor on a device stays there until the next flush.
+
+        Args:
+            step: The number of updates that it belongs to.
+            name: The metric's name.
+            value: A number, or a tensor of one element.
+
+        Raises:
+            StoreError: No metric can have that name.
+            RecordingError: The tensor has several elements.
+        """
         if name not in self._names:
             metric_array(name)  # refuses a name no array can have
             self._names.add(name)
@@ -108,27 +129,36 @@ class Stream:
         else:
             self._keep_on_device(step, name, value)
 
-    def skipped(self, step: int, found_inf: Tensor) -> None:
-        """Files that the update `step` changed nothing, if `found_inf` turns out not to be 0."""
+    def note_skipped(self, step: int, found_inf: Tensor) -> None:
+        """File that an update changed nothing, if that turns out to be so.
+
+        Args:
+            step: The number of updates, this one included.
+            found_inf: A number on the device, other than 0 if the update was skipped.
+        """
         self._keep_on_device(step, _SKIPPED, found_inf)
 
     def _keep_on_device(self, step: int, name: str, value: Tensor) -> None:
         self._scalars.append((step, name, value.detach().to(self._ring, copy=True).reshape(())))
 
-    def send(self, *, together: bool = True) -> None:
-        """Starts what was recorded since the last call on its way to the host.
+    def flush(self, *, collective: bool = True) -> None:
+        """Start copying what was recorded since the last call to the host.
 
-        together: every rank calls this now. Where a model is sharded, the rows are left out otherwise.
+        Args:
+            collective: Whether every rank calls this now. Where a model is sharded, the rows are left out otherwise.
+
+        Raises:
+            RecordingError: Another rank of a sharded model has ended, or did not call this.
         """
         steps, self._steps = self._steps, []
         ring = self._ring.roll(-self._first, 0) if self._first else self._ring
         if self._slot is not None:
             self._first = (self._first + len(steps)) % BLOCK
-        if self._ranks.sharded and not together:
+        if self._ranks.sharded and not collective:
             steps = []
         rows, progress = ring[: len(steps)], ring.new_empty(0)
-        if self._ranks.sharded and together:
-            rows, progress = self._ranks.add_up(self._ring, len(steps), self._store.written)
+        if self._ranks.sharded and collective:
+            rows, progress = self._ranks.add_up_block(self._ring, len(steps), self._store.written)
         if self.silent or not (steps or len(progress) or self._metrics or self._scalars):
             return
         values = HostCopy(torch.cat([rows.flatten(), *(value.reshape(1) for _, _, value in self._scalars), progress]))
@@ -136,8 +166,15 @@ class Stream:
         self._blocks.append(_Block(steps, self._metrics, scalars, values))
         self._metrics, self._scalars = {}, []
 
-    def receive(self, *, wait: bool) -> None:
-        """Stores and hands on the blocks that have arrived, oldest first."""
+    def dispatch(self, *, wait: bool) -> None:
+        """Give the blocks that have arrived on the host to the store and to subscribers, oldest first.
+
+        Args:
+            wait: Whether to wait for the blocks that are still on their way.
+
+        Raises:
+            RecordingError: The ranks of a sharded model recorded different steps.
+        """
         while self._blocks and (wait or self._blocks[0].values.ready()):
             block = self._blocks.pop(0)
             values = block.values.wait().double().numpy()
@@ -145,38 +182,33 @@ class Stream:
             squares, scalars, progress = np.split(values, [n, n + len(block.scalars)])
             if len(progress):
                 written = self._ranks.written_by_all(progress, len(block.steps))
-                self._background.call(self._store.commit_shards, *written)
+                self._thread.call(self._store.commit_shards, *written)
             for (step, name), value in zip(block.scalars, scalars, strict=True):
-                if name == _SKIPPED:
-                    if value > 0:
-                        self._background.call(self._store.append_event, Event(step, name, {}))
-                    continue
-                block.metrics.setdefault(step, {})[name] = float(value)
+                if name != _SKIPPED:
+                    block.metrics.setdefault(step, {})[name] = float(value)
+                elif value > 0:
+                    self._thread.call(self._store.append_event, Event(step, name, {}))
             if block.metrics:
-                self._background.call(self._store.append_metrics, list(block.metrics.items()))
+                self._thread.call(self._store.append_metrics, list(block.metrics.items()))
             if block.steps:
                 rates = [block.metrics.get(step, {}).get(RATE, np.nan) for step in block.steps]
                 shape = (len(block.steps), *self._ring.shape[1:])
-                self._hand_on(block.steps, squares.reshape(shape), np.array(rates))
+                self._dispatch_rows(block.steps, squares.reshape(shape), np.array(rates))
 
-    def _hand_on(self, steps: list[int], squares: np.ndarray, rates: np.ndarray) -> None:
-        """Stores and passes on rows; squares: (row, measurement, parameter)."""
+    def _dispatch_rows(self, steps: list[int], squares: np.ndarray, rates: np.ndarray) -> None:
+        """Take the roots of sums of squares (row, measurement, parameter), and store and pass on the rows."""
         squares = self._groups.sum(squares, self._measured)
         total, layers = np.sqrt(squares.sum(axis=2)), np.sqrt(squares).reshape(len(steps), -1)
         table = np.column_stack([steps, total, layers])
-        self._background.call(self._store.append_rows, table)
+        self._thread.call(self._store.append_rows, table)
         columns = self._columns.split(table)
-        # the distance, then those from further origins
+        # the distance, then the displacements from the other origins
         displacement = dict(zip([0, *self._columns.origins], total.T, strict=False))
         totals = {name: columns[name] for name in self._columns.quantities}
         rows = Rows(columns["step"], columns["distance"], columns["layer_distance"], displacement, totals, rates)
         bad = rows.step[~np.isfinite(rows.distance)]
         if self.finite and len(bad):
             self.finite = False
-            self._background.call(self._store.append_event, Event(int(bad[0]), NON_FINITE, {}))
+            self._thread.call(self._store.append_event, Event(int(bad[0]), NON_FINITE, {}))
         for receive in self.subscribers:
             receive(rows)
-
-
-def _ring_dtype(weight: Tensor) -> torch.dtype:
-    return torch.float32 if weight.device.type == "mps" else torch.float64  # Apple's GPUs have no float64

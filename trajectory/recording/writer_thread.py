@@ -1,9 +1,9 @@
-"""The thread that writes rows, and what went wrong outside the training thread."""
+"""The thread that writes rows, and the failures of every thread but the training's own."""
 
 import warnings
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from trajectory.errors import RecordingError, first_line
 
@@ -11,22 +11,30 @@ OnError = Literal["raise", "warn"]
 _QUEUED = 1024  # calls on their way; one more makes the training thread wait
 
 
-class Background:
-    """Calls made one after the other in a thread, and others' futures: what fails is told by `raise_failures`.
+class WriterThread:
+    """Makes calls one after the other in a thread, and reports what failed there or in watched futures.
 
-    path: the run's, for the sentence; on_error: "raise" RecordingError, or "warn" once and give up.
+    Args:
+        path: The run's path, for the message.
+        on_error: "raise" RecordingError, or "warn" once and give up.
     """
 
     def __init__(self, path: object, on_error: OnError):
-        if on_error not in get_args(OnError):
-            raise RecordingError(f"on_error={on_error!r}; expected 'raise' or 'warn'")
         self.given_up = False
         self._path, self._on_error = path, on_error
         self._pending: list[Future[None]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
 
     def call(self, function: Callable[..., None], *args: Any) -> Future[None]:
-        """Calls `function` after all that were given before."""
+        """Queue a call behind all that were given before.
+
+        Args:
+            function: The function to call in the thread.
+            *args: Its arguments.
+
+        Returns:
+            The future of the call.
+        """
         if len(self._pending) >= _QUEUED:
             wait(self._pending[:1])
         future = self._thread.submit(function, *args)
@@ -34,19 +42,27 @@ class Background:
         return future
 
     def watch(self, future: Future[None]) -> None:
-        """Counts another thread's work in."""
+        """Report another thread's failure like one of this thread.
+
+        Args:
+            future: The other thread's work.
+        """
         self._pending.append(future)
 
     def wait(self) -> None:
-        """Until everything given so far is done."""
+        """Wait until everything given so far is done."""
         wait(self._pending)
 
     def close(self) -> None:
-        """Finishes what was given and ends the thread."""
+        """Finish what was given and end the thread."""
         self._thread.shutdown(wait=True)
 
     def raise_failures(self) -> None:
-        """Raises, or warns of, what went wrong since the last call."""
+        """Raise, or warn of, what failed since the last call.
+
+        Raises:
+            RecordingError: A call or a watched future has failed, and `on_error` is "raise".
+        """
         done = {future for future in self._pending if future.done()}
         self._pending = [future for future in self._pending if future not in done]
         for error in filter(None, (future.exception() for future in done)):

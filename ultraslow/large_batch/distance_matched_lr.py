@@ -216,7 +216,7 @@ class DistanceMatchedLR(LRScheduler):
 
     def _decide(self, t: int) -> float:
         """Return the factor on the learning rate after t updates."""
-        self.recorder.drain()
+        self.recorder.flush(wait=False)
         if self._matcher is None:
             return self._drop("updates", None)
         self._due = float(max(t + 1, ceil(t * exp((self.bandwidth or BANDWIDTHS[0]) / 8))))

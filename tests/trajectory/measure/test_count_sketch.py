@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from trajectory import Recorder, RecordingError, Run, StoreError, verify
-from trajectory.measure.count_sketch import add, hashed, sketches
+from trajectory.measure.count_sketch import add, count_sketches, hash_indices
 
 
 def splitmix(j, seed):
@@ -21,7 +21,7 @@ def splitmix(j, seed):
 def test_the_hash_is_splitmix64():
     assert splitmix(0, 0) == 0xE220A8397B1DCDAF  # the first output of the published generator from state 0
     indices = [0, 1, 2, 1000, 2**31, 2**40 + 7]
-    bucket, sign = hashed(torch.tensor(indices), 4096, seed=3)
+    bucket, sign = hash_indices(torch.tensor(indices), 4096, seed=3)
     assert bucket.tolist() == [(splitmix(j, 3) >> 1) % 4096 for j in indices]
     assert sign.tolist() == [1 - 2 * (splitmix(j, 3) & 1) for j in indices]
 
@@ -40,7 +40,7 @@ def test_a_sketch_is_linear_and_sums_over_parts():
     torch.testing.assert_close(sketch(a) - sketch(b), sketch(a.double() - b.double()), rtol=0, atol=rounding)
     cut = 123_457
     torch.testing.assert_close(sketch(a), sketch(a[:cut]) + sketch(a[cut:], cut), rtol=0, atol=rounding)
-    rows = sketches([[(a[:cut], 0), (a[cut:], cut)], [(b, 0)]], buckets)
+    rows = count_sketches([[(a[:cut], 0), (a[cut:], cut)], [(b, 0)]], buckets)
     torch.testing.assert_close(rows, torch.stack([sketch(a), sketch(b)]), rtol=0, atol=rounding)
 
 
@@ -50,7 +50,7 @@ def test_the_error_is_the_one_the_law_gives(buckets):
     torch.manual_seed(1)
     x = torch.randn(400, dtype=torch.float64)
     trials = 1000
-    squares = np.array([sketches([[(x, 0)]], buckets, seed).square().sum().item() for seed in range(trials)])
+    squares = np.array([count_sketches([[(x, 0)]], buckets, seed).square().sum().item() for seed in range(trials)])
     norm = float(x.square().sum())
     spread = np.sqrt(2 / buckets * (norm**2 - float(x.pow(4).sum())))
     assert abs(squares.mean() - norm) < 4 * spread / np.sqrt(trials)

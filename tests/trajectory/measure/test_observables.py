@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from trajectory import RecordingError
-from trajectory.measure.observables import Copy, Observables, plain_name, trainable
+from trajectory.measure.observables import Copy, Observables
+from trajectory.measure.tracked_parameters import plain_name, trainable
 
 
 def twin(parameters, origin):

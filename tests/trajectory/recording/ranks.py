@@ -121,7 +121,7 @@ def shards(folder, mesh=None):
         recorders[0].log(rank=rank)
         if t == 10:
             recorders[0].event("ten", rank=rank)
-            recorders[0].drain()
+            recorders[0].flush(wait=False)
             recorders[1].flush()
         assert recorders[0].step == t
     for recorder in recorders:

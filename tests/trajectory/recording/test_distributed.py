@@ -13,7 +13,7 @@ import torch
 import zarr
 
 from trajectory import Run, StoreError, verify
-from trajectory.measure.count_sketch import sketches
+from trajectory.measure.count_sketch import count_sketches
 
 
 def run_ranks(*arguments):
@@ -106,7 +106,7 @@ def test_sketches_of_shards_are_those_of_the_whole(sharded, store):
         for name in twin["names"]:
             layers.append([(twin["states"][int(step)][name], first)])
             first += layers[-1][0][0].numel()
-        np.testing.assert_allclose(values, sketches(layers, values.shape[1]), rtol=1e-6, atol=1e-6)
+        np.testing.assert_allclose(values, count_sketches(layers, values.shape[1]), rtol=1e-6, atol=1e-6)
     assert list(recorded["step"][:]) == Run(sharded / f"{store}.zarr").snapshots
 
 

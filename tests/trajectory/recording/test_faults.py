@@ -159,7 +159,7 @@ def test_a_device_that_is_always_full(tmp_path):
     for _ in range(64):
         optimizer.step()
     recorder.flush()
-    recorder._store._journal = FileJournal(Path("/dev/full"))
+    recorder._session.store._journal = FileJournal(Path("/dev/full"))
     for _ in range(64):
         optimizer.step()
     with pytest.raises(RecordingError, match="No space left on device"):

@@ -246,13 +246,13 @@ def test_replays_of_a_captured_step_are_recorded_as_steps_are(tmp_path, monkeypa
             for t in range(150):
                 with monkeypatch.context() as patch:
                     replay = how and t >= 10  # before, steps that warm up
-                    patch.setattr("trajectory.recording.recorder.is_capturing", lambda _, replay=replay: replay)
+                    patch.setattr("trajectory.recording.pipeline.is_capturing", lambda _, replay=replay: replay)
                     update(model, optimizer)
                 if replay:
                     recorder.replayed()
                 recorder.log(loss=t)
                 if t % 37 == 0:
-                    recorder.drain()
+                    recorder.flush(wait=False)
     eager, replayed = Run(tmp_path / "eager.zarr"), Run(path)
     for quantity in QUANTITIES:
         assert eager.layers(quantity).equals(replayed.layers(quantity))

@@ -127,7 +127,7 @@ def test_scalars_reach_the_store_however_seldom_rows_are_recorded(tmp_path):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     recorder = Recorder(tmp_path / "run.zarr", model, optimizer, schedule=LogSpaced(1))
     train(model, optimizer, 200, recorder)
-    recorder._background.wait()
+    recorder._pipeline._thread.wait()
     left = Run(tmp_path / "run.zarr")  # as a kill would leave it
     assert list(left.distance.index) == [1, 10, 100]
     assert left.metrics["loss"].notna().sum() >= 200 - 64
@@ -148,7 +148,7 @@ def test_snapshots_restore_the_network_as_it_was(tmp_path):
             model[1].running_mean.add_(1)
             model[1].num_batches_tracked.add_(1)
             optimizer.step()
-            recorder.drain()
+            recorder.flush(wait=False)
     run = Run(tmp_path / "run.zarr")
     for step in run.snapshots:
         state = run.state_dict(step)
@@ -168,8 +168,8 @@ def test_the_next_update_cannot_change_a_snapshot(tmp_path):
     model = nn.Linear(200, 200)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     with Recorder(tmp_path / "run.zarr", model, optimizer, snapshots=1) as recorder:
-        write = recorder._snapshot_thread._write
-        recorder._snapshot_thread._write = lambda *snapshot: (time.sleep(0.02), write(*snapshot))[1]
+        write = recorder._pipeline._snapshots._write
+        recorder._pipeline._snapshots._write = lambda *snapshot: (time.sleep(0.02), write(*snapshot))[1]
         for _ in range(10):
             for p in model.parameters():
                 p.grad = -torch.ones_like(p)
@@ -260,7 +260,7 @@ def test_subscribers_get_every_row_once_and_in_order(tmp_path):
         for _ in range(150):
             train(model, optimizer, 1)
             if random.random() < 0.1:
-                recorder.drain()
+                recorder.flush(wait=False)
                 assert seen[-1][0] == recorder.step  # on a CPU nothing is left on its way
     run = Run(tmp_path / "run.zarr")
     assert seen == list(zip(run.distance.index, run.distance, strict=True))
@@ -394,7 +394,7 @@ def test_a_failing_disk_stops_the_run_at_the_next_step_and_keeps_what_was_writte
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    recorder._store._journal.append = full
+    recorder._session.store._journal.append = full
     train(model, optimizer, 63)
     with pytest.raises(RecordingError, match="No space left on device"):
         train(model, optimizer, 100)
@@ -412,7 +412,7 @@ def test_training_goes_on_where_a_failing_disk_only_warns(tmp_path):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    recorder._store._journal.append = full
+    recorder._session.store._journal.append = full
     with pytest.warns(RuntimeWarning, match="No space left on device.*training goes on unrecorded"):
         train(model, optimizer, 400, recorder)
     train(model, optimizer, 10, recorder)

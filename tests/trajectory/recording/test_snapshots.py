@@ -66,12 +66,12 @@ def test_a_slow_disk_slows_snapshots_and_not_rows(tmp_path):
     path = tmp_path / "run.zarr"
     with Recorder(path, model, optimizer, snapshots=100) as recorder:
         recorder.flush()
-        write = recorder._snapshot_thread._write
-        recorder._snapshot_thread._write = lambda *snapshot: (disk.wait(), write(*snapshot))
+        write = recorder._pipeline._snapshots._write
+        recorder._pipeline._snapshots._write = lambda *snapshot: (disk.wait(), write(*snapshot))
         for _ in range(260):
             optimizer.step()  # snapshots at 100 and 200: two may be on their way
-        recorder.drain()
-        wait([recorder._background.call(lambda: None)])
+        recorder.flush(wait=False)
+        wait([recorder._pipeline._thread.call(lambda: None)])
         assert len(Run(path).distance) == 260
         assert Run(path).snapshots == [0]
         further = threading.Thread(target=lambda: [optimizer.step() for _ in range(50)])

@@ -159,7 +159,7 @@ def test_no_step_waits_for_a_store_that_stands_still():
     run.flush()
     inner.keys.clear()
     inner.go.clear()
-    optimizer, model = run._optimizer, run._observables.parameters
+    optimizer, model = run._optimizer, run._session.observables.parameters
     for _ in range(640):  # ten blocks; this line ends although nothing can be written
         for p in model:
             p.grad = torch.ones_like(p)

@@ -1,0 +1,211 @@
+"""What a recorder does with an update: it measures the weights, and sends rows, scalars and copies to the store."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from trajectory.errors import RecordingError
+from trajectory.measure.host_copy import HostCopy, is_capturing
+from trajectory.measure.observables import Observables
+from trajectory.recording.lr_watcher import LR_DROP, LRWatcher
+from trajectory.recording.options import RecordingOptions, to_jsonable
+from trajectory.recording.row_buffer import BLOCK, NON_FINITE, RATE, RowBuffer, Rows
+from trajectory.recording.session import Session
+from trajectory.recording.snapshot_writer import SnapshotWriter
+from trajectory.recording.writer_thread import WriterThread
+from trajectory.schema.layout import Event
+
+
+class Pipeline:
+    """The way of updates from the device to the store.
+
+    Args:
+        session: The recording.
+        model: The model, whose buffers are saved in snapshots.
+        options: The recorder's options.
+
+    Attributes:
+        step: The number of updates made.
+        lr: Watches the learning rate.
+    """
+
+    def __init__(self, session: Session, model: nn.Module, options: RecordingOptions):
+        self.step, self.lr = 0, LRWatcher()
+        self._session, self._options = session, options
+        self._observables, self._store = session.observables, session.store
+        self._schedule, self._origins = options.schedule, (0, *options.origins)
+        self._thread = WriterThread(session.path, options.on_error)
+        self._rows = RowBuffer(session, self._thread, capturable=options.capturable)
+        self._snapshots = SnapshotWriter(session, model)
+        self._synced: Future[None] | None = None
+
+    def subscribe(self, receive: Callable[[Rows], None]) -> None:
+        """Pass every flushed block of rows to a function.
+
+        Args:
+            receive: Called with the rows, in the training thread.
+        """
+        self._rows.subscribers.append(receive)
+
+    def log(self, scalars: Mapping[str, float | Tensor]) -> None:
+        """File scalars under the current step.
+
+        Args:
+            scalars: Numbers, or tensors of one element, by name.
+        """
+        if not self._rows.silent:
+            for name, value in scalars.items():
+                self._rows.log(self.step, name, value)
+
+    def event(self, name: str, details: Mapping[str, object]) -> None:
+        """File an event under the current step.
+
+        Args:
+            name: The kind of event.
+            details: What else is to be known of it.
+        """
+        if self._rows.silent:
+            return
+        if name == LR_DROP:
+            self.lr.note_filed(self.step)
+        event = Event(self.step, name, {key: to_jsonable(value) for key, value in details.items()})
+        self._thread.call(self._store.append_event, event)
+
+    def start(self) -> None:
+        """Take the copies that are due before the first update: those of w_0."""
+        if self._observables is not None:
+            self._take_copies(self._observables)
+
+    def before_resumed(self) -> None:
+        """Take the weights that the first update of a resumed run begins with."""
+        if self._observables is not None:
+            self._observables.keep()
+
+    def capture(self) -> bool:
+        """Let a CUDA graph hold the measuring, if one is being captured.
+
+        Returns:
+            Whether one is: then the update is made by its replays alone.
+        """
+        if not (self._options.capturable and is_capturing(self._session.weights[0].device)):
+            return False
+        if self._observables is not None:
+            self._rows.measure(self._observables, keep=True)
+        return True
+
+    def update(self, optimizer: Optimizer, *, measured: bool = False) -> None:
+        """Record the update just made.
+
+        Args:
+            optimizer: The optimizer that has made it.
+            measured: Whether its row is in the ring already.
+
+        Raises:
+            RecordingError: Recording has failed.
+        """
+        self._thread.raise_failures()
+        observables = self._observables
+        if observables is None or (self._thread.given_up and not self._session.ranks.sharded):
+            self.step += 1
+            return
+        if not measured and self.step + 1 in self._schedule:
+            self._rows.measure(observables, keep=self.step + 2 in self._schedule)
+        elif not measured and self.step + 2 in self._schedule:
+            observables.keep()
+        self._count(optimizer)
+        self._take_copies(observables)
+
+    def flush(self, *, wait: bool) -> None:
+        """Send what was recorded so far to the store and to subscribers.
+
+        Args:
+            wait: Whether to wait until all of it would outlive this process.
+
+        Raises:
+            RecordingError: Recording has failed.
+        """
+        if wait and self._session.ranks.sharded:
+            self._thread.wait()  # so that the ranks count the shards written until now
+        self._rows.flush()
+        self._rows.dispatch(wait=wait)
+        if wait or self._synced is None or self._synced.done():  # a slow store gets fewer and larger pieces
+            self._synced = self._thread.call(self._store.sync)
+        if wait:
+            self._thread.wait()
+            self._thread.raise_failures()
+
+    def rewind(self, step: int, *, events: int | None = None) -> None:
+        """Continue from an earlier step; what was recorded after it is taken back.
+
+        Args:
+            step: The number of updates made until then.
+            events: How many events had been filed by then; None for all up to that step.
+        """
+        self._session.rewind(step, events)
+        filed = self._store.events
+        self._rows.finite = all(event.name != NON_FINITE for event in filed)
+        self.lr.resume(self._store.scalars(step).get(RATE), filed)
+        self.step = step
+
+    def close(self, status: str, *, collective: bool) -> None:
+        """Write what is on its way, and mark how the run ended.
+
+        Args:
+            status: How the run ended.
+            collective: Whether all ranks close. Otherwise rows that are not flushed yet are lost where a model is
+                sharded.
+
+        Raises:
+            RecordingError: Recording has failed.
+        """
+        failure = None
+        self._snapshots.close()
+        try:
+            self._rows.flush(collective=collective)
+            self._rows.dispatch(wait=True)
+        except RecordingError as error:
+            failure, status = error, "interrupted (a rank ended)"
+        self._thread.call(self._store.close, "interrupted (recording failed)" if self._thread.given_up else status)
+        self._thread.close()
+        self._thread.raise_failures()
+        if failure:
+            raise failure
+
+    def abandon(self) -> None:
+        """Leave the store as it is; nothing was recorded."""
+        self._snapshots.close()
+        self._thread.close()
+        self._store.release()
+
+    def _count(self, optimizer: Optimizer) -> None:
+        """Do the host's part of an update whose row, if it has one, is in the ring."""
+        rate = optimizer.param_groups[0]["lr"]
+        if drop := self.lr.observe(rate, self.step):
+            self.event(LR_DROP, drop)
+        self.step += 1
+        skipped = getattr(optimizer, "found_inf", None)  # set by a GradScaler while a fused optimizer steps
+        if isinstance(skipped, Tensor) and not self._rows.silent:
+            self._rows.note_skipped(self.step, skipped)
+        if self.step in self._schedule:
+            self._rows.add_step(self.step)
+            self.log({RATE: rate})
+        if self.step % BLOCK == 0:
+            self.flush(wait=False)
+
+    def _take_copies(self, observables: Observables) -> None:
+        """Copy the weights as they are now, where an origin, a snapshot or a sketch is due."""
+        if self.step in self._origins:
+            if self.step:
+                observables.add_origin(self._origins.index(self.step) - 1)
+            self._thread.watch(self._snapshots.take_origin(self.step))
+        if self.step in self._options.snapshots and not self._thread.given_up:
+            self._thread.watch(self._snapshots.take(self.step))
+        if self.step in self._options.sketches:
+            self._send_sketch(self._session.sketch(self._options.sketch))
+
+    def _send_sketch(self, values: Tensor) -> None:
+        if not self._rows.silent:
+            copy, append = HostCopy(values), self._store.append_sketch
+            self._thread.call(lambda step: append(step, copy.wait().numpy()), self.step)

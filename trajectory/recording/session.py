@@ -1,0 +1,208 @@
+"""What a recorder decides once, before the first step: ranks, parameters, columns, store, and the norm of w_0."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Self
+from uuid import uuid4
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from trajectory.errors import RecordingError, StoreError
+from trajectory.measure.count_sketch import SEED, count_sketches
+from trajectory.measure.observables import Observables, squared_norms
+from trajectory.measure.tracked_parameters import TrackedParameters
+from trajectory.recording.options import RecordingOptions
+from trajectory.recording.provenance import provenance
+from trajectory.recording.recording_ranks import RecordingRanks
+from trajectory.recording.resume import is_resumed, reopen
+from trajectory.schema.layout import RowColumns
+from trajectory.schema.metadata import RunMetadata, SketchFormat, SnapshotFormat
+from trajectory.schema.shards import check_cover
+from trajectory.storage.backend import Backend
+from trajectory.storage.non_writing_rank import NonWritingRank
+from trajectory.storage.run_writer import RunWriter
+from trajectory.storage.writer import StoreWriter
+
+
+@dataclass(frozen=True)
+class Session:
+    """One recording of one model, as it stands from its first step to its last.
+
+    Attributes:
+        path: The store's path.
+        ranks: The processes that train the model.
+        tracked: The model's parameters and buffers.
+        weights: The elements of all trainable parameters that this rank saves.
+        columns: The columns of a recorded row.
+        observables: What measures a step on this rank; None on a replica, where nothing is measured.
+        store: What writes on this rank.
+        origin_norm: ‖w_0‖ over the measured parameters.
+        snapshot_dtype: The type of the weights in a snapshot.
+        resumes: Whether the store holds a run to be resumed.
+    """
+
+    path: Path | str
+    ranks: RecordingRanks
+    tracked: TrackedParameters
+    weights: Sequence[Tensor]
+    columns: RowColumns
+    observables: Observables | None
+    store: RunWriter
+    origin_norm: float
+    snapshot_dtype: torch.dtype
+    resumes: bool
+
+    @classmethod
+    def begin(cls, backend: Backend, model: nn.Module, options: RecordingOptions) -> Self:
+        """Decide how a model is recorded, and create its store or reopen it.
+
+        Args:
+            backend: Where the store is or will be.
+            model: The model, with the weights w_0 unless the run is resumed.
+            options: The recorder's options.
+
+        Returns:
+            The session. Where the model is sharded, every rank must call this.
+
+        Raises:
+            RecordingError: The options do not fit the model or the ranks.
+            StoreError: The path is taken or cannot be written, or holds another run than the one to resume.
+        """
+        ranks = RecordingRanks.of(model, options.process_group)
+        if options.capturable and ranks.sharded:
+            raise RecordingError("capturable=True with a sharded model; its sums cannot be in a graph: leave it out")
+        found = ranks.raise_on_all_ranks(lambda: ranks.is_first and is_resumed(backend, options.resume, options.step))
+        resumes = any(ranks.gather(found))
+        tracked = TrackedParameters.of(model, options.group_by, options.include, options.exclude)
+        parameters, measured = list(tracked.parameters.values()), list(tracked.measured.values())
+        options.check_origins(measured)
+        metadata = _metadata(options, tracked)
+        settings = {**asdict(metadata.columns), **tracked.parameter_specs, "sketch": options.sketch}
+        ranks.check_agreement(settings, tracked.parameters)
+        local = ranks.local(measured)
+        squares = np.sum(ranks.gather(squared_norms(local)), axis=0)
+        origin_norms = np.sqrt(tracked.groups.sum(squares, list(tracked.measured)))
+        origin_norm = float(np.linalg.norm(origin_norms))
+        weights = ranks.local(parameters)
+        shards = ranks.shards(weights)
+        # copies of the weights are made before the store, which an interruption would leave open
+        observables = None if ranks.is_replica else Observables(local, options.quantities, len(options.origins))
+
+        def open_store() -> RunWriter:
+            if not ranks.is_first:
+                unknown = ranks.is_replica and options.resume != "never"  # these weights may not be w_0
+                return NonWritingRank(backend, ranks.rank, torch.nan if unknown else origin_norm)
+            if resumes:
+                return reopen(backend, metadata, shards)
+            if ranks.sharded:
+                check_cover(tracked.specs, shards)
+            return StoreWriter.create(
+                backend,
+                replace(
+                    metadata,
+                    origin_norm=origin_norm,
+                    origin_norms=tuple(origin_norms.tolist()),
+                    id=uuid4().hex,
+                    config=options.stored_config(),
+                    seed=options.seed,
+                    **provenance(),
+                ),
+                shards=shards,
+                weight_dtype=str(tracked.dtype).removeprefix("torch."),
+                buffer_bytes=tracked.buffer_bytes,
+                overwrite=options.overwrite or options.step == 0,
+            )
+
+        store = ranks.raise_on_all_ranks(open_store)
+        return cls(
+            path=backend.path,
+            ranks=ranks,
+            tracked=tracked,
+            weights=weights,
+            columns=metadata.columns,
+            observables=observables,
+            store=store,
+            origin_norm=ranks.gather(store.origin_norm)[0],
+            snapshot_dtype=options.stored_dtype(tracked.dtype),
+            resumes=resumes,
+        )
+
+    def check_run(self, run: str | None) -> None:
+        """Check that a checkpoint belongs to this run; every rank of a sharded model must call this.
+
+        Args:
+            run: The run's identifier in the checkpoint.
+
+        Raises:
+            RecordingError: The checkpoint is of another run; it is raised on every rank.
+        """
+        self.ranks.raise_on_all_ranks(lambda: self._refuse_other(run))
+
+    def rewind(self, step: int, events: int | None = None) -> None:
+        """Take back what was recorded after a step, and measure from the stored weights.
+
+        Args:
+            step: The number of updates after which the recording continues.
+            events: How many events had been filed by then; None for all up to that step.
+
+        Raises:
+            StoreError: The store lacks weights that distances are measured from.
+        """
+        copies = self.ranks.raise_on_all_ranks(lambda: self._stored_copies(step))
+        if self.ranks.is_first:
+            self.store.cut(step, events)
+        self.ranks.gather(None)  # the others continue behind what the first one has left
+        if not self.ranks.is_first:
+            self.store.cut(step, events)
+        if self.observables is not None:
+            self.observables.restore(copies)
+
+    def sketch(self, buckets: int) -> Tensor:
+        """Sketch the weights as they are now, without waiting for the device.
+
+        Args:
+            buckets: The numbers that a sketch has for each layer.
+
+        Returns:
+            The sketches (layer, bucket) of the whole model.
+        """
+        values = count_sketches([self.ranks.unbroken_runs(members) for members in self.tracked.layers], buckets)
+        self.ranks.add_up(values)
+        return values
+
+    def _refuse_other(self, run: str | None) -> None:
+        if self.ranks.is_first and run != self.store.id:
+            raise RecordingError(
+                f"{self.path}: is not the run the checkpoint belongs to, but another or a new one; "
+                "give the path of the run that was interrupted, and resume='allow' or 'must'"
+            )
+
+    def _stored_copies(self, step: int) -> list[list[Tensor]]:
+        """Read the measured weights at w_0 and at the origins up to `step`, as they lie on this rank."""
+        copies = self.store.origins(step)
+        reached = [0, *(origin for origin in self.columns.origins if origin <= step)]
+        if list(copies) != reached:
+            raise StoreError(f"{self.path}: holds the weights of steps {list(copies)}, expected those of {reached}")
+        sizes = [piece.numel() for piece in self.weights]
+        pieces = [torch.from_numpy(flat).split(sizes) for flat in copies.values()]
+        measured = [i for i, name in enumerate(self.tracked.parameters) if name in self.tracked.measured]
+        return [[flat[i].reshape(self.weights[i].shape) for i in measured] for flat in pieces]
+
+
+def _metadata(options: RecordingOptions, tracked: TrackedParameters) -> RunMetadata:
+    """Describe what is recorded, without what only the start of a run decides."""
+    stored = str(options.stored_dtype(tracked.dtype)).removeprefix("torch.")
+    return RunMetadata(
+        parameters=tuple(tracked.specs),
+        buffers=tuple(tracked.buffer_specs),
+        tied=tracked.tied,
+        groups=tracked.groups,
+        quantities=options.quantities,
+        origins=options.origins,
+        snapshot=SnapshotFormat(stored, options.compression),
+        sketch=SketchFormat(options.sketch, SEED) if options.sketch else SketchFormat(),
+        origin_norm=0.0,
+    )
