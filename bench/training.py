@@ -1,10 +1,10 @@
-"""Updates a second: our batches against a DataLoader, what an update is made of, switches, and seeds together.
+"""Updates a second: our batches against a DataLoader, what an update is made of, switches, and batched seeds.
 
     python bench/training.py [--networks f1 resnet44] [--device cuda] [--workers 2] [--threads N] [--turns 5]
 
 For each network, then for the seeds:
 
-- Batches: cut, indexed and normalized on the device (`Dataset.train_batches`), against a DataLoader with worker
+- Batches: cropped, indexed and normalized on the device (`Dataset.train_batches`), against a DataLoader with worker
   processes and transforms image by image, as torchvision's MNIST and CIFAR-10 do it: image to PIL, padded, cropped
   and mirrored (CIFAR), to a tensor, normalized. torchvision's own transforms where it is installed, the same
   operations written out where not. The trainer's update for both, not recorded; "update alone" sees one batch over
@@ -12,7 +12,7 @@ For each network, then for the seeds:
 - An update's parts, each by itself.
 - The trainer's switches, each by itself: bfloat16, channels_last, compile (on a CPU F1's alone: ResNet44's takes
   minutes), cuda_graph (on a GPU).
-- Seeds together (`train_batched`) against one after another (`train`), recorded, in updates of one seed a second.
+- Batched seeds (`train_batched`) against one after another (`train`), recorded, in updates of one seed a second.
 
 In a turn the rows run one after the other; shown are medians over turns with quartiles, ratios of each turn's own.
 Every row begins with updates off the clock, which use up what a DataLoader has ready.
@@ -38,7 +38,7 @@ from torch.utils.data import Dataset as TorchDataset
 
 from train import RECIPES, TrainConfig, train, train_batched
 from train.data.images import Dataset, load
-from train.engine.train_step import GraphedUpdate, Update, clip
+from train.engine.train_step import GraphedTrainStep, TrainStep, clip
 from train.errors import DataError
 from train.models import NETWORKS
 
@@ -129,8 +129,8 @@ def trainer(network: str, source: Batches, device: str, **switches: Any) -> Call
     if config.channels_last:
         model.to(memory_format=torch.channels_last)
     optimizer = sgd(model, fused=True if device == "cpu" else None)
-    update = Update(config, model, optimizer)
-    step = GraphedUpdate(update, Unrecorded()) if config.cuda_graph else update
+    plain = TrainStep(config, model, optimizer)
+    step = GraphedTrainStep(plain, Unrecorded()) if config.cuda_graph else plain
 
     def updates(n: int) -> None:
         for x, y in islice(source, n):
@@ -249,18 +249,18 @@ def batched_seeds(config: TrainConfig, updates: int, seeds: int, turns: int, opt
     per_epoch = config.schedule(60_000 if config.dataset == "mnist" else 1280).updates / config.epochs
     config = replace(config, epochs=updates / per_epoch, drops=(), snapshots_per_decade=0)
     numbers = range(seeds)
-    found: dict[str, list[float]] = {"one after another": [], "together": []}
+    found: dict[str, list[float]] = {"one after another": [], "batched": []}
     with tempfile.TemporaryDirectory() as folder:
         for turn in range(turns + 1):
             clock = Clock(updates)
             for seed in numbers:
                 train(replace(config, seed=seed), Path(folder) / "alone", overwrite=True, progress=clock, **options)
-            together = Clock(updates)
+            batched = Clock(updates)
             stores = {seed: Path(folder) / str(seed) for seed in numbers}
-            train_batched(config, stores, overwrite=True, progress=together, **options)
+            train_batched(config, stores, overwrite=True, progress=batched, **options)
             if turn:
                 found["one after another"].append(clock.rate)
-                found["together"].append(seeds * together.rate)
+                found["batched"].append(seeds * batched.rate)
     title = f"{config.recipe}, batch {config.batch_size}, {options['device']}: {seeds} seeds"
     show(title, {name: np.array(values) for name, values in found.items()})
 
@@ -296,7 +296,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, help="in a turn; default so many that a turn takes seconds")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--seeds", type=int, default=5, help="trained together; 0 leaves the table out")
+    parser.add_argument("--seeds", type=int, default=5, help="trained batched; 0 leaves the table out")
     args = parser.parse_args()
     if args.seeds:  # said now, not behind the other tables
         try:

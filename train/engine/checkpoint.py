@@ -1,4 +1,4 @@
-"""A training's checkpoint: one file beside the run, from which an interrupted training goes on bit for bit."""
+"""A training's checkpoint: one file beside the run, from which an interrupted training is resumed bit for bit."""
 
 import os
 import signal
@@ -22,9 +22,15 @@ from trajectory.storage.backend import StoreLike, open_backend
 
 
 class Checkpoint:
-    """The checkpoint of the run at `out`: RUN.checkpoint.pt, for a run in a local folder; others have none.
+    """The checkpoint of a run: RUN.checkpoint.pt for a run in a local folder; other runs have none.
 
-    every: seconds between two of them. When they are written changes no result.
+    Args:
+        out: the run's store.
+        every: seconds between two checkpoints; None for none. Results do not depend on it.
+
+    Attributes:
+        run: path or URL of the run.
+        path: path of the checkpoint; None for a run that is in no local folder.
     """
 
     def __init__(self, out: StoreLike, every: float | None):
@@ -34,7 +40,7 @@ class Checkpoint:
         self._written = float("-inf")
 
     def is_due(self) -> bool:
-        """Whether it is time to write one."""
+        """Return whether it is time to write the checkpoint."""
         return self.is_kept and perf_counter() - self._written >= (self._every or 0)
 
     @property
@@ -43,9 +49,13 @@ class Checkpoint:
         return self.path is not None and self._every is not None
 
     def write(self, state: dict[str, Any]) -> None:
-        """Puts the state in the place of the one before, whole or not at all, even if the machine fails.
+        """Replace the checkpoint by a newer one, whole or not at all, even if the machine fails.
 
-        Raises ConfigError if it cannot be written.
+        Args:
+            state: `Trainer.state_dict()`.
+
+        Raises:
+            ConfigError: if the checkpoint cannot be written.
         """
         assert self.path is not None
         partial = self.path.with_name(f".{self.path.name}.partial")
@@ -63,10 +73,17 @@ class Checkpoint:
         self._written = perf_counter()
 
     def read(self, config: TrainConfig) -> dict[str, Any] | None:
-        """The state to go on from, on the host; None if nothing was recorded yet, or the run is complete.
+        """Read the state to resume from.
 
-        Raises ConfigError if the run was not trained as `config` says, naming the first field that differs; if rows
-        were recorded but the checkpoint is missing; or if it cannot be read.
+        Args:
+            config: the configuration to resume with.
+
+        Returns:
+            The state, on the host; None if nothing was recorded yet, or if the run is complete.
+
+        Raises:
+            ConfigError: if the run was trained with another configuration (the first field that differs is named), if
+                rows were recorded but the checkpoint is missing, or if the checkpoint cannot be read.
         """
         if not _is_run(self._out):
             return None
@@ -77,34 +94,38 @@ class Checkpoint:
             if len(Run(self._out).distance) == 0:
                 return None
             where = self.path or "of a run that is in no local folder"
-            raise ConfigError(f"{self.run}: there is no checkpoint {where} to go on from; overwrite the run")
+            raise ConfigError(f"{self.run}: there is no checkpoint {where} to resume from; overwrite the run")
         try:
             return torch.load(self.path, map_location="cpu", weights_only=True)
         except Exception as error:  # zip, pickle and torch each raise their own
             raise ConfigError(
-                f"{self.path}: not to be read as a checkpoint ({type(error).__name__}); overwrite the run"
+                f"{self.path}: cannot be read as a checkpoint ({type(error).__name__}); overwrite the run"
             ) from error
 
     def remove(self) -> None:
-        """Removes it, if it is there: the run is complete, or begins again."""
+        """Remove the checkpoint if there is one: the run is complete, or begins again."""
         if self.path is not None:
             self.path.unlink(missing_ok=True)
 
 
 def is_complete(out: StoreLike) -> bool:
-    """Whether there is a run at `out` that was trained to its end."""
+    """Return whether a store holds a run that was trained to its end.
+
+    Args:
+        out: the store.
+    """
     return _is_run(out) and Run(out).status == "complete"
 
 
 def _check_settings(run: Run, config: TrainConfig) -> None:
     if "settings" not in run.config:
-        raise ConfigError(f"{run.path}: was not recorded by train; expected a run of train to go on with")
+        raise ConfigError(f"{run.path}: was not recorded by train; expected a run of train to resume")
     there, here = asdict(as_config(run.config["settings"], str(run.path))), asdict(config)
     for name in here:
         if there[name] != here[name]:
             raise ConfigError(
-                f"{run.path}: was trained with {name} {there[name]!r}, not {here[name]!r}; go on with the settings it"
-                " was begun with, or train to another path"
+                f"{run.path}: was trained with {name} {there[name]!r}, not {here[name]!r}; resume it with the"
+                " settings it was begun with, or train to another path"
             )
 
 
@@ -114,10 +135,19 @@ def _is_run(out: StoreLike) -> bool:
 
 @contextmanager
 def finishing_the_update(*, alone: bool) -> Iterator[Callable[[], bool]]:
-    """Ctrl-C waits until the update is made: yields whether it was pressed. Pressed again, it interrupts at once.
+    """Let Ctrl-C wait until the update is made. Pressed a second time, it interrupts at once.
 
-    Raises KeyboardInterrupt at the end if it was pressed. In a thread, where Ctrl-C has another meaning, or where
-    other processes train as well (alone is False: they may be at another update), it is left alone.
+    Ctrl-C keeps its meaning in a thread, where the caller handles it differently, and where other processes train as
+    well, since these may be at another update.
+
+    Args:
+        alone: whether this process trains alone.
+
+    Yields:
+        A function that returns whether Ctrl-C was pressed.
+
+    Raises:
+        KeyboardInterrupt: at the end, if it was pressed.
     """
     pressed = threading.Event()
 

@@ -1,12 +1,12 @@
-"""Seeds together: K runs of one configuration as one computation, each recorded in a store of its own.
+"""Batched seeds: K runs of one configuration as one computation, each recorded in a store of its own.
 
 Expectations in the law of ultra-slow diffusion are over runs, so many runs must be cheap. A small network's update
 is mostly the overhead of its operations; K networks with their weights stacked, θ (K, ...), share it (`torch.func`:
-stacked parameters, one vectorised forward pass). Where the matrix products take the time there is nothing to share;
+stacked parameters, one vectorised forward pass). Where matrix products take the time, there is nothing to share;
 bench/training.py shows both.
 
 Each seed keeps its own weights, batch-norm statistics, order of samples, noise and clipping, as `train` draws them
-for it alone; only the rounding differs, since products are batched.
+for that seed alone; only the rounding differs, since products are batched.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +25,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from train.configs.config import TrainConfig
 from train.engine.data_parallel import is_by_torchrun
 from train.engine.run_training import available, data_of, network_of, optimizer_of, recorder_of
-from train.engine.trainer import Snapshots, Training
+from train.engine.trainer import Snapshots, Trainer
 from train.errors import ConfigError, DivergedError
 from trajectory import LogSpaced
 from trajectory.storage.backend import StoreLike
@@ -42,21 +42,42 @@ def train_batched(
     progress: Callable[[int, int], None] | None = None,
     overwrite: bool = False,
 ) -> list[Path | str]:
-    """Trains one run for each seed of `stores` {seed: store}, all at once; returns their paths.
+    """Train one run for each of several seeds, all at once.
 
     Each store is what `train` makes of its seed, to the rounding of batched products, with two differences: wall_time
-    is that of all seeds together, and the configuration names them as "batched_seeds". A seed whose loss is no
-    longer finite ends alone; the others go on, and DivergedError is raised at the end. `progress(t, updates)` is
-    called after each update of all.
+    is that of all seeds, and the configuration names them as "batched_seeds". A seed whose loss is no longer finite
+    ends alone; the others continue, and DivergedError is raised at the end.
 
-    Raises besides what `train` does, before a store is made: ConfigError for no seed, a match (whose drops are the
-    seed's own) or another setting that `train` alone heeds, or a network that `Ensemble` refuses.
+    Args:
+        config: the configuration of all runs, but for the seed.
+        stores: the store of each seed's run, by the seed.
+        data_root: folder of the data sets; what is missing is downloaded.
+        device: the device to train on.
+        progress: called as progress(t, updates) after each update of all seeds.
+        overwrite: replace runs that are there.
+
+    Returns:
+        The runs' paths or URLs, in the order of the seeds.
+
+    Raises:
+        ConfigError: as `train`, and before a store is made: for no seed, for a match (whose drops are each seed's
+            own) or another setting that only `train` heeds, or for a network that `Ensemble` refuses.
+        DataError: if the data set is missing or damaged.
+        StoreError: if there is a run in one of the stores, or it cannot be written.
+        DivergedError: at the end, if the loss of a seed was no longer finite.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from train import RECIPES, train_batched
+        >>> config = replace(RECIPES["f1-digits"](), epochs=0.25)
+        >>> [path.name for path in train_batched(config, {0: "a.zarr", 1: "b.zarr"})]
+        ['a.zarr', 'b.zarr']
     """
     if not stores or config.match:
         got = f"a match with {', '.join(config.match)}" if stores else "no seed"
-        raise ConfigError(f"got {got}, expected seeds with one schedule to train together; train them one by one")
+        raise ConfigError(f"got {got}, expected seeds with one schedule to train batched; train them one by one")
     if is_by_torchrun():
-        raise ConfigError("got torchrun, expected one process for seeds trained together; start it without")
+        raise ConfigError("got torchrun, expected one process for batched seeds; start it without")
     for name in _ALONE:
         if getattr(config, name) != getattr(TrainConfig, name):
             raise ConfigError(f"{name} is {getattr(config, name)!r}, for a run by itself; train the seeds one by one")
@@ -71,53 +92,66 @@ def train_batched(
     optimizer = optimizer_of(config, data, ensemble.parameters.values())
     updates = config.schedule(data.train_size).updates
     with ExitStack() as recorders:
-        trainings = []
+        trainers = []
         for each, network, out in zip(configs, networks, stores.values(), strict=True):
             snapshots = Snapshots(LogSpaced(config.snapshots_per_decade or 1), updates)
-            facts = {**each.record(data.train_size), "processes": 1, "batched_seeds": list(stores)}
-            recorder = recorder_of(each, out, network, optimizer, snapshots, facts, overwrite=overwrite)
+            metadata = {**each.record(data.train_size), "processes": 1, "batched_seeds": list(stores)}
+            recorder = recorder_of(each, out, network, optimizer, snapshots, metadata, overwrite=overwrite)
             recorders.enter_context(recorder)
-            trainings.append(Training(each, data, network, optimizer, recorder, None, snapshots))
-        together = Together(trainings, ensemble)
-        for t in together.run():
+            trainers.append(Trainer(each, data, network, optimizer, recorder, None, snapshots))
+        batched = BatchedTrainer(trainers, ensemble)
+        for t in batched.run():
             if progress is not None:
                 progress(t, updates)
-    for failure in together.failures:
+    for failure in batched.failures:
         raise failure
-    return [training.recorder.path for training in trainings]
+    return [trainer.recorder.path for trainer in trainers]
 
 
-class Together:
-    """Trainings of one configuration, seed by seed, whose updates an ensemble makes at once.
+class BatchedTrainer:
+    """Trainers of one configuration, one for each seed, whose updates an ensemble makes at once.
 
-    failures: what ended the trainings that did not reach their end.
+    Args:
+        trainers: the trainers.
+        ensemble: the ensemble of their networks, in the same order.
+
+    Attributes:
+        failures: the errors of the trainers that did not reach their end.
     """
 
-    def __init__(self, trainings: Sequence[Training], ensemble: "Ensemble"):
-        self.trainings, self.ensemble = trainings, ensemble
+    def __init__(self, trainers: Sequence[Trainer], ensemble: "Ensemble"):
+        self.trainers, self.ensemble = trainers, ensemble
         self.failures: list[DivergedError] = []
-        self._running = list(trainings)
-        self._optimizer, self._max_grad_norm = trainings[0].optimizer, trainings[0].config.max_grad_norm
+        self._running = list(trainers)
+        self._optimizer, self._max_grad_norm = trainers[0].optimizer, trainers[0].config.max_grad_norm
 
     def run(self) -> Iterator[int]:
-        """Trains to the end; yields t after each update."""
-        t, last, per_epoch = 0, self.trainings[0].last, self.trainings[0].per_epoch
+        """Train to the end.
+
+        Yields:
+            t after each update.
+        """
+        t, last, per_epoch = 0, self.trainers[0].last, self.trainers[0].per_epoch
         while t < last and self._running:
-            self._each(Training.begin_epoch, [(t // per_epoch,)] * len(self.trainings))
+            self._each(Trainer.begin_epoch, [(t // per_epoch,)] * len(self.trainers))
             self.ensemble.networks[0].train()  # the one whose layers are called
-            for batches in zip(*(training.batches(t // per_epoch, 0) for training in self.trainings), strict=True):
+            for batches in zip(*(trainer.batches(t // per_epoch, 0) for trainer in self.trainers), strict=True):
                 self.update(batches)
                 t += 1
                 yield t
                 if t == last or not self._running:
                     break
-            self._each(Training.end_epoch, [()] * len(self.trainings))
+            self._each(Trainer.end_epoch, [()] * len(self.trainers))
 
     def update(self, batches: Sequence[tuple[Tensor, Tensor]]) -> None:
-        """One update of every network on images and labels of its own."""
+        """Make one update of every network.
+
+        Args:
+            batches: each network's own images (B, C, H, W), normalized, and labels (B,).
+        """
         prepared = [
-            training.prepare(x) if training in self._running else (x, None)
-            for training, (x, _) in zip(self.trainings, batches, strict=True)
+            trainer.prepare(x) if trainer in self._running else (x, None)
+            for trainer, (x, _) in zip(self.trainers, batches, strict=True)
         ]
         x, y = torch.stack([x for x, _ in prepared]), torch.stack([y for _, y in batches])
         logits = self.ensemble(x)
@@ -133,36 +167,42 @@ class Together:
             clip_each(list(self.ensemble.parameters.values()), self._max_grad_norm)
         self._optimizer.step()
         wrong = (logits.argmax(2) != y).sum(1)
-        self._each(Training.count, list(zip(losses.detach(), wrong, strict=True)))
+        self._each(Trainer.count, list(zip(losses.detach(), wrong, strict=True)))
 
     def _each(self, call: Callable[..., None], arguments: Sequence[tuple[Any, ...]]) -> None:
-        """Calls it for every training under way; one that has diverged is closed and goes on no more."""
-        for training, values in zip(self.trainings, arguments, strict=True):
-            if training not in self._running:
+        """Calls a method of every trainer that is running; one whose loss has diverged is closed, and stops."""
+        for trainer, values in zip(self.trainers, arguments, strict=True):
+            if trainer not in self._running:
                 continue
             try:
-                call(training, *values)
+                call(trainer, *values)
             except DivergedError as error:
                 self.failures.append(error)
-                self._running.remove(training)
-                training.recorder.close("interrupted (DivergedError)")
+                self._running.remove(trainer)
+                trainer.recorder.close("interrupted (DivergedError)")
 
 
 class Ensemble:
     """Networks of one architecture as one function of stacked inputs (K, B, ...).
 
-    `parameters` and `buffers` are stacked, (K, ...) by name; the parameters and buffers of each of `networks`
-    become views of them, so that a network goes on showing the weights of its seed.
+    Args:
+        networks: the networks. Their parameters and buffers become views of the stacked ones, so that each network
+            keeps showing the weights of its seed.
 
-    Raises ConfigError for layers that are no gain when stacked (convolutions: they become grouped ones) or that
-    draw random numbers (dropout: not those that the seed draws alone).
+    Attributes:
+        parameters: the stacked parameters (K, ...), by name.
+        buffers: the stacked buffers (K, ...), by name.
+
+    Raises:
+        ConfigError: for layers that gain nothing when stacked (convolutions, which become grouped ones), or that draw
+            random numbers (dropout, whose numbers would not be those of the seed alone).
     """
 
     def __init__(self, networks: Sequence[nn.Module]):
         for layer in networks[0].modules():
             if isinstance(layer, (_ConvNd, _DropoutNd)):
                 raise ConfigError(
-                    f"the network has a {type(layer).__name__} layer, expected none where seeds are trained together;"
+                    f"the network has a {type(layer).__name__} layer, expected none where seeds are batched;"
                     " train them one after another"
                 )
         self.networks = networks
@@ -175,12 +215,24 @@ class Ensemble:
         self._call = vmap(lambda *arguments: functional_call(networks[0], arguments[:2], arguments[2]))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Logits (K, B, classes) of the inputs (K, B, ...), each network's of its own."""
+        """Apply each network to its own inputs.
+
+        Args:
+            x: inputs (K, B, ...).
+
+        Returns:
+            Logits (K, B, classes).
+        """
         return self._call(self.parameters, self.buffers, x)
 
 
 def clip_each(parameters: Sequence[Tensor], most: float) -> None:
-    """Clips the gradients (K, ...) network by network to the total norm `most`, as `clip_grad_norm_` does for one."""
+    """Clip gradients network by network, as `torch.nn.utils.clip_grad_norm_` does for one network.
+
+    Args:
+        parameters: stacked parameters (K, ...), whose gradients are clipped in place.
+        most: the largest total norm of a network's gradient.
+    """
     gradients = [p.grad for p in parameters if p.grad is not None]
     norms = torch.stack([torch.linalg.vector_norm(g.flatten(1), dim=1) for g in gradients])  # (parameter, K)
     factors = (most / (torch.linalg.vector_norm(norms, dim=0) + 1e-6)).clamp(max=1.0)

@@ -1,9 +1,9 @@
-"""`Training`: a run under way, update by update, and what it records at an epoch's end."""
+"""`Trainer`: makes a run update by update, and evaluates it at the end of each epoch."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -13,19 +13,34 @@ from train.configs.config import TrainConfig
 from train.configs.lr_schedule import Schedule, updates_per_epoch
 from train.data.images import Images, epoch_seed
 from train.engine.data_parallel import ALONE, DataParallel
-from train.engine.train_step import GraphedUpdate, Step, Update
+from train.engine.train_step import GraphedTrainStep, Step, TrainStep
 from train.errors import ConfigError, DivergedError
 from trajectory import LogSpaced, Recorder
-from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
 from ultraslow.large_batch.multiplicative_noise import matching_sigma, sample_weights
+
+if TYPE_CHECKING:
+    from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
 
 _CHECK_EVERY = 200  # updates between two looks at the loss: reading it waits for the device
 
 
-class Training:
-    """A model on its way through a schedule: everything that an update changes.
+class Trainer:
+    """Trains a model along a schedule; it holds everything that an update changes.
 
-    t: updates made; last: the one that ends the run, which a match moves forward when it makes its last drop.
+    Args:
+        config: the run's configuration.
+        data: the data set.
+        model: the network.
+        optimizer: the optimizer of the network's parameters.
+        recorder: the recorder of the run.
+        matched: the scheduler of a run that is matched to a reference, or None.
+        snapshots: the updates after which weights are recorded.
+        processes: the processes that train the run together.
+
+    Attributes:
+        t: updates made so far.
+        schedule: the learning rate of every update.
+        per_epoch: updates in an epoch.
     """
 
     def __init__(
@@ -35,15 +50,15 @@ class Training:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         recorder: Recorder,
-        matched: DistanceMatchedLR | None,
+        matched: "DistanceMatchedLR | None",
         snapshots: "Snapshots",
         processes: DataParallel = ALONE,
     ):
         self.config, self.data, self.model, self.optimizer = config, data, model, optimizer
         self.recorder, self.matched, self.snapshots = recorder, matched, snapshots
         self.processes = processes
-        update = Update(config, processes.wrap(model), optimizer)
-        self._step: Step = GraphedUpdate(update, recorder) if config.cuda_graph else update
+        step = TrainStep(config, processes.wrap(model), optimizer)
+        self._step: Step = GraphedTrainStep(step, recorder) if config.cuda_graph else step
         self.schedule: Schedule = config.schedule(data.train_size)
         self.per_epoch = updates_per_epoch(data.train_size, config.batch_size)
         self.t = 0
@@ -56,11 +71,15 @@ class Training:
 
     @property
     def last(self) -> int:
-        """The update that ends the run."""
+        """The update that ends the run; a match brings it forward when it makes its last drop."""
         return self.snapshots.last
 
     def run(self) -> Iterator[int]:
-        """Trains to the end; yields t after each update, once what is due then is recorded."""
+        """Train to the end.
+
+        Yields:
+            t after each update, once everything that is due then is recorded.
+        """
         while self.t < self.last:
             epoch, start = divmod(self.t, self.per_epoch)
             if start == 0:
@@ -75,9 +94,9 @@ class Training:
                     return
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything needed to go on exactly, between two updates. Waits until what was recorded is safe.
+        """Return everything that resuming exactly needs, between two updates.
 
-        Every rank must call it after the same update.
+        It waits until the recorded rows are written. Every rank must call it after the same update.
         """
         return {
             **self._machine,
@@ -95,14 +114,18 @@ class Training:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Goes on from a `state_dict()`: takes back what was recorded after it.
+        """Resume from a `state_dict()`; rows that were recorded after it are taken back.
 
-        Raises ConfigError if it is of another number of processes, or of another kind of device.
+        Args:
+            state: the state.
+
+        Raises:
+            ConfigError: if it comes from another number of processes, or another kind of device.
         """
         for name, here in self._machine.items():
             if state[name] != here:
                 raise ConfigError(
-                    f"{self.recorder.path}: was interrupted with {name} {state[name]}, not {here}; go on with"
+                    f"{self.recorder.path}: was interrupted with {name} {state[name]}, not {here}; resume it with"
                     f" {state[name]}, or overwrite the run"
                 )
         self.t, self.snapshots.last = state["t"], state["last"]
@@ -122,19 +145,39 @@ class Training:
         return {"processes": self.processes.size, "device": self._wrong.device.type}
 
     def batches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """The images and labels of the epoch's updates but for the first `start`."""
+        """Return the batches of an epoch's updates.
+
+        Args:
+            epoch: number of the epoch, from 0.
+            start: updates of the epoch to leave out.
+
+        Returns:
+            An iterator over normalized images (B, C, H, W) and labels (B,).
+        """
         seed, augment = self.config.seed, self.config.augment
         return self.data.train_batches(self.config.batch_size, seed=seed, epoch=epoch, augment=augment, start=start)
 
     def update(self, x: Tensor, y: Tensor) -> None:
-        """One update on normalized images x (B, C, H, W) and labels y (B,)."""
+        """Make one update.
+
+        Args:
+            x: images (B, C, H, W), normalized.
+            y: labels (B,).
+        """
         x, weights = self.prepare(x)
         share = self.processes.share
         loss, wrong = self._step(share(x), share(y), None if weights is None else share(weights))
         self.count(*self.processes.of_whole_batch(loss, wrong))
 
     def prepare(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What precedes an update: sets its rate; the images with noise, and the samples' weights if any."""
+        """Set the learning rate of the next update, and draw its noise.
+
+        Args:
+            x: images (B, C, H, W), normalized.
+
+        Returns:
+            The images with the input noise; and the weights (B,) of the samples, None without multiplicative noise.
+        """
         config = self.config
         self._set_rate()
         if config.input_noise:
@@ -142,7 +185,12 @@ class Training:
         return x, sample_weights(len(x), self._sigma, self._noise) if config.multiplicative_noise else None
 
     def count(self, loss: Tensor, wrong: Tensor) -> None:
-        """What follows an update: its mean loss and misclassified samples are noted, the match is told."""
+        """Count an update that was made: record its loss, and let the match decide.
+
+        Args:
+            loss: its mean loss in nats.
+            wrong: its number of misclassified samples.
+        """
         self.t += 1
         self._losses.append(loss)
         self._wrong += wrong
@@ -154,7 +202,7 @@ class Training:
             self._check_finite()
 
     def _set_rate(self) -> None:
-        """The schedule's rate and decay for the update to come; under a match, no rate but the warm-up's."""
+        """Sets the schedule's rate and decay for the next update; under a match, the rate of the warm-up alone."""
         rate = self.schedule.rate(self.t)
         if self.matched is None or self.t < self.schedule.warmup_steps:
             for group in self.optimizer.param_groups:
@@ -167,13 +215,21 @@ class Training:
             self.recorder.event(name, lr_from=before, lr_to=rate, reason="regime")
 
     def begin_epoch(self, epoch: int) -> None:
-        """Starts the epoch's noise and its means."""
+        """Start the epoch's noise and its means.
+
+        Args:
+            epoch: number of the epoch, from 0.
+        """
         self._noise.manual_seed(epoch_seed(self.config.seed, epoch, "noise"))
         self._losses = []
         self._wrong.zero_()
 
     def end_epoch(self) -> None:
-        """Evaluates, and files what the epoch came to."""
+        """Evaluate the network, and record the epoch's errors and losses.
+
+        Raises:
+            DivergedError: if one of the epoch's losses is not finite.
+        """
         self._check_finite()
         if not self.processes.is_first:
             return
@@ -201,7 +257,7 @@ class Training:
 
 
 def _random_state(device: torch.device) -> list[Tensor]:
-    """Torch's global generators: the host's, and the device's if it has one of its own."""
+    """The states of torch's global generators: the host's, and the device's if it has its own."""
     return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
 
 
@@ -213,10 +269,12 @@ def _set_random_state(states: list[Tensor], device: torch.device) -> None:
 
 @dataclass
 class Snapshots:
-    """Log-spaced steps, so many a decade, and the last one: the trained weights are what is most often asked for."""
+    """The updates after which weights are recorded: log-spaced ones, and the last one."""
 
     log_spaced: LogSpaced
+    """The log-spaced updates."""
     last: int
+    """The update that ends the run; its weights are the ones most often asked for."""
 
     def __contains__(self, step: int) -> bool:
         return step in self.log_spaced or step == self.last
@@ -224,9 +282,24 @@ class Snapshots:
 
 @torch.no_grad()
 def evaluate(model: nn.Module, data: Images) -> tuple[Tensor, Tensor]:
-    """Fraction of the test set that is misclassified, and its mean loss in nats, as tensors on the device.
+    """Evaluate a network on the test set.
 
-    Leaves the random state and every module's training flag as they were.
+    The random state and every module's training flag stay as they were.
+
+    Args:
+        model: the network.
+        data: the data set, as `train.data.images.load` gives it.
+
+    Returns:
+        The fraction of the test set that is misclassified, and its mean loss in nats, as tensors on the device.
+
+    Examples:
+        >>> from train import evaluate
+        >>> from train.data.images import load
+        >>> from train.models import f1
+        >>> error, loss = evaluate(f1(in_features=64, classes=10), load("digits"))
+        >>> 0.5 < float(error) < 1  # an untrained network
+        True
     """
     flags = [(module, module.training) for module in model.modules()]
     model.eval()

@@ -1,4 +1,4 @@
-"""Starting from weights that another run recorded."""
+"""Start a training from weights that another run recorded."""
 
 from torch import nn
 
@@ -7,10 +7,15 @@ from trajectory import Run
 
 
 def warm_start(model: nn.Module, source: str) -> None:
-    """Puts a recorded run's weights and buffers into the model, in place. source: RUN, or RUN@STEP; RUN's last.
+    """Load a recorded run's weights and buffers into a model, in place.
 
-    Raises StoreError if there is no such run or no snapshot at that step, and ConfigError if the run has none, or is
-    of another network.
+    Args:
+        model: the model.
+        source: RUN, for the run's last snapshot, or RUN@STEP.
+
+    Raises:
+        StoreError: if there is no such run, or no snapshot at that step.
+        ConfigError: if the run has no snapshot, or is of another network.
     """
     path, _, step = source.rpartition("@")
     if not (path and step.isdigit()):

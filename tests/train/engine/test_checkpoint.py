@@ -17,7 +17,7 @@ from train.engine.checkpoint import Checkpoint
 from train.engine.run_training import train
 from train.errors import ConfigError
 from trajectory import Recorder, Run
-from ultraslow import cli
+from ultraslow.cli import app
 
 SHORT = replace(f1_digits(), batch_size=64, epochs=3, drops=((2, 0.1),), input_noise=0.0)  # 60 updates
 
@@ -155,7 +155,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_command_goes_on_from_it(tmp_path, ca
     said = []
     for _ in range(2):
         with mock.patch("sys.argv", [*process(*size, "--out", tmp_path / "run.zarr", "--resume")[2:]]):
-            cli.main()
+            app.main()
         said.append("nothing was left to train" in capsys.readouterr().out)
     assert said == [False, True]
     assert Run(tmp_path / "run.zarr").resumed == [stopped]
@@ -190,7 +190,7 @@ def test_what_is_no_interruption_of_this_run_is_refused(tmp_path):
     checkpoint = Checkpoint(out, 0).path
     content = checkpoint.read_bytes()
     checkpoint.write_bytes(content[: len(content) // 2])
-    assert refused(SHORT, out).startswith(f"{checkpoint}: not to be read as a checkpoint")
+    assert refused(SHORT, out).startswith(f"{checkpoint}: cannot be read as a checkpoint")
     checkpoint.unlink()
     assert f"no checkpoint {checkpoint}" in refused(SHORT, out)
     assert len(Run(out).distance) == 3  # untouched

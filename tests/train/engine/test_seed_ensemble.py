@@ -1,4 +1,4 @@
-"""Seeds together. The oracle is each seed alone, in float64: the layers, and whole runs of `train`."""
+"""Batched seeds. The oracle is each seed alone, in float64: the layers, and whole runs of `train`."""
 
 from dataclasses import replace
 
@@ -53,8 +53,8 @@ def test_each_network_of_an_ensemble_learns_as_it_does_alone(ghost):
             clipped.append(float(nn.utils.clip_grad_norm_(network.parameters(), 3.2)) > 3.2)
             optimizer.step()
     assert set(clipped) == {True, False}
-    for together, network in zip(ensemble.networks, alone, strict=True):
-        torch.testing.assert_close(together.state_dict(), network.state_dict(), rtol=1e-9, atol=1e-12)
+    for batched, network in zip(ensemble.networks, alone, strict=True):
+        torch.testing.assert_close(batched.state_dict(), network.state_dict(), rtol=1e-9, atol=1e-12)
 
 
 def test_a_network_without_finite_weights_leaves_the_others_alone():
@@ -73,7 +73,7 @@ def test_a_network_without_finite_weights_leaves_the_others_alone():
 
 @pytest.mark.parametrize(("network", "layer"), [("c1", "Conv2d"), ("resnet44", "Conv2d")])
 def test_layers_that_gain_nothing_are_refused(network, layer):
-    with pytest.raises(ConfigError, match=f"has a {layer} layer, expected none where seeds are trained together"):
+    with pytest.raises(ConfigError, match=f"has a {layer} layer, expected none where seeds are batched"):
         Ensemble([NETWORKS[network]((3, 32, 32), 10)])
 
 
@@ -95,19 +95,19 @@ def test_each_store_is_what_train_makes_of_its_seed(tmp_path, in_float64, same_t
     paths = train_batched(CONFIG, {seed: tmp_path / f"{seed}.zarr" for seed in (3, 8)})
     assert paths == [tmp_path / "3.zarr", tmp_path / "8.zarr"]
     for seed, path in zip((3, 8), paths, strict=True):
-        together = Run(path)
+        batched = Run(path)
         alone = Run(train(replace(CONFIG, seed=seed), tmp_path / f"alone{seed}.zarr"))
-        assert together.config == {**alone.config, "batched_seeds": [3, 8]}
-        assert (together.seed, together.status) == (seed, "complete")
-        assert together.events == alone.events
-        assert together.snapshots == alone.snapshots
-        assert together.parameter_specs == alone.parameter_specs
-        timeless = [run.metrics.drop(columns="wall_time") for run in (together, alone)]
+        assert batched.config == {**alone.config, "batched_seeds": [3, 8]}
+        assert (batched.seed, batched.status) == (seed, "complete")
+        assert batched.events == alone.events
+        assert batched.snapshots == alone.snapshots
+        assert batched.parameter_specs == alone.parameter_specs
+        timeless = [run.metrics.drop(columns="wall_time") for run in (batched, alone)]
         pd.testing.assert_frame_equal(*timeless, **same_training)
-        np.testing.assert_allclose(together.distance, alone.distance, **same_training)
-        layers = [run.layers("distance") for run in (together, alone)]
+        np.testing.assert_allclose(batched.distance, alone.distance, **same_training)
+        layers = [run.layers("distance") for run in (batched, alone)]
         np.testing.assert_allclose(*layers, **same_training)  # biases before a batch norm move by rounding alone
-        states = [run.state_dict(run.snapshots[-1]) for run in (together, alone)]
+        states = [run.state_dict(run.snapshots[-1]) for run in (batched, alone)]
         torch.testing.assert_close(*states, **same_training)
     assert Run(paths[0]).origin_norm != Run(paths[1]).origin_norm
 
@@ -148,7 +148,7 @@ def test_a_seed_that_diverges_ends_alone(tmp_path, monkeypatch):
         ({"batch_size": 1281}, [0, 1], "batch_size is 1281; expected 1 to 1280"),
     ],
 )
-def test_what_cannot_run_together_leaves_no_store(tmp_path, change, seeds, message):
+def test_what_cannot_be_batched_leaves_no_store(tmp_path, change, seeds, message):
     with pytest.raises(ConfigError, match=message) as caught:
         train_batched(replace(CONFIG, **change), {seed: tmp_path / f"{seed}.zarr" for seed in seeds})
     assert "\n" not in str(caught.value)
