@@ -1,4 +1,4 @@
-"""The first transient of F1: how far the first updates throw the weights, for docs/matching.md.
+"""The initial transient of F1: how far the first updates carry the weights, for docs/matching.md.
 
     python bench/transient.py --data-root data --out runs/transient [--only mnist]
 

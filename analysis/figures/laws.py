@@ -100,7 +100,7 @@ def scan(result: Fit | pd.DataFrame, *, columns: Columns = 1) -> PaperFigure:
             below.plot(chosen["t_min"], chosen["p_value"], "o", color=COLOURS[0], zorder=3)
             if result.interval_over_starts is not None:
                 above.axhspan(
-                    *result.interval_over_starts, color="#e4e4e4", linewidth=0, label="hull over the starts"
+                    *result.interval_over_starts, color="#e4e4e4", linewidth=0, label="interval over the starts"
                 )
             legend(figure)
         above.axhline(0, color=INK, linewidth=0.6)

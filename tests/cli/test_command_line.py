@@ -441,7 +441,7 @@ def test_the_demo_matches_the_large_batch_to_the_small_one(demo):
     assert large["updates"] == small[0]["updates"] * 16 / 256
     assert large["distance"] < matched["drop_distance"]
     assert matched["drop_distance"] == pytest.approx(together["drop_distance"], rel=0.02)
-    assert 500 < matched["drop_step"] < 2400  # a crossing, not the throw of the first updates
+    assert 500 < matched["drop_step"] < 2400  # a crossing, not the overshoot of the first updates
     assert together["interval"][0] < together["alpha"] < together["interval"][1]
     assert not together["provisional"]
     assert len(found["reference_fit"]["scan"]) >= 5

@@ -157,7 +157,7 @@ def test_a_run_that_overshoots_drops_or_raises_by_choice(tmp_path):
 
 
 def test_from_an_origin_a_run_that_overshoots_drops_where_it_has_travelled(tmp_path):
-    """Thrown 12 away by update 100, then on its way: ‖w_t − w_100‖ is 2 t^.25 − 2 · 100^.25."""
+    """An initial transient to 12 by update 100, then on its way: ‖w_t − w_100‖ is 2 t^.25 − 2 · 100^.25."""
     travelled = steady(625) - steady(100)
     reference = replace(REFERENCE, origin=100, targets=(travelled, 4.7, 5.2), last_phase=50)
     walk = Walk(

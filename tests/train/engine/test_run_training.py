@@ -246,7 +246,7 @@ def test_a_run_matched_from_an_origin_drops_where_its_reference_had_come_from_th
     assert run.displacement(20)[drop.step] == pytest.approx(target, rel=0.05)
     assert run.distance[drop.step] != pytest.approx(
         Run(reference).distance[160], rel=0.05
-    )  # the throw sets w_0 apart
+    )  # the initial transient sets w_0 apart
     assert run.distance.index[-1] == drop.step + 80
 
 
