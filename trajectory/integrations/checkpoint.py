@@ -1,24 +1,22 @@
-"""Checkpoint files as they lie about: which step each is of, and the weights in it."""
+"""Find checkpoints as training loops leave them: which step each is of, and which files hold its weights."""
 
 import re
-import zipfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from trajectory.errors import UltraslowError, first_line
+from trajectory.errors import UltraslowError
 
-_TORCH = (".pt", ".pth", ".bin", ".ckpt")
-_SUFFIXES = (*_TORCH, ".safetensors")
-# Where training loops put the weights: Lightning, torch's examples, fairseq and others, in order of precedence.
-_KEYS = ("state_dict", "model_state_dict", "model", "module", "weights", "net")
+SUFFIXES = (".pth.tar", ".pt.tar", ".pt", ".pth", ".bin", ".ckpt", ".safetensors")
+DISTRIBUTED = ".metadata"  # what torch.distributed.checkpoint calls the table of contents in a checkpoint's folder
+# The files of one checkpoint as the Hugging Face libraries write it, in order of precedence.
+_HUB = ("model.safetensors", "model-*-of-*.safetensors", "pytorch_model.bin", "pytorch_model-*-of-*.bin")
 # Words before a step in a name, those that count updates first: `epoch=3-step=1000` is step 1000.
 _UNITS = (r"(?:global_?)?step", r"checkpoint|ckpt|iteration|iter|update", r"epoch")
+_NOT_WEIGHTS = re.compile(r"optim|sched|rng|random|scaler|args", re.IGNORECASE)
 
 
 class CheckpointError(UltraslowError):
@@ -27,7 +25,13 @@ class CheckpointError(UltraslowError):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The files that hold the weights after `step` updates."""
+    """Where the weights after a number of updates lie.
+
+    Attributes:
+        step: the number of updates.
+        name: the file's name, or the folder's.
+        files: the files that together hold the weights; the folder of a distributed checkpoint.
+    """
 
     step: int
     name: str
@@ -35,17 +39,27 @@ class Checkpoint:
 
 
 def find(paths: Iterable[str | Path], steps: Sequence[int] | None = None) -> list[Checkpoint]:
-    """Checkpoints in order of step.
+    """Find checkpoints.
 
-    paths: files (.pt, .pth, .bin, .ckpt, .safetensors), folders that hold one checkpoint (model.safetensors,
-        pytorch_model.bin, whole or in shards), or folders of such files and folders.
-    steps: one for each checkpoint, in the order of `paths` and, within a folder, of names; default: from the
-        names, such as `step=1000`, `checkpoint-1000`, `epoch_3`, or a single number.
-    Raises CheckpointError: a missing path, nothing found, no step in a name, steps in different units, or twice.
+    Args:
+        paths: files (.pt, .pth, .pth.tar, .bin, .ckpt, .safetensors); folders that are one checkpoint
+            (model.safetensors or pytorch_model.bin, in one file or in shards; what torch.distributed.checkpoint
+            saves; a single file of weights); or folders of such files and folders.
+        steps: the step of each checkpoint, in the order of `paths` and, within a folder, of names; None: take them
+            from the names, such as `step=1000`, `checkpoint-1000`, `epoch_3`, or a single number.
+
+    Returns:
+        The checkpoints in order of step.
+
+    Raises:
+        CheckpointError: a path is missing, fewer than two are found, a name has no step, two count in different
+            units, or two are of one step.
     """
     found = [entry for path in paths for entry in _entries(Path(path))]
     if len(found) < 2:
-        raise CheckpointError(f"got {len(found)} checkpoints, expected 2 or more of {', '.join(_SUFFIXES)}")
+        raise CheckpointError(
+            f"got {len(found)} checkpoints, expected 2 or more of {', '.join(SUFFIXES)}, or folders of them"
+        )
     if steps is None:
         read = [_step(name) for name, _ in found]
         units = {unit: name for (unit, _), (name, _) in zip(read, found, strict=True)}
@@ -66,51 +80,78 @@ def find(paths: Iterable[str | Path], steps: Sequence[int] | None = None) -> lis
 
 
 def load(checkpoint: Checkpoint, key: str | None = None) -> dict[str, Tensor]:
-    """Its tensors by name. They lie in the files until they are read (in memory only for old .pt files).
+    """Load a checkpoint's tensors.
 
-    key: where in a nested .pt file the weights are (`model`, or `trainer.model`); default: what is found there.
-    Raises CheckpointError if a file is no checkpoint, or holds no weights there.
+    They lie in the files until they are read; in memory only for old .pt files and distributed checkpoints.
+
+    Args:
+        checkpoint: the checkpoint, from `find`.
+        key: where in a nested checkpoint the weights are (`model`, or `trainer.model`); None: look for them.
+
+    Returns:
+        The tensors by name.
+
+    Raises:
+        CheckpointError: a file is no checkpoint, or holds no weights there.
     """
+    from trajectory.integrations.checkpoint_files import load_distributed, load_safetensors, load_torch
+
     tensors: dict[str, Tensor] = {}
     for file in checkpoint.files:
-        part = _load_safetensors(file) if file.suffix == ".safetensors" else _load_torch(file, key)
-        tensors |= part
+        if file.is_dir():
+            tensors |= load_distributed(file, key)
+        elif file.suffix == ".safetensors":
+            tensors |= load_safetensors(file)
+        else:
+            tensors |= load_torch(file, key)
     if not any(tensor.is_floating_point() for tensor in tensors.values()):
         raise CheckpointError(f"{checkpoint.name}: holds no weights; expected a state dict")
     return tensors
 
 
 def _entries(path: Path) -> list[tuple[str, tuple[Path, ...]]]:
-    """Names and files of the checkpoints a path stands for."""
+    """Return names and files of the checkpoints that a path stands for."""
     if not path.exists():
         raise CheckpointError(f"{path}: no such checkpoint; expected a file or a folder")
     if path.is_file():
-        if path.suffix not in _SUFFIXES:
-            raise CheckpointError(f"{path}: not a checkpoint; expected {', '.join(_SUFFIXES)}")
+        if not path.name.endswith(SUFFIXES):
+            raise CheckpointError(f"{path}: not a checkpoint; expected {', '.join(SUFFIXES)}")
         return [(path.name, (path,))]
     if files := _model_files(path):
         return [(path.name, files)]
     entries: list[tuple[str, tuple[Path, ...]]] = []
     for child in sorted(path.iterdir()):
-        if child.is_file() and child.suffix in _SUFFIXES:
+        if child.is_file() and child.name.endswith(SUFFIXES):
             entries.append((child.name, (child,)))
-        elif child.is_dir() and (files := _model_files(child)):
+        elif child.is_dir() and (files := _model_files(child) or _file_of_weights(child)):
             entries.append((child.name, files))
+    steps = any(re.search(r"\d", name) for name, _ in entries)
+    if not steps and (files := _file_of_weights(path)):  # the folder itself is of one step
+        return [(path.name, files)]
     return entries
 
 
 def _model_files(folder: Path) -> tuple[Path, ...]:
-    """The files of a folder that is one checkpoint, as the Hugging Face libraries write it."""
-    for name in ("model.safetensors", "model-*-of-*.safetensors", "pytorch_model.bin", "pytorch_model-*-of-*.bin"):
+    """Return the files of a folder that is one checkpoint, by names that libraries give."""
+    if (folder / DISTRIBUTED).is_file():
+        return (folder,)
+    for name in _HUB:
         if files := tuple(sorted(folder.glob(name))):
             return files
     return ()
 
 
+def _file_of_weights(folder: Path) -> tuple[Path, ...]:
+    """Return the one file of a step's folder that can hold its weights; none if there are several."""
+    files = [file for file in folder.iterdir() if file.is_file() and file.name.endswith(SUFFIXES)]
+    weights = [file for file in files if not _NOT_WEIGHTS.search(file.name)]
+    return tuple(weights) if len(weights) == 1 else ()
+
+
 def _step(name: str) -> tuple[str, int]:
-    """The unit and the number in a checkpoint's name."""
+    """Return the unit and the number in a checkpoint's name."""
     stem = name.lower()
-    for suffix in _SUFFIXES:
+    for suffix in SUFFIXES:
         stem = stem.removesuffix(suffix)
     for unit in _UNITS:
         if found := re.findall(rf"(?:{unit})[-_=.]?(\d+)", stem):
@@ -119,50 +160,3 @@ def _step(name: str) -> tuple[str, int]:
     if len(numbers) != 1:
         raise CheckpointError(f"{name}: no step in its name (such as step=1000); give all steps with --steps")
     return "step", int(numbers[0])
-
-
-def _load_torch(file: Path, key: str | None) -> dict[str, Tensor]:
-    try:
-        content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
-    except Exception as error:  # pickle, zip and torch each raise their own
-        raise CheckpointError(
-            f"{file.name}: cannot be read as weights alone ({first_line(error)}); expected a state dict that"
-            " torch.save wrote"
-        ) from error
-    return _tensors(_descend(content, file, key))
-
-
-def _descend(content: Any, file: Path, key: str | None) -> Any:
-    """The part of a nested checkpoint that holds the weights."""
-    if key is not None:
-        for part in key.split("."):
-            if not isinstance(content, Mapping) or part not in content:
-                held = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
-                raise CheckpointError(f"{file.name}: no key {key!r}; it holds {held}")
-            content = content[part]
-    while isinstance(content, Mapping) and not _tensors(content):
-        nested = [name for name in _KEYS if isinstance(content.get(name), Mapping)]
-        if not nested:
-            held = ", ".join(map(str, content)) or "nothing"
-            raise CheckpointError(f"{file.name}: no weights found; it holds {held}; say where with --key")
-        content = content[nested[0]]
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{file.name}: holds a {type(content).__name__}; expected a state dict")
-    return content
-
-
-def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-
-
-def _load_safetensors(file: Path) -> dict[str, Tensor]:
-    try:
-        from safetensors.torch import load_file
-    except ImportError as error:
-        raise CheckpointError(
-            f"{file.name}: needs the package safetensors; pip install 'ultraslow[safetensors]'"
-        ) from error
-    try:
-        return load_file(file)
-    except Exception as error:  # the package raises an exception of its own
-        raise CheckpointError(f"{file.name}: not a safetensors file ({error})") from error

@@ -1,4 +1,4 @@
-"""Checkpoints that are there already, made into a run: distances, snapshots, sketches."""
+"""Make a run of checkpoints that are there already: distances, snapshots, sketches."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -34,18 +34,27 @@ def import_checkpoints(
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> None:
-    """Makes a run at `out` of checkpoints; `Run` reads it like a recorded one.
+    """Make a run of checkpoints; `Run` reads it like a recorded one.
 
     w_0 is the earliest checkpoint, and t counts from it: one of step s, the earliest of step s_0, is recorded
     at t = s − s_0. Recorded are distance and norm, in total and by parameter. What is floating-point counts as
     a parameter, but for running_mean and running_var; tied parameters once.
 
-    checkpoints, steps: as for `find`; key: as for `load`.
-    snapshots: keep weights and buffers; sketch: K > 0 keeps a count sketch of K numbers for each parameter.
-    progress: called with the checkpoints done and their number.
-
     In memory are the weights of two checkpoints, in float32 or wider; files are mapped, not read at once.
-    Raises CheckpointError, and StoreError if `out` is taken or cannot be written.
+
+    Args:
+        checkpoints: files and folders, as for `checkpoint.find`.
+        out: the run's store.
+        steps: the updates made at each checkpoint, as for `checkpoint.find`.
+        key: where the weights are in a nested checkpoint, as for `checkpoint.load`.
+        snapshots: store weights and buffers.
+        sketch: K > 0 stores a count sketch of K numbers for each parameter.
+        overwrite: replace a run that is there.
+        progress: called with the number of checkpoints done and that of all.
+
+    Raises:
+        CheckpointError: a checkpoint cannot be read, placed in time, or compared with the others.
+        StoreError: `out` is taken or cannot be written.
     """
     found = find(checkpoints, steps)
     tensors = load(found[0], key)
@@ -96,9 +105,10 @@ def import_checkpoints(
 
 
 class _Weights:
-    """Room for one checkpoint's weights, flattened one after the other as a snapshot keeps them, and its buffers.
+    """Room for the buffers and the weights of one checkpoint, the weights flattened as a snapshot holds them.
 
-    Laid out for `tensors`, the state dict of the first.
+    Args:
+        tensors: the state dict of the first checkpoint; those that follow have to be laid out like it.
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]):
@@ -114,7 +124,7 @@ class _Weights:
         self.views = [self.flat[spec.offset : spec.offset + spec.size].view(spec.shape) for spec in self.specs]
 
     def take(self, name: str, tensors: Mapping[str, Tensor]) -> None:
-        """Copies a checkpoint's tensors, after checking that they are the first one's in name and shape."""
+        """Copy a checkpoint's tensors, after checking that they are the first one's in name and shape."""
         self._named = {plain_name(key): tensor for key, tensor in tensors.items()}
         for spec in (*self.specs, *self.buffer_specs):
             tensor = self._named.get(spec.name)
@@ -128,7 +138,7 @@ class _Weights:
             view.copy_(self._named[spec.name])
 
     def buffers(self) -> np.ndarray:
-        """The buffers' bytes, as a snapshot keeps them."""
+        """Return the buffers' bytes, as a snapshot holds them."""
         pieces = [
             self._named[spec.name].to(getattr(torch, spec.dtype)).contiguous().reshape(-1).view(torch.uint8)
             for spec in self.buffer_specs
@@ -136,7 +146,7 @@ class _Weights:
         return torch.cat([torch.empty(0, dtype=torch.uint8), *pieces]).numpy()
 
     def pieces(self) -> list[list[tuple[Tensor, int]]]:
-        """Each parameter and its first element's index, as `sketches` takes them."""
+        """Return each parameter and its first element's index, as `sketches` takes them."""
         return [[(view, spec.offset)] for view, spec in zip(self.views, self.specs, strict=True)]
 
 
@@ -145,5 +155,5 @@ def _is_parameter(name: str, tensor: Tensor) -> bool:
 
 
 def _identity(tensor: Tensor) -> Any:
-    """Equal for tied tensors: those that share their memory; empty ones are each their own."""
+    """Return what is equal for tied tensors: those that share their memory; empty ones are each their own."""
     return (tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else id(tensor)

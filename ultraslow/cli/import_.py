@@ -16,24 +16,26 @@ def import_(
     out: Annotated[str, arg(metavar="RUN")],
     steps: Annotated[tuple[int, ...], arg(metavar="T [T ...]")] = (),
     key: Annotated[str | None, arg(metavar="KEY")] = None,
-    snapshots: bool = True,
+    no_snapshots: bool = False,
     sketch: Annotated[int, arg(metavar="K")] = 0,
     overwrite: bool = False,
 ) -> None:
-    """Makes a run of checkpoints: .pt files of weights alone, .safetensors, or folders of them.
+    """Makes a run of checkpoints.
 
-    The earliest is w_0, and t counts from it. Every other one is a row: distance and norm, by parameter too.
+    The earliest is w_0, and t counts from it. Every other one is a row: distance and norm, by parameter too. A
+    checkpoint is a file that torch.save wrote (.pt, .pth, .pth.tar, .bin, .ckpt), a .safetensors file, or a folder:
+    of model.safetensors or pytorch_model.bin, of one file of weights, or saved by torch.distributed.checkpoint.
 
     $ ultraslow import checkpoints/ --out runs/imported.zarr
 
     Args:
-        checkpoint: a file or a folder.
+        checkpoint: a checkpoint, or a folder of them.
         checkpoints: further ones.
         out: the run's store.
         steps: updates made at each checkpoint, in order; default: from the names (step=1000, checkpoint-1000).
         key: where the weights are in a nested .pt file; default: state_dict, model, ...
-        snapshots: keep the weights themselves.
-        sketch: keep a sketch of K numbers for each parameter instead or as well.
+        no_snapshots: store distances and norms alone, and leave the weights out.
+        sketch: store a sketch of K numbers for each parameter.
         overwrite: replace the run at `out`.
     """
     from trajectory.integrations.importer import import_checkpoints
@@ -44,7 +46,7 @@ def import_(
             out,
             steps=steps or None,
             key=key,
-            snapshots=snapshots,
+            snapshots=not no_snapshots,
             sketch=sketch,
             overwrite=overwrite,
             progress=lambda done, total: bar(Path(out).name, done, total),

@@ -1,8 +1,13 @@
 """Checkpoints made into a run equal the run that was recorded; what is no checkpoint is one line."""
 
+import argparse
+import pickle
+import warnings
+
 import numpy as np
 import pytest
 import torch
+import torch.distributed.checkpoint as distributed
 from safetensors.torch import save_file
 from torch import nn
 
@@ -13,9 +18,9 @@ from trajectory.integrations.importer import import_checkpoints
 
 @pytest.fixture(scope="module")
 def training(tmp_path_factory):
-    """A recorded run, and its checkpoints every 10 updates in three layouts."""
+    """A recorded run, and its checkpoints every 10 updates in several layouts."""
     folder = tmp_path_factory.mktemp("training")
-    for name in ("pt", "hub", "lightning"):
+    for name in ("pt", "tar", "hub", "lightning", "folders", "distributed"):
         (folder / name).mkdir()
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Linear(6, 2, bias=False).bfloat16())
@@ -26,6 +31,16 @@ def training(tmp_path_factory):
                 state = {name: value.clone() for name, value in model.state_dict().items()}
                 torch.save(state, folder / "pt" / f"step={run.step}.pt")
                 torch.save({"epoch": 3, "state_dict": state}, folder / "lightning" / f"epoch=0-step={run.step}.ckpt")
+                given = argparse.Namespace(lr=0.1)
+                torch.save({"model": state, "args": given}, folder / "tar" / f"checkpoint-{run.step}.pth.tar")
+                own = folder / "folders" / str(run.step)
+                own.mkdir()
+                torch.save(state, own / "model_state_dict.pt")
+                torch.save(optimizer.state_dict(), own / "optimizer.pt")
+                everything = {"model": state, "best": {"loss": torch.ones(3)}, "lr": 0.1}
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # saves in one process
+                    distributed.save(everything, checkpoint_id=folder / "distributed" / f"s-{run.step}")
                 shard = folder / "hub" / f"checkpoint-{run.step}"
                 shard.mkdir()
                 names = list(state)
@@ -41,7 +56,7 @@ def training(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("layout", ["pt", "hub", "lightning"])
+@pytest.mark.parametrize("layout", ["pt", "tar", "hub", "lightning", "folders", "distributed"])
 def test_imported_equals_recorded(training, tmp_path, layout):
     import_checkpoints([training / layout], tmp_path / "run.zarr", sketch=64)
     run, recorded = Run(tmp_path / "run.zarr"), Run(training / "run.zarr")
@@ -139,3 +154,27 @@ def test_bad_input_is_one_line_each(training, tmp_path):
     import_checkpoints([good], tmp_path / "taken.zarr")
     with pytest.raises(StoreError, match="already exists"):
         import_checkpoints([good], tmp_path / "taken.zarr")
+
+
+class Callback:
+    """A class that a checkpoint should not bring along."""
+
+
+def test_what_would_run_code_is_refused_by_name(training, tmp_path):
+    weights = {"w": torch.ones(2)}
+    for step in range(2):
+        torch.save({"model": weights, "hook": Callback()}, tmp_path / f"step={step}.pt")
+    with pytest.raises(CheckpointError, match=r"step=0.pt: holds .*test_importer.Callback beside tensors") as caught:
+        import_checkpoints([tmp_path], tmp_path / "out.zarr")
+    assert "\n" not in str(caught.value)
+    for step in range(2):
+        (tmp_path / "distributed" / f"step={step}").mkdir(parents=True)
+        (tmp_path / "distributed" / f"step={step}" / ".metadata").write_bytes(pickle.dumps(Callback()))
+    with pytest.raises(CheckpointError, match=r"step=0: cannot be read \(.*test_importer.Callback") as caught:
+        import_checkpoints([tmp_path / "distributed"], tmp_path / "out.zarr")
+    assert "\n" not in str(caught.value)
+
+
+def test_folders_given_one_by_one(training, tmp_path):
+    import_checkpoints([training / "folders" / "20", training / "folders" / "50"], tmp_path / "run.zarr")
+    assert list(Run(tmp_path / "run.zarr").distance.index) == [30]

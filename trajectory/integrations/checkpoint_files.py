@@ -1,0 +1,169 @@
+"""Load weights from the files that torch, safetensors and torch.distributed.checkpoint write, without running code.
+
+A pickle can call any function. What is unpickled here is limited to tensors, plain containers and the classes named
+below; anything else is refused by its name.
+"""
+
+import argparse
+import pickle
+import warnings
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path, PurePath
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from trajectory.errors import first_line
+from trajectory.integrations.checkpoint import DISTRIBUTED, CheckpointError
+
+# Where training loops put the weights: Lightning, torch's examples, fairseq and others, in order of precedence.
+_KEYS = ("state_dict", "model_state_dict", "model", "module", "weights", "net")
+# A script's arguments beside the weights: a bare container of attributes.
+_SAFE: list[Any] = [argparse.Namespace]
+
+
+def load_torch(file: Path, key: str | None = None) -> dict[str, Tensor]:
+    """Load what `torch.save` wrote.
+
+    Args:
+        file: the file.
+        key: where the weights are, as for `checkpoint.load`.
+
+    Returns:
+        The tensors by name, mapped from the file where its kind allows.
+
+    Raises:
+        CheckpointError: the file cannot be read as tensors and plain containers, or holds no weights there.
+    """
+    try:
+        with torch.serialization.safe_globals(_SAFE):
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+    except Exception as error:  # pickle, zip and torch each raise their own
+        if names := _other_classes(file):
+            raise CheckpointError(
+                f"{file.name}: holds {', '.join(names)} beside tensors, whose code would run as it is read; "
+                "save the state dict alone"
+            ) from error
+        raise CheckpointError(
+            f"{file.name}: cannot be read as weights alone ({first_line(error)}); expected a state dict that"
+            " torch.save wrote"
+        ) from error
+    return _tensors(_descend(content, file.name, key))
+
+
+def load_safetensors(file: Path) -> dict[str, Tensor]:
+    """Load a safetensors file.
+
+    Args:
+        file: the file.
+
+    Returns:
+        The tensors by name.
+
+    Raises:
+        CheckpointError: the file is none, or the package is not installed.
+    """
+    try:
+        from safetensors.torch import load_file
+    except ImportError as error:
+        raise CheckpointError(
+            f"{file.name}: needs the package safetensors; pip install 'ultraslow[safetensors]'"
+        ) from error
+    try:
+        return load_file(file)
+    except Exception as error:  # the package raises an exception of its own
+        raise CheckpointError(f"{file.name}: not a safetensors file ({error})") from error
+
+
+def load_distributed(folder: Path, key: str | None = None) -> dict[str, Tensor]:
+    """Load what `torch.distributed.checkpoint.save` wrote, however many ranks did so.
+
+    Args:
+        folder: the checkpoint's folder.
+        key: where the weights are, as for `checkpoint.load`.
+
+    Returns:
+        The tensors by name, in memory; others, such as an optimizer's, are not read.
+
+    Raises:
+        CheckpointError: the checkpoint cannot be read, or holds no weights there.
+    """
+    import torch.distributed.checkpoint as distributed
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
+    try:
+        with (folder / DISTRIBUTED).open("rb") as file:
+            metadata = _MetadataUnpickler(file).load()
+        stored: dict[int, str] = {}  # the name that a tensor is stored under
+        content: dict[str, Any] = {}
+        for name, entry in metadata.state_dict_metadata.items():
+            if not isinstance(entry, TensorStorageMetadata):
+                continue
+            *parents, last = (metadata.planner_data or {}).get(name, (name,))
+            inner = content
+            for parent in parents:
+                inner = inner.setdefault(parent, {})
+            inner[last] = torch.empty(entry.size, dtype=entry.properties.dtype)  # takes memory when it is written to
+            stored[id(inner[last])] = name
+        tensors = _tensors(_descend(content, folder.name, key))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # says that it loads in one process
+            distributed.load({stored[id(tensor)]: tensor for tensor in tensors.values()}, checkpoint_id=folder)
+    except CheckpointError:
+        raise
+    except Exception as error:  # pickle's, torch's and the operating system's
+        raise CheckpointError(
+            f"{folder.name}: cannot be read ({first_line(error)}); expected what torch.distributed.checkpoint saved"
+        ) from error
+    return tensors
+
+
+class _MetadataUnpickler(pickle.Unpickler):
+    """Reads the table of contents of a distributed checkpoint."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if module in ("torch.distributed.checkpoint.metadata", "torch.distributed.checkpoint.filesystem"):
+            found = super().find_class(module, name) if "." not in name else None
+            if isinstance(found, type) and found.__module__ == module:
+                return found
+        if module == "torch" and (name == "Size" or isinstance(getattr(torch, name, None), torch.dtype)):
+            return getattr(torch, name)
+        if (module, name) == ("torch.serialization", "_get_layout"):
+            return super().find_class(module, name)
+        if module.partition(".")[0] == "pathlib" and name in ("PosixPath", "WindowsPath"):
+            return PurePath  # where it was written; a path of the other system could not be made
+        raise pickle.UnpicklingError(f"{module}.{name} in {DISTRIBUTED}, whose code would run as it is read")
+
+
+def _other_classes(file: Path) -> list[str]:
+    """Return the names of what a file would have to import to be read; none where it cannot be told."""
+    try:
+        with torch.serialization.safe_globals(_SAFE):
+            return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
+    except Exception:  # no file that torch.save wrote in the last years
+        return []
+
+
+def _descend(content: Any, name: str, key: str | None) -> Any:
+    """Return the part of a nested checkpoint that holds the weights."""
+    if key is not None:
+        for part in key.split("."):
+            if not isinstance(content, Mapping) or part not in content:
+                held = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
+                raise CheckpointError(f"{name}: no key {key!r}; it holds {held}")
+            content = content[part]
+    while isinstance(content, Mapping) and not _tensors(content):
+        nested = [inner for inner in _KEYS if isinstance(content.get(inner), Mapping)]
+        if not nested:
+            held = ", ".join(map(str, content)) or "nothing"
+            raise CheckpointError(f"{name}: no weights found; it holds {held}; say where with --key")
+        content = content[nested[0]]
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{name}: holds a {type(content).__name__}; expected a state dict")
+    return content
+
+
+def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
