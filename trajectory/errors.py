@@ -2,23 +2,61 @@
 
 
 class UltraslowError(ValueError):
-    """A problem with the user's input or data; the command line prints it and exits with 1."""
+    """A problem with the user's input or data; the command line prints it and exits with 1.
+
+    Examples:
+        >>> from trajectory import Run, UltraslowError
+        >>> try:
+        ...     Run("nowhere.zarr")
+        ... except UltraslowError as error:
+        ...     print(error)
+        nowhere.zarr: no such run; expected the folder a Recorder wrote (such as runs/sb.zarr)
+    """
 
 
 class StoreError(UltraslowError):
-    """A run's store cannot be read or written."""
+    """A run's store cannot be read or written.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from trajectory import Run, StoreError
+        >>> Path("notes.txt").touch()
+        >>> try:
+        ...     Run("notes.txt")
+        ... except StoreError as error:
+        ...     print(error)
+        notes.txt: not a run: got a file, expected the folder a Recorder wrote
+    """
 
 
 class RunNotFoundError(StoreError, FileNotFoundError):
-    """There is nothing at the path of a run that was to be read."""
+    """There is nothing at the path of a run that was to be read.
+
+    Examples:
+        >>> from trajectory import Run
+        >>> try:
+        ...     Run("nowhere.zarr")
+        ... except FileNotFoundError as error:
+        ...     print(type(error).__name__)
+        RunNotFoundError
+    """
 
 
 class RecordingError(UltraslowError):
-    """The recorder cannot go on: bad arguments, or an error of its background writer."""
+    """The recorder cannot go on: bad arguments, or an error of its background writer.
+
+    Examples:
+        >>> from trajectory import Every, RecordingError
+        >>> try:
+        ...     Every(0)
+        ... except RecordingError as error:
+        ...     print(error)
+        Every(0): expected a whole number of steps, 1 or more
+    """
 
 
 def first_line(error: BaseException) -> str:
-    """Return an error's message in one line.
+    """Return the message of an error in one line.
 
     Object stores, compilers and unpicklers report theirs in many.
 

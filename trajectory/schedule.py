@@ -1,4 +1,4 @@
-"""Which steps to record: a schedule answers `step in schedule`."""
+"""Schedules: which steps are recorded. A schedule answers `step in schedule`."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -9,14 +9,29 @@ from trajectory.errors import RecordingError
 
 
 class Schedule(Protocol):
-    """Any object that says whether a step, counted in weight updates from 0, belongs to it."""
+    """Any object that can tell whether a step, counted in weight updates from 0, belongs to it."""
 
     def __contains__(self, step: int, /) -> bool: ...
 
 
 @dataclass(frozen=True)
 class Every:
-    """Steps 0, n, 2n, ..., up to `until` if it is given."""
+    """The steps 0, n, 2n, ...
+
+    Attributes:
+        n: the number of updates from one step to the next.
+        until: the last step that may belong to the schedule; None: it has no end.
+
+    Raises:
+        RecordingError: `n` is less than 1.
+
+    Examples:
+        >>> from trajectory import Every
+        >>> list(Every(10, until=35))
+        [0, 10, 20, 30]
+        >>> 40 in Every(10)
+        True
+    """
 
     n: int
     until: int | None = None
@@ -34,7 +49,20 @@ class Every:
 
 @dataclass(frozen=True)
 class LogSpaced:
-    """Step 0 and round(10^(k / per_decade)) for k = 0, 1, 2, ...: evenly spaced in log t, up to `until` if given."""
+    """Step 0 and the steps round(10^(k / per_decade)) for k = 0, 1, 2, ...: evenly spaced in log t.
+
+    Attributes:
+        per_decade: how many steps there are from t to 10 t, once they are further apart than 1.
+        until: the last step that may belong to the schedule; None: it has no end.
+
+    Raises:
+        RecordingError: `per_decade` is less than 1.
+
+    Examples:
+        >>> from trajectory import LogSpaced
+        >>> list(LogSpaced(2, until=1000))
+        [0, 1, 3, 10, 32, 100, 316, 1000]
+    """
 
     per_decade: int = 12
     until: int | None = None
@@ -62,9 +90,19 @@ class LogSpaced:
 
 @dataclass(frozen=True, init=False)
 class At:
-    """The listed steps."""
+    """The listed steps.
+
+    Args:
+        steps: the steps, in any order.
+
+    Examples:
+        >>> from trajectory import At
+        >>> list(At([100, 1, 10]))
+        [1, 10, 100]
+    """
 
     steps: frozenset[int]
+    """The steps."""
 
     def __init__(self, steps: Iterable[int]) -> None:
         object.__setattr__(self, "steps", frozenset(int(step) for step in steps))
@@ -83,5 +121,12 @@ def _end(schedule: Schedule, until: int | None) -> int:
 
 
 def as_schedule(schedule: Schedule | int) -> Schedule:
-    """An int n stands for `Every(n)`."""
+    """Return a schedule.
+
+    Args:
+        schedule: a schedule, or a whole number n, which stands for `Every(n)`.
+
+    Returns:
+        The schedule.
+    """
     return Every(schedule) if isinstance(schedule, int) else schedule

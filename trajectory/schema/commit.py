@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from trajectory.schema import entries
-from trajectory.schema.entries import Entries
+from trajectory.schema.entries import Entries, Kind
 from trajectory.schema.layout import Event
 
 RECORDING = "recording"
@@ -99,6 +99,7 @@ def table_of(name: str, node: Mapping[str, Any]) -> str | None:
     return group if group else "step" if node["dimension_names"][0] == "step" else None
 
 
-def _events(value: Any) -> tuple[Event, ...]:
-    """a list of [step, name, details]"""
-    return tuple(Event(entries.whole(step), entries.text(name), details) for step, name, details in value)
+_events = Kind(
+    "a list of [step, name, details]",
+    lambda value: tuple(Event(entries.whole(step), entries.text(name), details) for step, name, details in value),
+)

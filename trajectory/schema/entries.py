@@ -2,11 +2,28 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from trajectory.errors import StoreError
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """What an entry has to be.
+
+    Attributes:
+        expected: the same in words.
+        parse: makes the value of what JSON holds; raises TypeError, ValueError or KeyError for anything else.
+    """
+
+    expected: str
+    parse: Callable[[Any], T]
+
+    def __call__(self, value: Any) -> T:
+        """Return `parse(value)`."""
+        return self.parse(value)
 
 
 @dataclass(frozen=True)
@@ -23,18 +40,18 @@ class Entries:
     path: object
     prefix: str = ""
 
-    def get(self, key: str, parse: Callable[[Any], T]) -> T:
+    def get(self, key: str, kind: "Kind[T]") -> T:
         """Return the entry under `key`.
 
         Args:
             key: its name.
-            parse: makes the value of what JSON holds; its docstring's first line says what it expects.
+            kind: what it has to be.
 
         Returns:
             The parsed value.
 
         Raises:
-            StoreError: the entry is missing, or `parse` refuses it.
+            StoreError: it is missing, or of another kind.
         """
         if key not in self.values:
             raise StoreError(
@@ -42,29 +59,29 @@ class Entries:
             )
         value = self.values[key]
         try:
-            return parse(value)
+            return kind(value)
         except (TypeError, ValueError, KeyError) as error:
             shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
             raise StoreError(
-                f"{self.path}: {self.prefix + key!r} in zarr.json is {shown}, expected {parse.__doc__};"
+                f"{self.path}: {self.prefix + key!r} in zarr.json is {shown}, expected {kind.expected};"
                 " restore it as it was written"
             ) from error
 
-    def get_or(self, key: str, default: T, parse: Callable[[Any], T]) -> T:
+    def get_or(self, key: str, default: T, kind: "Kind[T]") -> T:
         """Return the entry under `key`, or `default` where an earlier version wrote none.
 
         Args:
             key: its name.
             default: what its absence means.
-            parse: as for `get`.
+            kind: what it has to be.
 
         Returns:
             The parsed value or the default.
 
         Raises:
-            StoreError: `parse` refuses the entry.
+            StoreError: it is of another kind.
         """
-        return self.get(key, parse) if key in self.values else default
+        return self.get(key, kind) if key in self.values else default
 
     def nested(self, key: str) -> "Entries":
         """Return the entries of the object under `key`.
@@ -81,57 +98,29 @@ class Entries:
         return Entries(self.get(key, mapping), self.path, f"{self.prefix}{key}.")
 
 
-def text(value: Any) -> str:
-    """a string"""
-    return _instance(value, str)
-
-
-def whole(value: Any) -> int:
-    """a whole number"""
-    return _instance(value, int)
-
-
-def number(value: Any) -> float:
-    """a number"""
-    return float(_instance(value, (int, float)))
-
-
-def mapping(value: Any) -> Mapping[str, Any]:
-    """an object of named entries"""
-    return _instance(value, Mapping)
-
-
-def texts(value: Any) -> tuple[str, ...]:
-    """a list of strings"""
-    return tuple(text(item) for item in _instance(value, (list, tuple)))
-
-
-def wholes(value: Any) -> tuple[int, ...]:
-    """a list of whole numbers"""
-    return tuple(whole(item) for item in _instance(value, (list, tuple)))
-
-
-def numbers(value: Any) -> tuple[float, ...]:
-    """a list of numbers"""
-    return tuple(number(item) for item in _instance(value, (list, tuple)))
-
-
-def names(value: Any) -> Mapping[str, str]:
-    """an object of named strings"""
-    return {key: text(item) for key, item in mapping(value).items()}
-
-
-def optional_text(value: Any) -> str | None:
-    """a string or null"""
-    return None if value is None else text(value)
-
-
-def optional_whole(value: Any) -> int | None:
-    """a whole number or null"""
-    return None if value is None else whole(value)
-
-
 def _instance(value: Any, kind: Any) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(type(value).__name__)
     return value
+
+
+def _each(value: Any, kind: Kind[T]) -> tuple[T, ...]:
+    return tuple(kind(item) for item in _instance(value, (list, tuple)))
+
+
+def _or_null(kind: Kind[T]) -> Kind[T | None]:
+    return Kind(f"{kind.expected} or null", lambda value: None if value is None else kind(value))
+
+
+text = Kind[str]("a string", lambda value: _instance(value, str))
+whole = Kind[int]("a whole number", lambda value: _instance(value, int))
+number = Kind[float]("a number", lambda value: float(_instance(value, (int, float))))
+mapping = Kind[Mapping[str, Any]]("an object of named entries", lambda value: _instance(value, Mapping))
+texts = Kind[tuple[str, ...]]("a list of strings", lambda value: _each(value, text))
+wholes = Kind[tuple[int, ...]]("a list of whole numbers", lambda value: _each(value, whole))
+numbers = Kind[tuple[float, ...]]("a list of numbers", lambda value: _each(value, number))
+names = Kind[Mapping[str, str]](
+    "an object of named strings", lambda value: {key: text(item) for key, item in mapping(value).items()}
+)
+optional_text = _or_null(text)
+optional_whole = _or_null(whole)

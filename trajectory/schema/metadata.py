@@ -6,7 +6,7 @@ from typing import Any
 
 from trajectory.schema import entries
 from trajectory.schema.commit import STATE_KEYS
-from trajectory.schema.entries import Entries
+from trajectory.schema.entries import Entries, Kind
 from trajectory.schema.layout import QUANTITIES, RowColumns, TensorSpec
 from trajectory.schema.parameter_groups import Groups
 
@@ -171,23 +171,17 @@ class RunMetadata:
         )
 
 
-def _specs(value: Any) -> tuple[TensorSpec, ...]:
-    """a list of [name, shape, dtype, offset]"""
-    return tuple(map(TensorSpec.from_json, value))
-
-
-def _groups(value: Any) -> Groups:
-    """a list of [name, [parameter, ...]]"""
-    return Groups.from_json(value)
-
-
-def _snapshot(value: Any) -> SnapshotFormat:
-    """an object with dtype and compression"""
+def _parse_snapshot(value: Any) -> SnapshotFormat:
     return SnapshotFormat(**{key: entries.optional_text(value[key]) for key in ("dtype", "compression")})
 
 
-def _sketch(value: Any) -> SketchFormat:
-    """an object with buckets and seed, or an empty one"""
+def _parse_sketch(value: Any) -> SketchFormat:
     if not entries.mapping(value):
         return SketchFormat()
     return SketchFormat(entries.whole(value["buckets"]), entries.whole(value["seed"]))
+
+
+_specs = Kind("a list of [name, shape, dtype, offset]", lambda value: tuple(map(TensorSpec.from_json, value)))
+_groups = Kind("a list of [name, [parameter, ...]]", Groups.from_json)
+_snapshot = Kind("an object with dtype and compression", _parse_snapshot)
+_sketch = Kind("an object with buckets and seed, or an empty one", _parse_sketch)

@@ -1,4 +1,4 @@
-"""Which parameters are measured, and under which names their measurements are filed.
+"""Choose which parameters are measured, and under which names their measurements are filed.
 
 A group's norm is that of its parameters flattened one after the other: ‖w_g‖² = Σ_{i ∈ g} ‖w_i‖².
 """
@@ -19,10 +19,15 @@ ROOT_MODULE = "(root)"  # the group of parameters that the model itself holds: i
 
 @dataclass(frozen=True)
 class Groups:
-    """Disjoint groups of parameters, in order of their first one."""
+    """Disjoint groups of parameters, in order of their first one.
+
+    Attributes:
+        names: the groups' names.
+        members: the names of each group's parameters.
+    """
 
     names: tuple[str, ...]
-    members: tuple[tuple[str, ...], ...]  # parameters' names
+    members: tuple[tuple[str, ...], ...]
 
     @property
     def parameters(self) -> list[str]:
@@ -30,7 +35,15 @@ class Groups:
         return [name for members in self.members for name in members]
 
     def sum(self, values: np.ndarray, parameters: Sequence[str]) -> np.ndarray:
-        """Sums over each group: (..., parameter) → (..., group); parameters names the last axis."""
+        """Add values up over each group.
+
+        Args:
+            values: (..., parameter).
+            parameters: the names of the entries of the last axis.
+
+        Returns:
+            The sums, (..., group).
+        """
         if self.members == tuple((name,) for name in parameters):
             return values
         at = {name: i for i, name in enumerate(parameters)}
@@ -72,13 +85,20 @@ def group(
     include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] = (),
 ) -> Groups:
-    """Sorts parameters' names into groups.
+    """Sort the names of parameters into groups.
 
-    by: "parameter", each alone; "module", those of one module together, under its name; or a function from a
-        parameter's name to its group's.
-    include, exclude: patterns as a shell's (`*`, `?`, `[...]`; `*` spans dots). Names that match one of include
-        (default all) and none of exclude are measured.
-    Raises RecordingError for a pattern that matches no parameter, and if nothing is left.
+    Args:
+        parameters: the names.
+        by: "parameter", each alone; "module", those of one module together, under its name; or a function from a
+            parameter's name to its group's.
+        include: patterns of the names to measure, as a shell's (`*`, `?`, `[...]`; `*` spans dots); None: all.
+        exclude: likewise of the names to leave out.
+
+    Returns:
+        The groups.
+
+    Raises:
+        RecordingError: a pattern matches no parameter, nothing is left, or `by` gives no name.
     """
     names = list(parameters)
     wanted, unwanted = _patterns(include), _patterns(exclude)
@@ -87,11 +107,13 @@ def group(
             raise RecordingError(
                 f"pattern {pattern!r} matches no trainable parameter; expected one of names such as {names[0]!r}"
             )
-    kept = [name for name in names if (include is None or _matches(name, wanted)) and not _matches(name, unwanted)]
-    if not kept:
+    measured = [
+        name for name in names if (include is None or _matches(name, wanted)) and not _matches(name, unwanted)
+    ]
+    if not measured:
         raise RecordingError(f"include={include!r}, exclude={exclude!r} leave no parameter to measure; widen them")
     groups: dict[str, list[str]] = {}
-    for name in kept:
+    for name in measured:
         groups.setdefault(_label(name, by), []).append(name)
     return Groups(tuple(groups), tuple(map(tuple, groups.values())))
 

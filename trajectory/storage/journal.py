@@ -1,11 +1,11 @@
-"""The append-only tail of a store: rows that do not fill a Zarr chunk yet.
+"""The append-only part of a store: rows that do not fill a Zarr chunk yet.
 
 A record is `kind (1 byte), length (uint32), crc32 of kind and payload (uint32), payload`, little-endian.
 A killed process can leave its last record torn: reading stops at the first record whose length or
 checksum does not hold, so whole records are returned and nothing else.
 """
 
-# ruff: noqa: D102 (what both kinds do is said at `Journal`)
+# ruff: noqa: D102 (`Journal` says what the methods of its subclasses do)
 
 import json
 import os
@@ -26,15 +26,32 @@ class Journal(ABC):
     """A journal open for writing. What was appended when `sync` returned outlives the process."""
 
     def append(self, kind: bytes, payload: bytes) -> None:
-        """Adds one record, or no part of it. Raises OSError when the disk is full."""
+        """Add one record, or no part of it.
+
+        Args:
+            kind: one byte: `ROWS`, `METRICS` or `EVENT`.
+            payload: what it holds.
+
+        Raises:
+            OSError: the disk is full.
+        """
         self._write(_HEADER.pack(kind, len(payload), zlib.crc32(kind + payload)) + payload)
 
     def append_rows(self, rows: np.ndarray) -> None:
-        """Adds a record of float64 rows."""
+        """Add a record of rows.
+
+        Args:
+            rows: float64 (n, width).
+        """
         self.append(ROWS, np.ascontiguousarray(rows, dtype="<f8").tobytes())
 
     def append_json(self, kind: bytes, value: Any) -> None:
-        """Adds a record that holds `value` as JSON."""
+        """Add a record that holds a value as JSON.
+
+        Args:
+            kind: as for `append`.
+            value: whatever JSON can hold.
+        """
         self.append(kind, json.dumps(value).encode())
 
     @abstractmethod
@@ -42,19 +59,24 @@ class Journal(ABC):
 
     @abstractmethod
     def sync(self) -> None:
-        """Waits until every record is kept."""
+        """Wait until every record is saved."""
 
     @abstractmethod
     def close(self) -> None:
-        """Ends the writing; what was kept stays."""
+        """End the writing; what was saved stays."""
 
     @abstractmethod
     def remove(self) -> None:
-        """Closes the journal and removes it."""
+        """Close the journal and remove it."""
 
 
 class FileJournal(Journal):
-    """A file. Each record is one unbuffered write, and is kept once `append` returned."""
+    """A journal in a file. Each record is one unbuffered write, and is saved once `append` returned.
+
+    Args:
+        path: the file.
+        append: go on behind the last whole record that is there, instead of beginning anew.
+    """
 
     def __init__(self, path: Path, *, append: bool = False):
         self.path = path
@@ -83,9 +105,13 @@ class FileJournal(Journal):
 
 
 class ObjectJournal(Journal):
-    """Objects `folder/000000`, `folder/000001`, ...: each holds the records between two calls of `sync`.
+    """A journal in objects `folder/000000`, `folder/000001`, ...: each holds the records between two calls of `sync`.
 
-    put, delete: how an object is written, in one step, and removed. `first` objects are there.
+    Args:
+        folder: what the objects' keys begin with.
+        first: how many objects are there.
+        put: writes an object in one step.
+        delete: removes objects.
     """
 
     def __init__(
@@ -96,14 +122,22 @@ class ObjectJournal(Journal):
 
     @staticmethod
     def key(folder: str, n: int) -> str:
-        """The key of a journal's object number n, from 0."""
+        """Return the key of one of a journal's objects.
+
+        Args:
+            folder: what its key begins with.
+            n: its number, from 0.
+
+        Returns:
+            The key.
+        """
         return f"{folder}/{n:06d}"
 
     def _write(self, record: bytes) -> None:
         self._records.append(record)
 
     def sync(self) -> None:
-        """Puts the new records, if there are any; a new journal begins with an object even if it is empty."""
+        """Put the new records, if there are any; a new journal begins with an object even if it is empty."""
         if self._records or self._count == 0:
             self._put(self.key(self._folder, self._count), b"".join(self._records))
             self._count += 1
@@ -117,7 +151,14 @@ class ObjectJournal(Journal):
 
 
 def read(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The whole records of a journal in the order they were appended, as (kind, payload)."""
+    """Read a journal's whole records.
+
+    Args:
+        data: its bytes, the last record of which may be torn.
+
+    Yields:
+        (kind, payload) of each record, in the order they were appended.
+    """
     at = 0
     while at + _HEADER.size <= len(data):
         kind, length, checksum = _HEADER.unpack_from(data, at)
@@ -129,5 +170,12 @@ def read(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def decode(payload: bytes) -> Any:
-    """The value that `append_json` wrote."""
+    """Return the value that `append_json` wrote.
+
+    Args:
+        payload: the record's.
+
+    Returns:
+        The value.
+    """
     return json.loads(payload)
