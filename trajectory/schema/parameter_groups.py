@@ -107,9 +107,8 @@ def group(
             raise RecordingError(
                 f"pattern {pattern!r} matches no trainable parameter; expected one of names such as {names[0]!r}"
             )
-    measured = [
-        name for name in names if (include is None or _matches(name, wanted)) and not _matches(name, unwanted)
-    ]
+    included = names if include is None else [name for name in names if _matches(name, wanted)]
+    measured = [name for name in included if not _matches(name, unwanted)]
     if not measured:
         raise RecordingError(f"include={include!r}, exclude={exclude!r} leave no parameter to measure; widen them")
     groups: dict[str, list[str]] = {}
