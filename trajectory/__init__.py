@@ -10,8 +10,9 @@ from trajectory.lazy import lazy_exports
 if TYPE_CHECKING:
     from trajectory.errors import RecordingError, RunNotFoundError, StoreError, UltraslowError
     from trajectory.recording.recorder import Recorder
-    from trajectory.run import Event, Run
+    from trajectory.run import Run
     from trajectory.schedule import At, Every, LogSpaced
+    from trajectory.schema.layout import Event
     from trajectory.storage.verify import Problem, verify
 else:
     __getattr__, __dir__ = lazy_exports(
@@ -19,8 +20,9 @@ else:
         {
             "trajectory.errors": ["RecordingError", "RunNotFoundError", "StoreError", "UltraslowError"],
             "trajectory.recording.recorder": ["Recorder"],
-            "trajectory.run": ["Event", "Run"],
+            "trajectory.run": ["Run"],
             "trajectory.schedule": ["At", "Every", "LogSpaced"],
+            "trajectory.schema.layout": ["Event"],
             "trajectory.storage.verify": ["Problem", "verify"],
         },
     )

@@ -2,17 +2,16 @@
 
 from collections.abc import Iterable
 from math import isfinite
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import zarr
-from numpy.typing import ArrayLike
 
+from trajectory.description import RunDescription
 from trajectory.errors import StoreError
-from trajectory.schema.layout import DIMENSIONS, Event
 from trajectory.storage.backend import StoreLike, open_backend
+from trajectory.storage.dataset import to_dataset
 from trajectory.storage.reader import read_store
 from trajectory.storage.snapshot_reader import SnapshotReader
 from trajectory.storage.table_reader import TableReader
@@ -22,31 +21,8 @@ if TYPE_CHECKING:
     import torch
     import xarray
 
-__all__ = ["Event", "Run", "angle"]
 
-
-def angle(distance: ArrayLike, norm: ArrayLike, origin_norm: ArrayLike) -> np.ndarray:
-    """Return the angle between w_t and w_0.
-
-        tan²(θ/2) = (d² − (n − n_0)²) / ((n + n_0)² − d²),   d = ‖w_t − w_0‖, n = ‖w_t‖, n_0 = ‖w_0‖
-
-    is the law of cosines, d² = n² + n_0² − 2 n n_0 cos θ, in a form that keeps the digits of a small angle.
-
-    Args:
-        distance: d; this and the others may be arrays, which are broadcast.
-        norm: n.
-        origin_norm: n_0.
-
-    Returns:
-        θ in radians, NaN where n or n_0 is 0.
-    """
-    d, n, n_0 = np.asarray(distance, float), np.asarray(norm, float), np.asarray(origin_norm, float)
-    across, along = d**2 - (n - n_0) ** 2, (n + n_0) ** 2 - d**2
-    theta = 2 * np.arctan2(np.sqrt(np.maximum(across, 0)), np.sqrt(np.maximum(along, 0)))  # rounding can leave < 0
-    return np.where(n * n_0 > 0, theta, np.nan)
-
-
-class Run:
+class Run(RunDescription):
     """One recorded run, read from its store; it can be read while it is still written and after it was killed.
 
     Everything returned is as of the moment of opening.
@@ -78,11 +54,10 @@ class Run:
 
     def __init__(self, path: StoreLike):
         backend = open_backend(path)
-        self.path = backend.path
-        root, self._uncommitted = read_store(backend)
-        self._metadata, self._commit = root.metadata, root.commit
+        root, uncommitted = read_store(backend)
+        super().__init__(backend.path, root, uncommitted)
         group = zarr.open_group(backend.root, mode="r")
-        self._table = TableReader(root, self._uncommitted, group)
+        self._table = TableReader(backend.path, root, uncommitted, group)
         self._snapshots = SnapshotReader(backend, root, group)
 
     def __repr__(self) -> str:
@@ -90,77 +65,6 @@ class Run:
 
     def _repr_html_(self) -> str:
         return as_html(summary_rows(self.to_dict()))
-
-    @property
-    def name(self) -> str:
-        """The folder's name without `.zarr`."""
-        return PurePosixPath(self.path).name.removesuffix(".zarr")
-
-    @property
-    def status(self) -> str:
-        """How the run ended: `complete`, `interrupted (...)`, or `recording`, also after a kill."""
-        return self._commit.status
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The description of the run that was given to the recorder."""
-        return dict(self._metadata.config)
-
-    @property
-    def seed(self) -> int | None:
-        """The run's seed, if it was given to the recorder."""
-        return self._metadata.seed
-
-    @property
-    def versions(self) -> dict[str, str]:
-        """Versions of Python and of the packages that made the run."""
-        return dict(self._metadata.versions)
-
-    @property
-    def resumed(self) -> list[int]:
-        """The steps at which the run was resumed after an interruption, in order."""
-        return list(self._metadata.resumed)
-
-    @property
-    def host(self) -> str | None:
-        """The machine that made the run."""
-        return self._metadata.host
-
-    @property
-    def commit(self) -> str | None:
-        """The git commit of the folder the run was started in, `-dirty` if files differed; None outside one."""
-        return self._metadata.commit
-
-    @property
-    def origin_norm(self) -> float:
-        """‖w_0‖, Euclidean over the parameters the distance is taken over."""
-        return self._metadata.origin_norm
-
-    @property
-    def parameter_specs(self) -> dict[str, list[list[Any]]]:
-        """Names, shapes and types of the measured parameters: equal where distances can be compared."""
-        return {"parameters": [[spec.name, list(spec.shape), spec.dtype] for spec in self._metadata.measured]}
-
-    @property
-    def weight_count(self) -> int:
-        """The number of weights the distance is taken over."""
-        return sum(spec.size for spec in self._metadata.measured)
-
-    @property
-    def quantities(self) -> list[str]:
-        """The quantities recorded at every step, "distance" first; "angle" follows from distance and norm."""
-        return list(self._metadata.quantities)
-
-    @property
-    def groups(self) -> dict[str, list[str]]:
-        """The measured parameters by the column of `layers` that they are in: each alone, unless grouped."""
-        groups = self._metadata.groups
-        return {name: list(members) for name, members in zip(groups.names, groups.members, strict=True)}
-
-    @property
-    def origins(self) -> list[int]:
-        """The steps that distances were measured from, 0 first."""
-        return [0, *self._metadata.origins]
 
     @property
     def distance(self) -> pd.Series:
@@ -179,8 +83,7 @@ class Run:
         Raises:
             StoreError: the recorder did not measure from there.
         """
-        values = self._measured_from(origin, "distance", "displacement")
-        return pd.Series(values, index=self._table.steps, name="distance").loc[origin + 1 :]
+        return self._table.displacement(origin)
 
     def total(self, quantity: str = "distance") -> pd.Series:
         """Return a recorded quantity over all measured parameters.
@@ -195,10 +98,7 @@ class Run:
         Raises:
             StoreError: the quantity was not recorded.
         """
-        if quantity == "angle":
-            norm, distance = self.total("norm"), self.distance
-            return pd.Series(angle(distance, norm, self.origin_norm), index=self._table.steps, name="angle")
-        return pd.Series(self._table.rows(self._known(quantity)), index=self._table.steps, name=quantity)
+        return self._table.total(quantity)
 
     def layers(self, quantity: str = "distance", *, origin: int = 0) -> pd.DataFrame:
         """Return a recorded quantity by parameter, or by group of them.
@@ -213,17 +113,7 @@ class Run:
         Raises:
             StoreError: the quantity was not recorded, or not from that origin.
         """
-        if origin and quantity != "distance":
-            raise StoreError(f"{self.path}: layers({quantity!r}, origin={origin}); only the distance has an origin")
-        names = pd.Index(self._metadata.groups.names, name="parameter")
-        if quantity == "angle":
-            norm, distance = self.layers("norm"), self.layers("distance")
-            values = angle(distance, norm, np.array(self._metadata.origin_norms))
-        elif quantity == "distance":
-            values = self._measured_from(origin, "layer_distance", "layer_displacement")
-        else:
-            values = self._table.rows(f"layer_{self._known(quantity)}")
-        return pd.DataFrame(values, index=self._table.steps, columns=names).loc[origin + 1 :]
+        return self._table.layers(quantity, origin)
 
     def layer_displacement(self, origin: int = 0) -> pd.DataFrame:
         """Return ‖w_t − w_{origin}‖ of each parameter, or group of them, as recorded or else from the snapshots.
@@ -250,16 +140,6 @@ class Run:
     def metrics(self) -> pd.DataFrame:
         """Everything logged: step × name, NaN where a scalar was not logged at a step."""
         return self._table.metrics
-
-    @property
-    def events(self) -> list[Event]:
-        """What happened, in order."""
-        return [*self._commit.events, *self._uncommitted.events]
-
-    @property
-    def drops(self) -> list[Event]:
-        """The learning-rate drops; an event's step is the number of updates made before the new rate."""
-        return [event for event in self.events if event.name == "lr_drop"]
 
     @property
     def snapshots(self) -> list[int]:
@@ -331,20 +211,7 @@ class Run:
         Raises:
             StoreError: a step holds no sketch, or there is no such layer.
         """
-        rows, columns = (self.sketches if chosen is None else list(chosen) for chosen in (steps, others))
-        missing = sorted({*rows, *columns} - set(self.sketches))
-        if missing or not self.sketches:
-            raise StoreError(f"{self.path}: no sketch at steps {missing}; sketches are at {self.sketches}")
-        names = self._metadata.groups.names
-        if layer is not None and layer not in names:
-            raise StoreError(f"{self.path}: no layer {layer!r}; this run has {list(names)}")
-        chosen_layers = slice(None) if layer is None else [names.index(layer)]
-        left, right = (
-            np.stack([self._table.sketch(step)[chosen_layers].sum(axis=0) for step in chosen])
-            for chosen in (rows, columns)
-        )
-        values = [np.linalg.norm(right - sketch, axis=1) for sketch in left]
-        return pd.DataFrame(values, pd.Index(rows, name="step"), pd.Index(columns, name="other"))
+        return self._table.pairwise_distance(steps, others, layer)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is known of the run, without its curves, fit for JSON."""
@@ -376,41 +243,4 @@ class Run:
 
         A metric with the name of a recorded quantity is called `metrics/<name>`.
         """
-        import xarray
-
-        values = {name: (DIMENSIONS[name], self._table.rows(name)) for name in self._table.names}
-        if "norm" in self.quantities:
-            values["angle"] = (DIMENSIONS["norm"], self.total("angle").to_numpy())
-            values["layer_angle"] = (DIMENSIONS["layer_norm"], self.layers("angle").to_numpy())
-        distances = xarray.Dataset(
-            values,
-            coords={
-                "step": self._table.steps.to_numpy(),
-                "parameter": list(self._metadata.groups.names),
-                "origin": self.origins[1:],
-            },
-            attrs={"run": self.name, "status": self.status},
-        )
-        taken = distances.variables
-        metrics = xarray.Dataset(
-            {
-                f"metrics/{name}" if name in taken else name: ("step", column.to_numpy())
-                for name, column in self.metrics.items()
-            },
-            coords={"step": self.metrics.index.to_numpy()},
-        )
-        return xarray.merge([distances, metrics], join="outer", combine_attrs="override")
-
-    def _known(self, quantity: str) -> str:
-        if quantity not in self.quantities:
-            raise StoreError(
-                f"{self.path}: no quantity {quantity!r}; this run holds: {', '.join(self.quantities)}"
-                " (the recorder's `quantities` say what is recorded; an angle needs the norm)"
-            )
-        return quantity
-
-    def _measured_from(self, origin: int, start: str, displaced: str) -> np.ndarray:
-        """Return the array `start` for w_0, the origin's slice of `displaced` otherwise."""
-        if origin not in self.origins:
-            raise StoreError(f"{self.path}: no distances from step {origin}; this run holds origins {self.origins}")
-        return self._table.rows(displaced)[:, self.origins.index(origin) - 1] if origin else self._table.rows(start)
+        return to_dataset(self._table, {"run": self.name, "status": self.status})

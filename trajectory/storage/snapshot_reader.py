@@ -137,7 +137,7 @@ def missing_copies(backend: Backend, ranks: Iterable[int], k: int, group: str = 
     Returns:
         The names of the arrays within the group, and whose shards are missing, in words that precede "the snapshot".
     """
-    arrays = {shard_array(rank): f"rank {rank}'s part of " for rank in ranks} or {"weights": ""}
+    arrays = {shard_array(rank): f"rank {rank}'s shards of " for rank in ranks} or {"weights": ""}
     return {name: whose for name, whose in arrays.items() if not backend.holds(f"{group}/{name}/c/{k}/0")}
 
 

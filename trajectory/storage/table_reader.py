@@ -1,12 +1,16 @@
 """What a store holds of each recorded step: rows, scalars and sketches, the journal's among them."""
 
+from collections.abc import Iterable
 from functools import cached_property
+from pathlib import Path
 from typing import cast
 
 import numpy as np
 import pandas as pd
 import zarr
 
+from trajectory.errors import StoreError
+from trajectory.schema.angle import angle
 from trajectory.schema.layout import metric_name
 from trajectory.storage.arrays import read_rows
 from trajectory.storage.reader import UncommittedRows
@@ -17,13 +21,15 @@ class TableReader:
     """Reads a store's arrays over steps, each when it is first asked for.
 
     Args:
+        path: names the store to people.
         root: the store's root.
         uncommitted: the rows that its journal holds.
         group: its Zarr group, with the shapes of that root.
     """
 
-    def __init__(self, root: Root, uncommitted: UncommittedRows, group: zarr.Group):
-        self._commit, self._group = root.commit, group
+    def __init__(self, path: Path | str, root: Root, uncommitted: UncommittedRows, group: zarr.Group):
+        self.metadata = root.metadata
+        self._path, self._commit, self._group = path, root.commit, group
         self._newest = root.metadata.columns.split(uncommitted.rows)
         self._newest_metrics = uncommitted.metrics
         self._read: dict[str, np.ndarray] = {}
@@ -51,6 +57,64 @@ class TableReader:
             committed = read_rows(self._group, name, self._commit.steps)
             self._read[name] = np.concatenate([committed, self._newest[name]])
         return self._read[name]
+
+    def displacement(self, origin: int) -> pd.Series:
+        """Return the distance from the weights at an origin.
+
+        Args:
+            origin: a step that was measured from.
+
+        Returns:
+            ‖w_t − w_{origin}‖ for t > origin.
+
+        Raises:
+            StoreError: it was not measured from there.
+        """
+        values = self._measured_from(origin, "distance", "displacement")
+        return pd.Series(values, index=self.steps, name="distance").loc[origin + 1 :]
+
+    def total(self, quantity: str) -> pd.Series:
+        """Return a quantity over all measured parameters.
+
+        Args:
+            quantity: one that was recorded, or "angle".
+
+        Returns:
+            The values by step.
+
+        Raises:
+            StoreError: it was not recorded.
+        """
+        if quantity == "angle":
+            values = angle(self.rows("distance"), self.total("norm"), self.metadata.origin_norm)
+        else:
+            values = self.rows(self._known(quantity))
+        return pd.Series(values, index=self.steps, name=quantity)
+
+    def layers(self, quantity: str, origin: int = 0) -> pd.DataFrame:
+        """Return a quantity by parameter, or by group of them.
+
+        Args:
+            quantity: one that was recorded, or "angle".
+            origin: a step that was measured from; for the distance alone.
+
+        Returns:
+            The values for steps after `origin`: step × name.
+
+        Raises:
+            StoreError: it was not recorded, or not from that origin.
+        """
+        if origin and quantity != "distance":
+            raise StoreError(f"{self._path}: layers({quantity!r}, origin={origin}); only the distance has an origin")
+        if quantity == "angle":
+            norm, start = self.layers("norm"), np.array(self.metadata.origin_norms)
+            values = angle(self.rows("layer_distance"), norm, start)
+        elif quantity == "distance":
+            values = self._measured_from(origin, "layer_distance", "layer_displacement")
+        else:
+            values = self.rows(f"layer_{self._known(quantity)}")
+        names = pd.Index(self.metadata.groups.names, name="parameter")
+        return pd.DataFrame(values, index=self.steps, columns=names).loc[origin + 1 :]
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -81,3 +145,48 @@ class TableReader:
         """
         k = self.sketch_steps.index(step)
         return read_rows(self._group, "sketches/values", k + 1, k)[0].astype(float)
+
+    def pairwise_distance(
+        self, steps: Iterable[int] | None, others: Iterable[int] | None, layer: str | None
+    ) -> pd.DataFrame:
+        """Return distances between any two steps that hold a sketch.
+
+        Args:
+            steps: the steps s; None: all that hold a sketch.
+            others: likewise the steps t.
+            layer: one group's name; None: all measured parameters.
+
+        Returns:
+            ‖w_s − w_t‖, to the precision of the sketches: s × t.
+
+        Raises:
+            StoreError: a step holds no sketch, or there is no such layer.
+        """
+        rows, columns = (self.sketch_steps if chosen is None else list(chosen) for chosen in (steps, others))
+        missing = sorted({*rows, *columns} - set(self.sketch_steps))
+        if missing or not self.sketch_steps:
+            raise StoreError(f"{self._path}: no sketch at steps {missing}; sketches are at {self.sketch_steps}")
+        names = self.metadata.groups.names
+        if layer is not None and layer not in names:
+            raise StoreError(f"{self._path}: no layer {layer!r}; this run has {list(names)}")
+        chosen_layers = slice(None) if layer is None else [names.index(layer)]
+        left, right = (
+            np.stack([self.sketch(step)[chosen_layers].sum(axis=0) for step in chosen]) for chosen in (rows, columns)
+        )
+        values = [np.linalg.norm(right - sketch, axis=1) for sketch in left]
+        return pd.DataFrame(values, pd.Index(rows, name="step"), pd.Index(columns, name="other"))
+
+    def _known(self, quantity: str) -> str:
+        if quantity not in self.metadata.quantities:
+            raise StoreError(
+                f"{self._path}: no quantity {quantity!r}; this run holds: {', '.join(self.metadata.quantities)}"
+                " (the recorder's `quantities` say what is recorded; an angle needs the norm)"
+            )
+        return quantity
+
+    def _measured_from(self, origin: int, start: str, displaced: str) -> np.ndarray:
+        """Return the array `start` for w_0, the origin's slice of `displaced` otherwise."""
+        origins = [0, *self.metadata.origins]
+        if origin not in origins:
+            raise StoreError(f"{self._path}: no distances from step {origin}; this run holds origins {origins}")
+        return self.rows(displaced)[:, origins.index(origin) - 1] if origin else self.rows(start)

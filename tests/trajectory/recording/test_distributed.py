@@ -139,11 +139,11 @@ def test_a_missing_part_is_named(folder, tmp_path):
     shutil.copytree(folder / "shards.zarr", tmp_path / "run.zarr")
     (tmp_path / "run.zarr/snapshots/weights.1/c/1/0").unlink()
     run = Run(tmp_path / "run.zarr")
-    with pytest.raises(StoreError, match=r"run.zarr: rank 1's part of the snapshot at step 3 is missing"):
+    with pytest.raises(StoreError, match=r"run.zarr: rank 1's shards of the snapshot at step 3 is missing"):
         run.state_dict(3)
     assert run.state_dict(70).keys() == run.state_dict(0).keys()
     sentences = [problem.message for problem in verify(run.path)]
-    assert sentences == ["rank 1's part of the snapshot at step 3 is missing"]
+    assert sentences == ["rank 1's shards of the snapshot at step 3 is missing"]
 
 
 def test_a_part_in_anothers_place_is_found(folder, tmp_path):

@@ -10,7 +10,7 @@ from torch import nn
 
 from trajectory import LogSpaced, Recorder, RecordingError, Run, StoreError, verify
 from trajectory.measure.observables import Observables
-from trajectory.run import angle
+from trajectory.schema.angle import angle
 from trajectory.schema.layout import QUANTITIES
 from trajectory.schema.parameter_groups import group
 

@@ -1,0 +1,103 @@
+"""What is known of a run without reading an array."""
+
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from trajectory.schema.layout import Event
+from trajectory.storage.reader import UncommittedRows
+from trajectory.storage.root import Root
+
+
+class RunDescription:
+    """What the root of a run's store and its journal say of the run.
+
+    Args:
+        path: names the store to people.
+        root: the store's root.
+        uncommitted: what its journal holds.
+    """
+
+    def __init__(self, path: Path | str, root: Root, uncommitted: UncommittedRows):
+        self.path = path
+        self._metadata, self._commit, self._uncommitted = root.metadata, root.commit, uncommitted
+
+    @property
+    def name(self) -> str:
+        """The folder's name without `.zarr`."""
+        return PurePosixPath(self.path).name.removesuffix(".zarr")
+
+    @property
+    def status(self) -> str:
+        """How the run ended: `complete`, `interrupted (...)`, or `recording`, also after a kill."""
+        return self._commit.status
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The description of the run that was given to the recorder."""
+        return dict(self._metadata.config)
+
+    @property
+    def seed(self) -> int | None:
+        """The run's seed, if it was given to the recorder."""
+        return self._metadata.seed
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Versions of Python and of the packages that made the run."""
+        return dict(self._metadata.versions)
+
+    @property
+    def resumed(self) -> list[int]:
+        """The steps at which the run was resumed after an interruption, in order."""
+        return list(self._metadata.resumed)
+
+    @property
+    def host(self) -> str | None:
+        """The machine that made the run."""
+        return self._metadata.host
+
+    @property
+    def commit(self) -> str | None:
+        """The git commit of the folder the run was started in, `-dirty` if files differed; None outside one."""
+        return self._metadata.commit
+
+    @property
+    def origin_norm(self) -> float:
+        """‖w_0‖, Euclidean over the parameters the distance is taken over."""
+        return self._metadata.origin_norm
+
+    @property
+    def parameter_specs(self) -> dict[str, list[list[Any]]]:
+        """Names, shapes and types of the measured parameters: equal where distances can be compared."""
+        return {"parameters": [[spec.name, list(spec.shape), spec.dtype] for spec in self._metadata.measured]}
+
+    @property
+    def weight_count(self) -> int:
+        """The number of weights the distance is taken over."""
+        return sum(spec.size for spec in self._metadata.measured)
+
+    @property
+    def quantities(self) -> list[str]:
+        """The quantities recorded at every step, "distance" first; "angle" follows from distance and norm."""
+        return list(self._metadata.quantities)
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """The measured parameters by the column of `layers` that they are in: each alone, unless grouped."""
+        groups = self._metadata.groups
+        return {name: list(members) for name, members in zip(groups.names, groups.members, strict=True)}
+
+    @property
+    def origins(self) -> list[int]:
+        """The steps that distances were measured from, 0 first."""
+        return [0, *self._metadata.origins]
+
+    @property
+    def events(self) -> list[Event]:
+        """What happened, in order."""
+        return [*self._commit.events, *self._uncommitted.events]
+
+    @property
+    def drops(self) -> list[Event]:
+        """The learning-rate drops; an event's step is the number of updates made before the new rate."""
+        return [event for event in self.events if event.name == "lr_drop"]
