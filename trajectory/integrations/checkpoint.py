@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
-
 from trajectory.errors import UltraslowError
 
 SUFFIXES = (".pth.tar", ".pt.tar", ".pt", ".pth", ".bin", ".ckpt", ".safetensors")
@@ -77,36 +75,6 @@ def find(paths: Iterable[str | Path], steps: Sequence[int] | None = None) -> lis
         raise CheckpointError(f"step {twice[0]} is that of {' and '.join(names)}; give one checkpoint a step")
     made = [Checkpoint(step, name, files) for step, (name, files) in zip(steps, found, strict=True)]
     return sorted(made, key=lambda checkpoint: checkpoint.step)
-
-
-def load(checkpoint: Checkpoint, key: str | None = None) -> dict[str, Tensor]:
-    """Load a checkpoint's tensors.
-
-    They lie in the files until they are read; in memory only for old .pt files and distributed checkpoints.
-
-    Args:
-        checkpoint: the checkpoint, from `find`.
-        key: where in a nested checkpoint the weights are (`model`, or `trainer.model`); None: look for them.
-
-    Returns:
-        The tensors by name.
-
-    Raises:
-        CheckpointError: a file is no checkpoint, or holds no weights there.
-    """
-    from trajectory.integrations.checkpoint_files import load_distributed, load_safetensors, load_torch
-
-    tensors: dict[str, Tensor] = {}
-    for file in checkpoint.files:
-        if file.is_dir():
-            tensors |= load_distributed(file, key)
-        elif file.suffix == ".safetensors":
-            tensors |= load_safetensors(file)
-        else:
-            tensors |= load_torch(file, key)
-    if not any(tensor.is_floating_point() for tensor in tensors.values()):
-        raise CheckpointError(f"{checkpoint.name}: holds no weights; expected a state dict")
-    return tensors
 
 
 def _entries(path: Path) -> list[tuple[str, tuple[Path, ...]]]:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from trajectory.errors import first_line
-from trajectory.integrations.checkpoint import DISTRIBUTED, CheckpointError
+from trajectory.integrations.checkpoint import DISTRIBUTED, Checkpoint, CheckpointError
 
 # Where training loops put the weights: Lightning, torch's examples, fairseq and others, in order of precedence.
 _KEYS = ("state_dict", "model_state_dict", "model", "module", "weights", "net")
@@ -24,12 +24,40 @@ _KEYS = ("state_dict", "model_state_dict", "model", "module", "weights", "net")
 _SAFE: list[Any] = [argparse.Namespace]
 
 
+def load(checkpoint: Checkpoint, key: str | None = None) -> dict[str, Tensor]:
+    """Load a checkpoint's tensors.
+
+    They lie in the files until they are read; in memory only for old .pt files and distributed checkpoints.
+
+    Args:
+        checkpoint: the checkpoint, from `find`.
+        key: where in a nested checkpoint the weights are (`model`, or `trainer.model`); None: look for them.
+
+    Returns:
+        The tensors by name.
+
+    Raises:
+        CheckpointError: a file is no checkpoint, or holds no weights there.
+    """
+    tensors: dict[str, Tensor] = {}
+    for file in checkpoint.files:
+        if file.is_dir():
+            tensors |= load_distributed(file, key)
+        elif file.suffix == ".safetensors":
+            tensors |= load_safetensors(file)
+        else:
+            tensors |= load_torch(file, key)
+    if not any(tensor.is_floating_point() for tensor in tensors.values()):
+        raise CheckpointError(f"{checkpoint.name}: holds no weights; expected a state dict")
+    return tensors
+
+
 def load_torch(file: Path, key: str | None = None) -> dict[str, Tensor]:
     """Load what `torch.save` wrote.
 
     Args:
         file: the file.
-        key: where the weights are, as for `checkpoint.load`.
+        key: where the weights are, as for `load`.
 
     Returns:
         The tensors by name, mapped from the file where its kind allows.
@@ -82,7 +110,7 @@ def load_distributed(folder: Path, key: str | None = None) -> dict[str, Tensor]:
 
     Args:
         folder: the checkpoint's folder.
-        key: where the weights are, as for `checkpoint.load`.
+        key: where the weights are, as for `load`.
 
     Returns:
         The tensors by name, in memory; others, such as an optimizer's, are not read.

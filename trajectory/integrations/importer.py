@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajectory.integrations.checkpoint import CheckpointError, find, load
+from trajectory.integrations.checkpoint import CheckpointError, find
+from trajectory.integrations.checkpoint_files import load
 from trajectory.measure.count_sketch import SEED, count_sketches
 from trajectory.measure.observables import Observables, accumulator, squared_norms
 from trajectory.measure.tracked_parameters import buffer_specs, plain_name, weight_specs
@@ -46,7 +47,7 @@ def import_checkpoints(
         checkpoints: files and folders, as for `checkpoint.find`.
         out: the run's store.
         steps: the updates made at each checkpoint, as for `checkpoint.find`.
-        key: where the weights are in a nested checkpoint, as for `checkpoint.load`.
+        key: where the weights are in a nested checkpoint, as for `checkpoint_files.load`.
         snapshots: store weights and buffers.
         sketch: K > 0 stores a count sketch of K numbers for each parameter.
         overwrite: replace a run that is there.
