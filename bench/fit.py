@@ -98,7 +98,7 @@ SOLVERS: dict[str, Solver] = {
 
 
 def curves(n: int, rng: np.random.Generator) -> Array:
-    """α drawn from (0, 3), q from (.1, .4), OU noise of 0.8 %: n of them, t₀ below the window."""
+    """α drawn from (0, 3), q from (.1, .4), OU noise of 0.8 %: n of them, t₀ below the fit range."""
     alpha, q = rng.uniform(0, 3, n), rng.uniform(0.1, 0.4, n)
     s = np.minimum(alpha * q / 2, 0.9 * high)
     return q[:, None] * growth(s[:, None], x) + noise(rng, u, n)

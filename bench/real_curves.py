@@ -5,7 +5,7 @@
 
 Small batch 128, learning rate .1, five seeds of 10,296 updates (22 epochs): MNIST and Fashion-MNIST, weight
 decay 1e-4 and 0; and one run of MNIST with a fifth of its labels shuffled, which the network does not learn
-by heart within the window. Distances from w_0 and from origins after the transient, at 300 updates a
+by heart within the fit range. Distances from w_0 and from origins after the transient, at 300 updates a
 decade. A run that is there and complete is kept. Each takes about three minutes on one core.
 
 --export packs each experiment whose runs are complete into one DIR/NAME.tar.xz of stores without the rows between:
