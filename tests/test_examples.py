@@ -11,20 +11,13 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("trajectory", "analysis", "train", "ultraslow", "ultraslow.large_batch")
 WITHOUT = {
-    "At",
-    "Event",
-    "Every",
-    "LogSpaced",
     "Plan",
     "Recorder",
     "Regime",
-    "Run",
     "evaluate",
     "plan",
     "train",
     "train_batched",
-    "verify",
-    "Finding",
 }
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
