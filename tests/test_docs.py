@@ -66,6 +66,19 @@ def test_the_architecture_page_names_every_sub_package():
             assert re.search(rf"\b{re.escape(name)}\b", text), f"docs/architecture.md does not name {name}"
 
 
+def test_the_architecture_page_draws_the_layers_that_are_enforced():
+    text = (DOCS / "architecture.md").read_text()
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = [contract for contract in contracts if contract["type"] == "layers"]
+    assert len(layers) == 4
+    for contract in layers:
+        for package in contract.get("containers", ()):
+            assert f"\n{package}: {' → '.join(contract['layers'])}\n" in text
+        if "containers" not in contract:
+            drawn = text.partition("```text\n")[2].partition("```")[0]
+            assert re.findall(r"^([a-z_.]+)", drawn, flags=re.MULTILINE) == contract["layers"]
+
+
 @pytest.mark.parametrize("page", [DOCS / "architecture.md", ROOT / "CONTRIBUTING.md"], ids=lambda page: page.name)
 def test_files_that_guides_name_exist(page):
     files = re.findall(r"`((?:trajectory|analysis|train|ultraslow|tests|bench)/[\w/]*(?:\.py)?)`", page.read_text())
