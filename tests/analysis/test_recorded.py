@@ -41,6 +41,14 @@ def test_a_run_its_path_and_its_series_are_the_same_curve(runs):
     assert curves(runs[0])[0].name == "seed0"
 
 
+def test_a_curve_knows_the_settings_that_anybodys_recorder_notes(runs):
+    (curve,) = curves(runs[0])
+    assert curve.settings == {"batch_size": 8, "lr": 0.05, "momentum": 0.0, "weight_decay": 0.0}
+    assert (curve.label, curve.dataset, curve.batch_size) == ("seed0", None, 8)
+    (arrays,) = curves(runs[0].distance)
+    assert (dict(arrays.settings), arrays.label, arrays.batch_size) == ({}, arrays.name, None)
+
+
 def test_the_fit_lies_between_warm_up_and_drop(runs):
     found = fit(runs, t_max=None)
     assert found.fit_range[0] >= WARM_UP
