@@ -11,13 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("trajectory", "analysis", "train", "ultraslow", "ultraslow.large_batch")
 WITHOUT = {
-    "Plan",
     "Recorder",
-    "Regime",
-    "evaluate",
-    "plan",
-    "train",
-    "train_batched",
 }
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 

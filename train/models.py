@@ -18,10 +18,19 @@ from train.errors import ConfigError
 
 
 def f1(in_features: int, classes: int, *, width: int = 512, depth: int = 5) -> nn.Sequential:
-    """F1: flatten, `depth` × [linear of `width`, batch norm, ReLU], linear to the classes.
+    """Build F1: flatten, `depth` × [linear of `width`, batch norm, ReLU], linear to the classes.
 
     With 28 × 28 inputs and 10 classes it has 784·512 + 4·512² + 5·(512 + 2·512) + 512·10 + 10 = 1,462,794
     parameters.
+
+    Args:
+        in_features: numbers in an image.
+        classes: outputs.
+        width: units in a layer.
+        depth: layers before the last.
+
+    Returns:
+        The network, for images (B, ...) of `in_features` numbers each.
     """
     layers: list[nn.Module] = [nn.Flatten()]
     for fan_in in [in_features] + [width] * (depth - 1):
@@ -30,7 +39,14 @@ def f1(in_features: int, classes: int, *, width: int = 512, depth: int = 5) -> n
 
 
 def c1(classes: int) -> nn.Sequential:
-    """C1 (10 classes) and C3 (100), for 3 × 32 × 32: two convolutions, dense 384 and 192, dropout .5."""
+    """Build C1 (10 classes) or C3 (100): two convolutions, dense 384 and 192, dropout .5.
+
+    Args:
+        classes: outputs.
+
+    Returns:
+        The network, for images (B, 3, 32, 32).
+    """
     return _he_normal(
         nn.Sequential(
             *_conv_norm_relu(3, 64, 5),
@@ -48,7 +64,14 @@ def c1(classes: int) -> nn.Sequential:
 
 
 def vgg(classes: int) -> nn.Sequential:
-    """VGG for 3 × 32 × 32: the convolutions of configuration D (Simonyan & Zisserman 2015), dense 512."""
+    """Build VGG: the convolutions of configuration D (Simonyan & Zisserman 2015, arXiv 1409.1556), dense 512.
+
+    Args:
+        classes: outputs.
+
+    Returns:
+        The network, for images (B, 3, 32, 32).
+    """
     layers: list[nn.Module] = []
     channels = 3
     for width, repeats in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
@@ -60,9 +83,16 @@ def vgg(classes: int) -> nn.Sequential:
 
 
 def resnet(depth: int, classes: int) -> nn.Sequential:
-    """ResNet of 6n + 2 layers for 3 × 32 × 32 (He et al. 2016, arXiv 1512.03385, section 4.2), shortcuts A.
+    """Build a ResNet of 6n + 2 layers with shortcuts A (He et al. 2016, arXiv 1512.03385, section 4.2).
 
     Depth 44 and 10 classes: 658,586 parameters (theirs: 0.66 M).
+
+    Args:
+        depth: layers, 6n + 2.
+        classes: outputs.
+
+    Returns:
+        The network, for images (B, 3, 32, 32).
     """
     n = (depth - 2) // 6
     assert depth == 6 * n + 2
@@ -76,7 +106,16 @@ def resnet(depth: int, classes: int) -> nn.Sequential:
 
 
 def wide_resnet(depth: int, factor: int, classes: int) -> nn.Sequential:
-    """Wide ResNet of 6n + 4 layers, `factor` times as wide (Zagoruyko & Komodakis 2016, arXiv 1605.07146)."""
+    """Build a wide ResNet of 6n + 4 layers (Zagoruyko & Komodakis 2016, arXiv 1605.07146).
+
+    Args:
+        depth: layers, 6n + 4.
+        factor: how many times as wide it is as a ResNet.
+        classes: outputs.
+
+    Returns:
+        The network, for images (B, 3, 32, 32).
+    """
     n = (depth - 4) // 6
     assert depth == 6 * n + 4
     blocks: list[nn.Module] = []
@@ -90,7 +129,14 @@ def wide_resnet(depth: int, factor: int, classes: int) -> nn.Sequential:
 
 
 def alexnet(classes: int) -> nn.Sequential:
-    """AlexNet for 3 × 224 × 224 in one column (Krizhevsky 2014, arXiv 1404.5997), batch norm after each layer."""
+    """Build AlexNet in one column (Krizhevsky 2014, arXiv 1404.5997), with batch norm after each layer.
+
+    Args:
+        classes: outputs.
+
+    Returns:
+        The network, for images (B, 3, 224, 224).
+    """
     layers: list[nn.Module] = []
     pool = nn.MaxPool2d(3, 2)
     for channels, width, kernel, stride, padding, then in (
@@ -108,9 +154,9 @@ def alexnet(classes: int) -> nn.Sequential:
 
 
 class _ResidualBlock(nn.Module):
-    """Two 3 × 3 convolutions beside a shortcut; where the width grows, the map is halved.
+    """Two 3 × 3 convolutions beside a shortcut; where the width grows, height and width of the images are halved.
 
-    Shortcut A has no parameters: every second pixel, and channels of zeros for those that are new.
+    Shortcut A has no parameters: it takes every second pixel, and adds channels of zeros.
     """
 
     def __init__(self, channels: int, width: int):
@@ -185,7 +231,7 @@ def _for_images(
 
 
 _CIFAR = (3, 32, 32)
-# name: network for images (C, H, W) and a number of classes
+# by name: builds the network for images (C, H, W) and a number of classes
 NETWORKS: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
     "f1": lambda image, classes: f1(prod(image), classes),
     "f1-small": lambda image, classes: f1(prod(image), classes, width=64, depth=3),

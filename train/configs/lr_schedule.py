@@ -1,8 +1,8 @@
 """Training regimes as data: the learning rate as a function of the update, and how it adapts to the batch.
 
-A regime is written in epochs, as papers do; `Regime.schedule` turns it into updates for one batch size and
-training set, and the schedule's rate is a pure function of t, the number of updates made so far: nothing
-accumulates, so nothing drifts. Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), sections 4 and 5.
+A regime is written in epochs, as papers write it. `Regime.schedule` turns it into updates for one batch size and
+training set. The schedule's rate is a pure function of t, the number of updates made so far: nothing accumulates, so
+nothing drifts. Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), sections 4 and 5.
 """
 
 from dataclasses import dataclass, replace
@@ -29,7 +29,11 @@ class Schedule:
     """Updates after which it is 0; None for never."""
 
     def rate(self, t: int) -> float:
-        """The rate of the update that follows t updates, t = 0, 1, ...: w_t → w_{t+1}."""
+        """Return the learning rate of the update w_t → w_{t+1}.
+
+        Args:
+            t: updates made before it, 0, 1, ...
+        """
         rate = self.lr * min(1.0, (t + 1) / self.warmup_steps) if self.warmup_steps else self.lr
         for at, factor in self.drops:
             if t >= at:
@@ -37,13 +41,30 @@ class Schedule:
         return rate
 
     def decay(self, t: int) -> float:
-        """The weight decay of that update."""
+        """Return the weight decay of the update w_t → w_{t+1}.
+
+        Args:
+            t: updates made before it, 0, 1, ...
+        """
         return self.weight_decay if self.weight_decay_until is None or t < self.weight_decay_until else 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Regime:
-    """How a network is trained, whatever the data: SGD with momentum, and the learning rate by epochs."""
+    """How a network is trained, whatever the data: SGD with momentum, and the learning rate by epochs.
+
+    Raises:
+        ConfigError: for values that cannot be run.
+
+    Examples:
+        >>> from train import Regime
+        >>> regime = Regime(lr=0.1, drops=((10, 0.1),), epochs=20)
+        >>> schedule = regime.schedule(train_size=60_000, batch_size=128)
+        >>> schedule.updates, schedule.drops
+        (9360, ((4680, 0.1),))
+        >>> round(schedule.rate(5000), 6)
+        0.01
+    """
 
     lr: float
     """Learning rate before the first drop."""
@@ -77,13 +98,25 @@ class Regime:
             raise ConfigError(f"drops is {self.drops}; expected (epoch, factor) above 0, epochs ascending")
 
     def adapted(self, factor: float) -> "Regime":
-        """Regime adaptation: every epoch count × factor, B_L/B_S, so that the updates are as many."""
+        """Return the regime with all epoch counts multiplied: regime adaptation.
+
+        Args:
+            factor: B_L/B_S, the large batch size over the small one; the numbers of updates are then equal.
+        """
         drops = tuple((epoch * factor, by) for epoch, by in self.drops)
         until = None if self.weight_decay_until is None else self.weight_decay_until * factor
         return replace(self, epochs=self.epochs * factor, drops=drops, weight_decay_until=until)
 
     def schedule(self, train_size: int, batch_size: int) -> Schedule:
-        """The regime in updates. A drop falls on the nearest update; one beyond the end is left out."""
+        """Return the regime in updates. A drop falls on the nearest update; one beyond the end is left out.
+
+        Args:
+            train_size: samples in the training set.
+            batch_size: samples in an update.
+
+        Raises:
+            ConfigError: if the batch is beyond the training set.
+        """
         per_epoch = updates_per_epoch(train_size, batch_size)
         updates = max(1, round(self.epochs * per_epoch))
         drops = ((round(epoch * per_epoch), factor) for epoch, factor in self.drops)
@@ -99,7 +132,15 @@ class Regime:
 
 
 def updates_per_epoch(train_size: int, batch_size: int) -> int:
-    """Whole batches in the training set: the short last batch of an epoch is dropped."""
+    """Return the number of whole batches in the training set; the short last batch of an epoch is dropped.
+
+    Args:
+        train_size: samples in the training set.
+        batch_size: samples in an update.
+
+    Raises:
+        ConfigError: if the batch is beyond the training set.
+    """
     if not 1 <= batch_size <= train_size:
         raise ConfigError(f"batch_size is {batch_size}; expected 1 to {train_size}, the training set")
     return train_size // batch_size

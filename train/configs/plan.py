@@ -26,7 +26,16 @@ _LOCAL = 2.0  # the exponent at the drop is that of the distance over the last f
 
 @dataclass(frozen=True)
 class Plan:
-    """The regime that a large batch should use, from a reference with a small batch."""
+    """The regime that a large batch should use, from a reference with a small batch.
+
+    Examples:
+        >>> from dataclasses import replace
+        >>> from train import RECIPES, plan, train
+        >>> small = replace(RECIPES["f1-digits"](), epochs=0.5, drops=((0.4, 0.1),))
+        >>> found = plan(train(small, "small.zarr"), batch_size=64)
+        >>> found.table()["learning rate"], found.recipe().method
+        ('0.1', 'LB 64 +LR +GBN +RA +match')
+    """
 
     reference: tuple[str, ...]
     """Names of the reference's runs."""

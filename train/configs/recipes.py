@@ -11,7 +11,7 @@ from train.configs.config import TrainConfig, one_of
 
 
 def f1_digits() -> TrainConfig:
-    """F1 reduced to 3 layers of 64, on the digits that scikit-learn bundles: a minute on a laptop.
+    """Return F1 reduced to 3 layers of 64, on the digits that scikit-learn bundles: a minute on a laptop.
 
     A network learns the 1280 images by heart in seconds; noise on the inputs keeps its gradients alive. Batch 256
     with the √ rule, ghost batches of 16, a warm-up of 100 and regime adaptation travels as batch 16 does, some
@@ -32,7 +32,7 @@ def f1_digits() -> TrainConfig:
 
 
 def f1_mnist() -> TrainConfig:
-    """F1 on MNIST: learning rate .1, ÷ 10 at epochs 10, 20 and 30 of 50 (the paper's published code)."""
+    """Return F1 on MNIST: learning rate .1, ÷ 10 at epochs 10, 20 and 30 of 50 (the paper's published code)."""
     return TrainConfig(
         recipe="f1-mnist",
         network="f1",
@@ -47,12 +47,12 @@ def f1_mnist() -> TrainConfig:
 
 
 def f1_fashion_mnist() -> TrainConfig:
-    """F1 on Fashion-MNIST, otherwise as on MNIST."""
+    """Return F1 on Fashion-MNIST, otherwise as on MNIST."""
     return replace(f1_mnist(), recipe="f1-fashion-mnist", dataset="fashion-mnist")
 
 
 def c1_cifar10() -> TrainConfig:
-    """C1 on CIFAR-10: learning rate 1e-3, 1e-2 from epoch 60, ÷ 10 at 120 and 180 of 200 (published code).
+    """Return C1 on CIFAR-10: learning rate 1e-3, 1e-2 from epoch 60, ÷ 10 at 120 and 180 of 200 (published code).
 
     The code sets no momentum where the paper says it has one: .9 here, as in the other networks.
     """
@@ -71,12 +71,12 @@ def c1_cifar10() -> TrainConfig:
 
 
 def c3_cifar100() -> TrainConfig:
-    """C3: the network and the regime of C1, on CIFAR-100."""
+    """Return C3: the network and the regime of C1, on CIFAR-100."""
     return replace(c1_cifar10(), recipe="c3-cifar100", dataset="cifar100")
 
 
 def resnet44_cifar10() -> TrainConfig:
-    """ResNet44 on CIFAR-10: learning rate .1, ÷ 10 at epochs 81, 122 and 164 of 200 (published code)."""
+    """Return ResNet44 on CIFAR-10: learning rate .1, ÷ 10 at epochs 81, 122 and 164 of 200 (published code)."""
     return TrainConfig(
         recipe="resnet44-cifar10",
         network="resnet44",
@@ -92,12 +92,12 @@ def resnet44_cifar10() -> TrainConfig:
 
 
 def vgg_cifar10() -> TrainConfig:
-    """VGG on CIFAR-10, in the regime of ResNet44."""
+    """Return VGG on CIFAR-10, in the regime of ResNet44."""
     return replace(resnet44_cifar10(), recipe="vgg-cifar10", network="vgg")
 
 
 def wrn16_4_cifar100() -> TrainConfig:
-    """WRN16-4 on CIFAR-100: learning rate .1; .02, .004, 1e-4 from epochs 60, 120, 140 of 200 (published code)."""
+    """Return WRN16-4 on CIFAR-100: rate .1; .02, .004, 1e-4 from epochs 60, 120, 140 of 200 (published code)."""
     return replace(
         resnet44_cifar10(),
         recipe="wrn16-4-cifar100",
@@ -108,7 +108,7 @@ def wrn16_4_cifar100() -> TrainConfig:
 
 
 def alexnet_imagenet() -> TrainConfig:
-    """AlexNet on ImageNet: rate .01; 5e-3, 1e-3, 5e-4, 1e-4 from epochs 10, 15, 20, 25 of 30 (published code).
+    """Return AlexNet on ImageNet: rate .01; 5e-3, 1e-3, 5e-4, 1e-4 from epochs 10, 15, 20, 25 of 30 (published code).
 
     Weight decay ends with epoch 15. The images are files that worker processes read (`train.data.image_folder`).
     """

@@ -1,13 +1,13 @@
-"""ImageNet, or any data set of its layout: a folder a class, images decoded and cut by worker processes.
+"""ImageNet, or any data set of its layout: a folder for each class; worker processes decode and crop the images.
 
     ROOT/imagenet/train/CLASS/*.JPEG    ROOT/imagenet/val/CLASS/*.JPEG
 
-It offers what `images.Dataset` does; only, the images stay in their files until a batch asks for them. Training
-images are cut as Szegedy et al. 2015 (arXiv 1409.4842, section 6) cut them: an area of 8 % to 100 % of the image,
-its sides in a ratio of 3/4 to 4/3, scaled to 224 × 224, half of them mirrored. Validation images: the shorter side
-scaled to 256, the middle 224 × 224. Both are those of the published code of Hoffer, Hubara and Soudry 2017.
+It offers what `images.Dataset` does, but the images stay in their files until a batch asks for them. Training images
+are cropped as by Szegedy et al. 2015 (arXiv 1409.4842, section 6): 8 % to 100 % of the image's area, with sides in a
+ratio of 3/4 to 4/3, scaled to 224 × 224; half of them are mirrored. Of validation images the shorter side is scaled
+to 256, and the centre of 224 × 224 is cropped. The published code of Hoffer, Hubara and Soudry 2017 does both alike.
 
-What is random about an image is drawn from (seed, epoch, its number), whichever process cuts it.
+The random numbers of an image depend on (seed, epoch, its number), and not on the process that crops it.
 """
 
 import os
@@ -33,7 +33,7 @@ from train.errors import DataError
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SUFFIXES = (".jpeg", ".jpg", ".png")
 _TEST_BATCH = 256  # samples evaluated at a time: bounds the memory, changes no result
-_TRIES = 10  # at a cut that lies within the image; then its middle is taken
+_TRIES = 10  # to draw a crop that lies within the image; then its centre is taken
 
 Box = tuple[int, int, int, int]  # left, upper, right, lower
 
@@ -43,14 +43,21 @@ class ImageFolder:
     """Images in files, by class. `train_batches` and `test_batches` put them on the device, normalized."""
 
     name: str
+    """Name of the data set."""
     train_files: Sequence[str]
+    """Files of the training images."""
     train_y: Tensor
+    """Their labels, int64 (N,)."""
     test_files: Sequence[str]
+    """Files of the test images."""
     test_y: Tensor
+    """Their labels, int64 (N,)."""
     classes: int
+    """Number of classes."""
     device: torch.device
+    """The device that batches are put on."""
     workers: int
-    """Processes that decode images; 0 for none but this one."""
+    """Processes that decode images; 0: this process decodes them."""
     size: int = 224
     """Height and width of the images as the network sees them."""
 
@@ -61,25 +68,35 @@ class ImageFolder:
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """An image's (C, H, W)."""
+        """The (C, H, W) of an image."""
         return 3, self.size, self.size
 
     def train_batches(
         self, batch_size: int, *, seed: int, epoch: int, augment: bool, start: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch's batches but for the first `start`: normalized images (B, C, H, W) and labels (B,).
+        """Return the batches of an epoch: normalized images (B, C, H, W) and labels (B,).
 
-        augment: cut each image at random and mirror half of them; otherwise they are cut as those of the test set.
-        Order and cuts are fixed by seed and epoch, whatever the number of workers. Raises DataError for a file that
-        is no image.
+        Args:
+            batch_size: samples in a batch, B; the short end of the epoch is dropped.
+            seed: fixes order and crops, with the epoch, whatever the number of workers.
+            epoch: number of the epoch, from 0.
+            augment: crop each image at random and mirror half of them; otherwise they are cropped as test images.
+            start: batches of the epoch to leave out.
+
+        Raises:
+            DataError: for a file that is no image.
         """
         order = batches(self.train_size, batch_size, seed=seed, epoch=epoch, device="cpu")
-        cuts = epoch_seed(seed, epoch, "crop") if augment else None
-        samples = _Samples(self.train_files, self.train_y, self.size, cuts)
+        crop_seed = epoch_seed(seed, epoch, "crop") if augment else None
+        samples = _Samples(self.train_files, self.train_y, self.size, crop_seed)
         return self._load(samples, islice(order, start, None))
 
     def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The test set in pieces, likewise."""
+        """Return the test set in pieces: normalized images (B, C, H, W) and labels (B,).
+
+        Raises:
+            DataError: for a file that is no image.
+        """
         samples = _Samples(self.test_files, self.test_y, self.size, None)
         return self._load(samples, iter(torch.arange(len(self.test_files)).split(_TEST_BATCH)))
 
@@ -103,19 +120,27 @@ class ImageFolder:
 
 
 def _leave_ctrl_c(worker: int) -> None:
-    """A terminal sends it to every process: the training ends at the next update, and wants its batch until then."""
+    """Ignores Ctrl-C, which a terminal sends to every process: the training needs its batch until it has ended."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def load_image_folder(
     name: str, root: str | Path, device: torch.device | str = "cpu", *, workers: int | None = None
 ) -> ImageFolder:
-    """The data set in the folder `name` under `root`.
+    """Find the images of a data set.
 
-    workers: processes that decode images; None for one a core, up to 16, the cores being shared with the other
-    processes that torchrun has started on this machine.
+    Args:
+        name: its folder under `root`.
+        root: folder of the data sets.
+        device: the device that batches are put on.
+        workers: processes that decode images. None: one for each core, up to 16; the processes that torchrun has
+            started on this machine share the cores.
 
-    Raises DataError if a folder is missing or holds no images, or for classes of val that train lacks.
+    Returns:
+        The data set.
+
+    Raises:
+        DataError: if a folder is missing or holds no image, or if val has a class that train lacks.
     """
     root = Path(root) / name
     train, test = _by_class(root, "train"), _by_class(root, "val")
@@ -162,13 +187,13 @@ def _by_class(root: Path, part: str) -> dict[str, list[str]]:
 
 
 class _Samples(TorchDataset):
-    """Images (3, size, size), uint8, and labels by number: what a worker makes.
+    """Images (3, size, size), uint8, and labels by number, as a worker makes them.
 
-    cuts: seed of the epoch's cuts; None for the middle of every image.
+    crop_seed: seed of the epoch's crops; None for the centre of every image.
     """
 
-    def __init__(self, files: Sequence[str], labels: Tensor, size: int, cuts: int | None):
-        self.files, self.labels, self.size, self.cuts = files, labels, size, cuts
+    def __init__(self, files: Sequence[str], labels: Tensor, size: int, crop_seed: int | None):
+        self.files, self.labels, self.size, self.crop_seed = files, labels, size, crop_seed
 
     def __getitem__(self, number: int) -> "tuple[Tensor, Tensor] | DataError":
         try:
@@ -176,10 +201,10 @@ class _Samples(TorchDataset):
                 image = file.convert("RGB")
         except OSError as error:  # an exception would reach the training as a worker's traceback
             return DataError(f"{self.files[number]} cannot be read as an image ({type(error).__name__}); replace it")
-        if self.cuts is None:
-            image = middle(image, self.size)
+        if self.crop_seed is None:
+            image = center_crop(image, self.size)
         else:
-            rng = np.random.default_rng([self.cuts, number])
+            rng = np.random.default_rng([self.crop_seed, number])
             image = image.crop(random_box(*image.size, rng)).resize((self.size, self.size), Image.Resampling.BILINEAR)
             if rng.random() < 0.5:
                 image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -187,7 +212,18 @@ class _Samples(TorchDataset):
 
 
 def random_box(width: int, height: int, rng: np.random.Generator) -> Box:
-    """A part of an image: 8 % to 100 % of its area, its sides in a ratio of 3/4 to 4/3, log-uniform."""
+    """Draw a part of an image: 8 % to 100 % of its area, its sides in a ratio of 3/4 to 4/3, log-uniform.
+
+    Szegedy et al. 2015 (arXiv 1409.4842, section 6).
+
+    Args:
+        width: width of the image, in pixels.
+        height: height of the image, in pixels.
+        rng: source of random numbers.
+
+    Returns:
+        Left, upper, right and lower side of the part, in pixels.
+    """
     for _ in range(_TRIES):
         area = width * height * rng.uniform(0.08, 1.0)
         ratio = exp(rng.uniform(log(3 / 4), log(4 / 3)))
@@ -200,8 +236,16 @@ def random_box(width: int, height: int, rng: np.random.Generator) -> Box:
     return left, upper, left + w, upper + h
 
 
-def middle(image: Image.Image, size: int) -> Image.Image:
-    """The shorter side scaled to 8/7 of `size` (256 for 224), then the middle `size` × `size`."""
+def center_crop(image: Image.Image, size: int) -> Image.Image:
+    """Scale an image so that its shorter side is 8/7 of `size` (256 for 224), and crop its centre.
+
+    Args:
+        image: the image.
+        size: height and width of the crop, in pixels.
+
+    Returns:
+        The crop.
+    """
     scale = size * 8 / 7 / min(image.size)
     width, height = (round(scale * side) for side in image.size)
     left, upper = (width - size) // 2, (height - size) // 2

@@ -1,4 +1,4 @@
-"""Data sets as tensors on the device: images uint8 (N, C, H, W), batches by indexing, no worker processes.
+"""Data sets as tensors on the device: images uint8 (N, C, H, W); batches are indexed, without worker processes.
 
 | name | files under the data root | images |
 |---|---|---|
@@ -7,10 +7,10 @@
 | cifar10 | cifar-10-batches-bin/*.bin or cifar-10-batches-py/* | 50,000 + 10,000 of 3 × 32 × 32 |
 | cifar100 | cifar-100-binary/*.bin or cifar-100-python/* | 50,000 + 10,000 of 3 × 32 × 32 |
 
-ImageNet does not fit there: `train.data.image_folder`.
+ImageNet does not fit on a device; `train.data.image_folder` reads it.
 
-Whatever is random (order, crops, flips) is drawn on the host once an epoch, so it is the same for a seed on
-every device.
+Everything random (order, crops, flips) is drawn on the host once an epoch, so that a seed gives the same on every
+device.
 """
 
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ CROP_PADDING = 4  # CIFAR: "pad 4, random crop, horizontal flip" (He et al. 2016
 
 
 class Images(Protocol):
-    """What a training needs of a data set: a `Dataset`, or an `ImageFolder` (train.data.image_folder)."""
+    """A data set to train on: a `Dataset`, or an `ImageFolder` (train.data.image_folder)."""
 
     @property
     def classes(self) -> int:
@@ -44,32 +44,52 @@ class Images(Protocol):
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """An image's (C, H, W)."""
+        """The (C, H, W) of an image."""
 
     def train_batches(
         self, batch_size: int, *, seed: int, epoch: int, augment: bool, start: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch's batches but for the first `start`: normalized images (B, C, H, W) and labels (B,)."""
+        """Yield the batches of an epoch: normalized images (B, C, H, W) and labels (B,).
+
+        Args:
+            batch_size: samples in a batch, B; the short end of the epoch is dropped.
+            seed: fixes order and augmentation, with the epoch.
+            epoch: number of the epoch, from 0.
+            augment: crop each image at random, and mirror half of them.
+            start: batches of the epoch to leave out.
+        """
 
     def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The test set in pieces, likewise."""
+        """Yield the test set in pieces: normalized images (B, C, H, W) and labels (B,)."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dataset:
-    """A data set, whole, on one device. Images are uint8 (N, C, H, W), labels int64 (N,)."""
+    """A data set on one device."""
 
     name: str
+    """Name of the data set."""
     train_x: Tensor
+    """Training images, uint8 (N, C, H, W)."""
     train_y: Tensor
+    """Their labels, int64 (N,)."""
     test_x: Tensor
+    """Test images, uint8 (N, C, H, W)."""
     test_y: Tensor
+    """Their labels, int64 (N,)."""
     classes: int
-    mean: Tensor  # (C, 1, 1), of the training pixels, in the pixels' units
+    """Number of classes."""
+    mean: Tensor
+    """Mean of the training pixels by channel, (C, 1, 1), from 0 to 255."""
     std: Tensor
+    """Standard deviation of the training pixels by channel, (C, 1, 1)."""
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Images as float32, the training set's mean and standard deviation of each channel taken out."""
+        """Return images as float32, with the training set's mean 0 and standard deviation 1 in each channel.
+
+        Args:
+            x: images, uint8 (B, C, H, W).
+        """
         return (x.float() - self.mean) / self.std
 
     @property
@@ -79,16 +99,20 @@ class Dataset:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """An image's (C, H, W)."""
+        """The (C, H, W) of an image."""
         return tuple(self.train_x.shape[1:])
 
     def train_batches(
         self, batch_size: int, *, seed: int, epoch: int, augment: bool, start: int = 0
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """One epoch's batches but for the first `start`: normalized images (B, C, H, W) and labels (B,).
+        """Yield the batches of an epoch: normalized images (B, C, H, W) and labels (B,).
 
-        augment: each image padded by 4, cropped at random, half of them mirrored. Order and crops are fixed by seed
-        and epoch. The short end of the epoch is dropped.
+        Args:
+            batch_size: samples in a batch, B; the short end of the epoch is dropped.
+            seed: fixes order and crops, with the epoch.
+            epoch: number of the epoch, from 0.
+            augment: pad each image by 4, crop it at random, and mirror half of them.
+            start: batches of the epoch to leave out.
         """
         device = self.train_x.device
         crops = crop_choices(self.train_size, seed=seed, epoch=epoch, device=device) if augment else None
@@ -100,15 +124,24 @@ class Dataset:
             yield self.normalize(x), self.train_y[index]
 
     def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """The test set in pieces, likewise."""
+        """Yield the test set in pieces: normalized images (B, C, H, W) and labels (B,)."""
         for x, y in zip(self.test_x.split(_TEST_BATCH), self.test_y.split(_TEST_BATCH), strict=True):
             yield self.normalize(x), y
 
 
 def load(name: str, root: str | Path = "data", device: torch.device | str = "cpu") -> Dataset:
-    """The data set `name` on `device`; `root` holds its files in torchvision's layout.
+    """Load a data set onto a device.
 
-    Raises DataError for an unknown name, a file that is missing and cannot be downloaded, or a damaged one.
+    Args:
+        name: one of `train.data.readers.READERS`.
+        root: folder that holds its files in torchvision's layout; what is missing is downloaded.
+        device: the device.
+
+    Returns:
+        The data set.
+
+    Raises:
+        DataError: for an unknown name, a file that is missing and cannot be downloaded, or a damaged one.
     """
     if name not in READERS:
         raise DataError(f"no data set is named {name!r}; known are {', '.join(READERS)}")
@@ -135,7 +168,12 @@ def load(name: str, root: str | Path = "data", device: torch.device | str = "cpu
 
 
 def shuffle_labels(labels: Tensor, fraction: float) -> Tensor:
-    """The labels with this fraction of them, always the same ones, permuted among themselves."""
+    """Return labels of which a fraction, always the same ones, are permuted among themselves.
+
+    Args:
+        labels: labels (N,).
+        fraction: the fraction to permute, 0 to 1.
+    """
     generator = torch.Generator().manual_seed(0)
     chosen = torch.randperm(len(labels), generator=generator)[: round(fraction * len(labels))]
     permuted = chosen[torch.randperm(len(chosen), generator=generator)].to(labels.device)
@@ -145,20 +183,44 @@ def shuffle_labels(labels: Tensor, fraction: float) -> Tensor:
 
 
 def epoch_seed(seed: int, epoch: int, purpose: str) -> int:
-    """One 64-bit seed for each (seed, epoch, purpose): neighbours give unrelated streams."""
+    """Return a 64-bit seed for a seed, an epoch and a purpose; neighbouring ones give unrelated streams.
+
+    Args:
+        seed: the run's seed.
+        epoch: number of the epoch, from 0.
+        purpose: what the random numbers are for.
+    """
     words = [seed, epoch, *purpose.encode()]
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0])
 
 
 def batches(n: int, batch_size: int, *, seed: int, epoch: int, device: torch.device | str) -> Iterator[Tensor]:
-    """Index tensors (batch_size,) of one epoch over n samples: a fresh permutation, its short end dropped."""
+    """Yield the samples' numbers of each batch of an epoch, (batch_size,): a permutation, its short end dropped.
+
+    Args:
+        n: samples in the training set.
+        batch_size: samples in a batch.
+        seed: fixes the permutation, with the epoch.
+        epoch: number of the epoch, from 0.
+        device: where the numbers are put.
+    """
     generator = torch.Generator().manual_seed(epoch_seed(seed, epoch, "order"))
     order = torch.randperm(n, generator=generator)[: n - n % batch_size]
     yield from order.to(device).split(batch_size)
 
 
 def crop_choices(n: int, *, seed: int, epoch: int, device: torch.device | str) -> Tensor:
-    """For each of n samples this epoch's row and column of the crop, 0 to 8, and whether to flip: (n, 3)."""
+    """Draw an epoch's crop and flip of each sample.
+
+    Args:
+        n: samples in the training set.
+        seed: fixes the choices, with the epoch.
+        epoch: number of the epoch, from 0.
+        device: where the choices are put.
+
+    Returns:
+        For each sample the row and the column of its crop, 0 to 8, and 1 if it is mirrored: int64 (n, 3).
+    """
     generator = torch.Generator().manual_seed(epoch_seed(seed, epoch, "crop"))
     corner = torch.randint(2 * CROP_PADDING + 1, (n, 2), generator=generator)
     flip = torch.randint(2, (n, 1), generator=generator)
@@ -166,9 +228,17 @@ def crop_choices(n: int, *, seed: int, epoch: int, device: torch.device | str) -
 
 
 def crop_and_flip(x: Tensor, choices: Tensor) -> Tensor:
-    """Images (B, C, H, W) padded by 4 black pixels, cut to their size at `choices` (B, 3), some mirrored."""
+    """Pad images by 4 black pixels, crop them to their size, and mirror some.
+
+    Args:
+        x: images, uint8 (B, C, H, W).
+        choices: `crop_choices` of these samples, (B, 3).
+
+    Returns:
+        The images, (B, C, H, W).
+    """
     height, width = x.shape[2:]
     windows = F.pad(x, [CROP_PADDING] * 4).unfold(2, height, 1).unfold(3, width, 1)  # a view: (B, C, 9, 9, H, W)
     row, column, flip = choices.unbind(1)
-    cut = windows[torch.arange(len(x), device=x.device), :, row, column]
-    return torch.where(flip.bool()[:, None, None, None], cut.flip(3), cut)
+    cropped = windows[torch.arange(len(x), device=x.device), :, row, column]
+    return torch.where(flip.bool()[:, None, None, None], cropped.flip(3), cropped)

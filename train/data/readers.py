@@ -1,6 +1,6 @@
-"""The data sets' files, in the layouts torchvision's users have, as numpy arrays; downloaded where missing.
+"""The data sets' files, in torchvision's layouts, as numpy arrays; a missing file is downloaded.
 
-Every reader gives train_x, train_y, test_x, test_y: images uint8 (N, C, H, W), labels of integers (N,).
+Every reader returns train_x, train_y, test_x, test_y: images uint8 (N, C, H, W), labels of integers (N,).
 """
 
 import pickle
@@ -16,11 +16,15 @@ from numpy._core.multiarray import _reconstruct
 from train.errors import DataError
 
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
-_MEND = "replace it, or delete it to download it again"
+_REPAIR = "replace it, or delete it to download it again"
 
 
 def digits(root: Path) -> Arrays:
-    """The digits that scikit-learn bundles, 8 × 8, in a fixed stratified split; needs no files."""
+    """Return the digits that scikit-learn bundles, 8 × 8, in a fixed stratified split.
+
+    Args:
+        root: not used, since no file is needed.
+    """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -34,7 +38,17 @@ def digits(root: Path) -> Arrays:
 
 
 def mnist_like(root: Path, *, folder: str, url: str, md5: dict[str, str]) -> Arrays:
-    """The four IDX files of MNIST or a data set like it; `md5` are those of the packed files at `url`."""
+    """Return MNIST, or a data set like it, from its four IDX files.
+
+    Args:
+        root: folder of the data sets.
+        folder: folder of the files under it.
+        url: where the packed files are downloaded from.
+        md5: checksums of the packed files, by the beginning of their names.
+
+    Raises:
+        DataError: for a file that is missing and cannot be downloaded, or a damaged one.
+    """
     arrays = []
     for part in ("train", "t10k"):
         for kind, axes in (("images-idx3", 3), ("labels-idx1", 1)):
@@ -59,13 +73,13 @@ def _idx(path: Path, axes: int) -> np.ndarray:
     if magic != bytes([0, 0, 8, axes]) or len(content) < header:
         raise DataError(
             f"{path} starts with {magic.hex() or 'nothing'}, expected 000008{axes:02x} (IDX, unsigned bytes, "
-            f"{axes} axes); {_MEND}"
+            f"{axes} axes); {_REPAIR}"
         )
     shape = tuple(int(length) for length in content[4:header].view(">i4"))
     if len(content) - header != prod(shape):
         raise DataError(
             f"{path} holds {len(content) - header} bytes of data, expected {prod(shape)} from its header "
-            f"{' × '.join(map(str, shape))}; {_MEND}"
+            f"{' × '.join(map(str, shape))}; {_REPAIR}"
         )
     return content[header:].reshape(shape)
 
@@ -83,10 +97,22 @@ def cifar(
     url: str,
     md5: str,
 ) -> Arrays:
-    """CIFAR-10 or -100: the binary layout if its folder is there, else the pickled one, else a download.
+    """Return CIFAR-10 or CIFAR-100: the binary layout if its folder is there, else the pickled one, else a download.
 
-    label_bytes: bytes before the 3072 of an image, the last of them the label. records: images in each
-    training file and in the test file. `md5` is that of the packed binary layout at `url`.
+    Args:
+        root: folder of the data sets.
+        binary: folder of the binary layout under it.
+        python: folder of the pickled layout under it.
+        train: names of the training files, without their suffix.
+        test: name of the test file, without its suffix.
+        label_bytes: bytes before the 3072 of an image, the last of them the label.
+        classes: number of classes.
+        records: images in each training file, and in the test file.
+        url: where the packed binary layout is downloaded from.
+        md5: its checksum.
+
+    Raises:
+        DataError: for a file that is missing and cannot be downloaded, or a damaged one.
     """
     if (root / python).is_dir() and not (root / binary).is_dir():
         read: Callable[..., tuple[np.ndarray, np.ndarray]] = _cifar_python
@@ -101,7 +127,7 @@ def cifar(
             _download(url, md5, path, root)
         x, y = read(path, records=records[name == names[-1]])
         if y.max() >= classes:
-            raise DataError(f"{path} holds the label {y.max()}, expected 0 to {classes - 1}; {_MEND}")
+            raise DataError(f"{path} holds the label {y.max()}, expected 0 to {classes - 1}; {_REPAIR}")
         parts.append((x.reshape(-1, 3, 32, 32), y))
     train_x, train_y = (np.concatenate(arrays) for arrays in zip(*parts[:-1], strict=True))
     return train_x, train_y, *parts[-1]
@@ -112,7 +138,7 @@ def _cifar_binary(path: Path, records: int, label_bytes: int) -> tuple[np.ndarra
     size = label_bytes + 3072
     content = np.fromfile(path, np.uint8)
     if len(content) != records * size:
-        raise DataError(f"{path} holds {len(content)} bytes, expected {records * size} ({records} images); {_MEND}")
+        raise DataError(f"{path} holds {len(content)} bytes, expected {records * size} ({records} images); {_REPAIR}")
     content = content.reshape(records, size)
     return content[:, label_bytes:], content[:, label_bytes - 1]
 
@@ -125,11 +151,11 @@ def _cifar_python(path: Path, records: int) -> tuple[np.ndarray, np.ndarray]:
         x = np.asarray(content["data"])
         y = np.asarray(content["fine_labels" if "fine_labels" in content else "labels"])
     except (pickle.UnpicklingError, EOFError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"{path} is no batch of CIFAR ({type(error).__name__}: {error}); {_MEND}") from error
+        raise DataError(f"{path} is no batch of CIFAR ({type(error).__name__}: {error}); {_REPAIR}") from error
     if x.shape != (records, 3072) or x.dtype != np.uint8 or len(y) != records:
         raise DataError(
             f"{path} holds images {x.shape} of {x.dtype} and {len(y)} labels, "
-            f"expected ({records}, 3072) of uint8; {_MEND}"
+            f"expected ({records}, 3072) of uint8; {_REPAIR}"
         )
     return x, y
 

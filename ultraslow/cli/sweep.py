@@ -97,8 +97,7 @@ def _sum(counts: Iterable[int | None]) -> int:
 
 @contextmanager
 def _progress(planned: "Sweep") -> Iterator["Callable[[PlannedRun, RunStatus], None]"]:
-    """Shows progress on stderr: in a terminal a live table with a line for each run, otherwise a line whenever a run
-    starts or ends."""
+    """Show progress on stderr: a live table in a terminal, otherwise a line whenever a run starts or ends."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _by_lines(len(planned.runs))

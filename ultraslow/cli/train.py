@@ -31,7 +31,8 @@ def train(*arguments: str) -> None:
 
     config, options = parse(arguments, cleandoc(train.__doc__ or "").partition("Args:")[0].strip())
     if options.list:
-        print(*(f"{name:<18}{(make.__doc__ or '').splitlines()[0]}" for name, make in RECIPES.items()), sep="\n")
+        lines = {name: (make.__doc__ or "").splitlines()[0].removeprefix("Return ") for name, make in RECIPES.items()}
+        print(*(f"{name:<18}{line}" for name, line in lines.items()), sep="\n")
         return
     if config is None:
         raise ConfigError(f"no recipe is given; expected a TOML file, or one of {', '.join(RECIPES)}")

@@ -94,9 +94,11 @@ def test_processes_of_torchrun_share_the_cores(root, monkeypatch):
     assert found == [16, 12, 1]
 
 
-def test_a_test_image_is_its_middle(tmp_path):
+def test_a_test_image_is_its_centre(tmp_path):
     rng = np.random.default_rng(0)
-    pixels = rng.integers(0, 256, (256, 300, 3), dtype=np.uint8)  # the shorter side is 256 already: cut, not scaled
+    pixels = rng.integers(
+        0, 256, (256, 300, 3), dtype=np.uint8
+    )  # the shorter side is 256 already: cropped, not scaled
     for part in ("train", "val"):
         (tmp_path / "imagenet" / part / "a").mkdir(parents=True)
         Image.fromarray(pixels).save(tmp_path / "imagenet" / part / "a" / "0.png")
@@ -139,7 +141,7 @@ def test_a_random_part_has_the_published_area_and_ratio():
     assert area.max() > 0.95
     assert 0.74 < ratio.min() < 0.76
     assert 1.32 < ratio.max() < 1.35
-    assert random_box(1000, 12, rng) == (492, 0, 508, 12)  # no part of it has such a ratio: the middle, 4 : 3
+    assert random_box(1000, 12, rng) == (492, 0, 508, 12)  # no part of it has such a ratio: the centre, 4 : 3
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -380,9 +380,9 @@ def test_crops_are_shifts_of_the_padded_image_and_its_mirror():
     torch.manual_seed(0)
     x = torch.randint(0, 256, (40, 3, 32, 32), dtype=torch.uint8)
     choices = data.crop_choices(40, seed=0, epoch=0, device="cpu")
-    cut = data.crop_and_flip(x, choices)
-    assert cut.dtype == torch.uint8
-    for image, (row, column, flip), got in zip(x, choices.tolist(), cut, strict=True):
+    cropped = data.crop_and_flip(x, choices)
+    assert cropped.dtype == torch.uint8
+    for image, (row, column, flip), got in zip(x, choices.tolist(), cropped, strict=True):
         padded = torch.zeros(3, 40, 40, dtype=torch.uint8)  # one image at a time: the slow twin
         padded[:, 4:36, 4:36] = image
         expected = padded[:, row : row + 32, column : column + 32]
