@@ -159,7 +159,7 @@ def source_distribution(tmp_path_factory):
 def test_the_source_distribution_holds_what_a_reader_needs(source_distribution):
     with tarfile.open(source_distribution) as packed:
         names = {name.partition("/")[2] for name in packed.getnames()}
-    wanted = ("mkdocs.yml", "constraints.txt", "CONTRIBUTING.md", "CITATION.cff", "CHANGELOG.md", "docs/format.md",
+    wanted = (".ci/run", ".pre-commit-config.yaml", "mkdocs.yml", "constraints.txt", "CONTRIBUTING.md", "CITATION.cff", "CHANGELOG.md", "docs/format.md",
               "docs/figures/f1-mnist-distance.png", "notebooks/02_fit.ipynb", "tests/test_docs.py",
               "bench/results/intervals.txt")  # fmt: skip
     assert set(wanted) <= names
