@@ -42,14 +42,14 @@ def plot(
 ) -> None:
     """Draw a figure of runs.
 
-    distance and error draw two axes side by side, those with an axis in their name that one alone.
-    distance-adaptation: distances before and after the large batches' adaptation, side by side.
-    match: the last run compared with the others, its reference.
+    distance and error have two panels, with different axes; a name that says the axis draws that panel alone.
+    distance-adaptation shows distances before and after the large batches' adaptation, side by side. match compares
+    the last run with the others, which are its reference.
 
     $ ultraslow plot distance runs/sb.zarr runs/lb.zarr --out distance.pdf
 
     Args:
-        figure: the figure.
+        figure: what to draw.
         run: a run's store, or a folder of them.
         runs: further runs; runs with one label are drawn as seeds of one experiment.
         out: the file to write; its suffix (.png, .pdf, .svg) is the format.
