@@ -1,0 +1,41 @@
+"""`ultraslow fit`, `scan` and `compare` of three seeds."""
+
+import json
+
+import pytest
+
+
+def test_fit(runs, run):
+    seeds = [runs / f"sb-{k}.zarr" for k in range(3)]
+    assert "3 seeds" in run("fit", *seeds).stdout
+    found = json.loads(run("fit", *seeds, "--t-min", 20, "--json").stdout)
+    assert found["fit_range"][1] <= 1000  # the learning-rate drop
+    assert found["interval"][0] < found["alpha"] < found["interval"][1]
+    assert found["alpha"] == pytest.approx(1, abs=0.1)
+
+
+def test_fit_draws_and_goes_by_layer(runs, tmp_path, run):
+    layers = json.loads(run("fit", runs / "sb-0.zarr", "--t-min", 20, "--per-layer", "--json").stdout)
+    assert [row["parameter"] for row in layers] == ["weight"]
+    assert run("fit", runs / "sb-0.zarr", "--t-min", 20, "--plot", tmp_path / "fit.png").returncode == 0
+    assert (tmp_path / "fit.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_scan(runs, tmp_path, run):
+    seeds = [runs / f"sb-{k}.zarr" for k in range(3)]
+    rows = json.loads(run("scan", *seeds, "--json", "--plot", tmp_path / "scan.svg").stdout)
+    assert [row["t_min"] for row in rows] == sorted(row["t_min"] for row in rows)
+    assert all(row["low"] < row["alpha"] < row["high"] for row in rows if row["alpha"] is not None)
+    assert "<svg" in (tmp_path / "scan.svg").read_text()
+    assert run("scan", *seeds).stdout.split()[0] == "t_min"
+
+
+def test_compare(runs, tmp_path, run, refused):
+    seeds = [runs / f"sb-{k}.zarr" for k in range(3)]
+    drawn = tmp_path / "laws.svg"
+    found = json.loads(run("compare", *seeds, "--t-min", 20, "--plot", drawn, "--columns", 2, "--json").stdout)
+    assert "<svg" in drawn.read_text()
+    # d = (log (t + 1))^2 is close to the ultra-slow law with α = 1, and far from a power law
+    assert found["best"] == "ultraslow"
+    assert "power law" not in {found["best"], *found["not_separable"]}
+    assert "gravity" in refused("compare", seeds[0], "--laws", "gravity")

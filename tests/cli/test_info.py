@@ -1,0 +1,22 @@
+"""`ultraslow info`: what is in a store, in a folder or at a URL."""
+
+import json
+
+
+def test_info(runs, run):
+    text = run("info", runs / "sb-0.zarr").stdout
+    assert "complete" in text
+    assert "1000 (1.0 → 0.1)" in text
+    facts = json.loads(run("info", runs / "sb-0.zarr", "--json").stdout)
+    assert facts["steps"] == [1, 2000]
+    assert facts["weights"] == 4
+    assert facts["events"] == [{"step": 1000, "name": "lr_drop", "lr_from": 1.0, "lr_to": 0.1}]
+    assert json.loads(run("info", runs / "empty.zarr", "--json").stdout)["recorded"] == 0
+
+
+def test_a_url_stands_for_a_run(run, refused, record, law):
+    url = "memory://command-line/run.zarr"
+    record(url, law(100))
+    assert json.loads(run("info", url, "--json").stdout)["path"] == url
+    assert run("verify", url).stdout == f"{url}: intact\n"
+    assert "cannot be opened" in refused("info", "nonsense://command-line/run.zarr")

@@ -1,0 +1,65 @@
+"""`ultraslow match`, and `plan`, whose file `train` takes."""
+
+import json
+
+import pytest
+
+from trajectory import Run
+
+
+def test_match(runs, run):
+    seeds = [runs / f"sb-{k}.zarr" for k in range(3)]
+    assert "matched" in run("match", seeds[0], runs / "lb.zarr", "--seeds", *seeds[1:]).stdout
+    found = json.loads(run("match", seeds[0], runs / "lb.zarr", "--json").stdout)
+    (first, *_) = found["matches"]
+    # .9 (log t)² = (log 1001)²: t = exp(log(1001) / √.9) - 1 = 1455
+    assert first["status"] == "matched"
+    assert first["step"] == pytest.approx(1455, rel=0.06)
+
+
+def test_a_run_that_has_not_matched_yet_gets_a_forecast(runs, tmp_path, run, record, law):
+    early = record(tmp_path / "early.zarr", 0.9 * law(900, seed=5))
+    found = json.loads(run("match", runs / "sb-0.zarr", early, "--json").stdout)
+    low, high = found["forecast"]["interval"]
+    assert found["matches"][0]["status"] in ("armed", "never_reached")
+    assert low < 1455 < high  # as in test_match
+    assert str(round(found["forecast"]["step"])) in run("match", runs / "sb-0.zarr", early).stdout
+    assert "no forecast: " in run("match", runs / "sb-0.zarr", runs / "short.zarr").stdout
+
+
+def test_match_draws_what_it_says(runs, tmp_path, run, refused):
+    for run_, file in (("lb.zarr", "matched.png"), ("short.zarr", "waiting.svg")):
+        assert run("match", runs / "sb-0.zarr", runs / run_, "--plot", tmp_path / file).returncode == 0
+    assert (tmp_path / "matched.png").read_bytes().startswith(b"\x89PNG")
+    assert "from update 50 are unknown" in refused("match", runs / "sb-0.zarr", runs / "lb.zarr", "--origin", 50)
+
+
+def test_a_plan_becomes_a_recipe_that_trains(runs, tmp_path, run, refused):
+    small, large = tmp_path / "small.zarr", tmp_path / "large.zarr"
+    assert run("train", "f1-digits", "--epochs", 16, "--lr", 0.02, "--out", small).returncode == 0
+    recipe = tmp_path / "large.toml"
+    found = json.loads(run("plan", small, "--batch-size", 64, "--out", recipe, "--json").stdout)
+    # 16 epochs of 80 updates with a drop after 15, in batches of 64: 20 updates an epoch
+    assert (found["updates"], found["epochs"], found["drop_epochs"]) == (1280, 64, [60])
+    assert found["lr"] == pytest.approx(0.04)
+    assert "0.04" in run("plan", small, "--batch-size", 64).stdout
+    lines = recipe.read_text().splitlines()  # which states what the table says at the reference's batch
+    assert "lr = 0.02  # at batch 16: × √(64/16), 0.04" in lines
+    assert (
+        "epochs = 24.0  # at batch 16: at most 96 epochs of batch 64, 1.5 × the plan's 1280 updates,"
+        " in case the match comes late"
+    ) in lines
+    done = run("train", recipe, "--epochs", 2, "--out", large)
+    assert done.returncode == 0, done.stderr
+    config = Run(large).config
+    assert (config["batch_size"], config["ghost_batch_size"], config["warmup_steps"]) == (64, 16, 100)
+    assert config["match"] == [str(small)]
+    assert config["lr"] == pytest.approx(0.04)
+
+    assert "not trained by `ultraslow train`" in refused(
+        "plan", runs / "sb-0.zarr", "--batch-size", 64, "--out", recipe
+    )
+    assert "expected 1 to 1280" in refused("plan", small, "--batch-size", 4096)
+    assert "no learning-rate drop" in refused("plan", runs / "lb.zarr", "--batch-size", 64)
+    recipe.write_text("lr = fast")
+    assert "not a recipe" in refused("train", recipe)

@@ -1,0 +1,123 @@
+"""`ultraslow train`: its recipes, its switches, and one line for every mistake."""
+
+from dataclasses import replace
+
+from train.configs.recipes import RECIPES, f1_digits
+from train.configs.toml import write_recipe
+from trajectory import Run
+
+
+def test_mistakes_in_training_are_one_line(tmp_path, refused, record, law):
+    nowhere = tmp_path / "x.zarr"
+    assert "did you mean f1-mnist?" in refused("train", "f1-mnits", "--out", nowhere)
+    assert "batch_size" in refused("train", "f1-digits", "--batch-size", 5000, "--out", nowhere)
+    assert "expected a whole number of at least 2" in refused(
+        "train", "f1-digits", "--ghost-batch-size", 1, "--out", nowhere
+    )
+    assert "expected cuda, in one process" in refused("train", "f1-digits", "--cuda-graph", "--out", nowhere)
+    assert "gone.zarr" in refused("train", "f1-digits", "--warm-start", tmp_path / "gone.zarr@10", "--out", nowhere)
+    assert "expected one of them" in refused("train", "f1-digits", "--resume", "--overwrite", "--out", nowhere)
+    (tmp_path / "file").write_text("")
+    assert "cannot write" in refused("train", "f1-digits", "--out", tmp_path / "file" / "x.zarr")
+    raw = tmp_path / "data" / "MNIST" / "raw"
+    raw.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (raw / f"{name}-ubyte").write_bytes(b"not digits")
+    other = record(tmp_path / "other.zarr", law(300), drop=200)
+    assert "expected the same network" in refused("train", "f1-digits", "--match", other, "--out", nowhere)
+    assert "was not recorded by train" in refused("train", "f1-digits", "--resume", "--out", other)
+    assert "ubyte" in refused("train", "f1-mnist", "--data-root", tmp_path / "data", "--out", nowhere)
+    assert not nowhere.exists()
+
+
+def test_the_recipes_are_listed(run, refused):
+    lines = run("train", "--list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list(RECIPES)
+    assert lines[1].endswith(
+        "F1 on MNIST: learning rate .1, ÷ 10 at epochs 10, 20 and 30 of 50 (the paper's published code)."
+    )
+    assert "no recipe is given; expected a TOML file, or one of f1-digits, f1-mnist" in refused("train")
+    assert "no recipe is given" in refused("train", "--epochs", 3)
+
+
+def test_the_help_of_a_recipe_shows_its_own_values(run):
+    help_text = " ".join(run("train", "f1-mnist", "--help").stdout.replace("│", " ").split())
+    assert "usage: ultraslow train f1-mnist" in help_text
+    assert "$ ultraslow train f1-mnist --data-root data" in help_text
+    assert "Learning rate at the base batch size, before the first drop. (default: 0.1)" in help_text
+    assert "is multiplied by the factor. (default: 10 0.1 20 0.1 30 0.1)" in help_text
+    assert "--regime-adaptation, --no-regime-adaptation" in help_text
+    assert "(default: 0.05)" in run("train", "--help", "f1-digits").stdout.replace("│", " ")
+    assert "$ ultraslow train f1-mnist" in run("train", "--help").stdout
+
+
+def test_a_switch_of_a_recipe_file_can_be_turned_off(tmp_path, run):
+    write_recipe(replace(f1_digits(), epochs=0.1, regime_adaptation=True, augment=True), tmp_path / "recipe.toml")
+    store = tmp_path / "run.zarr"
+    options = ["--no-regime-adaptation", "--no-augment", "--max-grad-norm", "None", "--out", store]
+    done = run("train", *options, tmp_path / "recipe.toml")  # the recipe may stand behind the options
+    assert done.returncode == 0, done.stderr
+    settings = Run(store).config["settings"]
+    assert [settings[name] for name in ("regime_adaptation", "augment", "max_grad_norm")] == [False, False, None]
+
+
+def test_seeds_are_trained_together(tmp_path, run, refused):
+    options = ["--epochs", 0.1, "--input-noise", 0, "--seeds", "2,4", "--out", tmp_path]
+    done = run("train", "f1-digits", *options, "--batched")
+    assert done.returncode == 0, done.stderr
+    stores = [tmp_path / f"f1-digits-sb-16-seed{seed}.zarr" for seed in (2, 4)]
+    assert sorted(tmp_path.iterdir()) == stores
+    for seed, store in zip((2, 4), stores, strict=True):
+        assert Run(store).seed == seed
+        assert Run(store).config["batched_seeds"] == [2, 4]
+    assert done.stdout.count("│ path ") == 2
+    assert "got batched with no seeds; expected --seeds" in refused("train", "f1-digits", "--batched")
+    assert "got batched with resume" in refused("train", "f1-digits", *options, "--batched", "--resume")
+
+
+def test_every_switch_of_a_run_reaches_it(tmp_path, run, refused):
+    numbers = (
+        "batch-size 64 epochs 1 lr 0.2 lr-scaling linear ghost-batch-size 16 warmup-steps 3 momentum 0 weight-decay 0"
+    )
+    numbers += " max-grad-norm 0 input-noise 0.1 label-noise 0.2"
+    numbers += " snapshots-per-decade 0 rows-per-decade 3 origins 2 5 drops 0.5 0.1 0.7 0.5 label mine"
+    options = [
+        f"--{word}" if word[0].isalpha() and word not in ("linear", "mine") else word for word in numbers.split()
+    ]
+    switches = ["--regime-adaptation", "--multiplicative-noise"]
+    done = run("train", "f1-digits", *options, *switches, "--out", tmp_path, "--seeds", "0,3")
+    assert done.returncode == 0, done.stderr
+    names = [f"f1-digits-lb-64-linear-lr-gbn-ra-noise-seed{seed}" for seed in (0, 3)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{name}.zarr" for name in names]
+    config = Run(tmp_path / f"{names[1]}.zarr").config
+    drops, origins = [[0.5, 0.1], [0.7, 0.5]], [2, 5]
+    expected = {
+        "batch_size": 64,
+        "epochs": 1,
+        "lr": 0.2,
+        "lr_scaling": "linear",
+        "ghost_batch_size": 16,
+        "warmup_steps": 3,
+    }
+    expected |= {"momentum": 0, "weight_decay": 0, "max_grad_norm": None, "input_noise": 0.1, "label_noise": 0.2}
+    expected |= {
+        "snapshots_per_decade": 0,
+        "rows_per_decade": 3,
+        "origins": origins,
+        "drops": drops,
+        "label": "mine",
+        "seed": 3,
+    }
+    expected |= {"regime_adaptation": True, "multiplicative_noise": True}
+    assert config["settings"] == {**config["settings"], **expected}
+    assert "seeds is '3-1'" in refused("train", "f1-digits", "--seeds", "3-1")
+
+
+def test_weights_that_turn_nan_stop_the_run_and_leave_it_readable(tmp_path, refused):
+    path = tmp_path / "run.zarr"
+    line = refused("train", "f1-digits", "--lr", "1e30", "--max-grad-norm", 0, "--epochs", 4, "--out", path)
+    assert "loss is nan at update" in line
+    left = Run(path)
+    assert "non_finite_weights" in [event.name for event in left.events]
+    assert left.status == "interrupted (DivergedError)"
+    assert "is inf" in refused("fit", path)
