@@ -10,27 +10,28 @@ of smaller counts.
 # ruff: noqa: D102 (`RunWriter` says what the methods without docstrings do)
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 import zarr
 
 from trajectory.errors import StoreError, first_line
-from trajectory.schema.commit import RECORDING, Commit, table_of
-from trajectory.schema.layout import ROWS_PER_CHUNK, Event, metric_array, metric_name, shard_array
+from trajectory.schema.commit import RECORDING, Commit
+from trajectory.schema.layout import ROWS_PER_CHUNK, Event, shard_array
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.shards import Shard, shard_sizes
 from trajectory.storage import journal
-from trajectory.storage.arrays import create_arrays, create_column, extend, extend_snapshot, read_rows
+from trajectory.storage.arrays import create_arrays, extend, extend_snapshot
 from trajectory.storage.backend import Backend
 from trajectory.storage.journal import Journal
 from trajectory.storage.lock import RunLock, released_on_error
 from trajectory.storage.reader import read_store
-from trajectory.storage.root import Root, is_begun, read_node, read_root, write_root
+from trajectory.storage.root import Root, is_begun, read_root, write_root
 from trajectory.storage.shard_writer import ShardWriter
 from trajectory.storage.snapshot_reader import read_origins
+from trajectory.storage.table_writer import TableWriter
 
 
 class StoreWriter:
@@ -47,17 +48,14 @@ class StoreWriter:
     def __init__(self, backend: Backend, lock: RunLock | None, metadata: RunMetadata):
         self.backend, self.metadata = backend, metadata
         self._run_lock = lock
-        self._columns = metadata.columns
         self._lock = threading.Lock()
         self._rows: list[np.ndarray] = []
         self._metrics: dict[int, dict[str, float]] = {}
-        self._metric_names: list[str] = []
         self._events: list[Event] = []
-        self._nodes: dict[str, dict[str, Any]] = {}
         self._committed = Commit()
         self._shards: dict[str, ShardWriter] = {}  # of this rank, where a model is sharded: by group
         self._journal: Journal
-        self._group: zarr.Group
+        self._tables: TableWriter
 
     @classmethod
     def create(
@@ -96,10 +94,11 @@ class StoreWriter:
                 store = cls(backend, lock, metadata)
                 store._journal = backend.journal(0)
                 store._journal.sync()
-                store._group = zarr.open_group(backend.root, mode="a", zarr_format=3)
-                made = create_arrays(store._group, metadata, shards, weight_dtype, buffer_bytes)
+                group = zarr.open_group(backend.root, mode="a", zarr_format=3)
+                made = create_arrays(group, metadata, shards, weight_dtype, buffer_bytes)
+                store._tables = TableWriter(backend, group, metadata.columns)
                 store._open_shards()
-                store._publish(Commit(), store._read_nodes(made))
+                store._publish(Commit(), store._tables.read_nodes(made))
         except StoreError:
             raise
         except Exception as error:  # a remote store's own kinds
@@ -133,14 +132,13 @@ class StoreWriter:
     def _reopen(cls, backend: Backend, lock: RunLock | None) -> Self:
         root, uncommitted = read_store(backend)
         store = cls(backend, lock, root.metadata)
-        store._group = zarr.open_group(backend.root, mode="r+", use_consolidated=False)
-        store._nodes, store._committed = dict(root.nodes), root.commit
+        group = zarr.open_group(backend.root, mode="r+", use_consolidated=False)
+        store._tables = TableWriter(backend, group, root.metadata.columns, root.nodes)
+        store._committed = root.commit
         store._rows, store._metrics = [uncommitted.rows], uncommitted.metrics
         store._events = [*root.commit.events, *uncommitted.events]
-        columns = [name.removeprefix("metrics/") for name in store._nodes if name.startswith("metrics/")]
-        store._metric_names = [metric_name(column) for column in columns if column != "step"]
         store._journal = backend.journal(root.commit.generation, append=root.commit.journal is not None)
-        store._trim()
+        store._tables.trim()
         store._open_shards()
         return store
 
@@ -206,10 +204,10 @@ class StoreWriter:
         k = shards.begin() if shards else self._committed.snapshots
         rows = {"buffers": buffers, "step": np.array(step)}
         if shards:
-            extend_snapshot(self._group, k, rows)
+            extend_snapshot(self._tables.group, k, rows)
             shards.write(k, weights)
         else:
-            extend_snapshot(self._group, k, {"weights": weights, **rows})
+            extend_snapshot(self._tables.group, k, {"weights": weights, **rows})
             self.commit_shards(k + 1, 0)
 
     @property
@@ -223,7 +221,7 @@ class StoreWriter:
             before = self._committed
             commit = replace(before, snapshots=max(snapshots, before.snapshots), origins=max(origins, before.origins))
             if commit != before:
-                self._publish(commit, self._cut_nodes(commit))  # a faster rank may be further
+                self._publish(commit, self._tables.nodes_at(commit))  # a faster rank may be further
 
     def append_origin(self, step: int, weights: np.ndarray) -> None:
         """Save the weights that distances are measured from; in order of step, from the thread of snapshots.
@@ -234,11 +232,11 @@ class StoreWriter:
         """
         shards = self._shards.get("origins")
         k = shards.begin() if shards else self._committed.origins
-        extend(self._group, "origins/step", k, np.array([step]))
+        extend(self._tables.group, "origins/step", k, np.array([step]))
         if shards:
             shards.write(k, weights)
             return
-        extend(self._group, "origins/weights", k, weights[None])
+        extend(self._tables.group, "origins/weights", k, weights[None])
         self.commit_shards(0, k + 1)
 
     def append_sketch(self, step: int, values: np.ndarray) -> None:
@@ -250,10 +248,10 @@ class StoreWriter:
         """
         with self._lock:
             k = self._committed.sketches
-            extend(self._group, "sketches/values", k, values[None].astype("float32"))
-            extend(self._group, "sketches/step", k, np.array([step]))
+            extend(self._tables.group, "sketches/values", k, values[None].astype("float32"))
+            extend(self._tables.group, "sketches/step", k, np.array([step]))
             commit = replace(self._committed, sketches=k + 1)
-            self._publish(commit, self._read_nodes(["sketches/values", "sketches/step"]))
+            self._publish(commit, self._tables.read_nodes(["sketches/values", "sketches/step"]))
 
     def cut(self, step: int, events: int | None = None) -> None:
         """Take back what was recorded after a step; the run then resumes from there.
@@ -268,8 +266,8 @@ class StoreWriter:
         """
         with self._lock:
             before = self._committed
-            scalars = self._metrics.get(step) or self._stored_scalars(step)
-            rows = np.concatenate([np.empty((0, self._columns.width)), *self._rows])
+            scalars = self._metrics.get(step) or self._tables.scalars(step, before.metrics)
+            rows = np.concatenate([np.empty((0, self.metadata.columns.width)), *self._rows])
             rows = rows[rows[:, 0] <= step]
             metrics = {at: values for at, values in self._metrics.items() if at < step}
             metrics |= {step: scalars} if scalars else {}  # may still be logged to
@@ -277,18 +275,18 @@ class StoreWriter:
             commit = replace(
                 before,
                 status=RECORDING,
-                steps=self._count("step", before.steps, step),
-                metrics=self._count("metrics/step", before.metrics, step - 1),
-                snapshots=self._count("snapshots/step", before.snapshots, step),
-                origins=self._count("origins/step", before.origins, step),
-                sketches=self._count("sketches/step", before.sketches, step),
+                steps=self._tables.count("step", before.steps, step),
+                metrics=self._tables.count("metrics/step", before.metrics, step - 1),
+                snapshots=self._tables.count("snapshots/step", before.snapshots, step),
+                origins=self._tables.count("origins/step", before.origins, step),
+                sketches=self._tables.count("sketches/step", before.sketches, step),
                 generation=before.generation + 1,
                 events=tuple(stay),
             )
             self.metadata = replace(self.metadata, resumed=(*self.metadata.resumed, step))
-            self._turn_over(commit, self._cut_nodes(commit), rows, metrics)
+            self._turn_over(commit, self._tables.nodes_at(commit), rows, metrics)
             self._events = stay
-            self._trim()
+            self._tables.trim()
             self._open_shards()
 
     def sync(self) -> None:
@@ -329,7 +327,7 @@ class StoreWriter:
 
         An error on the way leaves the store, and this object, at the commit before.
         """
-        rows = np.concatenate(self._rows) if self._rows else np.empty((0, self._columns.width))
+        rows = np.concatenate(self._rows) if self._rows else np.empty((0, self.metadata.columns.width))
         metrics = list(self._metrics.items())
         before = self._committed
         if status == RECORDING:
@@ -338,7 +336,8 @@ class StoreWriter:
             n_metrics = _whole_chunks(before.metrics, len(metrics) - 1)
         else:
             n_rows, n_metrics = len(rows), len(metrics)
-        written = self._write_rows(rows[:n_rows]) + self._write_metrics(metrics[:n_metrics])
+        written = self._tables.write_rows(before.steps, rows[:n_rows])
+        written += self._tables.write_metrics(before.metrics, metrics[:n_metrics])
         commit = replace(
             before,
             status=status,
@@ -347,7 +346,7 @@ class StoreWriter:
             generation=before.generation + 1,
             events=tuple(self._events),
         )
-        self._turn_over(commit, self._read_nodes(written), rows[n_rows:], dict(metrics[n_metrics:]))
+        self._turn_over(commit, self._tables.read_nodes(written), rows[n_rows:], dict(metrics[n_metrics:]))
 
     def _turn_over(
         self,
@@ -370,74 +369,11 @@ class StoreWriter:
         self._rows, self._metrics = [rows], metrics
         old.remove()
 
-    def _write_rows(self, rows: np.ndarray) -> list[str]:
-        """Write rows behind the committed ones; return the arrays written to."""
-        if len(rows) == 0:
-            return []
-        columns = self._columns.split(rows)
-        for name, values in columns.items():
-            extend(self._group, name, self._committed.steps, values)
-        return list(columns)
-
-    def _write_metrics(self, entries: Sequence[tuple[int, Mapping[str, float]]]) -> list[str]:
-        """Write scalars likewise; a scalar's first appearance makes its array."""
-        if len(entries) == 0:
-            return []
-        start = self._committed.metrics
-        for name in dict.fromkeys(name for _, scalars in entries for name in scalars):
-            if name not in self._metric_names:
-                create_column(self._group, f"metrics/{metric_array(name)}", "float64", ["step"], length=start)
-                self._metric_names.append(name)
-        columns = {
-            metric_array(name): np.array([scalars.get(name, np.nan) for _, scalars in entries])
-            for name in self._metric_names
-        }
-        columns["step"] = np.array([step for step, _ in entries])
-        for array, values in columns.items():
-            extend(self._group, f"metrics/{array}", start, values)
-        return [f"metrics/{array}" for array in columns]
-
-    def _count(self, steps: str, committed: int, last: int) -> int:
-        """Return how many of the committed rows are of a step up to `last`."""
-        if committed == 0:
-            return 0
-        return int(np.searchsorted(read_rows(self._group, steps, committed), last, side="right"))
-
-    def _stored_scalars(self, step: int) -> dict[str, float]:
-        """Return the scalars that the arrays hold of a step."""
-        row = self._count("metrics/step", self._committed.metrics, step) - 1
-        group = cast(zarr.Group, self._group["metrics"])
-        if row < 0 or np.asarray(cast(zarr.Array, group["step"])[row]) != step:
-            return {}
-        values = {
-            name: float(np.asarray(cast(zarr.Array, group[metric_array(name)])[row])) for name in self._metric_names
-        }
-        return {name: value for name, value in values.items() if not np.isnan(value)}
-
-    def _cut_nodes(self, commit: Commit) -> dict[str, dict[str, Any]]:
-        """Return the metadata of every array that has a row for each step, at the commit's lengths."""
-        lengths = commit.to_json()["committed"]
-        tables = {name: table_of(name, node) for name, node in self._nodes.items()}
-        return {
-            name: self._nodes[name] | {"shape": [lengths[table], *self._nodes[name]["shape"][1:]]}
-            for name, table in tables.items()
-            if table
-        }
-
-    def _trim(self) -> None:
-        """Remove what lies in the arrays beyond the commit."""
-        for name, node in self._nodes.items():
-            if table_of(name, node) and read_node(self.backend, name)["shape"] != node["shape"]:
-                cast(zarr.Array, self._group[name]).resize(node["shape"])
-
-    def _read_nodes(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
-        return {name: read_node(self.backend, name) for name in names}
-
     def _publish(self, commit: Commit, changed: Mapping[str, dict[str, Any]]) -> None:
         """Make a commit visible, with the metadata of the nodes that it changed."""
-        nodes = {**self._nodes, **changed}
+        nodes = {**self._tables.nodes, **changed}
         write_root(self.backend, Root(self.metadata, commit, nodes))
-        self._nodes, self._committed = nodes, commit
+        self._tables.nodes, self._committed = nodes, commit
 
 
 def _whole_chunks(stored: int, more: int) -> int:

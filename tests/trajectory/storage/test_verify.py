@@ -155,8 +155,9 @@ def test_a_disk_that_fills_up_in_a_commit_leaves_the_commit_before(tmp_path, mon
 
     rows = np.column_stack([np.arange(1, 1025), np.ones((1024, 2))])
     with monkeypatch.context() as patch:
-        where = ["trajectory.storage.writer.extend", "trajectory.storage.writer.StoreWriter._publish"][moment % 2]
-        patch.setattr(where, fails)
+        patch.setattr(
+            "trajectory.storage." + ["table_writer.extend", "writer.StoreWriter._publish"][moment % 2], fails
+        )
         if moment >= 2:
             patch.setattr("trajectory.storage.journal.Journal.append_json", fails)
         with pytest.raises(OSError, match="No space left"):

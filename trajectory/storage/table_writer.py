@@ -1,0 +1,150 @@
+"""The arrays of a store over steps, open for writing, and the metadata that a commit publishes of them."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+import zarr
+
+from trajectory.schema.commit import Commit, table_of
+from trajectory.schema.layout import RowColumns, metric_array, metric_name
+from trajectory.storage.arrays import create_column, extend, read_rows
+from trajectory.storage.backend import Backend
+from trajectory.storage.root import read_node
+
+
+class TableWriter:
+    """Writes rows and scalars behind the committed ones, which it does not change.
+
+    Attributes:
+        group: the store's Zarr group.
+        nodes: the metadata of every array and group, by path, as of the last commit.
+
+    Args:
+        backend: where the store lies.
+        group: its Zarr group, with the shapes that the arrays have, committed or not.
+        columns: the columns of a row.
+        nodes: the metadata of the arrays and groups that are committed.
+    """
+
+    def __init__(
+        self,
+        backend: Backend,
+        group: zarr.Group,
+        columns: RowColumns,
+        nodes: Mapping[str, dict[str, Any]] | None = None,
+    ):
+        self.group, self.nodes = group, dict(nodes or {})
+        self._backend, self._columns = backend, columns
+        arrays = [name.removeprefix("metrics/") for name in self.nodes if name.startswith("metrics/")]
+        self._metrics = [metric_name(array) for array in arrays if array != "step"]
+
+    def write_rows(self, start: int, rows: np.ndarray) -> list[str]:
+        """Write recorded steps.
+
+        Args:
+            start: the number of the first row to write.
+            rows: float64 (n, width).
+
+        Returns:
+            The paths of the arrays written to.
+        """
+        if len(rows) == 0:
+            return []
+        arrays = self._columns.split(rows)
+        for name, values in arrays.items():
+            extend(self.group, name, start, values)
+        return list(arrays)
+
+    def write_metrics(self, start: int, entries: Sequence[tuple[int, Mapping[str, float]]]) -> list[str]:
+        """Write scalars; the first appearance of a name makes its array.
+
+        Args:
+            start: the number of the first row to write.
+            entries: (step, scalars by name) of each row.
+
+        Returns:
+            The paths of the arrays written to.
+        """
+        if len(entries) == 0:
+            return []
+        for name in dict.fromkeys(name for _, scalars in entries for name in scalars):
+            if name not in self._metrics:
+                create_column(self.group, f"metrics/{metric_array(name)}", "float64", ["step"], length=start)
+                self._metrics.append(name)
+        arrays = {
+            metric_array(name): np.array([scalars.get(name, np.nan) for _, scalars in entries])
+            for name in self._metrics
+        }
+        arrays["step"] = np.array([step for step, _ in entries])
+        for name, values in arrays.items():
+            extend(self.group, f"metrics/{name}", start, values)
+        return [f"metrics/{name}" for name in arrays]
+
+    def count(self, steps: str, committed: int, last: int) -> int:
+        """Count the committed rows up to a step.
+
+        Args:
+            steps: the path of the array that holds the rows' steps.
+            committed: how many rows are committed.
+            last: the step.
+
+        Returns:
+            How many rows are of a step up to `last`.
+        """
+        if committed == 0:
+            return 0
+        return int(np.searchsorted(read_rows(self.group, steps, committed), last, side="right"))
+
+    def scalars(self, step: int, committed: int) -> dict[str, float]:
+        """Read what the arrays hold of a step.
+
+        Args:
+            step: the number of updates made.
+            committed: how many rows of scalars are committed.
+
+        Returns:
+            The scalars by name.
+        """
+        row = self.count("metrics/step", committed, step) - 1
+        if row < 0 or read_rows(self.group, "metrics/step", row + 1, row)[0] != step:
+            return {}
+        values = {
+            name: float(read_rows(self.group, f"metrics/{metric_array(name)}", row + 1, row)[0])
+            for name in self._metrics
+        }
+        return {name: value for name, value in values.items() if not np.isnan(value)}
+
+    def nodes_at(self, commit: Commit) -> dict[str, dict[str, Any]]:
+        """Return the metadata of every array that has a row for each step, at a commit's lengths.
+
+        Args:
+            commit: the commit.
+
+        Returns:
+            The metadata by path.
+        """
+        lengths = commit.to_json()["committed"]
+        tables = {name: table_of(name, node) for name, node in self.nodes.items()}
+        return {
+            name: self.nodes[name] | {"shape": [lengths[table], *self.nodes[name]["shape"][1:]]}
+            for name, table in tables.items()
+            if table
+        }
+
+    def read_nodes(self, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Read the metadata of arrays and groups as they stand, committed or not.
+
+        Args:
+            names: their paths.
+
+        Returns:
+            The metadata by path.
+        """
+        return {name: read_node(self._backend, name) for name in names}
+
+    def trim(self) -> None:
+        """Remove what lies in the arrays beyond the commit."""
+        for name, node in self.nodes.items():
+            if table_of(name, node) and read_node(self._backend, name)["shape"] != node["shape"]:
+                cast(zarr.Array, self.group[name]).resize(node["shape"])
