@@ -40,7 +40,7 @@ class LawError(AnalysisError):
 
 
 class MatchError(AnalysisError):
-    """A target, a window or a question that the matcher refuses."""
+    """A target, a bandwidth or a question that the matcher refuses."""
 
 
 class ReferenceRunError(MatchError):

@@ -10,7 +10,7 @@ from analysis.fitting.estimator import Estimate
 from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.fitting.log_bins import Bins
 
-MUCH = 0.05  # rms residual of log d: five times what seeds differ by on real runs
+LARGE_RESIDUAL = 0.05  # rms residual of log d: five times what seeds differ by on real runs
 
 
 def diagnose(
@@ -67,17 +67,17 @@ def _later(scan: pd.DataFrame, bins: Bins, at: Estimate) -> str | None:
     if at.p_value < ACCEPTED or len(rejected) <= len(later) / 4:
         return None
     return (
-        f"The law is rejected at {len(rejected)} of {len(later)} later starts, where it would hold if it held from "
-        f"here: the fit from this start (p = {at.p_value:.2g}) may be luck."
+        f"The law is rejected at {len(rejected)} of {len(later)} later starts. If it held from this one on, it would "
+        f"hold from those too: this fit (p = {at.p_value:.2g}) may be luck."
     )
 
 
 def _lenient(at: Estimate, n: int) -> str | None:
-    if n >= 3 or at.p_value < ACCEPTED or at.rms_residual < MUCH:
+    if n >= 3 or at.p_value < ACCEPTED or at.rms_residual < LARGE_RESIDUAL:
         return None
     return (
-        f"The law misses the curve by {100 * at.rms_residual:.2g} % of d, where seeds differ by about one: a single "
-        "run's noise models can take a transient for noise, and its p-value is lenient."
+        f"The law misses the curve by {100 * at.rms_residual:.2g} % of d, where seeds differ by about 1 %: a "
+        "single run's noise models can take a transient for noise, and its p-value is lenient."
     )
 
 
@@ -129,7 +129,7 @@ def _contradicting(scan: pd.DataFrame, at: Estimate) -> str | None:
 
 
 def _hull(at: Estimate, hull: tuple[float, float] | None) -> str | None:
-    """Where the choice of the start, made from the data, is worth more than the interval."""
+    """The choice of the start, made from the data, leaves more open than the interval says."""
     if hull is None or hull[1] - hull[0] < 2 * (at.interval[1] - at.interval[0]):
         return None
     return (
@@ -140,9 +140,9 @@ def _hull(at: Estimate, hull: tuple[float, float] | None) -> str | None:
 
 def _short(bins: Bins) -> str | None:
     decades = np.log10(bins.fit_range[1] / bins.fit_range[0])
-    return (
-        f"The fit range spans {decades:.1f} decades of t; under two, α is poorly determined." if decades < 2 else None
-    )
+    if decades >= 2:
+        return None
+    return f"The fit range spans {decades:.1f} decades of t; under two, α is poorly determined."
 
 
 def _shrinking(at: Estimate) -> str | None:
@@ -174,8 +174,8 @@ def _configurations(group: Sequence[Curve]) -> list[str]:
         values = sorted({str(curve.settings[key]) for curve in group if key in curve.settings})
         if len(values) > 1:
             found.append(
-                f"The runs differ in {key} ({', '.join(values)}); an interval over seeds assumes that only "
-                "the seed does."
+                f"The runs differ in {key} ({', '.join(values)}); an interval over seeds assumes that they "
+                "differ in their seed alone."
             )
     return found
 

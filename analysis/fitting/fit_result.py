@@ -228,10 +228,7 @@ class Fit(FormerNames, Tabulated):
             ("power law, α = 0", "excluded" if self.power_law_excluded else "not excluded"),
         ]
         if self.n > 1:
-            alone = [f"   {_pair(seed.interval)}" if seed.interval else "" for seed in self.seeds]
-            rows += [
-                (f"α of {seed.name}", f"{seed.alpha:.3f}{own}") for seed, own in zip(self.seeds, alone, strict=True)
-            ]
+            rows += [(f"α of {seed.name}", f"{seed.alpha:.3f}{_own(seed.interval)}") for seed in self.seeds]
         return Table(rows)
 
     def _warnings(self) -> list[str]:
