@@ -23,7 +23,7 @@ class TrackedParameters:
     Attributes:
         parameters: All trainable parameters; a tied one stands once.
         measured: Those of them that distances are taken over.
-        groups: The groups that measurements of them are told apart by.
+        groups: The groups of these that are measured apart.
         buffers: The buffers of the model's state dict.
         tied: Further names of tied parameters, and the name each is recorded under.
     """

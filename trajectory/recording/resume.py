@@ -1,4 +1,4 @@
-"""Going on with a run that was interrupted: the store that is there, if it is the same run's."""
+"""Resuming an interrupted run: its store is reopened if it records the same network in the same way."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, get_args
@@ -16,7 +16,7 @@ from trajectory.storage.writer import StoreWriter
 
 Resume = Literal["never", "allow", "must"]
 
-# What the rows and snapshots that are there were made of; those to come must be made of the same.
+# The entries that stored rows and snapshots depend on, which the rows and snapshots to come must share.
 _WORDS = {
     "parameters": "trainable parameters",
     "buffers": "buffers",
@@ -30,9 +30,16 @@ _WORDS = {
 
 
 def is_resumed(backend: Backend, resume: Resume, step: int | None) -> bool:
-    """Whether a recorder at this place goes on with the run there.
+    """Return whether a recorder resumes a run in the store.
 
-    Raises RecordingError for arguments that contradict each other, StoreError if there is no run that must be.
+    Args:
+        backend: Where the store is or will be.
+        resume: "never", "allow" or "must", as `Recorder` takes it.
+        step: The number of updates that the model has made; None if it is not known yet, 0 to start over.
+
+    Raises:
+        RecordingError: The arguments contradict each other.
+        StoreError: There is no run where one must be.
     """
     if resume not in get_args(Resume):
         raise RecordingError(f"resume={resume!r}; expected 'never', 'allow' or 'must'")
@@ -43,16 +50,24 @@ def is_resumed(backend: Backend, resume: Resume, step: int | None) -> bool:
     there = resume != "never" and is_run(backend)
     if step and not there:
         raise StoreError(
-            f"{backend.path}: no run there to go on with after {step} updates; restore it, or begin with step=0"
+            f"{backend.path}: no run there to resume after {step} updates; restore it, or begin with step=0"
         )
     return there and step != 0
 
 
 def reopen(backend: Backend, metadata: RunMetadata, shards: Sequence[Shard]) -> StoreWriter:
-    """The store there, if a recorder of this network that records the same can go on with it.
+    """Open a store to resume the run in it.
 
-    metadata: what would be recorded here, without what only the start of a run knows; shards: as for `StoreWriter`.
-    Raises StoreError if it is another network's, was recorded otherwise, or is being written.
+    Args:
+        backend: Where the store is.
+        metadata: What this recorder would record, without what only the start of a run decides.
+        shards: Which rank stores which part of the parameters; none if the model is not sharded.
+
+    Returns:
+        The store, with all that was recorded.
+
+    Raises:
+        StoreError: The store is of another network, was recorded in another way, or is being written.
     """
     stored = read_root(backend).metadata
     if stored.id is None:
@@ -62,7 +77,7 @@ def reopen(backend: Backend, metadata: RunMetadata, shards: Sequence[Shard]) -> 
         if key in there and there[key] != here[key]:
             raise StoreError(
                 f"{backend.path}: other {word} there than here{_difference(there[key], here[key])}; "
-                "go on with the network and the settings it was recorded with, or record to another path"
+                "resume with the network and the settings it was recorded with, or record to another path"
             )
     if shards or stored.ranks:
         group = zarr.open_group(backend.root, mode="r")
@@ -70,14 +85,14 @@ def reopen(backend: Backend, metadata: RunMetadata, shards: Sequence[Shard]) -> 
         if table is None or not np.array_equal(table, to_table(shards)):
             raise StoreError(
                 f"{backend.path}: the weights lie otherwise on {len(stored.ranks) or 1} ranks there than on"
-                f" {len(shard_sizes(shards)) or 1} here; go on with as many ranks, sharded alike, or record to"
+                f" {len(shard_sizes(shards)) or 1} here; resume on as many ranks, sharded alike, or record to"
                 " another path"
             )
     return StoreWriter.reopen(backend)
 
 
 def _difference(there: Any, here: Any) -> str:
-    """The first entry that differs, in a few words."""
+    """Describe the first entry that differs in a few words."""
     entries = [list(value.items()) if isinstance(value, Mapping) else list(value) for value in (there, here)]
     for k in range(max(map(len, entries))):
         was, now = (side[k] if k < len(side) else "none" for side in entries)

@@ -24,7 +24,7 @@ from torch.nn.parallel import DistributedDataParallel
 from trajectory import At, Recorder, RecordingError, Run, StoreError
 from trajectory.measure.observables import Observables
 
-UPDATES = 70  # past one drain
+UPDATES = 70  # past one flush
 QUANTITIES = ("distance", "norm", "update_norm", "grad_norm")
 SNAPSHOTS = [0, 3, 70]
 BUCKETS = 64  # of a sketch

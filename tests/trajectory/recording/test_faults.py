@@ -1,4 +1,4 @@
-"""Killed at any moment, out of room, or without its folder: what was written stays readable, and the run is told."""
+"""Killed, out of room, or without its folder: what was written stays readable, and the loss is reported."""
 
 import shutil
 import subprocess
@@ -129,15 +129,15 @@ def test_a_hundred_kills(tmp_path):
 
 
 @pytest.mark.parametrize("on_error", ["raise", "warn"])
-def test_a_full_disk_is_told_and_keeps_what_was_written(driven, on_error):
+def test_a_full_disk_is_reported_and_keeps_what_was_written(driven, on_error):
     """Files may not grow beyond 30 kB, and the first to reach it is the journal."""
     folder, lines, warned = driven
-    (told,) = [line.removeprefix(f"{on_error} ") for line in lines if line.startswith(on_error)]
+    (reported,) = [line.removeprefix(f"{on_error} ") for line in lines if line.startswith(on_error)]
     if on_error == "raise":
-        assert "raise.zarr: recording failed (" in told
-        assert "what was written before stays readable" in told
+        assert "raise.zarr: recording failed (" in reported
+        assert "what was written before stays readable" in reported
     else:
-        assert told == "went on"
+        assert reported == "went on"
         assert "warn.zarr: recording failed" in warned
         assert Run(folder / "warn.zarr").status == "interrupted (recording failed)"
     run = Run(folder / f"{on_error}.zarr")
@@ -167,7 +167,7 @@ def test_a_device_that_is_always_full(tmp_path):
     assert list(Run(tmp_path / "run.zarr").distance.index) == list(range(1, 65))
 
 
-def test_a_folder_that_goes_away_is_told_at_the_next_commit(tmp_path):
+def test_a_folder_that_goes_away_is_reported_at_the_next_commit(tmp_path):
     model, optimizer = one_weight()
     recorder = Recorder(tmp_path / "run.zarr", model, optimizer)
     recorder.flush()

@@ -76,7 +76,7 @@ def test_distances_equal_a_float64_twin_at_every_step(tmp_path):
     assert run.origin_norm == pytest.approx(math.sqrt(sum(float(w.square().sum()) for w in origin)))
 
 
-def test_distances_from_further_origins_equal_a_float64_twin(tmp_path):
+def test_distances_from_other_origins_equal_a_float64_twin(tmp_path):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     origins, twin = {0: None, 3: None, 70: None}, {0: [], 3: [], 70: []}
@@ -281,6 +281,24 @@ def test_subscribers_get_the_displacement_from_every_origin(tmp_path):
         np.testing.assert_array_equal(displacement[origin:], run.displacement(origin))
 
 
+def test_flush_without_waiting_sends_rows_early_and_drain_is_its_former_name(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    seen = []
+    with Recorder(tmp_path / "run.zarr", model, optimizer) as recorder:
+        recorder.subscribe(lambda rows: seen.extend(rows.step))
+        train(model, optimizer, 3)
+        assert seen == []
+        recorder.flush(wait=False)
+        assert seen == [1, 2, 3]
+        train(model, optimizer, 1)
+        with pytest.warns(DeprecationWarning, match=r"flush\(wait=False\)"):
+            recorder.drain()
+        assert seen == [1, 2, 3, 4]
+    with pytest.raises(RecordingError, match="closed"):
+        recorder.flush()
+
+
 def test_nan_weights_are_recorded_and_flagged(tmp_path):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -296,7 +314,7 @@ def test_nan_weights_are_recorded_and_flagged(tmp_path):
 
 
 @pytest.mark.parametrize("fused", [False, True])
-def test_a_skipped_update_is_told_from_one_that_was_made(tmp_path, fused):
+def test_a_skipped_update_is_marked(tmp_path, fused):
     model = nn.Linear(4, 2)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, fused=fused)
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
@@ -356,6 +374,15 @@ def test_the_recorder_refuses_what_it_cannot_file(tmp_path):
             recorder.log(loss=torch.zeros(2))
     with pytest.raises(RecordingError, match="closed"):
         recorder.log(loss=1)
+
+
+@pytest.mark.parametrize("config", [["lr", 0.1], "lr=0.1", dict])
+def test_a_config_without_names_is_refused(tmp_path, config):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(RecordingError, match="expected a mapping"):
+        Recorder(tmp_path / "run.zarr", model, optimizer, config=config)
+    assert not (tmp_path / "run.zarr").exists()
 
 
 def test_a_taken_path_is_kept_unless_it_is_a_run_to_overwrite(tmp_path):

@@ -284,7 +284,7 @@ def test_another_run_or_another_network_is_refused(interrupted, tmp_path):
         assert "\n" not in str(caught.value)
     with pytest.raises(StoreError, match="no such run"):
         recorder(tmp_path / "none.zarr", resume="must")
-    with pytest.raises(StoreError, match="no run there to go on with after 40 updates"):
+    with pytest.raises(StoreError, match="no run there to resume after 40 updates"):
         recorder(tmp_path / "none.zarr", resume="allow", step=40)
     with pytest.raises(RecordingError, match="expected 'never', 'allow' or 'must'"):
         recorder(path, resume="yes")
