@@ -245,7 +245,7 @@ def _is_folder(path: str | Path) -> bool:
 
 
 def _warm_up_end(run: Run, drop: float) -> float:
-    """The first update made at (99 % of) the highest learning rate before the first drop."""
+    """Find the first update made at (99 % of) the highest learning rate before the first drop."""
     if "learning_rate" not in run.metrics:
         return 0.0
     rate = run.metrics["learning_rate"].dropna()

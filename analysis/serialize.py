@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def jsonable(value: Any) -> Any:
+def jsonable(value: object) -> Any:
     """Convert a value to what JSON holds: JSON knows neither NaN nor infinity, so they become None.
 
     Args:

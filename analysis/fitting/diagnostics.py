@@ -61,7 +61,7 @@ def _rejected(at: Estimate) -> str | None:
 
 
 def _later(scan: pd.DataFrame, bins: Bins, at: Estimate) -> str | None:
-    """A law that holds from here on holds from any later start: one in twenty is rejected by chance."""
+    """Count rejected later starts: a law that holds from here on is rejected there by chance, one time in 20."""
     later = scan[(scan.t_min > bins.fit_range[0]) & scan.alpha.notna()]
     rejected = later[later.p_value < ACCEPTED]
     if at.p_value < ACCEPTED or len(rejected) <= len(later) / 4:
@@ -115,7 +115,7 @@ def _bound(at: Estimate) -> str | None:
 
 
 def _contradicting(scan: pd.DataFrame, at: Estimate) -> str | None:
-    """Other starts that fit as well, and contradict: each estimate lies outside of the other's interval."""
+    """Find a start that fits as well and contradicts: each estimate lies outside of the other's interval."""
     low, high = at.interval
     long = scan[(scan.p_value >= ACCEPTED) & (scan.t_max >= 100 * scan.t_min)]
     other = long[((long.alpha < low) | (long.alpha > high)) & ((long.low > at.alpha) | (long.high < at.alpha))]
@@ -129,7 +129,7 @@ def _contradicting(scan: pd.DataFrame, at: Estimate) -> str | None:
 
 
 def _hull(at: Estimate, hull: tuple[float, float] | None) -> str | None:
-    """The choice of the start, made from the data, leaves more open than the interval says."""
+    """Compare the interval with the one over the starts: the choice of the start leaves more open."""
     if hull is None or hull[1] - hull[0] < 2 * (at.interval[1] - at.interval[0]):
         return None
     return (
@@ -168,7 +168,7 @@ def _learning_rate(group: Sequence[Curve], bins: Bins) -> list[str]:
 
 
 def _configurations(group: Sequence[Curve]) -> list[str]:
-    """Settings other than the seed in which the runs given as seeds differ."""
+    """List the settings, other than the seed, in which the runs given as seeds differ."""
     found = []
     for key in SETTINGS:
         values = sorted({str(curve.settings[key]) for curve in group if key in curve.settings})

@@ -112,7 +112,7 @@ def _from_mixture(bins: Bins, each: Projection, confidence_level: float) -> Esti
 
 
 def _mean_law(bins: Bins, alpha: float) -> tuple[float, float, float, float]:
-    """s, q, a of the mean curve at that α (Brownian GLS), and the root mean square of log d about it."""
+    """Fit the mean curve at that α (Brownian GLS): s, q, a, and the root mean square of log d about it."""
     mean = bins.z.mean(axis=0)
     law = fixed_alpha(bins.u, mean, alpha)
     s, q, a = float(law.s[0]), float(law.q[0]), float(law.a[0])

@@ -54,7 +54,7 @@ def fit_law(law: Law, bins: Bins, noise: str) -> FittedLaw:
 
 
 def _least_squares(branch: Branch, u: Array, mean: Array, noise: str) -> tuple[Array, Array]:
-    """θ that brings the law closest to the mean, by grid and trust region, and the whitened residual."""
+    """Find the θ that brings the law closest to the mean, by grid and trust region, and the whitened residual."""
     whiten = whitener(noise, u)
     y = whiten(mean)
     if not branch.axes:
@@ -94,7 +94,7 @@ def _p_value(branch: Branch, bins: Bins, theta: Array, noise: str) -> float:
 
 
 def _holdout(law: Law, u: Array, mean: Array, noise: str) -> float:
-    """Root mean square error of the last third in log t, predicted from the last value before it (Brownian noise)."""
+    """Predict the last third in log t from the last value before it (Brownian noise): the root mean square error."""
     seen = int(np.searchsorted(u, u[0] + TRAINED_SHARE * (u[-1] - u[0]), side="right"))
     branch = law.on(u[:seen])
     theta, _ = _least_squares(branch, u[:seen], mean[:seen], noise)

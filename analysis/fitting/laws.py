@@ -61,7 +61,7 @@ def growth_slope(s: ArrayLike, x: ArrayLike) -> Array:
 
 
 def _off_zero(s: ArrayLike) -> Array:
-    """s, moved off zero by so little that g_s(x) is x to the last digits."""
+    """Move s off zero, by so little that g_s(x) is x to the last digits."""
     s = np.asarray(s, float)
     return np.where(np.abs(s) < _TINY, _TINY, s)
 

@@ -88,7 +88,7 @@ def _named(laws: Sequence[str] | None) -> list[Law]:
 
 
 def _compared(fits: Sequence[FittedLaw], bins: Bins) -> tuple[LawFit, ...]:
-    """The fits by BIC, with what only all of them together say of each."""
+    """Rank the fits by BIC, and add what only their comparison says of each."""
     best = min(fit.bic for fit in fits)
     total = sum(math.exp((best - fit.bic) / 2) for fit in fits)
     against = _second_witness(fits, bins)
@@ -105,7 +105,7 @@ def _compared(fits: Sequence[FittedLaw], bins: Bins) -> tuple[LawFit, ...]:
 
 
 def _second_witness(fits: Sequence[FittedLaw], bins: Bins) -> dict[str, bool]:
-    """Whether a law has something against it that does not rest on Brownian noise, by its name."""
+    """Say for each law, by name, whether evidence that does not rest on Brownian noise is against it."""
     if len(bins.z) >= 3:
         return {fit.law.name: fit.p_value < ACCEPTED for fit in fits}
     low, high = _alpha_interval(bins)
@@ -113,7 +113,7 @@ def _second_witness(fits: Sequence[FittedLaw], bins: Bins) -> dict[str, bool]:
 
 
 def _alpha_interval(bins: Bins) -> tuple[float, float]:
-    """The 95 % interval under the noise mixture; everything, where the curve does not grow."""
+    """Return the 95 % interval under the noise mixture; the whole line, where the curve does not grow."""
     try:
         return estimate(bins, 0.95).interval
     except GrowthError:
@@ -145,7 +145,7 @@ def _provisional(n: int) -> tuple[str, ...]:
 
 
 def _saturated(fits: Sequence[LawFit], memory: float | None) -> tuple[str, ...]:
-    """A fitted τ beside the weight-decay memory, for the saturating laws that are not ruled out."""
+    """Compare the fitted τ of saturating laws that are not ruled out with the weight-decay memory."""
     found = [fit for fit in fits if "tau" in fit.parameters and not fit.ruled_out]
     if memory is None or not found:
         return ()

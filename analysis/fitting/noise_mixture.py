@@ -170,7 +170,7 @@ class Mixture:
 
 
 def _alpha_atoms(log_w: Array, s: Array, q: Array, scale: Array, freedom: int) -> tuple[Array, Array, float]:
-    """α = 2 s/q at quantiles of q for each (s, cell) that matters: values, masses, and P(q ≤ 0)."""
+    """Return α = 2 s/q at quantiles of q for each (s, cell) that matters: values, masses, and P(q ≤ 0)."""
     cells, points = np.nonzero(log_w > log_w.max() - _SUPPORT)
     weight = np.exp(log_w[cells, points] - log_w.max())
     edge = special.ndtr(np.linspace(-4, 4, _NODES + 1))

@@ -85,7 +85,7 @@ def variable_projection(u: Array, z: Array, noise: str = "brownian") -> Projecti
 
 
 def _project(y: Array, x: Array, whiten: Whitener, s: Array) -> tuple[Array, Array, Array]:
-    """For one s per curve: q̂, the whitened residual, and the whitened design."""
+    """Return q̂, the whitened residual and the whitened design, for one s per curve."""
     design = whiten(growth(s[:, None], x))
     q = _dot(y, design) / _dot(design, design)
     return q, y - q[:, None] * design, design
@@ -96,7 +96,7 @@ def _dot(a: Array, b: Array) -> Array:
 
 
 def _vertex(grid: Array, score: Array, best: Array) -> Array:
-    """The top of the parabola through the scores at three neighbouring grid points, kept between them."""
+    """Find the top of the parabola through the scores at three neighbouring grid points, kept between them."""
     before, here, after = (score[np.arange(len(best)), best + k] for k in (-1, 0, 1))
     bend = 2 * here - before - after
     shift = np.divide(after - before, 2 * bend, out=np.zeros_like(bend), where=bend > 0)

@@ -51,7 +51,7 @@ def test_power_law_has_t0_at_zero_and_the_amplitude_of_a_power():
     assert log_amplitude(1.0, 0.25, 0.0, 5.0) == 1.0 - 0.25 * 5.0
 
 
-def test_range_of_s_keeps_t0_before_the_window_and_the_blow_up_behind_it():
+def test_range_of_s_keeps_t0_before_the_range_and_the_blow_up_behind_it():
     low, high = s_range(x)
     assert 1 + high * x[0] == pytest.approx(0.0)
     assert 1 + low * x[-1] == pytest.approx(0.4)
