@@ -9,12 +9,13 @@ import numpy as np
 from trajectory.schema.layout import Event, shard_array
 from trajectory.storage.backend import Backend
 from trajectory.storage.root import read_root
+from trajectory.storage.run_writer import RunWriter
 from trajectory.storage.shard_writer import ShardWriter
 from trajectory.storage.snapshot_reader import read_origins
 
 
-class NonWritingRank:
-    """A `RunWriter` that writes this rank's shards alone; rows, scalars and events are the first rank's to write.
+class NonWritingRank(RunWriter):
+    """Writes this rank's shards alone; rows, scalars and events are the first rank's to write.
 
     Args:
         backend: where the store lies.
@@ -26,9 +27,12 @@ class NonWritingRank:
     events: tuple[Event, ...] = ()
 
     def __init__(self, backend: Backend, rank: int, origin_norm: float):
-        self.origin_norm = origin_norm
-        self._backend, self._rank = backend, rank
+        self._backend, self._rank, self._origin_norm = backend, rank, origin_norm
         self._snapshots, self._origins = (ShardWriter(backend, rank, group) for group in ("snapshots", "origins"))
+
+    @property
+    def origin_norm(self) -> float:
+        return self._origin_norm
 
     @property
     def written(self) -> tuple[int, int]:

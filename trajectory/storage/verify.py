@@ -107,6 +107,8 @@ def _missing(backend: Backend) -> Iterator[Problem]:
         ("snapshots", root.commit.snapshots, "snapshot"),
         ("origins", root.commit.origins, "copy of the weights measured from"),
     ):
+        if not count:  # nothing can be missing; the first stores had no group `origins`
+            continue
         for k, step in enumerate(read_rows(group, f"{name}/step", count)):
             for whose in missing_copies(backend, root.metadata.ranks, k, name).values():
                 yield Problem(f"{whose}the {what} at step {step} is missing", False)

@@ -29,13 +29,14 @@ from trajectory.storage.journal import Journal
 from trajectory.storage.lock import RunLock, released_on_error
 from trajectory.storage.reader import read_store
 from trajectory.storage.root import Root, is_begun, read_root, write_root
+from trajectory.storage.run_writer import RunWriter
 from trajectory.storage.shard_writer import ShardWriter
 from trajectory.storage.snapshot_reader import read_origins
 from trajectory.storage.table_writer import TableWriter
 
 
-class StoreWriter:
-    """A `RunWriter` of a store that is open for writing by one process; made by `create` or `reopen`.
+class StoreWriter(RunWriter):
+    """Writes a store that is open for writing by one process; made by `create` or `reopen`.
 
     Its methods may be called from several threads.
 

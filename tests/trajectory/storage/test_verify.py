@@ -1,5 +1,6 @@
 """Checking a store, mending a killed one, and keeping two recorders off one path."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -122,6 +123,25 @@ def test_steps_that_do_not_increase_are_found(killed):
     store.append_rows(np.array([[5.0, 1, 1, 1, 1]]))
     store.close("complete")
     assert "recorded steps do not increase from 1 on" in [problem.message for problem in verify(killed)]
+
+
+def test_a_store_of_the_first_version_is_intact(killed):
+    """It had neither origins nor sketches, nor what the root says of them."""
+    verify(killed, repair=True)
+    root = json.loads((killed / "zarr.json").read_text())
+    attributes, nodes = root["attributes"]["ultraslow"], root["consolidated_metadata"]["metadata"]
+    for group in ("origins", "sketches"):
+        shutil.rmtree(killed / group)
+        del attributes["committed"][group]
+        for name in [name for name in nodes if name.split("/")[0] == group]:
+            del nodes[name]
+    for key in ("id", "layers", "quantities", "ranks", "sketch", "snapshot", "origin_norms", "host", "commit"):
+        del attributes[key]
+    (killed / "zarr.json").write_text(json.dumps(root))
+    assert verify(killed) == []
+    assert len(Run(killed).layers()) == 1300
+    assert Run(killed).state_dict(500)["weight"].item() == 500
+    assert Run(killed).sketches == []
 
 
 def test_two_recorders_on_one_path(tmp_path):
