@@ -43,10 +43,10 @@ def test_mistakes_with_runs_are_one_line(runs, tmp_path, refused):
 def test_an_unknown_figure_is_named_with_those_there_are(run):
     done = run("plot", "spiral", "no-such-run", "--out", "x.png")
     assert done.returncode == 2
-    told = " ".join(done.stderr.replace("│", " ").split())
-    assert "invalid choice 'spiral'" in told
-    assert "distance-adaptation" in told
-    assert "no-such-run" not in told
+    error = " ".join(done.stderr.replace("│", " ").split())
+    assert "invalid choice 'spiral'" in error
+    assert "distance-adaptation" in error
+    assert "no-such-run" not in error
     assert "distance-adaptation" in run("plot", "--help").stdout
 
 

@@ -209,7 +209,7 @@ def test_later_phases_by_distance(tmp_path):
 
 
 def parts(walk):
-    """What a training checkpoints."""
+    """The state that a checkpoint holds."""
     return walk.scheduler, walk.optimizer, walk.model, walk.recorder
 
 
@@ -269,15 +269,15 @@ def test_relative_distances_are_in_units_of_the_origin(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         ({"gamma": 10.0}, "gamma is 10"),
         ({"already_above": "wait"}, "already_above is 'wait'"),
         ({"on_timeout": "drop"}, "without a timeout"),
     ],
 )
-def test_refuses_bad_options(tmp_path, options, told):
-    with pytest.raises(SettingError, match=told):
+def test_refuses_bad_options(tmp_path, options, message):
+    with pytest.raises(SettingError, match=message):
         Walk(tmp_path / "run.zarr", **options)
 
 

@@ -3,7 +3,7 @@
 from math import ceil, exp, inf, nan
 from typing import Any, Literal, get_args
 
-from torch import distributed
+from torch import Tensor, distributed
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -148,7 +148,7 @@ class DistanceMatchedLR(LRScheduler):
             return None
         return self._phase_start + self.reference.last_phase
 
-    def get_lr(self) -> list[Any]:
+    def get_lr(self) -> list[float | Tensor]:
         """Return the groups' rates, multiplied if a drop is due after the updates made so far."""
         rates = [group["lr"] for group in self.optimizer.param_groups]
         if not self._get_lr_called_within_step:  # a caller who only reads the rates
@@ -157,7 +157,7 @@ class DistanceMatchedLR(LRScheduler):
         factor = self._decide(t) if t >= self._due else 1.0
         return rates if factor == 1.0 else [rate * factor for rate in rates]
 
-    def _get_closed_form_lr(self) -> list[Any]:
+    def _get_closed_form_lr(self) -> list[float | Tensor]:
         """Return the initial rates times the drops made so far, which SequentialLR asks for when it hands over."""
         return [rate * self._factor for rate in self.base_lrs]
 
