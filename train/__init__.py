@@ -4,6 +4,7 @@ A script of your own may well be called train.py: nothing in `trajectory` or `an
 """
 
 from typing import TYPE_CHECKING
+from warnings import warn
 
 from trajectory.lazy import lazy_exports
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from ultraslow.large_batch.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d, convert_ghost_batch_norm
     from ultraslow.large_batch.lr_scaling import sqrt_lr
 else:
-    __getattr__, __dir__ = lazy_exports(
+    _get, __dir__ = lazy_exports(
         __name__,
         {
             "train.configs.config": ["TrainConfig"],
@@ -42,6 +43,14 @@ else:
             "ultraslow.large_batch.lr_scaling": ["sqrt_lr"],
         },
     )
+
+    def __getattr__(name: str) -> object:
+        if name in _FORMER:
+            warn(f"train.{name} is called train.{_FORMER[name]}", DeprecationWarning, stacklevel=2)
+        return _get(_FORMER.get(name, name))
+
+
+_FORMER = {"Config": "TrainConfig", "train_together": "train_batched"}
 
 __all__ = [
     "RECIPES",

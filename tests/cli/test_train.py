@@ -1,6 +1,10 @@
 """`ultraslow train`: its recipes, its switches, and one line for every mistake."""
 
+import subprocess
+import sys
 from dataclasses import replace
+
+import pytest
 
 from train.configs.recipes import RECIPES, f1_digits
 from train.configs.toml import write_recipe
@@ -51,6 +55,25 @@ def test_the_help_of_a_recipe_shows_its_own_values(run):
     assert "$ ultraslow train f1-mnist" in run("train", "--help").stdout
 
 
+HELP = """
+import sys
+from ultraslow.cli.app import main
+sys.argv = ["ultraslow", "train", *{arguments}]
+try:
+    main()
+finally:
+    print(sorted({{"torch", "pandas", "scipy", "zarr", "sklearn", "PIL", "pooch"}} & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["f1-mnist", "--help"], ["--list"]], ids=" ".join)
+def test_help_loads_neither_torch_nor_data(arguments):
+    code = HELP.format(arguments=arguments)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
 def test_a_switch_of_a_recipe_file_can_be_turned_off(tmp_path, run):
     write_recipe(replace(f1_digits(), epochs=0.1, regime_adaptation=True, augment=True), tmp_path / "recipe.toml")
     store = tmp_path / "run.zarr"
@@ -61,7 +84,7 @@ def test_a_switch_of_a_recipe_file_can_be_turned_off(tmp_path, run):
     assert [settings[name] for name in ("regime_adaptation", "augment", "max_grad_norm")] == [False, False, None]
 
 
-def test_seeds_are_trained_together(tmp_path, run, refused):
+def test_seeds_are_trained_batched(tmp_path, run, refused):
     options = ["--epochs", 0.1, "--input-noise", 0, "--seeds", "2,4", "--out", tmp_path]
     done = run("train", "f1-digits", *options, "--batched")
     assert done.returncode == 0, done.stderr

@@ -142,7 +142,7 @@ def plan(reference: CurvesLike, batch_size: int) -> Plan:
     base, run = known.batch_size, found[0].run
     if base is None or run is None:
         raise ReferenceRunError(
-            f"{known.names[0]}: it does not tell its batch size; expected Recorder(config={{'batch_size': ...}})"
+            f"{known.names[0]}: its batch size is not on record; expected Recorder(config={{'batch_size': ...}})"
         )
     config = _matched(run.config, known, [curve.run for curve in found if curve.run], base, batch_size)
     updates = known.drop_steps[-1] + (known.last_phase or 0)

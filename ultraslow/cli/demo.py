@@ -6,13 +6,13 @@ from ultraslow.cli.console import interruptible, print_json, print_table, progre
 
 
 def demo(*, out: Path = Path("ultraslow-demo"), seed: int = 0, json: bool = False) -> None:
-    """Trains small batch, large batch and matched large batch on bundled digits; fits; draws.
+    """Train a small batch, a large batch and a matched large batch on bundled digits; fit and draw them.
 
     $ ultraslow demo --out demo
 
     Args:
         out: folder for runs and figures; runs of an earlier demo there are replaced.
-        seed: seed of the first run; the small batch's three take seed, seed + 1 and seed + 2.
+        seed: seed of the first run; the three runs of the small batch have the seeds seed, seed + 1 and seed + 2.
         json: print one JSON document instead of the table.
     """
     from train.reproduce.demo import demo as run_demo

@@ -24,7 +24,8 @@ def plan(
         reference: the small batch's run, with a learning-rate drop.
         batch_size: samples in an update of the large batch.
         seeds: further seeds of the reference.
-        out: also write the matched run's recipe to this TOML file, for `ultraslow train`.
+        out: also write the matched run's recipe to this TOML file, for `ultraslow train`; its comments relate its
+            numbers to the table's.
         json: print one JSON document instead of a table.
     """
     from train.configs.plan import plan as plan_run

@@ -39,8 +39,8 @@ def sweep(
     $ ultraslow sweep docs/reproduction.toml --jobs 2
 
     Args:
-        spec: the sweep.
-        device: cpu, or cuda.
+        spec: the TOML file.
+        device: the device to train on: cpu, or cuda.
         jobs: runs at a time, each in a process of its own.
         scheduler: make the runs on the workers of this Dask scheduler (tcp://host:8786), which have one thread each.
         overwrite: replace runs that are there under another configuration.

@@ -4,6 +4,7 @@ from dataclasses import asdict, replace
 
 import pytest
 
+import train
 from train.configs.former_names import FORMER_NAMES, current_names
 from train.configs.recipes import f1_digits
 from train.configs.toml import as_config, read_recipe
@@ -86,3 +87,12 @@ def test_a_setting_under_both_of_its_names_is_refused(tmp_path):
     (tmp_path / "recipe.toml").write_text(RECIPE + 'lr_scaling = "none"\n')
     with pytest.raises(ConfigError, match="got lr_scaling and lr_rule, its former name; leave lr_rule out"):
         read_recipe(tmp_path / "recipe.toml")
+
+
+def test_former_names_of_the_package_are_read_on_with_a_warning():
+    with pytest.warns(DeprecationWarning, match=r"train.Config is called train.TrainConfig"):
+        assert train.Config is train.TrainConfig
+    with pytest.warns(DeprecationWarning, match=r"train.train_together is called train.train_batched"):
+        assert train.train_together is train.train_batched
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        train.nothing  # noqa: B018

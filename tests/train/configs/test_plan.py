@@ -44,6 +44,6 @@ def test_a_plan_without_epochs_or_spread(tmp_path):
     found = plan(walk(tmp_path / "a.zarr", 2.0, batch_size=10), 90)
     assert found.lr == pytest.approx(0.1 * sqrt(9))
     assert (found.epochs, found.drop_epochs, found.first_drop) == (None, None, None)
-    with pytest.raises(ReferenceRunError, match="does not tell its batch size") as error:
+    with pytest.raises(ReferenceRunError, match="its batch size is not on record") as error:
         plan(walk(tmp_path / "b.zarr", 2.0), 90)
     assert "\n" not in str(error.value)
