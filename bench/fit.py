@@ -38,7 +38,7 @@ def law(x: Array, a: float, q: float, s: float) -> Array:
 
 
 def naive(u: Array, a: float, p: float, log_t0: float) -> Array:
-    """log of A (log t/T)^p."""
+    """Return the log of A (log t/T)^p."""
     return a + p * np.log(u - log_t0)
 
 
@@ -64,17 +64,17 @@ def each(fit_one: Callable[[Array], tuple[float, float]]) -> Solver:
 
 
 def levenberg_marquardt(z: Array) -> tuple[float, float]:
-    """scipy's curve_fit by MINPACK, unbounded."""
+    """Fit with scipy's curve_fit by MINPACK, unbounded."""
     return tuple(curve_fit(law, x, z, start(z), method="lm")[0][1:])
 
 
 def bounded(z: Array) -> tuple[float, float]:
-    """scipy's curve_fit by trust region, inside the family's range."""
+    """Fit with scipy's curve_fit by trust region, inside the family's range."""
     return tuple(curve_fit(law, x, z, start(z), bounds=BOUNDS)[0][1:])
 
 
 def by_lmfit(z: Array) -> tuple[float, float]:
-    """lmfit's default method."""
+    """Fit with lmfit's default method."""
     a, q, s = start(z)
     result = MODEL.fit(z, x=x, a=a, q=q, s=s)
     if not result.success:

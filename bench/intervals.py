@@ -46,7 +46,7 @@ TRUTHS = {
 
 
 def draw(rng: np.random.Generator, alpha: float, kind: str, n: int) -> Array:
-    """n curves of log d, (curve, bin)."""
+    """Draw n curves of log d, (curve, bin)."""
     law, parameters = TRUTHS[alpha]
     name, std, length = NOISE[kind]
     quick = 5e-4 * np.sqrt(step_variance(covered, covered)) * rng.normal(size=(n, len(u)))

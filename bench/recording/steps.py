@@ -65,7 +65,7 @@ def recorded(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path, sch
 
 
 def reading(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> Turn:
-    """w and w_0 read once by an inner product, and nothing else done: the floor for any exact distance."""
+    """Read w and w_0 once by an inner product, and do nothing else: the floor for any exact distance."""
     parameters = [p.detach().flatten() for p in model.parameters()]
     origin = [p.clone() for p in parameters]
     return lambda: [torch.dot(p, w) for p, w in zip(parameters, origin, strict=True)]
