@@ -31,8 +31,8 @@ class Run(RunDescription):
         path: the store's folder, its URL (`s3://bucket/sb.zarr`) or the Zarr store itself.
 
     Raises:
-        RunNotFoundError: there is nothing at `path`; a `FileNotFoundError` too.
-        StoreError: what is there is no run, is damaged, or has a newer format.
+        RunNotFoundError: there is nothing at `path`; this is also a `FileNotFoundError`.
+        StoreError: `path` is not a run, is damaged, or has a newer format.
 
     Examples:
         >>> import torch

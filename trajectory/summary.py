@@ -8,7 +8,7 @@ _WIDEST = 100  # characters of a value: what is longer is left to `Run.to_dict`
 
 
 def summary_rows(run: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return a run's table, a row for each thing that there is something to say about.
+    """Return the rows of a run's table; what is empty has none.
 
     Args:
         run: what `Run.to_dict` gives.

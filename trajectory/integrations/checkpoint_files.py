@@ -118,10 +118,10 @@ def load_distributed(folder: Path, key: str | None = None) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the checkpoint cannot be read, or holds no weights there.
     """
-    import torch.distributed.checkpoint as distributed
-    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-
     try:
+        import torch.distributed.checkpoint as distributed
+        from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+
         with (folder / DISTRIBUTED).open("rb") as file:
             metadata = _MetadataUnpickler(file).load()
         stored: dict[int, str] = {}  # the name that a tensor is stored under

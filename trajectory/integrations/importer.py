@@ -1,4 +1,4 @@
-"""Make a run of checkpoints that are there already: distances, snapshots, sketches."""
+"""Make a run of existing checkpoints: distances, snapshots, sketches."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -50,7 +50,7 @@ def import_checkpoints(
         key: where the weights are in a nested checkpoint, as for `checkpoint_files.load`.
         snapshots: store weights and buffers.
         sketch: K > 0 stores a count sketch of K numbers for each parameter.
-        overwrite: replace a run that is there.
+        overwrite: replace an existing run.
         progress: called with the number of checkpoints done and that of all.
 
     Raises:

@@ -51,7 +51,7 @@ class RunMetadata:
     Attributes:
         parameters: the tensors that a snapshot holds, in order.
         buffers: likewise the buffers.
-        tied: further names of tied parameters, and the name that each is recorded under.
+        tied: the other names of tied parameters, and the name that each is recorded under.
         groups: the measured parameters, by the name of the layer they are filed under.
         quantities: what is recorded of a step, the distance first.
         origins: the steps other than 0 that distances are measured from.

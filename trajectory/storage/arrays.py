@@ -115,7 +115,7 @@ def create_column(
         dtype: its type.
         dimensions: the names of its dimensions.
         length: how many rows it has.
-        across: its further dimensions' sizes.
+        across: the sizes of its other dimensions.
     """
     root.create_array(
         name,
@@ -130,7 +130,7 @@ def create_column(
 
 
 def extend(root: zarr.Group, name: str, start: int, values: np.ndarray) -> None:
-    """Write rows to an array; what was there behind them goes.
+    """Write rows to an array, and drop the rows behind them.
 
     Zeros are written like any other numbers: looking for them is a pass of its own, and a chunk that is not there is
     one that was lost.

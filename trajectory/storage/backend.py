@@ -52,7 +52,7 @@ class Backend(ABC):
 
     @abstractmethod
     def names(self) -> list[str]:
-        """Return the keys of everything that is there."""
+        """Return the keys of all files or objects."""
 
     @abstractmethod
     def holds(self, key: str) -> bool:
@@ -91,7 +91,7 @@ class Backend(ABC):
 
     @abstractmethod
     def remove(self, keys: Iterable[str]) -> None:
-        """Remove files or objects; one that is not there is passed over.
+        """Remove files or objects, if they exist.
 
         Args:
             keys: their keys.
@@ -118,7 +118,7 @@ class Backend(ABC):
 
         Args:
             generation: its number.
-            append: go on behind the last whole record of the one that is there, instead of beginning a new one.
+            append: write behind the last intact record of the existing journal, instead of beginning a new one.
 
         Returns:
             The journal.

@@ -2,7 +2,7 @@
 
 A record is `kind (1 byte), length (uint32), crc32 of kind and payload (uint32), payload`, little-endian.
 A killed process can leave its last record torn: reading stops at the first record whose length or
-checksum does not hold, so whole records are returned and nothing else.
+checksum does not hold, so intact records are returned and nothing else.
 """
 
 # ruff: noqa: D102 (`Journal` says what the methods of its subclasses do)
@@ -75,13 +75,13 @@ class FileJournal(Journal):
 
     Args:
         path: the file.
-        append: go on behind the last whole record that is there, instead of beginning anew.
+        append: write behind the last intact record of the existing file, instead of beginning a new one.
     """
 
     def __init__(self, path: Path, *, append: bool = False):
         self.path = path
         self._size = 0
-        if append and path.exists():  # behind the last whole record: one that a kill tore would hide the rest
+        if append and path.exists():  # behind the last intact record: one that a kill tore would hide the rest
             self._size = sum(_HEADER.size + len(payload) for _, payload in read(path.read_bytes()))
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if append else os.O_TRUNC), 0o666)
         if append:
@@ -151,7 +151,7 @@ class ObjectJournal(Journal):
 
 
 def read(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Read a journal's whole records.
+    """Read a journal's intact records.
 
     Args:
         data: its bytes, the last record of which may be torn.

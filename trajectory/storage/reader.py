@@ -61,7 +61,7 @@ def read_store(backend: Backend) -> tuple[Root, UncommittedRows]:
         The root, and the rows that are not in the arrays yet.
 
     Raises:
-        StoreError: there is no run of a known format, or its journal is missing.
+        StoreError: the store is not a run of a known format, or its journal is missing.
     """
     root = read_root(backend)
     for _ in range(10):

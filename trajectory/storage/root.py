@@ -1,4 +1,4 @@
-"""The root of a store: read as checked objects, and replaced as a whole by a commit."""
+"""Read the root of a store as checked objects, and replace it in one step, which is a commit."""
 
 import json
 from collections.abc import Mapping
@@ -41,8 +41,8 @@ def read_root(backend: Backend) -> Root:
         Its root.
 
     Raises:
-        RunNotFoundError: there is nothing.
-        StoreError: what is there is no run, is damaged, or has a newer format.
+        RunNotFoundError: there is no store.
+        StoreError: the store is not a run, is damaged, or has a newer format.
     """
     try:
         root = json.loads(backend.read(ROOT))

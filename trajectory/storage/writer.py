@@ -77,7 +77,7 @@ class StoreWriter(RunWriter):
             shards: which rank stores which shards of the parameters, where they are sharded; this process is rank 0.
             weight_dtype: the type that holds all weights exactly.
             buffer_bytes: the size of all buffers together.
-            overwrite: replace a run that is there.
+            overwrite: replace an existing run.
 
         Returns:
             The store, open for writing.
@@ -111,7 +111,7 @@ class StoreWriter(RunWriter):
 
     @classmethod
     def reopen(cls, backend: Backend) -> Self:
-        """Open a store that is there, with the rows of its journal if its process was killed.
+        """Open an existing store, with the rows of its journal if its process was killed.
 
         A killed run's store can be closed as it is; any store can be written on after `cut`.
 
@@ -301,7 +301,7 @@ class StoreWriter(RunWriter):
             status: `complete`, or why it ended.
         """
         with self._lock:
-            self._journal.sync()  # if the commit fails, the last rows are kept all the same
+            self._journal.sync()  # if the commit fails, the last rows are saved all the same
             self._commit(status)
             self._journal.remove()
         self._unlock()
@@ -314,7 +314,7 @@ class StoreWriter(RunWriter):
         self._unlock()
 
     def _open_shards(self) -> None:
-        """Go on writing this rank's shards behind those committed."""
+        """Write this rank's shards behind those committed from now on."""
         if self.metadata.ranks:
             counts = {"snapshots": self._committed.snapshots, "origins": self._committed.origins}
             self._shards = {group: ShardWriter(self.backend, 0, group, count) for group, count in counts.items()}
