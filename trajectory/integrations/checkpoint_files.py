@@ -152,10 +152,12 @@ class _MetadataUnpickler(pickle.Unpickler):
     """Reads the table of contents of a distributed checkpoint."""
 
     def find_class(self, module: str, name: str) -> Any:
-        if module in ("torch.distributed.checkpoint.metadata", "torch.distributed.checkpoint.filesystem"):
-            found = super().find_class(module, name) if "." not in name else None
+        if module == "torch.distributed.checkpoint.metadata" and "." not in name:
+            found = super().find_class(module, name)
             if isinstance(found, type) and found.__module__ == module:
                 return found
+        if module == "torch.distributed.checkpoint.filesystem" and name in ("_StorageInfo", "_StoragePrefix"):
+            return super().find_class(module, name)
         if module == "torch" and (name == "Size" or isinstance(getattr(torch, name, None), torch.dtype)):
             return getattr(torch, name)
         if (module, name) == ("torch.serialization", "_get_layout"):
