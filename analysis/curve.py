@@ -90,10 +90,24 @@ class Curve:
         return self.settings.get("batch_size")
 
 
+class SeriesLike(Protocol):
+    """A `pandas.Series`, as far as it is read here. Without pandas' stubs its own name would accept anything."""
+
+    @property
+    def name(self) -> Hashable:
+        """What the curve is called."""
+
+    @property
+    def index(self) -> Any:
+        """The updates t."""
+
+
 class LabelledArray(Protocol):
     """An `xarray.DataArray`, as far as it is read here: one dimension with its coordinate."""
 
-    name: Hashable
+    @property
+    def name(self) -> Hashable:
+        """What the curve is called."""
 
     @property
     def dims(self) -> tuple[Hashable, ...]:
@@ -104,7 +118,7 @@ class LabelledArray(Protocol):
         """The coordinates, by dimension."""
 
 
-CurveLike: TypeAlias = Curve | Run | str | Path | tuple[ArrayLike, ArrayLike] | pd.Series | LabelledArray
+CurveLike: TypeAlias = Curve | Run | str | Path | tuple[ArrayLike, ArrayLike] | SeriesLike | LabelledArray
 """One curve: as it is, a run or its path, (t, d), a pandas Series with index t, or an xarray DataArray over t."""
 
 CurvesLike: TypeAlias = CurveLike | Sequence[CurveLike]
