@@ -162,7 +162,7 @@ def _run(trainer: Trainer, checkpoint: Checkpoint, progress: Callable[[int, int]
 
 
 def data_of(config: TrainConfig, root: str | Path, device: torch.device) -> Images:
-    """Load a configuration's data set, with the labels shuffled that it wants shuffled.
+    """Load a configuration's data set; its label noise shuffles a fraction of the training labels.
 
     Args:
         config: the configuration.
