@@ -32,7 +32,7 @@ def literal(text: str) -> str:
 def by_label(group: Sequence[Curve]) -> list[tuple[LineStyle, list[Curve]]]:
     """Group curves by their label: those of one label are seeds of one experiment.
 
-    Runs on different data are no seeds of each other: the name of the data then begins the label.
+    Runs on different data are no seeds of each other: the name of the data then begins the label, once.
 
     Args:
         group: the curves of one figure.
@@ -46,8 +46,8 @@ def by_label(group: Sequence[Curve]) -> list[tuple[LineStyle, list[Curve]]]:
     several = len({curve.dataset for curve in group}) > 1
     groups: dict[str, list[Curve]] = {}
     for curve in group:
-        label = f"{curve.dataset}, {curve.label}" if several and curve.dataset else curve.label
-        groups.setdefault(label, []).append(curve)
+        clear = not several or not curve.dataset or curve.label.startswith(curve.dataset)
+        groups.setdefault(curve.label if clear else f"{curve.dataset}, {curve.label}", []).append(curve)
     styles = {}
     for k, label in enumerate(groups):
         styles[label] = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k // len(COLOURS) % len(DASHES)]}

@@ -132,6 +132,12 @@ def test_runs_on_different_data_are_no_seeds_of_each_other(tmp_path):
     assert labels == ["mnist, SB", "cifar10, SB"]
 
 
+def test_a_label_that_begins_with_its_data_names_them_once(tmp_path):
+    paths = [record(tmp_path / f"{data}.zarr", f"{data}, SB", 0, dataset=data) for data in ("mnist", "cifar10")]
+    labels = [line.get_label() for line in figures.distance(paths, log_t=True).axes[0].lines]
+    assert labels == ["mnist, SB", "cifar10, SB"]
+
+
 def test_fit_shows_bins_law_and_residuals():
     result = fit([power(seed) for seed in range(3)], t_min=10)
     above, below = figures.fit(result).axes
