@@ -76,7 +76,7 @@ def test_under_lightning(tmp_path):
 
 
 RANKS = """
-import json, os, sys
+import gc, json, os, sys
 from pathlib import Path
 import torch
 from torch import distributed, nn
@@ -113,11 +113,14 @@ def follow(rank):
             scheduler.step()
             rates.append(optimizer.param_groups[0]["lr"])
     (out / f"rates{rank}.json").write_text(json.dumps(rates))
-    distributed.destroy_process_group()
 
 second = os.fork()
 try:
     follow(int(second == 0))
+    # The model has to be gone before the group. Its reducer, if it is the group's last owner, joins gloo's thread
+    # while it holds the interpreter's lock, and that thread may wait for the lock to free the last all-reduce.
+    gc.collect()
+    distributed.destroy_process_group()
 finally:
     if second == 0:
         os._exit(sys.exc_info()[0] is not None)

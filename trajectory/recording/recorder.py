@@ -81,7 +81,8 @@ class Recorder:
         max_origins: The largest number of origins, so that no copy comes as a surprise late in a run.
         sketch: The size K of a count sketch of each layer, from which `Run.pairwise_distance` gives ‖w_s − w_t‖ of
             any two sketched steps to about 1/√(2K) (4096: 1 %); 0 for none. It takes 4 K bytes a layer on the disk.
-        sketches: The steps that sketches are taken at; each hashes the index of every weight.
+        sketches: The steps that sketches are taken at, twelve a decade by default. Each hashes the index of every
+            weight.
         config: A mapping that JSON can hold, or a dataclass: the user's description of the run. Figures and
             diagnostics read these entries if they are there: "label" (the run's name in a legend), "dataset" and
             "network" (names), "batch_size" (samples), "lr" (the first learning rate), "momentum", "weight_decay".
