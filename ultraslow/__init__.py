@@ -60,3 +60,10 @@ __all__ = [
     "sqrt_lr",
     "verify",
 ]
+
+
+def main() -> None:
+    """Run the command line on `sys.argv`, as the command `ultraslow` does; the process ends with its status."""
+    from ultraslow.cli.app import main as run
+
+    run()
