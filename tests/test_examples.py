@@ -10,20 +10,13 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("trajectory", "analysis", "train", "ultraslow", "ultraslow.large_batch")
-WITHOUT = {
-    "Recorder",
-}
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
 def callables(package):
     """Public names but for errors, constants and `__version__`."""
     names = importlib.import_module(package).__all__
-    return [
-        name
-        for name in names
-        if name not in WITHOUT and not (name.endswith("Error") or name.isupper() or name.startswith("__"))
-    ]
+    return [name for name in names if not (name.endswith("Error") or name.isupper() or name.startswith("__"))]
 
 
 def modules_with_examples():
