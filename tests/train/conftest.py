@@ -12,8 +12,8 @@ from train.data.images import Dataset
 from train.models import NETWORKS
 
 # What two computations in float64 agree to. Rounding begins at 1e-16, so this leaves it room to grow by 1e9 in the
-# fifty updates of the longest such test, where float32 saw it grow by 1e5 on the worst processor. A wrong batch,
-# rate, gradient or statistic shows in the first digits.
+# fifty updates of the longest such test; in float32 it was seen to grow by 1e5. A wrong batch, rate, gradient or
+# statistic shows in the first digits.
 SAME_TRAINING = {"rtol": 1e-7, "atol": 1e-10}
 
 
