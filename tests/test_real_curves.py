@@ -1,8 +1,10 @@
 """The committed curves, and that docs/what-the-data-say.md is what they give."""
 
+import re
 import subprocess
 import sys
 import tarfile
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,7 @@ from trajectory import Run
 
 ROOT = Path(__file__).parents[1]
 CURVES = ROOT / "docs" / "curves"
+NUMBER = r"\d+(?:\.\d+)?|\.\d+"
 
 
 def unpack(name, folder):
@@ -62,10 +65,17 @@ def test_the_committed_archives_hold_every_experiment_in_little_space():
 
 @pytest.mark.slow
 def test_the_document_s_tables_are_what_the_curves_give(tmp_path):
+    """To one unit of each number's last digit: an optimum is found to its tolerance, and rounded on either side."""
     doc = ROOT / "docs" / "what-the-data-say.md"
     copy = tmp_path / doc.name
     copy.write_text(doc.read_text())
     (tmp_path / "figures").mkdir()
     command = [sys.executable, "bench/what_the_data_say.py", "--doc", str(copy)]
     subprocess.run(command, cwd=ROOT, check=True)
-    assert copy.read_text() == doc.read_text()
+    made, committed = copy.read_text(), doc.read_text()
+    assert re.sub(NUMBER, "0", made) == re.sub(NUMBER, "0", committed)
+    for there, here in zip(re.findall(NUMBER, committed), re.findall(NUMBER, made), strict=True):
+        assert abs(Decimal(there) - Decimal(here)) <= Decimal(1).scaleb(Decimal(there).as_tuple().exponent), (
+            there,
+            here,
+        )
