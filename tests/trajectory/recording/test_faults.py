@@ -1,5 +1,6 @@
 """Killed, out of room, or without its folder: what was written stays readable, and the loss is reported."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -75,7 +76,8 @@ for on_error in ("raise", "warn"):
 
 def run_driver(folder, kills):
     command = [sys.executable, "-c", DRIVER, str(folder), str(kills)]
-    done = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+    how = {"cwd": Path(__file__).parent, "env": os.environ | {"OMP_NUM_THREADS": "1"}}
+    done = subprocess.run(command, **how, capture_output=True, text=True, check=True)
     return done.stdout.splitlines(), done.stderr
 
 

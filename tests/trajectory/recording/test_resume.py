@@ -4,6 +4,7 @@ import copy
 import itertools
 import json
 import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -104,6 +105,12 @@ assert status == 0
 )
 
 
+def forking(script, *arguments):
+    """Run a script that forks, in a process without further threads."""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    subprocess.run(command, cwd=HERE, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True)
+
+
 def same(one, other):
     """Everything recorded, bit for bit."""
     one, other = Run(one), Run(other)
@@ -124,7 +131,7 @@ def same(one, other):
 
 def test_killed_and_resumed_equals_uninterrupted(tmp_path):
     kills, updates = 4, 1100
-    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path), str(kills), str(updates)], cwd=HERE, check=True)
+    forking(KILLED, tmp_path, kills, updates)
     same(tmp_path / "whole" / "run.zarr", tmp_path / "killed" / "run.zarr")
     run = Run(tmp_path / "killed" / "run.zarr")
     assert list(run.distance.index) == list(range(1, updates + 1))
@@ -166,7 +173,7 @@ while status:
 
 @pytest.mark.parametrize("stride", [9, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_kill_at_any_write_of_a_cut_leaves_the_store_before_or_after(tmp_path, stride):
-    subprocess.run([sys.executable, "-c", KILLED_WHILE_CUT, str(tmp_path), str(stride)], cwd=HERE, check=True)
+    forking(KILLED_WHILE_CUT, tmp_path, stride)
     cuts = sorted(tmp_path.glob("cut-*.zarr"), key=lambda path: int(path.stem.removeprefix("cut-")))
     assert len(cuts) > 2
     lengths = [len(Run(path).distance) for path in cuts]
