@@ -91,3 +91,9 @@ def test_the_commands_that_ci_runs_are_the_readme_s():
     run = (ROOT / ".ci" / "run").read_text()
     assert 'pip install -c constraints.txt -e ".[test]" && pytest' in README
     assert 'pip install -q -c constraints.txt -e ".[test]"\npytest\n' in run
+
+
+def test_the_files_that_ci_names_are_there():
+    files = re.findall(r"tests/[\w/]+\.py", (ROOT / ".ci" / "run").read_text())
+    assert files
+    assert [file for file in files if not (ROOT / file).exists()] == []
