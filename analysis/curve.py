@@ -264,7 +264,7 @@ def _warm_up_end(run: Run, drop: float) -> float:
         return 0.0
     rate = run.metrics["learning_rate"].dropna()
     rate = rate[rate.index <= drop]
-    return float(rate.index[np.argmax(rate >= 0.99 * rate.max())]) if len(rate) else 0.0
+    return float(rate.index[int(np.argmax(rate >= 0.99 * rate.max()))]) if len(rate) else 0.0
 
 
 def layer_curves(curve: Curve) -> dict[str, Curve]:

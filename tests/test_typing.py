@@ -12,19 +12,20 @@ import pytest
 import ultraslow
 
 ROOT = Path(__file__).parents[1]
-TYPES = {  # what mypy reveals, the modules left out; pandas has no types, so that a table is Any
+TYPES = {  # what mypy reveals, the modules left out
     "At([1, 10])": "At",
     "Every(10)": "Every",
     "LogSpaced(12)": "LogSpaced",
     "Recorder('run.zarr', model, optimizer)": "Recorder",
     "Run('run.zarr')": "Run",
     "Run('run.zarr').snapshots": "list[int]",
+    "Run('run.zarr').distance": "Series[Any]",
     "verify('run.zarr')": "list[Problem]",
     "fit('run.zarr')": "Fit",
     "fit('run.zarr').alpha": "float",
     "fit('run.zarr').interval": "tuple[float, float]",
-    "fit_layers('run.zarr')": "Any",
-    "scan('run.zarr')": "Any",
+    "fit_layers('run.zarr')": "DataFrame",
+    "scan('run.zarr')": "DataFrame",
     "compare('run.zarr')": "Comparison",
     "match('small.zarr', 'run.zarr')": "Matching",
     "predict_match('run.zarr', 'small.zarr')": "Forecast",

@@ -121,7 +121,7 @@ def _contradicting(scan: pd.DataFrame, at: Estimate) -> str | None:
     other = long[((long.alpha < low) | (long.alpha > high)) & ((long.low > at.alpha) | (long.high < at.alpha))]
     if not len(other):
         return None
-    worst = other.loc[(other.alpha - at.alpha).abs().idxmax()]
+    worst = other.iloc[int(np.argmax((other.alpha - at.alpha).abs()))]
     return (
         f"α depends on the fit range: a start at t = {worst.t_min:.4g} fits as well and gives "
         f"{worst.alpha:.2f} [{worst.low:.2f}, {worst.high:.2f}]."

@@ -107,7 +107,8 @@ def _measure(run: Run) -> dict[str, Any]:
         raise TableError(
             f"{run.name}: no 'validation_error' is recorded; expected recorder.log(validation_error=...)"
         )
-    end = metrics[metrics["validation_error"].notna()].iloc[-1]
+    evaluated = metrics[metrics["validation_error"].notna()]
+    end = evaluated.iloc[-1]
     method = paper_method(config)
     published = ACCURACY.get((config["network"], config["dataset"]), {})
     return {
@@ -119,7 +120,7 @@ def _measure(run: Run) -> dict[str, Any]:
         "rank": METHODS.index(method) if method else len(METHODS),
         "paper": published.get(method or "", nan),
         "accuracy": 100 * (1 - end["validation_error"]),
-        "updates": float(end.name),
+        "updates": float(evaluated.index[-1]),
         "epochs": end.get("epoch", nan),
         "wall_time": end.get("wall_time", nan),
     }
