@@ -55,7 +55,7 @@ class Table:
 
     Attributes:
         rows: the cells, all rows of one length.
-        head: the columns' names. A table without them holds facts, a name and its value per row, and is aligned to
+        head: the columns' names. A table without them holds a name and its value per row, and is aligned to
             the left; one with them holds numbers, and is aligned to the right.
     """
 

@@ -20,7 +20,7 @@ def heading(*packages: str) -> None:
 
 
 def _processor() -> str:
-    """The processor's model where Linux tells it."""
+    """The processor's model where Linux reports it."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

@@ -147,10 +147,10 @@ def sgd(model: nn.Module, *, fused: bool | None) -> torch.optim.SGD:
 
 
 class Unrecorded:
-    """What a graph tells of its replays."""
+    """Stand in for a recorder that ignores a graph's replays."""
 
     def replayed(self) -> None:
-        """Nobody listens."""
+        """Ignore the replay."""
 
 
 def rates(rows: Mapping[str, Callable[[int], None]], updates: int, turns: int) -> dict[str, np.ndarray]:

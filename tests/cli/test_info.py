@@ -7,10 +7,10 @@ def test_info(runs, run):
     text = run("info", runs / "sb-0.zarr").stdout
     assert "complete" in text
     assert "1000 (1.0 → 0.1)" in text
-    facts = json.loads(run("info", runs / "sb-0.zarr", "--json").stdout)
-    assert facts["steps"] == [1, 2000]
-    assert facts["weights"] == 4
-    assert facts["events"] == [{"step": 1000, "name": "lr_drop", "lr_from": 1.0, "lr_to": 0.1}]
+    printed = json.loads(run("info", runs / "sb-0.zarr", "--json").stdout)
+    assert printed["steps"] == [1, 2000]
+    assert printed["weights"] == 4
+    assert printed["events"] == [{"step": 1000, "name": "lr_drop", "lr_from": 1.0, "lr_to": 0.1}]
     assert json.loads(run("info", runs / "empty.zarr", "--json").stdout)["recorded"] == 0
 
 

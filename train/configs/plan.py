@@ -165,20 +165,20 @@ def plan(reference: CurvesLike, batch_size: int) -> Plan:
 
 
 def _matched(
-    facts: dict[str, Any], reference: Reference, runs: list[Run], base: int, batch_size: int
+    recorded: dict[str, Any], reference: Reference, runs: list[Run], base: int, batch_size: int
 ) -> TrainConfig | None:
     """The reference's own configuration, changed to a large batch that is matched to it."""
-    if "settings" not in facts:
+    if "settings" not in recorded:
         return None
     return replace(
-        as_config(facts["settings"], reference.names[0]),
+        as_config(recorded["settings"], reference.names[0]),
         batch_size=batch_size,
         base_batch_size=base,
-        lr=facts["lr"],
+        lr=recorded["lr"],
         lr_scaling="sqrt",
         ghost_batch_size=base,
         regime_adaptation=True,
-        epochs=LONGEST * facts["epochs"],
+        epochs=LONGEST * recorded["epochs"],
         warmup_steps=None,
         match=tuple(str(run.path) for run in runs),
         seed=0,

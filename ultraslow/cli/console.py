@@ -21,14 +21,14 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, allow_nan=False))
 
 
-def print_facts(facts: dict[str, Any]) -> None:
+def print_values(values: dict[str, Any]) -> None:
     """Print a table of names and values.
 
     Args:
-        facts: the values by name: numbers, text, and lists and mappings of them.
+        values: the values by name: numbers, text, and lists and mappings of them.
     """
     table = Table(show_header=False)
-    for key, value in facts.items():
+    for key, value in values.items():
         table.add_row(key, _words(value))
     Console(highlight=False).print(table)
 

@@ -1,7 +1,7 @@
 """`ultraslow info`: what a run's store holds."""
 
 from ultraslow.cli.arguments import RunPath
-from ultraslow.cli.console import print_facts, print_json
+from ultraslow.cli.console import print_json, print_values
 
 
 def info(run: RunPath, *, json: bool = False) -> None:
@@ -20,4 +20,4 @@ def info(run: RunPath, *, json: bool = False) -> None:
     if json:
         print_json(found)
     else:
-        print_facts(dict(summary_rows(found)))
+        print_values(dict(summary_rows(found)))

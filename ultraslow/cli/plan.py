@@ -5,7 +5,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from ultraslow.cli.arguments import File, Seeds
-from ultraslow.cli.console import print_facts, print_json
+from ultraslow.cli.console import print_json, print_values
 
 
 def plan(
@@ -34,4 +34,4 @@ def plan(
     found = plan_run([reference, *seeds], batch_size)
     if out is not None:
         write_recipe(found.recipe(), out, comments=found.comments())
-    print_json(found.to_dict()) if json else print_facts(found.table())
+    print_json(found.to_dict()) if json else print_values(found.table())

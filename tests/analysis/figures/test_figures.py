@@ -325,5 +325,5 @@ def test_settings_and_pyplot_are_left_alone(runs, tmp_path):
     figures.save(figures.distance(runs), tmp_path / "x.png")
     assert figures.error(runs)._repr_png_().startswith(b"\x89PNG")
     assert mpl.rcParams == before
-    told = "import sys; from analysis import figures; sys.exit('matplotlib.pyplot' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", told], check=False).returncode == 0
+    code = "import sys; from analysis import figures; sys.exit('matplotlib.pyplot' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -156,9 +156,9 @@ def test_learning_rate_change_restarts_the_window():
     distances = power(STEPS)
     distances[4400:] *= np.minimum(1 + np.arange(len(STEPS) - 4400) / 5000, 1.04)  # crosses at 4457
     rates = np.where(STEPS <= 4400, 0.1, 0.3)
-    told, untold = DistanceMatcher(1.0), DistanceMatcher(1.0)
-    assert untold.update(STEPS, distances) == "matched"
-    assert told.update(STEPS, distances, rates) == "already_above"
+    informed, uninformed = DistanceMatcher(1.0), DistanceMatcher(1.0)
+    assert uninformed.update(STEPS, distances) == "matched"
+    assert informed.update(STEPS, distances, rates) == "already_above"
 
 
 def test_a_run_that_crosses_as_its_own_rate_drops_has_matched():
@@ -172,10 +172,10 @@ def test_a_run_that_crosses_as_its_own_rate_drops_has_matched():
 
 def test_slow_decay_of_the_learning_rate_does_not_restart():
     """2 % over a window, as a cosine schedule falls."""
-    told, untold = DistanceMatcher(1.0), DistanceMatcher(1.0)
-    told.update(STEPS, power(STEPS), 0.1 * STEPS**-0.2)
-    untold.update(STEPS, power(STEPS))
-    assert abs(log(told.match.step / untold.match.step)) <= 2 * 0.05 / 8
+    informed, uninformed = DistanceMatcher(1.0), DistanceMatcher(1.0)
+    informed.update(STEPS, power(STEPS), 0.1 * STEPS**-0.2)
+    uninformed.update(STEPS, power(STEPS))
+    assert abs(log(informed.match.step / uninformed.match.step)) <= 2 * 0.05 / 8
 
 
 def test_several_targets_in_turn():
@@ -197,7 +197,7 @@ def test_zero_distances_and_replayed_steps_are_passed_over():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({"targets": -1.0}, "target distance -1"),
         ({"targets": [1.0, np.nan]}, "target distance nan"),
@@ -205,8 +205,8 @@ def test_zero_distances_and_replayed_steps_are_passed_over():
         ({"targets": []}, "no target"),
     ],
 )
-def test_refuses_what_makes_no_sense(arguments, told):
-    with pytest.raises(MatchError, match=told) as error:
+def test_refuses_what_makes_no_sense(arguments, message):
+    with pytest.raises(MatchError, match=message) as error:
         DistanceMatcher(**arguments)
     assert "\n" not in str(error.value)
 

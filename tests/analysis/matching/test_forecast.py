@@ -138,11 +138,11 @@ def test_same_seed_same_forecast():
 
 
 @pytest.mark.parametrize(
-    ("run", "told"),
+    ("run", "message"),
     [(noisy(7), "past the target"), ([noisy(7), noisy(8)], "got 2 runs")],
 )
-def test_refuses_a_run_past_its_target_and_several_runs(run, told):
-    with pytest.raises(MatchError, match=told) as error:
+def test_refuses_a_run_past_its_target_and_several_runs(run, message):
+    with pytest.raises(MatchError, match=message) as error:
         predict_match(run, TARGET, t_min=30)
     assert "\n" not in str(error.value)
 

@@ -25,7 +25,7 @@ def record(
     start=0.0,
     dtype=torch.float64,
     origins=(),
-    facts=None,
+    config=None,
 ):
     """A run whose distance after t updates is law(t); the rate falls tenfold at the drops."""
     model = torch.nn.Linear(weights, 1, bias=False, dtype=dtype)
@@ -33,7 +33,7 @@ def record(
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     group = optimizer.param_groups[0]
     with Recorder(
-        path, model, optimizer, config=(facts or {}) | {"batch_size": batch_size}, origins=origins
+        path, model, optimizer, config=(config or {}) | {"batch_size": batch_size}, origins=origins
     ) as recorder:
         for t in range(1, updates + 1):
             if t - 1 in drops:
@@ -140,12 +140,12 @@ def test_refuses_a_run_cut_short_before_its_drop(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("other", "told"),
+    ("other", "message"),
     [({"drops": (400, 700)}, "drop steps are"), ({"batch_size": 64}, "batch sizes are 64 and 128")],
 )
-def test_refuses_seeds_of_different_experiments(small, tmp_path, other, told):
+def test_refuses_seeds_of_different_experiments(small, tmp_path, other, message):
     run = record(tmp_path / "other.zarr", lambda t: t**0.25, **({"drops": DROPS} | other))
-    with pytest.raises(ReferenceRunError, match=told) as error:
+    with pytest.raises(ReferenceRunError, match=message) as error:
         Reference.from_runs([small[0], run])
     one_line(error)
 
@@ -265,7 +265,7 @@ def test_a_reference_cut_short_is_extrapolated_on_request_alone(tmp_path, large)
     noise = np.random.default_rng(5).normal(0, 1e-3, (3, UPDATES))
     planned = {"lr": 0.1, "drop_steps": [[500, 0.1], [700, 0.5]], "updates": 800}
     cut = [
-        record(tmp_path / f"{k}.zarr", lambda t, k=k: 2 * t**0.25 * np.exp(noise[k, t]), 300, facts=planned)
+        record(tmp_path / f"{k}.zarr", lambda t, k=k: 2 * t**0.25 * np.exp(noise[k, t]), 300, config=planned)
         for k in range(3)
     ]
     with pytest.raises(ReferenceRunError, match="no learning-rate drop is recorded") as error:

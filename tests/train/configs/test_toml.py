@@ -29,7 +29,7 @@ def test_a_recipe_read_back_is_the_one_written(tmp_path, config):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("lr = fast", "not a recipe"),
         ("speed = 1", "no field is named 'speed'; a recipe's fields are recipe, network"),
@@ -38,11 +38,11 @@ def test_a_recipe_read_back_is_the_one_written(tmp_path, config):
         ("{recipe}warmup_steps = 'long'", "wrong kind"),
     ],
 )
-def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, told):
+def test_a_wrong_file_is_refused_in_one_line(tmp_path, text, message):
     path = tmp_path / "recipe.toml"
     write_recipe(f1_digits(), path)
     path.write_text(text.replace("{recipe}", path.read_text()))
-    with pytest.raises(ConfigError, match=told) as error:
+    with pytest.raises(ConfigError, match=message) as error:
         read_recipe(path)
     assert "\n" not in str(error.value)
     with pytest.raises(ConfigError, match="expected a TOML file"):

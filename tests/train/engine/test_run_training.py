@@ -227,7 +227,7 @@ def test_a_matched_run_drops_where_its_reference_had_travelled_to(tmp_path):
     assert run.distance.index[-1] == run.snapshots[-1] == drop.step + 80  # a last phase as long as the reference's
     assert run.metrics["validation_error"].notna().iloc[-1]
     assert drop.step > 110  # past the warm-up and the transient
-    assert match(references, run).matches[0].step == drop.details["matched_step"]  # the record tells the same
+    assert match(references, run).matches[0].step == drop.details["matched_step"]  # the record says the same
     # the rule's delay and the seeds' spread, matching.md: a few percent in log step at q ≈ .3, so 3 % in d
     assert run.distance[drop.step] == pytest.approx(target, rel=0.03)
     before, after = run.metrics["learning_rate"][[drop.step, drop.step + 1]]

@@ -1,4 +1,4 @@
-"""The ways an update can be made, held against the plain one, and starts from another run's weights."""
+"""The ways an update can be made, compared with the plain one, and starts from another run's weights."""
 
 from dataclasses import replace
 from functools import partial

@@ -22,9 +22,9 @@ LARGE = replace(SMALL, batch_size=4096)
 def record(path, config, error, *, updates=3, complete=True, without=()):
     model = nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    facts = config.record(60_000)
-    facts["settings"] = {name: value for name, value in facts["settings"].items() if name not in without}
-    recorder = Recorder(path, model, optimizer, config=facts, seed=config.seed)
+    recorded = config.record(60_000)
+    recorded["settings"] = {name: value for name, value in recorded["settings"].items() if name not in without}
+    recorder = Recorder(path, model, optimizer, config=recorded, seed=config.seed)
     try:
         with recorder:
             for t in range(1, updates + 1):

@@ -61,15 +61,15 @@ def distances(path):
 
 
 def test_a_failure_does_not_stop_the_others(sweep, tmp_path):
-    told = []
+    reported = []
     planned = sweep(FAILING)
-    found = run_sweep(planned, watch=lambda run, at: told.append((run.path, at.status, at.t)))
+    found = run_sweep(planned, watch=lambda run, at: reported.append((run.path, at.status, at.t)))
     one, two, matched, wild, follower = found
     assert statuses(found) == ["done", "done", "done", "failed", "failed"]
     assert "the loss is" in found[wild].failure
     assert found[follower].failure == "a run that it is matched to failed"
-    assert [path for path, status, _ in told if status == "done"] == [one, two, matched]
-    assert (one, "running", 20) in told
+    assert [path for path, status, _ in reported if status == "done"] == [one, two, matched]
+    assert (one, "running", 20) in reported
     assert (found[one].t, found[one].updates) == (20, 20)
     assert 0 < found[one].seconds < 600
     alone = train(replace(planned.runs[1].config, label="elsewhere"), tmp_path / "alone.zarr")
@@ -144,16 +144,16 @@ def scheduler():
 
 
 def test_a_cluster_makes_the_runs(sweep, scheduler):
-    told = []
+    reported = []
     found = run_sweep(
-        sweep(FAILING), executor=on_cluster(scheduler), watch=lambda run, at: told.append((run.path, at.status))
+        sweep(FAILING), executor=on_cluster(scheduler), watch=lambda run, at: reported.append((run.path, at.status))
     )
     one, two, matched, wild, follower = found
     assert statuses(found) == ["done", "done", "done", "failed", "failed"]
     assert "the loss is" in found[wild].failure
     assert found[follower].failure == "a run that it is matched to failed"
-    assert (one, "running") in told
-    assert told.index((matched, "done")) > max(told.index((path, "done")) for path in (one, two))
+    assert (one, "running") in reported
+    assert reported.index((matched, "done")) > max(reported.index((path, "done")) for path in (one, two))
     assert Run(matched).config["match"] == [one, two]
 
 
