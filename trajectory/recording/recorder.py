@@ -56,8 +56,9 @@ class Recorder:
 
     Args:
         path: The store's folder (`runs/sb.zarr`), which is created with its parents; or a URL
-            (`s3://bucket/sb.zarr`) that obstore or fsspec opens; or a Zarr store. Writes to the last two lag behind:
-            the training waits only if hundreds of blocks are on their way.
+            (`s3://bucket/sb.zarr`) that obstore or fsspec opens; or a Zarr store. A relative folder is that of the
+            present working directory, also after `os.chdir`. Writes to the last two lag behind: the training waits
+            only if hundreds of blocks are on their way.
         model: The model that is trained.
         optimizer: The optimizer whose steps are counted.
         schedule: The steps that are recorded: an int n for every n-th, or a schedule.
@@ -169,8 +170,9 @@ class Recorder:
             process_group=process_group,
             capturable=capturable,
         )
-        self._session = session = Session.begin(open_backend(path), model, options)
-        self.path, self.origin_norm = session.path, session.origin_norm
+        backend = open_backend(path)
+        self._session = session = Session.begin(backend, model, options)
+        self.path, self.origin_norm = backend.location, session.origin_norm
         self.parameter_specs = session.tracked.parameter_specs
         self._pipeline = Pipeline(session, model, options)
         self._awaits_step, self._closed = session.resumes, False

@@ -35,12 +35,17 @@ class Backend(ABC):
     """The files or objects of one store. A key is a path within it, with `/`.
 
     Attributes:
-        path: names the store to people.
-        root: what Zarr opens.
+        path: names the store to people, as it was given.
+        root: what Zarr opens; a folder's whole path, which a change of the working directory leaves as it is.
     """
 
     path: Path | str
     root: Path | Store
+
+    @property
+    def location(self) -> Path | str:
+        """What opens the store again: a folder's whole path; otherwise `path`."""
+        return self.root if isinstance(self.root, Path) else self.path
 
     @abstractmethod
     def exists(self) -> bool:
@@ -142,48 +147,58 @@ class Backend(ABC):
 class LocalBackend(Backend):
     """A folder of the local file system.
 
+    A later change of the working directory does not move it.
+
     Args:
-        path: the folder.
+        path: the folder, which may be relative to the present working directory.
+
+    Raises:
+        StoreError: the path is relative, and the working directory is no longer there.
     """
 
     def __init__(self, path: Path):
         self.path: Path = path
-        self.root: Path = path
+        try:
+            self.root: Path = path.absolute()
+        except FileNotFoundError as error:
+            raise StoreError(
+                f"{path}: a relative path, and the working directory is no longer there; give the whole path"
+            ) from error
 
     def exists(self) -> bool:
-        return self.path.exists()
+        return self.root.exists()
 
     def is_free(self) -> bool:
-        return not self.path.exists() or (self.path.is_dir() and not any(self.path.iterdir()))
+        return not self.root.exists() or (self.root.is_dir() and not any(self.root.iterdir()))
 
     def names(self) -> list[str]:
-        return sorted(file.relative_to(self.path).as_posix() for file in self.path.rglob("*") if file.is_file())
+        return sorted(file.relative_to(self.root).as_posix() for file in self.root.rglob("*") if file.is_file())
 
     def holds(self, key: str) -> bool:
-        return (self.path / key).is_file()
+        return (self.root / key).is_file()
 
     def read(self, key: str) -> bytes:
-        return (self.path / key).read_bytes()
+        return (self.root / key).read_bytes()
 
     def replace(self, key: str, data: bytes) -> None:
-        partial = self.path / f".{key}.partial"
+        partial = self.root / f".{key}.partial"
         partial.write_bytes(data)
-        os.replace(partial, self.path / key)
+        os.replace(partial, self.root / key)
 
     def remove(self, keys: Iterable[str]) -> None:
         for key in keys:
-            (self.path / key).unlink(missing_ok=True)
+            (self.root / key).unlink(missing_ok=True)
 
     def clear(self) -> None:
-        if self.path.exists():
-            shutil.rmtree(self.path)
-        self.path.mkdir(parents=True)
+        if self.root.exists():
+            shutil.rmtree(self.root)
+        self.root.mkdir(parents=True)
 
     def lock(self) -> RunLock | None:
-        return RunLock(self.path)
+        return RunLock(self.root)
 
     def journal(self, generation: int, *, append: bool = False) -> Journal:
-        return FileJournal(self.path / f"journal.{generation}", append=append)
+        return FileJournal(self.root / f"journal.{generation}", append=append)
 
     def read_journal(self, generation: int) -> bytes:
         return self.read(f"journal.{generation}")

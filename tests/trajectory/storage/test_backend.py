@@ -6,6 +6,7 @@ import sys
 import threading
 import uuid
 import warnings
+from pathlib import Path
 from urllib.request import Request, urlopen
 
 import numpy as np
@@ -185,6 +186,38 @@ def test_a_zarr_store_or_url_of_a_folder_is_that_folder(tmp_path):
     record(zarr.storage.LocalStore(tmp_path / "run.zarr"), updates=3).close()
     assert len(Run(f"file://{tmp_path}/run.zarr").distance) == 3
     assert Run(tmp_path / "run.zarr").name == Run(f"file://{tmp_path}/run.zarr").name == "run"
+
+
+def test_a_change_of_the_working_directory_moves_no_run(tmp_path, monkeypatch):
+    """A folder of the same name there, with a run of its own, stays as it is."""
+    for name in ("own", "other"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    record("run.zarr", updates=3).close()
+    before = {file: file.read_bytes() for file in Path("run.zarr").rglob("*") if file.is_file()}
+    monkeypatch.chdir(tmp_path / "own")
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder = Recorder(zarr.storage.LocalStore("run.zarr"), model, optimizer, snapshots=Every(400))
+    opened = Run("run.zarr")
+    monkeypatch.chdir(tmp_path / "other")
+    for _ in range(1100):
+        optimizer.step()
+    recorder.close()
+    assert before == {file: file.read_bytes() for file in Path("run.zarr").rglob("*") if file.is_file()}
+    assert recorder.path == tmp_path / "own" / "run.zarr"
+    assert len(Run(recorder.path).distance) == 1100
+    assert opened.snapshots == []
+    assert verify(recorder.path) == []
+
+
+def test_a_relative_path_needs_a_working_directory(tmp_path, monkeypatch):
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(StoreError, match="the working directory is no longer there"):
+        Run("run.zarr")
 
 
 @pytest.mark.slow
