@@ -114,7 +114,7 @@ class Backend(ABC):
             The lock, or None where nothing can be locked.
 
         Raises:
-            StoreError: another recorder holds it.
+            StoreError: another recorder holds it, or the place cannot be written to.
         """
 
     @abstractmethod
@@ -195,7 +195,7 @@ class LocalBackend(Backend):
         self.root.mkdir(parents=True)
 
     def lock(self) -> RunLock | None:
-        return RunLock(self.root)
+        return RunLock(self.root, self.path)
 
     def journal(self, generation: int, *, append: bool = False) -> Journal:
         return FileJournal(self.root / f"journal.{generation}", append=append)

@@ -295,23 +295,26 @@ class StoreWriter(RunWriter):
             self._journal.sync()
 
     def close(self, status: str) -> None:
-        """Move the journal's rows into the arrays and mark how the run ended.
+        """Move the journal's rows into the arrays and mark how the run ended; if that fails, the journal stays.
 
         Args:
             status: `complete`, or why it ended.
         """
-        with self._lock:
-            self._journal.sync()  # if the commit fails, the last rows are saved all the same
-            self._commit(status)
-            self._journal.remove()
-        self._unlock()
+        try:
+            with self._lock:
+                self._journal.sync()  # if the commit fails, the last rows are saved all the same
+                self._commit(status)
+        finally:
+            self.release()
 
     def release(self) -> None:
-        if self._committed.status == RECORDING:
-            self._journal.close()
-        else:
-            self._journal.remove()
-        self._unlock()
+        try:
+            if self._committed.status == RECORDING:
+                self._journal.close()
+            else:
+                self._journal.remove()
+        finally:
+            self._unlock()
 
     def _open_shards(self) -> None:
         """Write this rank's shards behind those committed from now on."""
