@@ -110,8 +110,8 @@ class RunLock:
             else ""
         )
         warnings.warn(
-            f"{self._path}: its file system knows no file locks ({error.strerror}), so nothing keeps a second recorder"
-            f" off{left}",
+            f"{self._path}: its file system knows no file locks ({error.strerror}), so nothing keeps a second"
+            f" recorder off{left}",
             RuntimeWarning,
             stacklevel=4,
         )
