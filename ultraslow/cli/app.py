@@ -6,6 +6,8 @@ Exit status 0: done; 1: a problem with the input or the data, reported in one li
 
 import os
 import sys
+from collections.abc import Callable
+from functools import wraps
 
 import tyro
 
@@ -39,9 +41,6 @@ _COMMANDS = (
     table,
     plot,
 )  # as --help lists them
-_app = tyro.extras.SubcommandApp()
-for _command in _COMMANDS:
-    _app.command(name=_command.__name__.rstrip("_"))(_command)
 _DESCRIPTION = "Record, fit and match the weight trajectories of training runs.\n\n--version prints the version."
 _WITHOUT_TRAIN = {"import", "info", "verify", "fit", "scan", "compare", "match"}
 
@@ -64,7 +63,7 @@ def main() -> None:
         if sys.argv[1:2] == ["train"]:  # whose options and their defaults are the recipe's
             train(*sys.argv[2:])
             return
-        _app.cli(
+        _app(overview=not set(sys.argv[1:]) - {"-h", "--help"}).cli(
             prog="ultraslow",
             description=_DESCRIPTION,
             config=(tyro.conf.FlagCreatePairsOff,),
@@ -77,3 +76,20 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _app(*, overview: bool) -> tyro.extras.SubcommandApp:
+    """Register the commands; for an overview, with the first line of what each says of itself."""
+    app = tyro.extras.SubcommandApp()
+    for command in _COMMANDS:
+        app.command(name=command.__name__.rstrip("_"))(_in_one_line(command) if overview else command)
+    return app
+
+
+def _in_one_line(command: Callable[..., None]) -> Callable[..., None]:
+    @wraps(command)
+    def summary(*arguments: object, **options: object) -> None:
+        command(*arguments, **options)
+
+    summary.__doc__ = (command.__doc__ or "").partition("\n")[0]
+    return summary

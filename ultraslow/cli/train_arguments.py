@@ -19,9 +19,9 @@ class Options:
 
     list: FlagCreatePairsOff[bool] = False
     """List the recipes: network, data and regime."""
-    out: Annotated[str | None, arg(metavar="RUN")] = None
+    out: Annotated[str | None, arg(metavar="RUN", help_behavior_hint="")] = None
     """The run's store. Default: runs/RECIPE-METHOD-seedN.zarr. With --seeds, the folder of such stores."""
-    seeds: Annotated[str | None, arg(metavar="N-M|N,M")] = None
+    seeds: Annotated[str | None, arg(metavar="N-M|N,M", help_behavior_hint="")] = None
     """Train one run for each of these seeds, one after another: 0-4, or 0,2,5."""
     batched: FlagCreatePairsOff[bool] = False
     """Train the seeds at once, as one computation: cheaper for a small network, but without checkpoints."""
