@@ -58,6 +58,8 @@ def test_the_page_on_recording_records_in_every_place_it_names(tmp_path, monkeyp
     updates = {path.stem: len(Run(path).distance) for path in tmp_path.glob("*.zarr")}
     expected = {
         "plain": 200,
+        "two": 10,
+        "by_hand": 10,
         "accelerate": 5,
         "lightning": 20,
         "trainer": 6,

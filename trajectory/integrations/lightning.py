@@ -32,8 +32,9 @@ class RecorderCallback(Callback):
 
     Args:
         path: Where `Recorder` writes.
-        optimizer: The number of the module's optimizer whose steps are counted; needed if there are several.
-            Distances are over all trainable parameters in any case.
+        optimizer: The number of the module's optimizer whose steps are counted. None for all: t then counts rounds,
+            which end with the step of the last one that `configure_optimizers` returns. Distances are over all
+            trainable parameters in any case.
         **recording: Other arguments of `Recorder`, such as `schedule` and `snapshots`; `config` is the module's
             hyperparameters unless given.
     """
@@ -78,14 +79,15 @@ class RecorderCallback(Callback):
             pl_module: The module that is trained.
 
         Raises:
-            RecordingError: The module has several optimizers and none was chosen.
+            RecordingError: The module has no optimizers, or not the chosen one.
         """
-        if self._chosen is None and len(trainer.optimizers) != 1:
+        count = len(trainer.optimizers)
+        if not count or not -count <= (self._chosen or 0) < count:
             raise RecordingError(
-                f"{type(pl_module).__name__} has {len(trainer.optimizers)} optimizers, expected one to count"
-                " updates by; choose it, as in RecorderCallback(path, optimizer=0)"
+                f"{type(pl_module).__name__} has {count} optimizers, expected one at least whose steps are counted,"
+                f" and optimizer={self._chosen} to be the number of one, from 0"
             )
-        optimizer = trainer.optimizers[self._chosen or 0]
+        optimizer = trainer.optimizers if self._chosen is None else trainer.optimizers[self._chosen]
         recording = {"config": dict(pl_module.hparams), **self._recording}
         resumes = recording.get("resume", "never") != "never"
         if resumes and not self._checkpoint:

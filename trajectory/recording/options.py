@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from trajectory.errors import RecordingError
 from trajectory.measure.observables import accumulator
@@ -155,26 +154,6 @@ def sorted_quantities(names: str | Iterable[str]) -> tuple[str, ...]:
     if unknown or "distance" not in chosen:
         raise RecordingError(f"quantities={chosen}: expected 'distance' and any of {', '.join(QUANTITIES[1:])}")
     return tuple(name for name in QUANTITIES if name in chosen)
-
-
-def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
-    """Find the optimizer whose steps call hooks: Accelerate's wrapper calls none, the one inside it does.
-
-    Args:
-        optimizer: An optimizer, or a wrapper around one.
-
-    Returns:
-        The optimizer of torch.
-
-    Raises:
-        RecordingError: There is none.
-    """
-    inner = optimizer if hasattr(optimizer, "_optimizer_step_post_hooks") else getattr(optimizer, "optimizer", None)
-    if not isinstance(inner, Optimizer):
-        raise RecordingError(
-            f"got a {type(optimizer).__name__}; expected a torch.optim.Optimizer, whose steps are seen"
-        )
-    return inner
 
 
 def to_jsonable(value: object) -> Json:

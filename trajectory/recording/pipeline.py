@@ -1,10 +1,10 @@
 """What a recorder does with an update: it measures the weights, and sends rows, scalars and copies to the store."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from trajectory.errors import RecordingError
 from trajectory.measure.host_copy import HostCopy, is_capturing
@@ -73,6 +73,21 @@ class Pipeline:
         event = Event(self.step, name, {key: to_jsonable(value) for key, value in details.items()})
         self._thread.call(self._store.append_event, event)
 
+    def report(self, name: str, sentence: str, details: Mapping[str, object]) -> None:
+        """Warn of what a reader of the rows has to know, and file it as an event, unless that was done before.
+
+        Args:
+            name: The kind of event.
+            sentence: What is wrong, and what to do.
+            details: What else is to be known of it.
+        """
+        if self._rows.silent:
+            return
+        warnings.warn(f"{self._session.path}: {sentence}", RuntimeWarning, stacklevel=4)
+        filed = [(event.name, event.details) for event in self._store.events]
+        if (name, {key: to_jsonable(value) for key, value in details.items()}) not in filed:
+            self.event(name, details)
+
     def start(self) -> None:
         """Take the copies that are due before the first update: those of w_0."""
         if self._observables is not None:
@@ -95,11 +110,12 @@ class Pipeline:
             self._rows.measure(self._observables, keep=True)
         return True
 
-    def update(self, optimizer: Optimizer, *, measured: bool = False) -> None:
+    def update(self, rate: float | Tensor | None, skipped: Tensor | None = None, *, measured: bool = False) -> None:
         """Record the update just made.
 
         Args:
-            optimizer: The optimizer that has made it.
+            rate: The learning rate that it was made with; None if it is unknown.
+            skipped: A number on the device, other than 0 if the update changed nothing; None if it did for certain.
             measured: Whether its row is in the ring already.
 
         Raises:
@@ -114,7 +130,7 @@ class Pipeline:
             self._rows.measure(observables, keep=self.step + 2 in self._schedule)
         elif not measured and self.step + 2 in self._schedule:
             observables.keep()
-        self._count(optimizer)
+        self._count(rate, skipped)
         self._take_copies(observables)
 
     def flush(self, *, wait: bool) -> None:
@@ -179,18 +195,17 @@ class Pipeline:
         self._thread.close()
         self._store.release()
 
-    def _count(self, optimizer: Optimizer) -> None:
+    def _count(self, rate: float | Tensor | None, skipped: Tensor | None) -> None:
         """Do the host's part of an update whose row, if it has one, is in the ring."""
-        rate = optimizer.param_groups[0]["lr"]
-        if drop := self.lr.observe(rate, self.step):
+        if rate is not None and (drop := self.lr.observe(rate, self.step)):
             self.event(LR_DROP, drop)
         self.step += 1
-        skipped = getattr(optimizer, "found_inf", None)  # set by a GradScaler while a fused optimizer steps
-        if isinstance(skipped, Tensor) and not self._rows.silent:
+        if skipped is not None and not self._rows.silent:
             self._rows.note_skipped(self.step, skipped)
         if self.step in self._schedule:
             self._rows.add_step(self.step)
-            self.log({RATE: rate})
+            if rate is not None:
+                self.log({RATE: rate})
         if self.step % BLOCK == 0:
             self.flush(wait=False)
 

@@ -9,16 +9,22 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from trajectory.errors import RecordingError
+from trajectory.recording.optimizers import (
+    Optimizers,
+    StepHooks,
+    check_common,
+    first_names,
+    uncovered,
+    unwrap_optimizers,
+)
 from trajectory.recording.options import (
     Compression,
     RecordingOptions,
     SnapshotDtype,
     sorted_origins,
     sorted_quantities,
-    unwrap_optimizer,
 )
 from trajectory.recording.pipeline import Pipeline
 from trajectory.recording.resume import Resume
@@ -38,11 +44,15 @@ _SKETCHED = LogSpaced(12)
 
 
 class Recorder:
-    """Records every step of an optimizer into a new store, by a hook on the optimizer.
+    """Records every update of a model into a new store, by a hook on its optimizer, or on its optimizers.
 
-    w_0 is the model at construction; t counts the optimizer's steps since. Distances are computed on the
-    parameters' device, kept there in a ring, and flushed every 64 updates; nothing in a step waits for the device,
-    and neither weights nor random state are touched. A killed process loses at most what was not flushed.
+    w_0 is the model at construction; t counts the updates since. With one optimizer an update is its step. With
+    several it is a round, which ends with the step of the optimizer listed last: the row is taken then, and the
+    others are to step before it. Without an optimizer an update is what the loop reports by `update()`.
+
+    Distances are computed on the parameters' device, kept there in a ring, and flushed every 64 updates; nothing in a
+    step waits for the device, and neither weights nor random state are touched. A killed process loses at most what
+    was not flushed.
 
     An update that a GradScaler skips is none: t does not count it. A fused optimizer skips by itself, after the step
     has begun: that step is counted, and marked by the event "skipped_update".
@@ -60,7 +70,10 @@ class Recorder:
             present working directory, also after `os.chdir`. Writes to the last two lag behind: the training waits
             only if hundreds of blocks are on their way.
         model: The model that is trained.
-        optimizer: The optimizer whose steps are counted.
+        optimizer: The optimizer whose steps are counted; or the model's optimizers, in the order in which they step
+            (`[muon, adamw]`). Without one, the loop calls `update()` after each update: weights that are updated by
+            hand, in the backward pass, or by something that steps an optimizer and then moves them on. A warning
+            and the event "uncovered_parameters" name measured parameters that no optimizer here holds.
         schedule: The steps that are recorded: an int n for every n-th, or a schedule.
         quantities: What is recorded of them, in total and by parameter: "distance" ‖w_t − w_0‖, always; and by
             choice "norm" ‖w_t‖, "update_norm" ‖w_t − w_{t−1}‖, which takes one more copy of the weights, and
@@ -101,7 +114,8 @@ class Recorder:
 
     Raises:
         StoreError: The path is taken or cannot be written.
-        RecordingError: The model has no trainable real parameters, or an argument is not as documented.
+        RecordingError: The model has no trainable real parameters, the optimizers hold none of them, or an argument
+            is not as documented.
 
     Examples:
         >>> import torch
@@ -124,7 +138,7 @@ class Recorder:
         self,
         path: StoreLike,
         model: nn.Module,
-        optimizer: Optimizer,
+        optimizer: Optimizers = None,
         *,
         schedule: Schedule | int = 1,
         quantities: Iterable[str] = QUANTITIES[:1],
@@ -147,7 +161,8 @@ class Recorder:
         process_group: "ProcessGroup | None" = None,
         capturable: bool = False,
     ):
-        self._optimizer = unwrap_optimizer(optimizer)
+        optimizers = unwrap_optimizers(optimizer)
+        check_common(model, optimizers)
         self._options = options = RecordingOptions(
             schedule=as_schedule(schedule),
             quantities=sorted_quantities(quantities),
@@ -176,16 +191,16 @@ class Recorder:
         self.parameter_specs = session.tracked.parameter_specs
         self._pipeline = Pipeline(session, model, options)
         self._awaits_step, self._closed = session.resumes, False
-        self._hook = self._optimizer.register_step_post_hook(torch.compiler.disable(self._after_step))
-        self._first_hook: RemovableHandle | None = None
+        self._hooks = StepHooks(optimizers, self._after_round, self._report_order)
         if session.ranks.is_replica:
             self._pipeline.step = step or 0
         elif not session.resumes:
             self._pipeline.start()
+            self._report_uncovered()
         elif step:
             self._rewind(step)
         else:
-            self._watch_first_step()
+            self._hooks.watch_first(self._before_first_step)
 
     def __enter__(self) -> Self:
         return self
@@ -245,7 +260,37 @@ class Recorder:
         self._refuse_if_closed()
         if not self._options.capturable:
             raise RecordingError(f"{self.path}: replayed() without capturable=True; give it to the Recorder")
-        self._pipeline.update(self._optimizer, measured=True)
+        self._pipeline.update(self._rate(), measured=True)
+
+    def update(self, *, learning_rate: float | Tensor | None = None) -> None:
+        """Count and record the update of the weights just made, where no optimizer's steps are counted.
+
+        Args:
+            learning_rate: The rate that it was made with, which is filed as the metric "learning_rate"; None if there
+                is none to file.
+
+        Raises:
+            RecordingError: The steps of an optimizer are counted, the recorder is closed, or recording has failed.
+
+        Examples:
+            >>> import torch
+            >>> from trajectory import Recorder, Run
+            >>> model = torch.nn.Linear(2, 1, bias=False)
+            >>> with Recorder("by_hand.zarr", model) as recorder:
+            ...     for _ in range(2):
+            ...         with torch.no_grad():
+            ...             model.weight += 1
+            ...         recorder.update(learning_rate=0.1)
+            >>> Run("by_hand.zarr").distance.round(3).tolist()
+            [1.414, 2.828]
+        """
+        self._refuse_if_closed()
+        if self._hooks.optimizers:
+            raise RecordingError(
+                f"{self.path}: update() where an optimizer's steps are counted; leave the optimizer out, as in"
+                " Recorder(path, model), and report every update"
+            )
+        self._measure(learning_rate)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the recording in plain types, to be saved in the training's checkpoint.
@@ -319,8 +364,7 @@ class Recorder:
         if self._closed:
             return
         self._closed = True
-        self._hook.remove()
-        self._remove_first_hook()
+        self._hooks.remove()
         if self._awaits_step:
             self._pipeline.abandon()
         else:
@@ -329,27 +373,48 @@ class Recorder:
     def _rewind(self, step: int, events: int | None = None) -> None:
         """Continue after `step` updates, when `events` had been filed."""
         self._pipeline.rewind(step, events=events)
-        self._watch_first_step()
+        self._hooks.watch_first(self._before_first_step)
         self._awaits_step = False
+        self._report_uncovered()
 
-    def _watch_first_step(self) -> None:
-        if self._first_hook is None:
-            self._first_hook = self._optimizer.register_step_pre_hook(self._before_first_step)
+    def _report_uncovered(self) -> None:
+        measured = self._session.tracked.measured
+        if names := uncovered(measured, self._hooks.optimizers):
+            self._pipeline.report(
+                "uncovered_parameters",
+                f"{len(names)} of {len(measured)} measured parameters are in no optimizer given"
+                f" ({first_names(names)}); if another one moves them, list all in the order in which they step, as in"
+                " Recorder(path, model, [first, second])",
+                {"names": names[:3], "count": len(names)},
+            )
 
-    def _before_first_step(self, *_: object) -> None:
+    def _report_order(self, late: Optimizer) -> None:
+        kind = type(late).__name__
+        self._pipeline.report(
+            "optimizer_order",
+            f"{kind} steps after the optimizer listed last, so that each row lacks its latest step; list the"
+            " optimizers in the order in which they step",
+            {"optimizer": kind},
+        )
+
+    def _before_first_step(self) -> None:
         self._refuse_if_closed()
         self._pipeline.before_resumed()
 
-    def _remove_first_hook(self) -> None:
-        if self._first_hook is not None:
-            self._first_hook.remove()
-            self._first_hook = None
+    def _after_round(self) -> None:
+        # a GradScaler sets found_inf while a fused optimizer steps
+        self._measure(self._rate(), getattr(self._hooks.optimizers[-1], "found_inf", None))
+
+    def _rate(self) -> float | Tensor | None:
+        """Return the learning rate of the first optimizer's first group."""
+        optimizers = self._hooks.optimizers
+        return optimizers[0].param_groups[0].get("lr") if optimizers else None
 
     @torch.no_grad()
-    def _after_step(self, *_: object) -> None:
+    def _measure(self, rate: float | Tensor | None, skipped: object = None) -> None:
         if not self._pipeline.capture():
-            self._remove_first_hook()
-            self._pipeline.update(self._optimizer)
+            self._hooks.unwatch_first()
+            self._pipeline.update(rate, skipped if isinstance(skipped, Tensor) else None)
 
     def _refuse_if_closed(self, *, awaits_step: bool = False) -> None:
         if self._closed:

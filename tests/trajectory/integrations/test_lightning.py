@@ -106,17 +106,45 @@ def test_every_optimizer_step_is_one_t_and_metrics_are_filed_as_lightning_names_
     assert set(metrics) == {"loss_step", "loss_epoch", "seldom", "val_loss"}
 
 
+class Alternating(Regression):
+    """Both optimizers step in every batch, one after the other, and the twin looks when both have."""
+
+    def __init__(self):
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch, index):
+        for optimizer in self.optimizers():
+            optimizer.zero_grad()
+            self.manual_backward(self.net(batch).square().mean())
+            optimizer.step()
+        self.twin.append(self.moved())
+
+    def configure_optimizers(self):
+        rest = [*self.net[1].parameters(), *self.net[2].parameters()]
+        return torch.optim.SGD(self.net[0].parameters(), lr=0.1), torch.optim.AdamW(rest, lr=0.01)
+
+
+def test_all_optimizers_of_a_module_make_one_update_a_round(tmp_path):
+    module, callback = Alternating(), RecorderCallback(tmp_path / "run.zarr")
+    fit(module, callback, tmp_path)
+    run = Run(callback.path)
+    np.testing.assert_allclose(run.distance, module.twin, rtol=1e-6)
+    assert not run.events
+
+
 def test_one_of_several_optimizers_is_chosen_to_count_updates(tmp_path):
-    with pytest.raises(RecordingError, match="TwoOptimizers has 2 optimizers"):
-        fit(TwoOptimizers(), RecorderCallback(tmp_path / "refused.zarr"), tmp_path, epochs=1)
-    for chosen, updates in ((0, BATCHES // 2), (1, BATCHES)):
+    for chosen, updates, uncovered in ((0, BATCHES // 2, "net.1.weight"), (1, BATCHES, "net.0.weight")):
         callback = RecorderCallback(tmp_path / f"{chosen}.zarr", optimizer=chosen)
-        fit(TwoOptimizers(), callback, tmp_path, epochs=1)
+        with pytest.warns(RuntimeWarning, match=f"4 of 6 measured parameters are in no optimizer.*{uncovered}"):
+            fit(TwoOptimizers(), callback, tmp_path, epochs=1)
         run = Run(callback.path)
         assert list(run.distance.index) == list(range(1, updates + 1))
         assert len(run.layers().columns) == 6  # all the module's weights
         with pytest.raises(RecordingError, match="no recorder here"):
             callback.recorder.log(too_late=1)
+    with pytest.raises(RecordingError, match=r"TwoOptimizers has 2 optimizers.* optimizer=2 "):
+        fit(TwoOptimizers(), RecorderCallback(tmp_path / "refused.zarr", optimizer=2), tmp_path, epochs=1)
 
 
 def test_an_exception_leaves_an_interrupted_run(tmp_path):
