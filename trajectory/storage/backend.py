@@ -23,9 +23,9 @@ from zarr.buffer import cpu, default_buffer_prototype
 from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
-from trajectory.errors import StoreError, first_line
+from trajectory.errors import RunNotFoundError, StoreError, first_line
 from trajectory.storage.journal import FileJournal, Journal, ObjectJournal
-from trajectory.storage.lock import RunLock
+from trajectory.storage.lock import LOCK, RunLock
 
 StoreLike = str | Path | Store
 """A run's store as users name it: a folder, a URL (`s3://bucket/run.zarr`), or a Zarr store."""
@@ -103,8 +103,20 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def make(self) -> None:
+        """Make the folder, with its parents, if it is not there."""
+
+    @abstractmethod
     def clear(self) -> None:
-        """Remove everything, and make the folder if it is not there."""
+        """Remove everything but the lock; if that is cut short, what is left counts as a store being made."""
+
+    @abstractmethod
+    def refuse_links(self) -> None:
+        """Check that no symbolic link in the store leads what is written out of it.
+
+        Raises:
+            StoreError: there is one.
+        """
 
     @abstractmethod
     def lock(self) -> RunLock | None:
@@ -147,29 +159,39 @@ class Backend(ABC):
 class LocalBackend(Backend):
     """A folder of the local file system.
 
-    A later change of the working directory does not move it.
+    Neither a later change of the working directory nor one of a symbolic link on the way there moves it.
 
     Args:
-        path: the folder, which may be relative to the present working directory.
+        path: the folder, which may be relative to the present working directory, or a symbolic link.
 
     Raises:
+        RunNotFoundError: the path leads over a symbolic link to nothing.
         StoreError: the path is relative, and the working directory is no longer there.
     """
 
     def __init__(self, path: Path):
         self.path: Path = path
         try:
-            self.root: Path = path.absolute()
+            whole = path.absolute()
         except FileNotFoundError as error:
             raise StoreError(
                 f"{path}: a relative path, and the working directory is no longer there; give the whole path"
             ) from error
+        for place in (whole, *whole.parents):
+            if os.path.islink(place) and not os.path.exists(place):
+                raise RunNotFoundError(
+                    f"{path}: {'it' if place == whole else place} is a symbolic link to {os.readlink(place)}, where"
+                    " nothing is; make that folder, or remove the link"
+                )
+        self.root: Path = Path(os.path.realpath(whole))
 
     def exists(self) -> bool:
         return self.root.exists()
 
     def is_free(self) -> bool:
-        return not self.root.exists() or (self.root.is_dir() and not any(self.root.iterdir()))
+        if not self.root.exists():
+            return True
+        return self.root.is_dir() and all(file.name == LOCK for file in self.root.iterdir())
 
     def names(self) -> list[str]:
         return sorted(file.relative_to(self.root).as_posix() for file in self.root.rglob("*") if file.is_file())
@@ -182,17 +204,36 @@ class LocalBackend(Backend):
 
     def replace(self, key: str, data: bytes) -> None:
         partial = self.root / f".{key}.partial"
-        partial.write_bytes(data)
+        partial.unlink(missing_ok=True)
+        with partial.open("xb") as file:  # a new file, whatever a symbolic link of that name led to
+            file.write(data)
         os.replace(partial, self.root / key)
 
     def remove(self, keys: Iterable[str]) -> None:
         for key in keys:
             (self.root / key).unlink(missing_ok=True)
 
+    def make(self) -> None:
+        self.root.mkdir(parents=True, exist_ok=True)
+
     def clear(self) -> None:
-        if self.root.exists():
-            shutil.rmtree(self.root)
-        self.root.mkdir(parents=True)
+        self.journal(0).close()  # with it and without its root, it is a store being made
+        self.remove(["zarr.json"])
+        for entry in list(self.root.iterdir()):
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name not in (LOCK, "journal.0"):
+                entry.unlink()
+
+    def refuse_links(self) -> None:
+        for folder, folders, files in os.walk(self.root):
+            for name in (*folders, *files):
+                link = os.path.join(folder, name)
+                if os.path.islink(link):
+                    raise StoreError(
+                        f"{self.path}: {os.path.relpath(link, self.root)} is a symbolic link, and nothing is written"
+                        " through one; put what it leads to in its place, or record to another path"
+                    )
 
     def lock(self) -> RunLock | None:
         return RunLock(self.root, self.path)
@@ -240,6 +281,12 @@ class ZarrBackend(Backend):
             await gather(*map(self.root.delete, keys))
 
         self._wait(delete())
+
+    def make(self) -> None:
+        pass
+
+    def refuse_links(self) -> None:
+        pass
 
     def clear(self) -> None:
         self.remove(self.names())
@@ -297,6 +344,7 @@ def open_backend(store: StoreLike | Backend) -> Backend:
         The backend.
 
     Raises:
+        RunNotFoundError: the path leads over a symbolic link to nothing.
         StoreError: the URL is of an unknown kind, or needs a package that is not installed.
     """
     if isinstance(store, Backend):

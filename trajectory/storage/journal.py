@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 ROWS, METRICS, EVENT = b"R", b"M", b"E"
+NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
 _HEADER = struct.Struct("<cII")
 
 
@@ -83,7 +84,8 @@ class FileJournal(Journal):
         self._size = 0
         if append and path.exists():  # behind the last intact record: one that a kill tore would hide the rest
             self._size = sum(_HEADER.size + len(payload) for _, payload in read(path.read_bytes()))
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | (0 if append else os.O_TRUNC), 0o666)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_LINK
+        self._fd = os.open(path, flags | (0 if append else os.O_TRUNC), 0o666)
         if append:
             os.ftruncate(self._fd, self._size)
 

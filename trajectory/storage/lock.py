@@ -15,12 +15,14 @@ from pathlib import Path
 from weakref import WeakSet
 
 from trajectory.errors import StoreError
+from trajectory.storage.journal import NO_LINK
 
 try:
     import fcntl
 except ImportError:  # Windows has none: there, nothing keeps a second recorder off
     fcntl = None  # type: ignore[assignment]
 
+LOCK = "lock"  # the file's name in the store
 _UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.EINVAL}
 
 
@@ -41,7 +43,7 @@ class RunLock:
     _fd: int | None = None
 
     def __init__(self, folder: Path, path: object):
-        self._file, self._path = folder / "lock", path
+        self._file, self._path = folder / LOCK, path
         _held.add(self)
         try:
             while not self._take():
@@ -76,7 +78,7 @@ class RunLock:
 
     def _take(self) -> bool:
         """Return whether the lock was taken; otherwise its last holder has just removed the file."""
-        self._fd = fd = os.open(self._file, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        self._fd = fd = os.open(self._file, os.O_RDWR | os.O_CREAT | NO_LINK, 0o666)
         if fcntl is not None:
             try:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)

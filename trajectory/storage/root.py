@@ -53,6 +53,8 @@ def read_root(backend: Backend) -> Root:
             raise RunNotFoundError(
                 f"{backend.path}: no such run; expected the folder a Recorder wrote (such as runs/sb.zarr)"
             ) from error
+        if is_begun(backend):
+            raise _no_run_yet(backend) from error
         found = {
             FileNotFoundError: "a folder without zarr.json",
             NotADirectoryError: "a file",
@@ -61,10 +63,7 @@ def read_root(backend: Backend) -> Root:
         raise StoreError(f"{backend.path}: not a run: got {found}, expected the folder a Recorder wrote") from error
     except (ValueError, KeyError, TypeError) as error:
         if is_begun(backend):
-            raise StoreError(
-                f"{backend.path}: no run yet: a recorder is making it, or was stopped before it had; "
-                "wait for it, or record there anew"
-            ) from error
+            raise _no_run_yet(backend) from error
         raise StoreError(
             f"{backend.path}: not a run: its zarr.json has no ultraslow format; expected the folder a Recorder wrote"
         ) from error
@@ -76,6 +75,13 @@ def read_root(backend: Backend) -> Root:
     path = backend.path
     nodes = Entries(root, path).nested("consolidated_metadata").get("metadata", mapping)
     return Root(RunMetadata.from_json(attributes, path), Commit.from_json(attributes, path), nodes)
+
+
+def _no_run_yet(backend: Backend) -> StoreError:
+    return StoreError(
+        f"{backend.path}: no run yet: a recorder is making it, or was stopped before it had; "
+        "wait for it, or record there anew"
+    )
 
 
 def write_root(backend: Backend, root: Root) -> None:

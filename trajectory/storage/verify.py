@@ -45,7 +45,8 @@ def verify(path: StoreLike, *, repair: bool = False) -> list[Problem]:
         What is wrong, or was before the repair; empty if the store is intact.
 
     Raises:
-        StoreError: `path` is no run; or, for a repair, a recorder is writing there.
+        StoreError: `path` is no run; or, for a repair, a recorder is writing there, or the store holds a symbolic
+            link.
 
     Examples:
         >>> import torch
@@ -59,6 +60,7 @@ def verify(path: StoreLike, *, repair: bool = False) -> list[Problem]:
     checks = (_journal, _leftovers, _rows, _missing, _chunks, _snapshots)
     problems = [problem for check in checks for problem in check(backend)]
     if repair:
+        backend.refuse_links()
         if read_root(backend).commit.journal is not None:
             StoreWriter.reopen(backend).close("interrupted (killed)")
         backend.remove(_leftover_keys(backend))

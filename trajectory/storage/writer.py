@@ -89,9 +89,12 @@ class StoreWriter(RunWriter):
         metadata = replace(metadata, ranks=tuple(shard_sizes(shards)))
         RunMetadata.from_json(metadata.to_json(), backend.path)
         try:
-            _make_way(backend, overwrite)
+            _refuse_taken(backend, overwrite)
+            backend.make()
             lock = backend.lock()
             with released_on_error(lock):
+                _refuse_taken(backend, overwrite)  # another recorder may have been faster
+                backend.clear()
                 store = cls(backend, lock, metadata)
                 store._journal = backend.journal(0)
                 store._journal.sync()
@@ -122,9 +125,10 @@ class StoreWriter(RunWriter):
             The store, open for writing.
 
         Raises:
-            StoreError: there is no run, or a recorder is writing there.
+            StoreError: there is no run, a recorder is writing there, or the store holds a symbolic link.
         """
         read_root(backend)
+        backend.refuse_links()
         lock = backend.lock()
         with released_on_error(lock):
             return cls._reopen(backend, lock)
@@ -385,17 +389,14 @@ def _whole_chunks(stored: int, more: int) -> int:
     return max(more - (stored + more) % ROWS_PER_CHUNK, 0)
 
 
-def _make_way(backend: Backend, overwrite: bool) -> None:
-    """Make room for a new store. Only a run is ever removed, never something else."""
-    if not backend.is_free():
-        begun = is_begun(backend)
-        if not (overwrite or begun):
-            raise StoreError(
-                f"{backend.path}: already exists; choose another path, or overwrite=True to replace the run there"
-            )
-        if not begun:
-            read_root(backend)
-        lock = backend.lock()
-        if lock is not None:
-            lock.release()
-    backend.clear()
+def _refuse_taken(backend: Backend, overwrite: bool) -> None:
+    """Check that a new store may be made there. Only a run is ever removed, never something else."""
+    if backend.is_free():
+        return
+    begun = is_begun(backend)
+    if not (overwrite or begun):
+        raise StoreError(
+            f"{backend.path}: already exists; choose another path, or overwrite=True to replace the run there"
+        )
+    if not begun:
+        read_root(backend)
