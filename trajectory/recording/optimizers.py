@@ -1,6 +1,6 @@
 """The optimizers that a recorder follows: what is told of their steps, and when several have made one update."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeAlias
 
 import torch
@@ -87,8 +87,8 @@ def check_common(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
     Raises:
         RecordingError: They hold none of the model's trainable parameters.
     """
-    own = {id(p) for p in model.parameters() if p.requires_grad}
-    if optimizers and own and not own & _held(optimizers):
+    own = {str(k): p for k, p in enumerate(model.parameters()) if p.requires_grad}
+    if own and len(uncovered(own, optimizers)) == len(own):
         kinds = " and ".join(type(optimizer).__name__ for optimizer in optimizers)
         raise RecordingError(
             f"{kinds} holds none of the model's trainable parameters; give the optimizer made from this model's"
@@ -97,7 +97,7 @@ def check_common(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
 
 
 def uncovered(parameters: Mapping[str, Tensor], optimizers: Sequence[Optimizer]) -> list[str]:
-    """List the parameters that no optimizer holds.
+    """List the parameters that no optimizer holds; one that is a view of what an optimizer holds is held as well.
 
     Args:
         parameters: The measured parameters by name.
@@ -106,8 +106,13 @@ def uncovered(parameters: Mapping[str, Tensor], optimizers: Sequence[Optimizer])
     Returns:
         The names, none if there are no optimizers.
     """
-    held = _held(optimizers)
-    return [name for name, p in parameters.items() if id(p) not in held] if optimizers else []
+    held = [p for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]]
+    if not held:
+        return []
+    own = {id(p) for p in held}
+    left = {name: p for name, p in parameters.items() if id(p) not in own}
+    memory = {_memory(p) for p in held} - {0} if left else set()
+    return [name for name, p in left.items() if _memory(p) not in memory]
 
 
 def first_names(names: Sequence[str], shown: int = 3) -> str:
@@ -121,8 +126,12 @@ def first_names(names: Sequence[str], shown: int = 3) -> str:
     return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def _held(optimizers: Iterable[Optimizer]) -> set[int]:
-    return {id(p) for optimizer in optimizers for group in optimizer.param_groups for p in group["params"]}
+def _memory(tensor: Tensor) -> int:
+    """Return the address of the memory that a tensor is a view of; 0 if it has none."""
+    try:
+        return tensor.untyped_storage().data_ptr()
+    except (RuntimeError, NotImplementedError, ValueError):  # not initialized yet, sparse, on no device
+        return 0
 
 
 class StepHooks:

@@ -294,3 +294,19 @@ def test_what_the_optimizers_may_be(tmp_path):
     with pytest.raises(RecordingError, match="Adam holds none of the model's trainable parameters"):
         Recorder(tmp_path / "run.zarr", model, elsewhere)
     assert not (tmp_path / "run.zarr").exists()
+
+
+def test_parameters_that_are_views_of_what_an_optimizer_holds_are_followed(tmp_path):
+    model = network()
+    parameters = list(model.parameters())
+    flat = torch.cat([p.detach().flatten() for p in parameters]).requires_grad_()
+    for p, values in zip(parameters, flat.detach().split([p.numel() for p in parameters]), strict=True):
+        p.data = values.view(p.shape)
+    optimizer, twin = torch.optim.SGD([flat], lr=0.1), Twin(model)
+    with Recorder(tmp_path / "run.zarr", model, optimizer):
+        for _ in range(UPDATES):
+            backward(model)
+            flat.grad = torch.cat([p.grad.flatten() for p in parameters])
+            optimizer.step()
+            twin.look()
+    assert not twin.check(tmp_path / "run.zarr").events
