@@ -166,18 +166,21 @@ class Run(RunDescription):
         """Put weights and buffers into a model, in place.
 
         Args:
-            model: the network that was recorded. Names are compared without the prefixes that wrappers add
-                (`module.`, `_orig_mod.`); a sharded parameter takes its shard.
+            model: the network that was recorded. Names are compared without the prefixes that wrappers add, such as
+                DistributedDataParallel's `module.`; a sharded parameter takes its shard.
             step: the number of updates made, one of `snapshots`.
 
         Raises:
             StoreError: as `state_dict`, or the model's names or shapes differ from the run's.
         """
         from trajectory.measure.sharding import put
-        from trajectory.measure.tracked_parameters import plain_name
+        from trajectory.measure.tracked_parameters import names_without_prefixes, plain_names
 
         state = self.state_dict(step)
-        own = {plain_name(name): tensor for name, tensor in model.state_dict(keep_vars=True).items()}
+        full = model.state_dict(keep_vars=True)
+        own = dict(zip(map(plain_names(model), full), full.values(), strict=True))
+        if not state.keys() <= own.keys():  # earlier versions took every `module.` for a wrapper's
+            own = {plain: full[name] for name, plain in names_without_prefixes(full).items()}
         wrong = sorted(name for name, tensor in state.items() if name not in own or own[name].shape != tensor.shape)
         if wrong:
             raise StoreError(

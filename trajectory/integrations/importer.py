@@ -13,7 +13,7 @@ from trajectory.integrations.checkpoint import CheckpointError, find
 from trajectory.integrations.checkpoint_files import load
 from trajectory.measure.count_sketch import SEED, count_sketches
 from trajectory.measure.observables import Observables, accumulator, squared_norms
-from trajectory.measure.tracked_parameters import buffer_specs, plain_name, weight_specs
+from trajectory.measure.tracked_parameters import buffer_specs, names_without_prefixes, weight_specs
 from trajectory.recording.provenance import provenance
 from trajectory.schema.metadata import RunMetadata, SketchFormat
 from trajectory.schema.parameter_groups import Groups
@@ -113,7 +113,7 @@ class _Weights:
     """
 
     def __init__(self, tensors: Mapping[str, Tensor]):
-        named = {plain_name(name): tensor for name, tensor in tensors.items()}
+        named = _by_plain_name(tensors)
         parameters = {name: tensor for name, tensor in named.items() if _is_parameter(name, tensor)}
         first: dict[Any, str] = {}
         owners = {name: first.setdefault(_identity(tensor), name) for name, tensor in parameters.items()}
@@ -126,7 +126,7 @@ class _Weights:
 
     def take(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Copy a checkpoint's tensors, after checking that they are the first one's in name and shape."""
-        self._named = {plain_name(key): tensor for key, tensor in tensors.items()}
+        self._named = _by_plain_name(tensors)
         for spec in (*self.specs, *self.buffer_specs):
             tensor = self._named.get(spec.name)
             if tensor is None or tuple(tensor.shape) != spec.shape:
@@ -149,6 +149,10 @@ class _Weights:
     def pieces(self) -> list[list[tuple[Tensor, int]]]:
         """Return each parameter and its first element's index, as `sketches` takes them."""
         return [[(view, spec.offset)] for view, spec in zip(self.views, self.specs, strict=True)]
+
+
+def _by_plain_name(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {plain: tensors[name] for name, plain in names_without_prefixes(tensors).items()}
 
 
 def _is_parameter(name: str, tensor: Tensor) -> bool:

@@ -13,7 +13,17 @@ from trajectory.measure.sharding import whole
 from trajectory.schema.layout import TensorSpec
 from trajectory.schema.parameter_groups import GroupBy, Groups, group
 
-_WRAPPERS = ("module.", "_orig_mod.")  # DistributedDataParallel's and torch.compile's
+_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel's and torch.compile's
+# Modules that hold the model, or a part of it, under a name that is none of the model's. They are compared by name,
+# so that nothing has to be imported that the model does not use.
+_WRAPPERS = {
+    "torch.nn.parallel.distributed.DistributedDataParallel": "module",
+    "torch.nn.parallel.data_parallel.DataParallel": "module",
+    "torch.optim.swa_utils.AveragedModel": "module",
+    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
+    "torch.distributed.algorithms._checkpoint.checkpoint_wrapper.ActivationWrapper": "_checkpoint_wrapped_module",
+    "deepspeed.runtime.engine.DeepSpeedEngine": "module",
+}
 
 
 @dataclass(frozen=True)
@@ -95,13 +105,52 @@ class TrackedParameters:
         return [[(self.parameters[name], first[name]) for name in names] for names in self.groups.members]
 
 
-def plain_name(name: str) -> str:
-    """Return a parameter's name without the prefixes of wrappers around (parts of) the model.
+def plain_names(model: nn.Module) -> Callable[[str], str]:
+    """Tell the names of a model's parameters and buffers from the prefixes of wrappers around it or its parts.
+
+    Wrappers are known by their type: a submodule that is called `module` keeps its name. Names stay whole where two
+    would become one.
 
     Args:
-        name: The name as `named_parameters` gives it.
+        model: The model, which may be compiled or wrapped.
+
+    Returns:
+        A function from a name, as `named_parameters` or `state_dict` give it, to the name without prefixes.
     """
-    for prefix in _WRAPPERS:
+    modules = model.named_modules(remove_duplicate=False)
+    inner = {f"{path}.{name}".removeprefix(".") for path, module in modules for name in _held_under(module)}
+    if not inner:
+        return lambda name: name
+
+    def plain(name: str) -> str:
+        parts = name.split(".")
+        return ".".join(part for k, part in enumerate(parts) if ".".join(parts[: k + 1]) not in inner)
+
+    members = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
+    full = {name for name, _ in members}
+    return plain if len(set(map(plain, full))) == len(full) else lambda name: name
+
+
+def names_without_prefixes(names: Iterable[str]) -> dict[str, str]:
+    """Guess which parts of names are the prefixes of wrappers, where there is no model to ask.
+
+    Args:
+        names: The names of a state dict.
+
+    Returns:
+        Each name, and the name without prefixes; whole names where two would become one.
+    """
+    guessed = {name: _without_prefixes(name) for name in names}
+    return guessed if len(set(guessed.values())) == len(guessed) else {name: name for name in guessed}
+
+
+def _held_under(module: nn.Module) -> list[str]:
+    kinds = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(module).__mro__)
+    return [_WRAPPERS[kind] for kind in kinds if kind in _WRAPPERS]
+
+
+def _without_prefixes(name: str) -> str:
+    for prefix in _PREFIXES:
         name = name.removeprefix(prefix).replace(f".{prefix}", ".")
     return name
 
@@ -118,7 +167,8 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
     Raises:
         RecordingError: There are none, or one is complex.
     """
-    parameters = {plain_name(name): p for name, p in model.named_parameters() if p.requires_grad}
+    plain = plain_names(model)
+    parameters = {plain(name): p for name, p in model.named_parameters() if p.requires_grad}
     if not parameters:
         raise RecordingError("the model has no trainable parameters; expected one at least with requires_grad=True")
     for name, parameter in parameters.items():
@@ -136,12 +186,11 @@ def buffers(model: nn.Module) -> dict[str, Tensor]:
     Returns:
         The whole buffers by plain name.
     """
-    parameters = {name for name, _ in model.named_parameters(remove_duplicate=False)}
-    state = model.state_dict(keep_vars=True)
+    plain = plain_names(model)
+    parameters = {plain(name) for name, _ in model.named_parameters(remove_duplicate=False)}
+    state = {plain(name): value for name, value in model.state_dict(keep_vars=True).items()}
     return {
-        plain_name(name): whole(value)
-        for name, value in state.items()
-        if name not in parameters and isinstance(value, Tensor)
+        name: whole(value) for name, value in state.items() if name not in parameters and isinstance(value, Tensor)
     }
 
 
@@ -154,11 +203,12 @@ def tied_names(model: nn.Module) -> dict[str, str]:
     Returns:
         Each further name, and the name that its parameter is recorded under.
     """
+    plain = plain_names(model)
     names = {id(parameter): name for name, parameter in trainable(model).items()}
     return {
-        plain_name(name): names[id(parameter)]
+        plain(name): names[id(parameter)]
         for name, parameter in model.named_parameters(remove_duplicate=False)
-        if id(parameter) in names and names[id(parameter)] != plain_name(name)
+        if id(parameter) in names and names[id(parameter)] != plain(name)
     }
 
 

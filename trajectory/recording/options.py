@@ -160,19 +160,31 @@ def to_jsonable(value: object) -> Json:
     """Turn a value into what JSON can hold.
 
     Args:
-        value: A mapping, a dataclass, a collection, a number, a tensor of one element, or any other object.
+        value: A mapping, a dataclass, a collection, a number, a tensor, or any other object.
 
     Returns:
         The value in plain types. Numbers that JSON lacks become text, other objects their `str`.
+
+    Raises:
+        RecordingError: The value holds itself.
     """
+    try:
+        return _to_jsonable(value)
+    except RecursionError as error:
+        raise RecordingError(
+            f"got a {type(value).__name__} that holds itself, or is nested too deeply; expected what JSON can hold"
+        ) from error
+
+
+def _to_jsonable(value: object) -> Json:
     if _is_dataclass_instance(value):
         value = asdict(value)
     if isinstance(value, Mapping):
-        return {str(key): to_jsonable(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [to_jsonable(item) for item in value]
+        return {str(key): _to_jsonable(item) for key, item in value.items()}
     if isinstance(value, (Tensor, np.generic)):
-        value = value.item()
+        value = value.tolist()
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_to_jsonable(item) for item in value]
     if isinstance(value, float) and not isfinite(value):
         return str(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

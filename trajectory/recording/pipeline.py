@@ -6,7 +6,7 @@ from concurrent.futures import Future
 
 from torch import Tensor, nn
 
-from trajectory.errors import RecordingError
+from trajectory.errors import RecordingError, UltraslowError
 from trajectory.measure.host_copy import HostCopy, is_capturing
 from trajectory.measure.observables import Observables
 from trajectory.recording.lr_watcher import LR_DROP, LRWatcher
@@ -40,6 +40,7 @@ class Pipeline:
         self._rows = RowBuffer(session, self._thread, capturable=options.capturable)
         self._snapshots = SnapshotWriter(session, model)
         self._synced: Future[None] | None = None
+        self._refused: set[str] = set()  # the scalars that a warning has said are left out
 
     def subscribe(self, receive: Callable[[Rows], None]) -> None:
         """Pass every flushed block of rows to a function.
@@ -54,10 +55,21 @@ class Pipeline:
 
         Args:
             scalars: Numbers, or tensors of one element, by name.
+
+        Raises:
+            UltraslowError: One cannot be filed, and `on_error` is "raise".
         """
-        if not self._rows.silent:
-            for name, value in scalars.items():
+        if self._rows.silent:
+            return
+        for name, value in scalars.items():
+            try:
                 self._rows.log(self.step, name, value)
+            except UltraslowError as error:
+                if self._options.on_error == "raise":
+                    raise
+                if name not in self._refused:
+                    self._refused.add(name)
+                    warnings.warn(f"{error}; it is left out", RuntimeWarning, stacklevel=3)
 
     def event(self, name: str, details: Mapping[str, object]) -> None:
         """File an event under the current step.

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajectory.errors import RecordingError
+from trajectory.errors import RecordingError, first_line
 from trajectory.measure.host_copy import HostCopy
 from trajectory.measure.observables import Observables
 from trajectory.recording.session import Session
@@ -47,6 +47,16 @@ class _Block(NamedTuple):
     metrics: dict[int, dict[str, float]]  # logged from the host
     scalars: list[tuple[int, str]]  # logged from the device
     values: HostCopy  # sums of squares by parameter, row by row; the device's scalars; the ranks' progress
+
+
+def _number(name: str, value: object) -> float:
+    try:
+        return float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise RecordingError(
+            f"log({name}=...): got a {type(value).__name__} ({first_line(error)[:60]}); expected a number that"
+            " float64 can hold"
+        ) from error
 
 
 class RowBuffer:
@@ -115,15 +125,17 @@ class RowBuffer:
 
         Raises:
             StoreError: No metric can have that name.
-            RecordingError: The tensor has several elements.
+            RecordingError: The value is no real number, or several.
         """
         if name not in self._names:
             metric_array(name)  # refuses a name no array can have
             self._names.add(name)
         if not isinstance(value, Tensor):
-            self._metrics.setdefault(step, {})[name] = float(value)
+            self._metrics.setdefault(step, {})[name] = _number(name, value)
         elif value.numel() != 1:
             raise RecordingError(f"log({name}=...): got shape {tuple(value.shape)}, expected a single number")
+        elif value.is_complex():
+            raise RecordingError(f"log({name}=...): got a complex number, expected a real one; log its abs()")
         elif value.device.type == "cpu":
             self._metrics.setdefault(step, {})[name] = value.item()
         else:

@@ -22,6 +22,10 @@ DIMENSIONS = {
     "layer_displacement": ("step", "origin", "parameter"),
 }
 
+_SAFE = " ()[]=,+@"  # what stands as it is in the name of a metric's array, beside letters, digits and -._~
+_LONGEST = 255  # bytes of a file's name, on all common file systems
+_SHOWN = 40  # characters of a name in a message
+
 
 @dataclass(frozen=True)
 class TensorSpec:
@@ -132,7 +136,8 @@ def metric_array(name: str) -> str:
     """Return the name of the array that holds a metric.
 
     Args:
-        name: the metric's name; a `/`, which Zarr takes for a group, is percent-encoded.
+        name: the metric's name. A `/`, which Zarr takes for a group, is percent-encoded, and so are letters other
+            than ASCII's, unless the array's name becomes too long for a file system by it.
 
     Returns:
         The array's name within the group `metrics`.
@@ -140,9 +145,21 @@ def metric_array(name: str) -> str:
     Raises:
         StoreError: no array can have that name.
     """
+    shown = repr(name) if len(name) <= _SHOWN else f"{name[:_SHOWN]!r}..."
     if not name or name == "step" or name.startswith((".", "__")):
-        raise StoreError(f"metric {name!r}: expected a name other than 'step' that starts with a letter; rename it")
-    return quote(name, safe=" ()[]=,+@")
+        raise StoreError(f"metric {shown}: expected a name other than 'step' that starts with a letter; rename it")
+    if name.casefold() == "zarr.json":  # the file that describes the group
+        return name.replace(".", "%2E")
+    try:
+        encoded, brief = quote(name, safe=_SAFE), "".join(c if c > "\xff" else quote(c, safe=_SAFE) for c in name)
+        for array in (encoded, brief):
+            if len(array.encode()) <= _LONGEST:
+                return array
+    except UnicodeEncodeError as error:
+        raise StoreError(f"metric {shown}: half of a character is in the name; rename it") from error
+    raise StoreError(
+        f"metric {shown}: takes {len(brief.encode())} bytes as a file's name, expected {_LONGEST} at most; rename it"
+    )
 
 
 def metric_name(array: str) -> str:

@@ -7,10 +7,11 @@ import sys
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from trajectory import RecordingError
 from trajectory.measure.observables import Copy, Observables
-from trajectory.measure.tracked_parameters import plain_name, trainable
+from trajectory.measure.tracked_parameters import buffers, names_without_prefixes, trainable
 
 
 def twin(parameters, origin):
@@ -94,10 +95,58 @@ def test_what_is_trainable():
     assert list(trainable(model)) == ["0.weight", "1.weight", "1.bias"]
 
 
+class Named(nn.Module):
+    """Owns a weight and holds a network under a name that wrappers use."""
+
+    def __init__(self, name):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(2))
+        self.add_module(name, nn.Linear(2, 2, bias=False))
+
+
+@pytest.mark.filterwarnings("ignore:.torch.jit.script_method:DeprecationWarning")  # torch.compile's own
 def test_wrappers_leave_no_trace_in_names():
-    assert plain_name("module._orig_mod.0.weight") == "0.weight"
-    assert plain_name("encoder._orig_mod.0.weight") == "encoder.0.weight"
-    assert list(trainable(nn.DataParallel(nn.Linear(2, 2)))) == ["weight", "bias"]
+    from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+
+    plain = ["0.weight", "0.bias", "1.weight"]
+
+    def parts():
+        return nn.Linear(2, 2), nn.Linear(2, 2, bias=False)
+
+    first, second = parts()
+    wrapped = [
+        nn.DataParallel(nn.Sequential(*parts())),
+        torch.compile(nn.Sequential(*parts())),
+        torch.compile(nn.DataParallel(nn.Sequential(*parts()))),
+        nn.Sequential(torch.compile(first), nn.DataParallel(second)),
+        AveragedModel(nn.Sequential(*parts())),
+        nn.Sequential(*map(checkpoint_wrapper, parts())),
+    ]
+    for model in wrapped:
+        assert list(trainable(model)) == plain
+        assert set(buffers(model)) <= {"n_averaged"}
+
+
+@pytest.mark.parametrize("name", ["module", "_orig_mod", "net"])
+def test_a_submodule_that_is_named_as_a_wrapper_names_its_own_keeps_its_name(name):
+    model = nn.Sequential(Named(name), Named(name))
+    assert list(trainable(model)) == [f"{k}.{own}weight" for k in range(2) for own in ("", f"{name}.")]
+    assert list(trainable(nn.DataParallel(model))) == list(trainable(model))
+
+
+def test_two_parameters_never_share_a_name():
+    class Wrapper(nn.DataParallel):
+        def __init__(self, module):
+            super().__init__(module)
+            self.weight = nn.Parameter(torch.ones(2))
+
+    assert list(trainable(Wrapper(Named("module")))) == ["weight", "module.weight", "module.module.weight"]
+
+
+def test_prefixes_in_a_state_dict_are_guessed_where_no_two_names_become_one():
+    names = ["module._orig_mod.0.weight", "encoder._orig_mod.0.weight"]
+    assert list(names_without_prefixes(names).values()) == ["0.weight", "encoder.0.weight"]
+    assert list(names_without_prefixes(["module.weight", "weight"]).values()) == ["module.weight", "weight"]
 
 
 def test_a_model_that_cannot_move_is_refused():

@@ -370,8 +370,14 @@ def test_the_recorder_refuses_what_it_cannot_file(tmp_path):
     with Recorder(tmp_path / "run.zarr", model, optimizer) as recorder:
         with pytest.raises(StoreError, match="'step'"):
             recorder.log(step=3)
-        with pytest.raises(RecordingError, match="expected a single number"):
-            recorder.log(loss=torch.zeros(2))
+        for value in (torch.zeros(2), torch.tensor(1j), "x", None, 10**400):
+            with pytest.raises(RecordingError, match=r"log\(loss=\.\.\.\)"):
+                recorder.log(loss=value)
+        holds_itself = []
+        holds_itself.append(holds_itself)
+        with pytest.raises(RecordingError, match="holds itself"):
+            recorder.event("e", x=holds_itself)
+        recorder.event("vector", x=torch.arange(2), y=torch.tensor(1.5))
     with pytest.raises(RecordingError, match="closed"):
         recorder.log(loss=1)
 
@@ -487,3 +493,18 @@ def test_a_run_knows_where_it_came_from(tmp_path, monkeypatch):
     Recorder("changed.zarr", model, optimizer).close()
     assert Run("clean.zarr").commit == head
     assert Run("changed.zarr").commit == f"{head}-dirty"
+
+
+def test_a_scalar_that_cannot_be_filed_is_left_out_where_failures_are_warned_of(tmp_path):
+    model = network()
+    with Recorder(
+        tmp_path / "run.zarr", model, torch.optim.SGD(model.parameters(), lr=0.1), on_error="warn"
+    ) as recorder:
+        for t in range(3):
+            train(model, recorder._hooks.optimizers[0], 1)
+            if t:
+                recorder.log(loss=1.0, **{"x" * 300: 1.0})
+            else:
+                with pytest.warns(RuntimeWarning, match="takes 300 bytes.*it is left out"):
+                    recorder.log(loss=1.0, **{"x" * 300: 1.0})
+    assert set(Run(tmp_path / "run.zarr").metrics) == {"loss", "learning_rate"}

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajectory import Event, Run, StoreError
-from trajectory.schema.layout import ROWS_PER_CHUNK, TensorSpec
+from trajectory.schema.layout import ROWS_PER_CHUNK, TensorSpec, metric_array, metric_name
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.parameter_groups import Groups
 from trajectory.storage.backend import open_backend
@@ -120,12 +120,21 @@ def test_a_flipped_bit_in_the_journal_ends_it_there(tmp_path):
     assert list(Run(path).distance.index) == [1, 2]
 
 
-@pytest.mark.parametrize("name", ["", "step", ".hidden", "__x"])
+@pytest.mark.parametrize("name", ["", "step", ".hidden", "__x", "\ud800", "x" * 256, "损" * 86, "/" * 86])
 def test_a_metric_no_array_can_hold_is_refused(name):
-    from trajectory.schema.layout import metric_array
-
     with pytest.raises(StoreError, match="rename it"):
         metric_array(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["a/b", "zarr.json", "ZARR.JSON", "c", "x" * 255, "потеря" * 20, "损" * 85, "a%2Fb", "é\0"]
+)
+def test_a_metric_keeps_its_name(name):
+    array = metric_array(name)
+    assert metric_name(array) == name
+    assert len(array.encode()) <= 255
+    assert "/" not in array
+    assert array.casefold() != "zarr.json"
 
 
 def test_a_store_that_fills_the_disk_keeps_whole_records(tmp_path, monkeypatch):
