@@ -1,3 +1,15 @@
+"""Settings of all tests, and when numbers may be compared bit for bit.
+
+No test may rest on how one processor rounds. What is compared exactly holds on every processor, because it is one of
+
+- integers, or copies of the same numbers: written and read, sent, cut out;
+- one operation that IEEE 754 rounds correctly, element by element: + − × ÷ √, a cast;
+- the same program run twice on one machine: the same operations on the same shapes, in as many threads.
+
+Two ways of computing one thing are compared with a tolerance that follows from their rounding, trainings in float64
+(tests/train/conftest.py). Random draws from fixed seeds differ between processors in their last digits at most.
+"""
+
 import os
 
 from hypothesis import settings

@@ -43,7 +43,7 @@ def test_a_packed_sweep_says_what_its_runs_say(tmp_path):
     assert thin.distance.to_numpy() == pytest.approx(whole.distance[thin.distance.index].to_numpy(), rel=1e-5)
     assert thin.distance.index[-1] == 160
     assert len(thin.distance) < 80
-    assert table(thin).equals(table(whole))
+    assert table(thin).equals(table(whole))  # of the same recorded numbers
     assert [drop.step for drop in thin.drops] == [80]
 
 

@@ -215,7 +215,10 @@ def parts(walk):
 
 @pytest.mark.parametrize("options", [{}, {"later_phases": "distance"}])
 def test_resumed_equals_uninterrupted(tmp_path, options):
-    """Saved with torch.save in the middle of a window and of a phase, and loaded with weights_only."""
+    """Saved with torch.save in the middle of a window and of a phase, and loaded with weights_only.
+
+    The one weight goes where the law says, by the same arithmetic before and after.
+    """
     whole = Walk(tmp_path / "whole.zarr", **options)
     expected = whole.run(1400)
     for cut in (617, 760):

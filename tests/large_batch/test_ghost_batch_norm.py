@@ -1,4 +1,7 @@
-"""Oracles: one torch BatchNorm for each ghost batch, applied one after the other."""
+"""Oracles: one torch BatchNorm for each ghost batch, applied one after the other, in float64.
+
+Where numbers are equal to the last bit, both layers call the same batch norm of torch on the same numbers.
+"""
 
 import copy
 
@@ -153,7 +156,7 @@ def test_channels_last_stays_channels_last():
     layer, twin = GhostBatchNorm2d(7, 8), GhostBatchNorm2d(7, 8)
     y = layer(last)
     assert y.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(y, twin(x))
+    assert torch.equal(y, twin(x))  # ghost batches of channels last are copied into the usual order
     assert torch.equal(layer.running_var, twin.running_var)
 
 

@@ -123,6 +123,7 @@ def test_the_confidence_level_is_the_readers_choice():
 
 
 def test_two_seeds_stand_side_by_side():
+    """Each run's posterior is worked out by itself, as where it is alone."""
     both = seeds(2)
     found = fit(both, t_min=10)
     alone = [fit(one, t_min=10) for one in both]

@@ -1,4 +1,7 @@
-"""Each status by a constructed curve; the detector's error and early fires on noisy power laws; resuming."""
+"""Each status by a constructed curve; the detector's error and early fires on noisy power laws; resuming.
+
+A matcher takes distances one at a time as Python's numbers, so that its state is the same however they come.
+"""
 
 import json
 from math import log

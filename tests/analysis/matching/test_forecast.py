@@ -76,6 +76,7 @@ def test_forecast_of_a_quiet_run_is_close():
 
 
 def test_nothing_later_than_until_or_than_a_drop_is_used():
+    """The same numbers are left each time, and the same random numbers are drawn."""
     t, d = noisy(1)
     first = predict_match((t, d), TARGET, until=2000, t_min=30)
     assert predict_match((t, np.where(t > 2000, 1.0, d)), TARGET, until=2000, t_min=30) == first
@@ -84,6 +85,7 @@ def test_nothing_later_than_until_or_than_a_drop_is_used():
 
 
 def test_starts_where_the_fit_does_by_default():
+    """Both forecasts are made from the same numbers."""
     t, d = noisy(2, std=0.001)
     bent = d * np.exp(-1.5 * (100 / t) ** 2)  # a transient
     seen = t <= CROSSING / 2

@@ -1,4 +1,7 @@
-"""Interrupted and resumed equals uninterrupted, bit for bit, where a real process was killed."""
+"""Interrupted and resumed equals uninterrupted, bit for bit, where a real process was killed.
+
+Both make the same updates of the same shapes on one thread of one machine, whichever it is.
+"""
 
 import os
 import signal

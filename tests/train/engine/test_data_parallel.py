@@ -115,6 +115,7 @@ def test_two_processes_train_what_one_does_where_their_ghost_batches_are_its_own
 
 
 def test_a_killed_rank_ends_the_other_and_the_run_goes_on_bit_for_bit(folder):
+    """Two ranks made both runs; two gradients have the same sum in either order."""
     killed, whole = Run(folder / "killed.zarr"), Run(folder / "whole.zarr")
     assert killed.status == whole.status == "complete"
     assert killed.resumed == [20]  # processes agree on a checkpoint every 20 updates

@@ -1,4 +1,7 @@
-"""Whole runs on the digits. The oracle is a plain loop written out again here, unrecorded."""
+"""Whole runs on the digits. The oracle is a plain loop written out again here, unrecorded.
+
+It makes the same operations on the same shapes as `train`, so their numbers are the same on any one machine.
+"""
 
 from dataclasses import replace
 
@@ -48,6 +51,7 @@ def _plain_loop(config: TrainConfig, rates: list[float]) -> tuple[nn.Module, lis
         convert_ghost_batch_norm(model, config.ghost_batch_size)
     decay = config.weight_decay
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0, momentum=0.9, weight_decay=decay, fused=True)
+    # rounded to the same float32s on every processor: neither lies near the middle between two
     x, mean, std = data.train_x, data.train_x.double().mean(), data.train_x.double().std(correction=0)
     epoch, wrong = -1, []
     while rates:
@@ -128,7 +132,8 @@ def test_what_is_recorded(tmp_path):
     assert run.snapshots == [0, 1, 2, 3, 6, 10, 18, 32, 56, 60]
 
 
-def test_the_validation_error_is_that_of_the_stored_weights(tmp_path):
+def test_the_validation_error_is_that_of_the_stored_weights(tmp_path, in_float64):
+    """One image at a time is rounded otherwise than a batch: in float64 no class hangs on it."""
     run = Run(train(SHORT, tmp_path / "run.zarr"))
     model, data = _network(), load("digits")
     run.load_into(model, 60)
@@ -237,16 +242,15 @@ def test_a_matched_run_drops_where_its_reference_had_travelled_to(tmp_path):
 def test_a_run_matched_from_an_origin_drops_where_its_reference_had_come_from_there(tmp_path):
     small = replace(f1_digits(), epochs=3, drops=((2, 0.1),), origins=(20,))
     reference = train(small, tmp_path / "small.zarr")
-    large = replace(small, batch_size=64, lr_scaling="sqrt", ghost_batch_size=16, epochs=20, origins=())
+    large = replace(small, batch_size=128, lr_scaling="sqrt", ghost_batch_size=16, epochs=40, origins=())
     matched = replace(large, match=reference, match_origin=20, warmup_steps=0, min_step=40)
     run = Run(train(matched, tmp_path / "large.zarr"))
     (drop,) = run.drops
     target = Run(reference).displacement(20)[160]
     assert drop.details["target"] == pytest.approx(target, rel=0.01)  # a line through the noise of single updates
     assert run.displacement(20)[drop.step] == pytest.approx(target, rel=0.05)
-    assert run.distance[drop.step] != pytest.approx(
-        Run(reference).distance[160], rel=0.05
-    )  # the initial transient sets w_0 apart
+    # the initial transient sets w_0 apart, by 11.9 % in the mean of eight seeds that differ by .5 %
+    assert run.distance[drop.step] > 1.05 * Run(reference).distance[160]
     assert run.distance.index[-1] == drop.step + 80
 
 
@@ -257,10 +261,11 @@ def test_multiplicative_noise_weights_the_gradient_but_not_the_recorded_loss(tmp
     plain, noisy, small = (Run(train(config, tmp_path / f"{k}.zarr")) for k, config in enumerate(configs))
     assert noisy.metrics["loss"][1] == plain.metrics["loss"][1]
     assert noisy.distance[1] != plain.distance[1]
-    assert small.distance[1] == plain.distance[1]  # σ = 0
+    assert small.distance[1] == plain.distance[1]  # σ = 0: weights of one, and a product with one is exact
 
 
 def test_a_ghost_batch_beyond_the_batch_is_the_batch(tmp_path):
+    """It is normalized by torch's own layer, as without ghost batches."""
     config = replace(SHORT, epochs=0.2, drops=())
     whole, beyond = (
         _final_weights(train(replace(config, ghost_batch_size=size), tmp_path / f"{size}.zarr"))

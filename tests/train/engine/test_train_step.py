@@ -38,7 +38,10 @@ def test_bfloat16_rounds_the_passes_and_leaves_the_weights_in_float32(plain, tmp
 @pytest.mark.parametrize("most", [0.01, 5.0, 5.0 + 1e-6, 5.0 + 2e-6, 100.0])
 @pytest.mark.parametrize("factor", [1.0, float("nan"), float("inf")])
 def test_clipping_is_torchs_bit_for_bit(most, factor):
-    """Gradients of norm 5 times the factor; torch's own factor has norm + 1e-6 below."""
+    """Gradients of norm 5 times the factor; torch's own factor has norm + 1e-6 below.
+
+    Both take the norm with the same function, and multiply by the same factor or by one.
+    """
     ours, theirs = ([nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(1))] for _ in range(2))
     for parameters in (ours, theirs):
         parameters[0].grad = factor * torch.tensor([3.0, 4.0])

@@ -1,4 +1,7 @@
-"""Sweeps that are run, in this process, in several and on Dask workers. The oracle: `train`, run by run."""
+"""Sweeps that are run, in this process, in several and on Dask workers. The oracle: `train`, run by run.
+
+Distances are equal to the last bit where one process trains both runs: it does the same twice.
+"""
 
 import multiprocessing
 import shutil

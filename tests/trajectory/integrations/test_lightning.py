@@ -1,4 +1,7 @@
-"""Recording in Lightning, with Lightning's own Trainer."""
+"""Recording in Lightning, with Lightning's own Trainer.
+
+Going on from a checkpoint makes the updates of one go in the same process: rows are equal to the last bit.
+"""
 
 import importlib
 import sys

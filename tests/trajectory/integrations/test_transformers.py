@@ -1,4 +1,7 @@
-"""Recording in the Hugging Face Trainer and in a loop with Accelerate, with the real libraries."""
+"""Recording in the Hugging Face Trainer and in a loop with Accelerate, with the real libraries.
+
+Runs that are compared bit for bit make the same updates in the same process.
+"""
 
 import importlib
 import subprocess

@@ -56,6 +56,7 @@ def test_sums_over_shards_equal_those_of_whole_tensors(sharded):
 
 
 def test_an_interrupted_run_of_shards_goes_on_bit_for_bit(folder):
+    """Two ranks made both runs; two numbers have the same sum in either order."""
     one, other = Run(folder / "in-one-go.zarr"), Run(folder / "resumed.zarr")
     assert (other.resumed, other.status, other.snapshots) == ([40], "complete", [0, 30, 45, 70])
     for name in one.quantities:
@@ -118,6 +119,7 @@ def test_tensor_parallel_shards_and_unsummed_gradients(sharded):
 
 @pytest.mark.parametrize("store", ["copies", "smooth-shards"])
 def test_several_processes_record_what_one_records(folder, store):
+    """Halves of a batch and of a layer are summed otherwise than the whole: in float64 that stays out of sight."""
     run, one = Run(folder / f"{store}.zarr"), Run(folder / "one.zarr")
     assert run.parameter_specs == one.parameter_specs
     assert run.origin_norm == pytest.approx(one.origin_norm, rel=1e-12)

@@ -237,7 +237,10 @@ def test_a_store_that_tells_of_no_quantities_holds_the_distance_by_parameter(tmp
 
 
 def test_replays_of_a_captured_step_are_recorded_as_steps_are(tmp_path, monkeypatch):
-    """On a CPU what the hook does within a capture stands for a replay: it is all that a graph would hold."""
+    """On a CPU what the hook does within a capture stands for a replay: it is all that a graph would hold.
+
+    The two trainings are one program in one process, so their rows are the same.
+    """
     for name, how in {"eager": {}, "replayed": {"capturable": True}}.items():
         model = network()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -1,4 +1,7 @@
-"""What a recorded run is, and that recording does not change it."""
+"""What a recorded run is, and that recording does not change it.
+
+With and without a recorder the training is the same program in one process, so the weights' bits can be compared.
+"""
 
 import math
 import platform

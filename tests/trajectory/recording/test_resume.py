@@ -1,4 +1,7 @@
-"""Interrupted and resumed equals uninterrupted; a kill while a store is cut back leaves one state or the other."""
+"""Interrupted and resumed equals uninterrupted; a kill while a store is cut back leaves one state or the other.
+
+Both make the same updates of the same shapes in as many threads of one machine, so that bits can be compared.
+"""
 
 import copy
 import itertools

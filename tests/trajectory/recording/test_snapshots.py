@@ -1,4 +1,7 @@
-"""Forms of snapshots, their hashes, and a disk that falls behind."""
+"""Forms of snapshots, their hashes, and a disk that falls behind.
+
+A snapshot is a copy, cast at most, so that it equals the weights bit for bit.
+"""
 
 import shutil
 import threading

@@ -78,6 +78,7 @@ def record(where, updates=1100, flush_every=None, **arguments):
 
 
 def same(one, other):
+    """Everything recorded, bit for bit: the same updates were made in this process."""
     one, other = Run(one), Run(other)
     pd.testing.assert_frame_equal(one.layers(), other.layers(), check_exact=True)
     pd.testing.assert_frame_equal(one.layers(origin=50), other.layers(origin=50), check_exact=True)
