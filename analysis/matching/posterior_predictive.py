@@ -17,12 +17,13 @@ import numpy as np
 
 from analysis.curve import Curve
 from analysis.fitting.fit import fit
-from analysis.fitting.laws import Array, growth
+from analysis.fitting.laws import Array, growth, s_range
 from analysis.fitting.log_bins import binned, constant_phase
 from analysis.fitting.noise_mixture import Mixture
 from analysis.matching.running_estimate import RunningLogDistance
 
 _LAWS = 129  # values of s over what the curve supports
+_INSIDE = 0.999  # the ends of the range of s are singular
 _MIDDLE_AND_STD = (0.1587, 0.5, 0.8413)  # a normal variable's mean and one standard deviation either side
 
 
@@ -90,6 +91,8 @@ def posterior(curve: Curve, start: float, samples: int, rng: np.random.Generator
     weight = np.exp(log_w - log_w.max()).ravel()
     cell, k = np.unravel_index(rng.choice(weight.size, samples, p=weight / weight.sum()), log_w.shape)
     s = grid[k] + (grid[1] - grid[0]) * rng.uniform(-0.5, 0.5, samples)
+    low, high = s_range(mixture.x, 1.0)
+    s = np.clip(s, _INSIDE * low, _INSIDE * high)  # the law has no value beyond
     q = mode[cell, k] + scale[cell, k] * rng.standard_t(freedom, samples)
     m = np.minimum(bins.points[1:], bins.points[:-1])
     variance = np.diff(bins.u) * (2 * m**2 + 1) / (3 * m**2)

@@ -11,7 +11,7 @@ from analysis import Curve, Reference, fit
 from analysis import synthetic as simulate
 from analysis.errors import MatchError
 from analysis.matching.forecast import _first_passage, predict_match
-from analysis.matching.posterior_predictive import Draws, Point
+from analysis.matching.posterior_predictive import Draws, Point, posterior
 
 CROSSING = 5000
 U = np.arange(np.log(30), np.log(CROSSING) + 3, 0.01)
@@ -178,3 +178,11 @@ def test_intervals_cover_in_the_long_run(kind, part):
 def test_relative_reference_needs_a_run():
     with pytest.raises(MatchError, match="recorded run"):
         predict_match(noisy(9), replace(TARGET, relative=True), t_min=30)
+
+
+def test_a_posterior_has_no_law_that_is_undefined_where_it_was_fitted():
+    # half a grid step of s reached beyond the law's singular end, where numpy warns and the draw is lost
+    t = np.arange(1.0, 151.0)
+    d = t / (1 + (t / 80) ** 4) ** 0.25 * np.exp(0.01 * np.random.default_rng(0).normal(size=150))
+    draws = posterior(Curve(t, d), 1.0, 4000, np.random.default_rng(0))
+    assert np.isfinite(draws.sigma).all()
