@@ -1,16 +1,17 @@
 """Distance curves: from whatever a user holds to t and d. The only module here that reads a run."""
 
 import math
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from analysis.errors import CurveError
+from analysis.inputs import FrameLike, LabelledArray, SeriesLike, update_number, vector, whole_and_increasing
 from trajectory.run import Run
 
 SETTINGS = ("network", "dataset", "train_size", "batch_size", "lr", "momentum", "weight_decay")
@@ -27,8 +28,8 @@ class Curve:
     """A distance curve.
 
     Attributes:
-        t: (point,) updates since the origin, strictly increasing.
-        d: (point,) the distance ‖w − w_origin‖ after them.
+        t: (point,) updates since the origin, strictly increasing from above 0.
+        d: (point,) the distance ‖w − w_origin‖ after them. What is masked, here or in t, is left out.
         name: what messages and legends call it.
         drops: the t at which the learning rate dropped.
         warmup_end: the t at which the learning rate's warm-up ended, 0 without one.
@@ -36,7 +37,7 @@ class Curve:
         origin: the update from which t counts and d is measured.
 
     Raises:
-        CurveError: where t and d are no vectors of one length, or t does not increase.
+        CurveError: where t and d are no vectors of numbers of one length, or t does not increase from above 0.
 
     Examples:
         >>> import numpy as np
@@ -54,6 +55,10 @@ class Curve:
     origin: int = 0
 
     def __post_init__(self) -> None:
+        if not all(type(values) is np.ndarray and values.dtype == float for values in (self.t, self.d)):
+            t, d = _unmasked(self.t, self.d, self.name)
+            object.__setattr__(self, "t", t)
+            object.__setattr__(self, "d", d)
         if self.t.ndim != 1 or self.t.shape != self.d.shape:
             raise CurveError(
                 f"{self.name}: t has shape {self.t.shape} and d {self.d.shape}; expected vectors of one length"
@@ -66,6 +71,11 @@ class Curve:
             raise CurveError(
                 f"{self.name}: t goes from {self.t[i]:g} to {self.t[i + 1]:g} at position {i + 1}; "
                 "expected strictly increasing updates (sort the curve, or drop repeated rows)"
+            )
+        if len(self.t) and self.t[0] <= 0:
+            raise CurveError(
+                f"{self.name}: t begins at {self.t[0]:g}; expected updates since the origin, above 0: at the origin "
+                "the distance is 0 and has no logarithm"
             )
 
     @property
@@ -90,39 +100,11 @@ class Curve:
         return self.settings.get("batch_size")
 
 
-class SeriesLike(Protocol):
-    """A `pandas.Series`, as far as it is read here. Without pandas' stubs its own name would accept anything."""
-
-    @property
-    def name(self) -> Hashable:
-        """What the curve is called."""
-
-    @property
-    def index(self) -> Any:
-        """The updates t."""
-
-
-class LabelledArray(Protocol):
-    """An `xarray.DataArray`, as far as it is read here: one dimension with its coordinate."""
-
-    @property
-    def name(self) -> Hashable:
-        """What the curve is called."""
-
-    @property
-    def dims(self) -> tuple[Hashable, ...]:
-        """The dimensions' names."""
-
-    @property
-    def coords(self) -> Mapping[Any, ArrayLike]:
-        """The coordinates, by dimension."""
-
-
 CurveLike: TypeAlias = Curve | Run | str | Path | tuple[ArrayLike, ArrayLike] | SeriesLike | LabelledArray
 """One curve: as it is, a run or its path, (t, d), a pandas Series with index t, or an xarray DataArray over t."""
 
-CurvesLike: TypeAlias = CurveLike | Sequence[CurveLike]
-"""One curve, or several."""
+CurvesLike: TypeAlias = CurveLike | FrameLike | Sequence[CurveLike | FrameLike]
+"""One curve, or several: a list, or a pandas DataFrame with index t and a column for each."""
 
 
 def curves(data: CurvesLike, *, origin: int = 0) -> list[Curve]:
@@ -134,11 +116,16 @@ def curves(data: CurvesLike, *, origin: int = 0) -> list[Curve]:
     compare several origins. To count from w_0 all the same, give `run.displacement(t_w)`, which holds those t, as a
     Series of its own.
 
+    A tuple of two is (t, d), unless it can be seen to hold two curves: two runs, paths, `Curve`s or tuples, or two
+    Series (or DataArrays) whose index is t. In a DataFrame, NaN stands for an update that the seed did not record.
+
     A run's displacement is what was recorded from t_w, or is read from its snapshots; of arrays, d is taken to be
-    measured from t_w already, and t to count from w_0.
+    measured from t_w already, and t to count from w_0. At t_w itself the distance is 0, and that row is left out; a
+    distance there that is not 0 is refused, since then t is off by one, or d measured from elsewhere.
 
     Args:
-        data: a `Curve`, a Run, a run's path, (t, d), a pandas Series, an xarray DataArray, or a list of those.
+        data: a `Curve`, a Run, a run's path, (t, d), a pandas Series, an xarray DataArray, a list of those, or a
+            pandas DataFrame with index t and a column for each seed.
         origin: the update t_w that d is measured from.
 
     Returns:
@@ -146,6 +133,7 @@ def curves(data: CurvesLike, *, origin: int = 0) -> list[Curve]:
 
     Raises:
         CurveError: where the data are no curve, or a curve measured from elsewhere.
+        AnalysisError: where the origin is no update's number.
         StoreError: for a path that is no run, or a run that holds no distances from that origin.
 
     Examples:
@@ -153,18 +141,61 @@ def curves(data: CurvesLike, *, origin: int = 0) -> list[Curve]:
         >>> [curve.name for curve in curves([([1, 2, 3], [0.5, 0.7, 0.8]), ([1, 2], [0.4, 0.6])])]
         ['curve 1', 'curve 2']
     """
-    if isinstance(data, tuple) and len(data) == 2 and not any(_stands_alone(part) for part in data):
-        return [_from_arrays(*data, name="curve", origin=origin)]
-    if isinstance(data, list | tuple):
-        if not data:
+    origin = update_number(origin, "origin")
+    given: Any = data
+    if _is_pair(given):
+        return [_from_arrays(*given, name="curve", origin=origin)]
+    parts = _columns(given) if isinstance(given, pd.DataFrame) else given
+    if isinstance(parts, list | tuple):
+        if not parts:
             raise CurveError("got an empty list of curves; expected at least one run or (t, d)")
-        found = [curve for part in data for curve in curves(part, origin=origin)]
+        found = [curve for part in parts for curve in curves(part, origin=origin)]
         return [_renamed(curve, i) if curve.name == "curve" else curve for i, curve in enumerate(found, 1)]
-    return [_single(data, origin)]
+    return [_single(given, origin)]
+
+
+def _is_pair(data: Any) -> bool:
+    """Tell (t, d) from two curves in a tuple; refuse two Series that may be either."""
+    if not (isinstance(data, tuple) and len(data) == 2) or any(map(_stands_alone, data)):
+        return False
+    indices = [_index(part) for part in data]
+    if any(index is None for index in indices) or whole_and_increasing(data[0], "curve"):
+        return True
+    if any(isinstance(index, pd.RangeIndex) and index.start == 0 for index in indices):
+        raise CurveError(
+            "got a tuple of two Series whose index counts from 0, and the first holds no updates; expected (t, d) as "
+            "arrays, or seeds as a list of Series with index t"
+        )
+    return False
 
 
 def _stands_alone(part: Any) -> bool:
-    return isinstance(part, Curve | Run | str | Path | tuple)
+    return isinstance(part, Curve | Run | str | Path | tuple | pd.DataFrame) or hasattr(part, "data_vars")
+
+
+def _index(part: Any) -> Any:
+    """Return the index of a Series, or the coordinate of a DataArray; None for what has neither."""
+    if isinstance(part, pd.Series):
+        return part.index
+    if hasattr(part, "coords") and hasattr(part, "dims"):
+        return part.coords[part.dims[0]] if len(part.dims) == 1 and part.dims[0] in part.coords else None
+    return None
+
+
+def _columns(frame: Any) -> list[Any]:
+    """Return a DataFrame's columns as Series, without the rows that a seed did not record."""
+    numbered = isinstance(frame.columns, pd.RangeIndex)
+    columns = []
+    for i, column in enumerate(frame.columns):
+        series = frame.iloc[:, i].dropna()
+        if whole_and_increasing(series, str(column)):
+            raise CurveError(
+                f"column {column!r} of the DataFrame holds increasing whole numbers, updates rather than distances; "
+                f"expected t as the index and a column for each seed: use frame.set_index({column!r})"
+            )
+        name = None if numbered else column if isinstance(column, str) else f"column {column}"
+        columns.append(series.rename(name))
+    return columns
 
 
 def _renamed(curve: Curve, number: int) -> Curve:
@@ -187,27 +218,51 @@ def _single(data: Any, origin: int) -> Curve:
         return _from_run(data, origin)
     if isinstance(data, pd.Series):
         return _from_arrays(data.index, data, name=str(data.name or "curve"), origin=origin)
+    if hasattr(data, "data_vars"):
+        names = ", ".join(map(str, data.data_vars))
+        raise CurveError(f"got a Dataset of {names}; expected one variable of it, such as dataset['distance']")
     if hasattr(data, "coords") and hasattr(data, "dims"):  # an xarray.DataArray, without importing xarray
-        if len(data.dims) != 1 or data.dims[0] not in data.coords:
+        if (t := _index(data)) is None:
             raise CurveError(f"got a DataArray over {tuple(data.dims)}; expected one dimension with its coordinate")
-        return _from_arrays(data.coords[data.dims[0]], data, name=str(data.name or "curve"), origin=origin)
+        return _from_arrays(t, data, name=str(data.name or "curve"), origin=origin)
     raise CurveError(
         f"got {type(data).__name__}; expected a Run, a run's path, (t, d) as a tuple, a pandas Series, "
         "an xarray DataArray, or a list of those"
     )
 
 
+def _unmasked(t: Any, d: Any, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Read t and d as numbers, without what is masked in either."""
+    (t, t_masked), (d, d_masked) = vector(t, "t", name), vector(d, "d", name)
+    if t.ndim != 1 or t.shape != d.shape or not (t_masked | d_masked).any():
+        return t, d
+    kept = ~(t_masked | d_masked)
+    return t[kept], d[kept]
+
+
 def _from_arrays(t: Any, d: Any, *, name: str, origin: int, **known: Any) -> Curve:
-    try:
-        t, d = np.asarray(t, float), np.asarray(d, float)
-    except (TypeError, ValueError):
-        raise CurveError(
-            f"{name}: t and d must be vectors of numbers; got {type(t).__name__}, {type(d).__name__}"
-        ) from None
+    t, d = _unmasked(t, d, name)
     if t.ndim == 1 and t.shape == d.shape:
+        if "run" not in known:
+            _check_start(t, d, name, origin)
         after = ~(t <= origin)  # the origin itself has distance 0 and no logarithm; NaN stays, to be refused
         t, d = t[after] - origin, d[after]
     return Curve(t, d, name, origin=origin, **known)
+
+
+_NOT_ZERO = 1e-6  # of the largest distance: an update moves the weights further, and rounding less
+
+
+def _check_start(t: NDArray[np.float64], d: NDArray[np.float64], name: str, origin: int) -> None:
+    """Refuse a t below 0, and a distance at the origin that is not 0."""
+    if len(t) and t.min() < 0:
+        raise CurveError(f"{name}: t begins at {t.min():g}; expected numbers of updates, 0 or more")
+    at, largest = d[t == origin], np.max(np.abs(d[np.isfinite(d)]), initial=0.0)
+    if len(at) and abs(at[0]) > _NOT_ZERO * largest:
+        raise CurveError(
+            f"{name}: the distance at update {origin} is {at[0]:.4g}; expected 0, being measured from there: if the "
+            f"values follow updates {origin + 1}, {origin + 2}, ..., let t (a Series' index) begin at {origin + 1}"
+        )
 
 
 def _from_run(run: Run, origin: int) -> Curve:

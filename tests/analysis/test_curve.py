@@ -6,7 +6,7 @@ import pytest
 
 from analysis import curves
 from analysis.curve import Curve
-from analysis.errors import CurveError, DistanceError, FitRangeError, ShortCurveError
+from analysis.errors import AnalysisError, CurveError, DistanceError, FitRangeError, ShortCurveError
 from analysis.fitting.log_bins import binned, constant_phase
 
 t = np.arange(1.0, 2001.0)
@@ -36,9 +36,9 @@ def test_a_list_reads_as_seeds_with_names_of_their_own():
 
 
 def test_the_origin_is_left_out_and_t_counts_from_it():
-    (curve,) = curves((np.arange(0, 50.0), np.arange(0, 50.0)), origin=9)
+    (curve,) = curves((np.arange(0, 50.0), np.abs(np.arange(-9, 41.0))), origin=9)
     assert curve.t[0] == 1.0
-    assert curve.d[0] == 10.0
+    assert curve.d[0] == 1.0
     assert curve.origin == 9
     assert curves(curve, origin=9) == [curve]
     with pytest.raises(CurveError, match="measured from update 9 holds no distances from update 3"):
@@ -54,6 +54,16 @@ def test_the_origin_is_left_out_and_t_counts_from_it():
         (([1, 2, 3], [1, 1]), "one length"),
         (([[1, 2]], [[1, 2]]), "vectors"),
         ((["a", "b"], [1, 2]), "numbers"),
+        ((t, d + 1j), "d holds complex numbers"),
+        ((t, d > 3), "d holds truth values"),
+        ((t.astype("m8[s]"), d), "t holds time differences"),
+        (pd.Series(d, index=pd.to_datetime(t, unit="s")), "t holds dates"),
+        (([1, 2, 3], [1.0, True, object()]), "d is list"),
+        ((t, [str(value) for value in d]), "d holds text"),
+        (pd.Series(d, index=pd.MultiIndex.from_arrays([t, t])), "vectors of numbers"),
+        ((t - 3, d), "t begins at -2"),
+        (pd.DataFrame({"step": t, "distance": d}, index=t), r"column 'step' .*\.set_index"),
+        (pd.DataFrame(index=t), "empty list"),
         (3.0, "got float"),
         ([], "empty list"),
     ],
@@ -62,6 +72,82 @@ def test_what_is_no_curve_is_refused_in_one_line(data, said):
     with pytest.raises(CurveError, match=said) as caught:
         curves(data)
     assert "\n" not in str(caught.value)
+
+
+def test_two_series_in_a_tuple_are_two_seeds_unless_the_first_holds_updates():
+    one, other = pd.Series(d, index=t), pd.Series(2 * d, index=t)
+    assert [curve.d[0] for curve in curves((one, other))] == [1.0, 2.0]
+    (pair,) = curves((pd.Series(t, index=t + 7), pd.Series(d, index=t + 7)))
+    assert np.array_equal(pair.t, t)
+    with pytest.raises(CurveError, match="tuple of two Series whose index counts from 0"):
+        curves((pd.Series(d), pd.Series(2 * d)))
+
+
+def test_two_data_arrays_in_a_tuple_are_two_seeds_and_a_dataset_is_refused():
+    xarray = pytest.importorskip("xarray")
+    array = xarray.DataArray(d, dims="step", coords={"step": t})
+    assert len(curves((array, 2 * array))) == 2
+    (pair,) = curves((array.step, array))
+    assert np.array_equal(pair.t, t)
+    data = xarray.Dataset({"distance": array})
+    for given in (data, (data, data)):
+        with pytest.raises(CurveError, match="got a Dataset of distance; expected one variable"):
+            curves(given)
+
+
+def test_what_is_masked_is_left_out():
+    mask = t > 500
+    for given in [(t, np.ma.array(d, mask=mask)), (np.ma.array(t, mask=mask), d)]:
+        for curve in (*curves(given), Curve(*given)):
+            assert np.array_equal(curve.t, t[:500])
+            assert np.array_equal(curve.d, d[:500])
+
+
+def test_a_tensor_is_read_with_a_gradient_and_in_half_precision():
+    torch = pytest.importorskip("torch")
+    (curve,) = curves((torch.arange(1, 2001), torch.tensor(d, requires_grad=True)))
+    assert np.array_equal(curve.d, d)
+    (half,) = curves((t, torch.tensor(d).bfloat16()))
+    assert half.d == pytest.approx(d, rel=0.01)
+
+
+def test_missing_numbers_of_any_library_are_nan():
+    column = pd.Series([1.0, None, 3.0], index=[1, 2, 3], dtype="Float64")
+    for given in (column, ([1, 2, 3], [1.0, None, 3.0]), ([1, 2, 3], np.array([1, pd.NA, 3], object))):
+        (curve,) = curves(given)
+        assert np.array_equal(curve.d, [1, np.nan, 3], equal_nan=True)
+
+
+@pytest.mark.parametrize("given", [pd.Series(d), (np.arange(2000), d), pd.Series(d, index=np.arange(0, 20000, 10))])
+def test_a_distance_at_the_origin_that_is_not_zero_is_refused(given):
+    with pytest.raises(CurveError, match="the distance at update 0 is 1; expected 0"):
+        curves(given)
+
+
+def test_a_distance_of_zero_at_the_origin_is_left_out():
+    (curve,) = curves(pd.Series(np.append(0.0, d)))
+    assert np.array_equal(curve.t, t)
+    assert np.array_equal(curve.d, d)
+
+
+def test_a_data_frame_holds_a_seed_in_each_column():
+    frame = pd.DataFrame({"a": d, 7: 2 * d}, index=t)
+    frame.loc[1990:, "a"] = np.nan
+    named, numbered = curves(frame)
+    assert (named.name, numbered.name) == ("a", "column 7")
+    assert (len(named.t), len(numbered.t)) == (1989, 2000)
+    assert [curve.name for curve in curves(pd.DataFrame(np.c_[d, 2 * d], index=t))] == ["curve 1", "curve 2"]
+
+
+@pytest.mark.parametrize("origin", [-1, 1.5, True, "10", None, np.nan, np.inf, 1j, np.timedelta64(10, "s")])
+def test_an_origin_that_is_no_update_is_refused(origin):
+    with pytest.raises(AnalysisError, match="expected the number of an update"):
+        curves((t, d), origin=origin)
+
+
+def test_a_curve_that_begins_at_its_origin_is_refused():
+    with pytest.raises(CurveError, match="t begins at 0; expected updates since the origin, above 0"):
+        Curve(np.arange(5.0), np.arange(5.0))
 
 
 @pytest.mark.parametrize("value", [0.0, -1.0, np.nan, np.inf])

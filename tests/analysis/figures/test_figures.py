@@ -184,7 +184,7 @@ def test_figures_of_the_law_come_in_one_column_or_two():
 
 
 def test_from_an_origin_the_axes_say_so():
-    found = fit((T, np.maximum(T - 500, 1.0) ** 0.5), origin=500, t_min=10)
+    found = fit((T, np.maximum(T - 500, 0.0) ** 0.5), origin=500, t_min=10)
     above, below = figures.fit(found).axes
     assert "w_{500+t} - w_{500}" in above.get_ylabel()
     assert below.get_xlabel().endswith("after update 500")
@@ -221,9 +221,9 @@ def test_match_shows_curves_target_and_crossing(tmp_path, runs):
 
 def test_match_from_an_origin_counts_t_from_it_and_shows_the_forecast():
     """d = (t − 100)^.25, at the target 4 after 356 updates; the run a tenth behind, seen up to t = 300."""
-    small = (T[:1000], np.maximum(T[:1000] - 100.0, 1) ** 0.25)
+    small = (T[:1000], np.maximum(T[:1000] - 100.0, 0) ** 0.25)
     noise = np.exp(1e-3 * np.random.default_rng(3).normal(size=300))
-    run = (T[:300], 0.9 * np.maximum(T[:300] - 100.0, 1) ** 0.25 * noise)
+    run = (T[:300], 0.9 * np.maximum(T[:300] - 100.0, 0) ** 0.25 * noise)
     nothing = {"parameters": []}
     reference = Reference((4.0,), (np.nan,), (356,), (0.1,), 0.1, None, nothing, False, ("small",), origin=100)
     found, forecast = match(reference, run), predict_match(run, reference)
