@@ -9,6 +9,7 @@ from analysis.curve import SETTINGS, Curve
 from analysis.fitting.estimator import Estimate
 from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.fitting.log_bins import Bins
+from analysis.fitting.seed_group import standing_apart
 
 LARGE_RESIDUAL = 0.05  # rms residual of log d: five times what seeds differ by on real runs
 
@@ -35,6 +36,7 @@ def diagnose(
         Plain sentences.
     """
     found = [
+        *standing_apart(bins),
         _rejected(at),
         _later(scan, bins, at),
         _lenient(at, len(group)),
@@ -97,7 +99,7 @@ def _few_seeds(n: int) -> str | None:
 
 def _power_law(at: Estimate, confidence_level: float) -> str | None:
     low, high = at.interval
-    if not low <= 0 <= high:
+    if low > 0 or high < 0:
         return None
     return (
         f"The {100 * confidence_level:g} % confidence interval of α contains 0: a power law d ~ "
@@ -148,6 +150,11 @@ def _short(bins: Bins) -> str | None:
 def _shrinking(at: Estimate) -> str | None:
     if at.shrinking < 0.01:
         return None
+    if at.shrinking > 0.5:
+        return (
+            f"The noise models explain the curve best by a law that falls (probability {at.shrinking:.2g}), with its "
+            "growth taken for noise; α supposes that the law grows."
+        )
     return f"With probability {at.shrinking:.2g} the distance does not grow at all; that part is left out of α."
 
 

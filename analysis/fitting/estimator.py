@@ -63,6 +63,29 @@ def estimate(bins: Bins, confidence_level: float) -> Estimate:
         The estimate.
 
     Raises:
+        GrowthError: where a curve does not grow, or its growth cannot be told from noise.
+    """
+    each = check_growth(bins)
+    from_curves = _from_seeds if len(bins.z) >= 3 else _from_mixture
+    found = from_curves(bins, each, confidence_level)
+    if not np.isfinite([found.alpha, *found.interval, found.p_value, found.rms_residual]).all():
+        raise GrowthError(
+            f"{' and '.join(bins.names)}: no finite α and interval between t = {bins.fit_range[0]:g} and "
+            f"{bins.fit_range[1]:g}, where growth cannot be told from noise; choose another fit range"
+        )
+    return found
+
+
+def check_growth(bins: Bins) -> Projection:
+    """Fit each curve by variable projection, and refuse those that do not grow.
+
+    Args:
+        bins: one curve, or one per seed.
+
+    Returns:
+        Each curve's estimates.
+
+    Raises:
         GrowthError: where a curve does not grow.
     """
     each = variable_projection(bins.u, bins.z)
@@ -73,8 +96,7 @@ def estimate(bins: Bins, confidence_level: float) -> Estimate:
             f"{bins.names[i]}: distances do not grow between t = {bins.fit_range[0]:g} and {bins.fit_range[1]:g} "
             f"(local exponent {each.q[i]:.3g}); the laws describe growth: choose another fit range"
         )
-    from_curves = _from_seeds if len(bins.z) >= 3 else _from_mixture
-    return from_curves(bins, each, confidence_level)
+    return each
 
 
 def _from_seeds(bins: Bins, each: Projection, confidence_level: float) -> Estimate:

@@ -1,18 +1,15 @@
 """`fit`: α of ‖w_t − w_0‖ ~ (log t/t₀)^(2/α), with its confidence interval, its range and what to be wary of."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-
-import numpy as np
-
-from analysis.curve import Curve, CurvesLike, curves
-from analysis.errors import AnalysisError, LawError, OffsetError, SeedError
+from analysis.curve import CurvesLike
+from analysis.errors import LawError
 from analysis.fitting.diagnostics import diagnose
 from analysis.fitting.estimator import estimate
 from analysis.fitting.fit_result import Fit
 from analysis.fitting.laws import LAWS
 from analysis.fitting.noise_mixture import PROBABILITIES
+from analysis.fitting.seed_group import read_seeds
 from analysis.fitting.start_scan import choose, interval_over_starts, scan_table, starts
+from analysis.inputs import check_confidence_level
 
 
 def fit(
@@ -31,7 +28,9 @@ def fit(
     is Student's over the seeds. One run is fitted under a mixture of noise models, and its interval is provisional.
 
     Args:
-        data: a Run or its path, (t, d), a pandas Series, an xarray DataArray, or a list of those (seeds).
+        data: a Run or its path, (t, d), a pandas Series, an xarray DataArray, a list of those (seeds), or a pandas
+            DataFrame with index t and a column for each seed. A seed that ends more than half a decade of t before
+            the others is left out, with a warning.
         t_min: the first update used; by default the earliest start at which the law holds, after the learning rate's
             warm-up.
         t_max: the last update used; by default the first learning-rate drop.
@@ -52,9 +51,9 @@ def fit(
         ShortCurveError: where the range is shorter than a decade of t or 12 log bins.
         GrowthError: where the distance does not grow.
         SeedError: where two of the seeds are one curve.
-        OffsetError: where the offset is to be fitted.
+        OffsetError: where the offset is to be fitted, or is no finite number.
         LawError: for another law.
-        AnalysisError: for a confidence level outside of (0, 1).
+        AnalysisError: for a confidence level outside of (0, 1), or an origin or a t_min that is no update.
 
     Examples:
         >>> import numpy as np
@@ -68,12 +67,8 @@ def fit(
         rivals = [name for name in LAWS if name != "ultraslow"]
         instead = f"use compare(data, [{law!r}])" if law in rivals else f"compare fits {', '.join(rivals)}"
         raise LawError(f"law = {law!r}: fit estimates α, which 'ultraslow' alone leaves free; {instead}")
-    if not 0 < confidence_level < 1:
-        raise AnalysisError(
-            f"confidence_level = {confidence_level:g}: expected a probability between 0 and 1, such as 0.95"
-        )
-    group = [_shifted(curve, offset) for curve in curves(data, origin=origin)]
-    _check_seeds(group)
+    check_confidence_level(confidence_level)
+    group, short = read_seeds(data, origin, t_min, t_max, offset)
     tried = starts(group, t_min, t_max, confidence_level)
     chosen, note = choose(tried, t_min)
     bins, at = chosen.bins, chosen.estimate
@@ -98,25 +93,7 @@ def fit(
         seeds=at.seeds,
         posterior=(at.posteriors[0].alpha, PROBABILITIES) if len(at.posteriors) == 1 else None,
         scan=scan,
-        warnings=diagnose(group, bins, at, scan, hull, confidence_level) + note,
+        warnings=short + diagnose(group, bins, at, scan, hull, confidence_level) + note,
         u=bins.u,
         z=bins.z,
     )
-
-
-def _shifted(curve: Curve, offset: float) -> Curve:
-    if isinstance(offset, str):
-        raise OffsetError(
-            f"offset = {offset!r}: at α = 2 an additive offset and t₀ are the same parameter, so both "
-            "cannot be free; give the offset as a number"
-        )
-    return replace(curve, d=curve.d - offset) if offset else curve
-
-
-def _check_seeds(group: Sequence[Curve]) -> None:
-    for i, one in enumerate(group):
-        for other in group[:i]:
-            if np.array_equal(one.d, other.d) and np.array_equal(one.t, other.t):
-                raise SeedError(
-                    f"{other.name} and {one.name} are one curve; expected independent seeds: give it once"
-                )

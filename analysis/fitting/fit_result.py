@@ -158,7 +158,7 @@ class Fit(FormerNames, Tabulated):
     @property
     def power_law_excluded(self) -> bool:
         """Whether α's confidence interval leaves out 0."""
-        return not self.interval[0] <= 0 <= self.interval[1]
+        return self.interval[0] > 0 or self.interval[1] < 0
 
     @property
     def residuals(self) -> Array:

@@ -7,6 +7,9 @@ With P = R⁻¹ projected off the constant, q̂ = g'Pz / g'Pg and RSS = z'Pz −
     w(s, cell) ∝ |R|^(−1/2) (1'R⁻¹1)^(−1/2) (g'Pg)^(−1/2) RSS^(−(n−2)/2)
     q | s, cell ~ t_(n−2)(q̂, RSS / ((n−2) g'Pg)),     P(α ≤ x) = Σ w · P(2 s/q ≤ x).
 
+α supposes growth, q > 0. Very smooth noise can put nearly all weight on a law that falls (it takes the growth for
+noise, and a jump at the start for the law); each w is then multiplied by P(q > 0 | s, cell).
+
 Intervals of one run are provisional: they assume that the law is right and that the mixture holds its noise.
 """
 
@@ -25,6 +28,7 @@ PROBABILITIES = np.linspace(0.0025, 0.9975, 200)
 _SEARCH = 65  # points of s while the support is searched for
 _FINE = 129  # over the support; the narrowest noise model must find a few of them, though the widest sets the support
 _SUPPORT = 12.0  # nats below the peak at which a grid point stops mattering (e^-12 = 6e-6)
+_GROWING = 0.01  # the posterior probability of growth below which the weights are conditioned on it
 _NODES = 32  # Student-t quantiles that stand for q's distribution at one (s, cell)
 
 
@@ -92,12 +96,13 @@ class Mixture:
         log_det = 2 * np.sum(np.log(np.diagonal(factor, axis1=1, axis2=2)), axis=1)
         self.log_prior = -0.5 * (log_det + np.log(weight))
 
-    def weigh(self, z: Array, s: Array) -> tuple[Array, Array, Array]:
+    def weigh(self, z: Array, s: Array, growing: bool = False) -> tuple[Array, Array, Array]:
         """Weigh bends and noise models by one curve.
 
         Args:
             z: (bin,) log d.
             s: (s,) the bends to weigh.
+            growing: weigh them by P(q > 0) as well.
 
         Returns:
             log w, q̂ and the scale of q, each (cell, s).
@@ -111,7 +116,10 @@ class Mixture:
         design += y[:, :, None]
         rss = np.einsum("cns,cns->cs", design, design) + 1e-30
         log_w = self.log_prior[:, None] - 0.5 * np.log(square) - 0.5 * freedom * np.log(rss)
-        return log_w, q, np.sqrt(rss / (freedom * square))
+        scale = np.sqrt(rss / (freedom * square))
+        if growing:
+            log_w += np.log(special.stdtr(freedom, q / scale) + 1e-300)
+        return log_w, q, scale
 
     def posterior(self, z: Array) -> Posterior:
         """Compute the posterior of α.
@@ -122,10 +130,12 @@ class Mixture:
         Returns:
             The posterior.
         """
-        s = np.linspace(*self.support(z), _FINE)
-        log_w, q, scale = self.weigh(z, s)
-        cell, mode = np.unravel_index(int(np.argmax(log_w)), log_w.shape)
+        s, log_w, q, scale = self._over_support(z)
         alpha, mass, shrinking = _alpha_atoms(log_w, s, q, scale, len(z) - 2)
+        if shrinking > 1 - _GROWING:
+            s, log_w, q, scale = self._over_support(z, growing=True)
+            alpha, mass, _ = _alpha_atoms(log_w, s, q, scale, len(z) - 2, growing=True)
+        cell, mode = np.unravel_index(int(np.argmax(log_w)), log_w.shape)
         order = np.argsort(alpha)
         cumulative = np.cumsum(mass[order]) - 0.5 * mass[order]
         table = (
@@ -134,11 +144,17 @@ class Mixture:
         p_value = self.p_value(z, int(cell), float(s[mode]))
         return Posterior(table, PROBABILITIES, shrinking, int(cell), float(s[mode]), p_value)
 
-    def support(self, z: Array) -> tuple[float, float]:
+    def _over_support(self, z: Array, growing: bool = False) -> tuple[Array, Array, Array, Array]:
+        """Return s over its support, and `weigh` there."""
+        s = np.linspace(*self.support(z, growing), _FINE)
+        return s, *self.weigh(z, s, growing)
+
+    def support(self, z: Array, growing: bool = False) -> tuple[float, float]:
         """Find the range of s outside of which no noise model's weight matters, narrowing it step by step.
 
         Args:
             z: (bin,) one curve's log d.
+            growing: as for `weigh`.
 
         Returns:
             The range's ends.
@@ -146,7 +162,7 @@ class Mixture:
         low, high = (0.999 * end for end in s_range(self.x))
         for _ in range(12):
             s = np.linspace(low, high, _SEARCH)
-            peak = self.weigh(z, s)[0].max(axis=0)
+            peak = self.weigh(z, s, growing)[0].max(axis=0)
             held = np.flatnonzero(peak > peak.max() - _SUPPORT)
             low, high = s[max(held[0] - 1, 0)], s[min(held[-1] + 1, _SEARCH - 1)]
             if len(held) > _SEARCH / 4:
@@ -169,12 +185,21 @@ class Mixture:
         return single_p(z @ whiten, tangent, deviations(self.x) @ whiten, len(z) - 1)
 
 
-def _alpha_atoms(log_w: Array, s: Array, q: Array, scale: Array, freedom: int) -> tuple[Array, Array, float]:
-    """Return α = 2 s/q at quantiles of q for each (s, cell) that matters: values, masses, and P(q ≤ 0)."""
+def _alpha_atoms(
+    log_w: Array, s: Array, q: Array, scale: Array, freedom: int, growing: bool = False
+) -> tuple[Array, Array, float]:
+    """Return α = 2 s/q at quantiles of q for each (s, cell) that matters: values, masses, and P(q ≤ 0).
+
+    Where `log_w` is conditioned on growth, so are the quantiles.
+    """
     cells, points = np.nonzero(log_w > log_w.max() - _SUPPORT)
     weight = np.exp(log_w[cells, points] - log_w.max())
     edge = special.ndtr(np.linspace(-4, 4, _NODES + 1))
-    node = special.stdtrit(freedom, (edge[1:] + edge[:-1]) / 2)
+    middle = (edge[1:] + edge[:-1]) / 2
+    node = special.stdtrit(freedom, middle)
+    if growing:
+        above = special.stdtr(freedom, (q / scale)[cells, points, None])
+        node = -special.stdtrit(freedom, above * (1 - middle))
     # Each node stands at its own place between two grid points of s, lest α come in steps.
     shift = (0.618034 * np.arange(_NODES)) % 1
     shift -= shift @ np.diff(edge) / np.sum(np.diff(edge))

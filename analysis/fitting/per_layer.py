@@ -1,15 +1,17 @@
 """α by layer: every parameter's own distance, fitted on the whole network's range."""
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from analysis.curve import Curve, CurvesLike, curves, layer_curves
+from analysis.curve import Curve, CurvesLike, layer_curves
 from analysis.errors import AnalysisError
 from analysis.fitting.estimator import estimate
 from analysis.fitting.fit import fit
 from analysis.fitting.log_bins import binned
+from analysis.fitting.seed_group import read_seeds
 from analysis.fitting.start_scan import ESTIMATED, numbers
 
 
@@ -24,7 +26,8 @@ def fit_layers(
     """Fit the ultra-slow diffusion law to each parameter's own distance, on the range that the whole network takes.
 
     Args:
-        data: a Run or its path, or several seeds of one experiment.
+        data: a Run or its path, or several seeds of one experiment. One that ends early is left out, as by `fit`,
+            with a Python warning.
         t_min: the first update used, as for `fit`.
         t_max: the last update used, as for `fit`.
         confidence_level: of the intervals.
@@ -53,7 +56,9 @@ def fit_layers(
         >>> fit_layers(Run("run.zarr"), t_min=1).index.tolist()
         ['weight', 'bias']
     """
-    group = curves(data, origin=origin)
+    group, short = read_seeds(data, origin, t_min, t_max)
+    for sentence in short:
+        warnings.warn(sentence, stacklevel=2)
     fit_range = fit(group, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin).fit_range
     layers = [layer_curves(curve) for curve in group]
     rows = {name: _row([each[name] for each in layers], fit_range, confidence_level) for name in layers[0]}

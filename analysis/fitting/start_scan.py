@@ -10,17 +10,20 @@ either holds the truth.
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from analysis.curve import Curve, CurvesLike, curves
+from analysis.curve import Curve, CurvesLike
 from analysis.errors import GrowthError, ShortCurveError
 from analysis.fitting.estimator import Estimate, estimate
 from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.fitting.log_bins import Bins, binned
+from analysis.fitting.seed_group import read_seeds
+from analysis.inputs import check_confidence_level
 
 STARTS_PER_DECADE = 4
 LATER = 10.0  # how many times later than the fit's start the starts lie that `interval_over_starts` looks at
@@ -63,7 +66,8 @@ def scan(
     """Estimate α from every start of the fit range, four per decade of t.
 
     Args:
-        data: one run or curve, or seeds of one experiment, as for `fit`.
+        data: one run or curve, or seeds of one experiment, as for `fit`, whose warnings of seeds that end early are
+            raised as Python's.
         t_min: the first start, in updates; by default the end of the learning rate's warm-up.
         t_max: the last update used; by default the first learning-rate drop.
         confidence_level: of the intervals.
@@ -86,7 +90,11 @@ def scan(
         1   1.78    36    1.0
         2   3.16    34    1.0
     """
-    return scan_table(starts(curves(data, origin=origin), t_min, t_max, confidence_level))
+    check_confidence_level(confidence_level)
+    group, short = read_seeds(data, origin, t_min, t_max)
+    for sentence in short:
+        warnings.warn(sentence, stacklevel=2)
+    return scan_table(starts(group, t_min, t_max, confidence_level))
 
 
 def starts(group: Sequence[Curve], t_min: float | None, t_max: float | None, confidence_level: float) -> list[Start]:

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from analysis import fit
 from analysis.fitting.laws import growth
-from analysis.fitting.noise_mixture import Mixture
+from analysis.fitting.noise_mixture import Mixture, _alpha_atoms
 from analysis.fitting.noise_models import CELLS, correlations, step_variance
 from analysis.fitting.variable_projection import centred
 from analysis.synthetic import noise
@@ -88,3 +89,33 @@ def test_the_mixture_finds_the_kind_of_noise():
         paths = noise(np.random.default_rng(11), u, 20, kind=kind, length=2.0)
         right = sum(CELLS[mixture.posterior(law(2.0) + path).cell].kernel == kind for path in paths)
         assert right >= 12  # of 20; a coin reaches 12 one time in four, 20 coins twice over one in sixteen
+
+
+JUMPS = """
+    1.7824 1.8271 1.7929 1.8256 1.8889 1.9193 1.9722 1.9999 2.0496 2.0942 2.165 2.2038 2.2591 2.3193
+    2.3895 2.4339 2.4919 2.5573 2.6197 2.6779 2.7316 2.8018 2.8688 2.9367 3.0047 3.0764 3.1456 3.2202
+    3.2907 3.3742 3.4518 3.535 3.6229 3.7148 3.8007 3.8857 3.9751 4.0864 4.1817 4.296 4.4017 4.5053
+    4.6169 4.7264 4.8472 4.9647 5.0813 5.2066 5.3381 5.4594 5.5951 5.7255 5.8748 6.0151 6.1651 6.32
+    6.4677 6.6178 6.7801 6.9383 7.1001 7.2619 7.4428 7.5243 7.691 7.874 8.0606 8.2553 8.418 8.6286
+    8.8713 9.0792 9.302 9.5148
+"""  # t^.25 and a few small jumps, which smooth noise models take for a falling law
+
+
+def test_where_the_noise_models_take_growth_for_noise_alpha_is_conditioned_on_growth():
+    t = np.unique(np.round(np.geomspace(10, 1e4, 74)))
+    found = fit((t, np.array(JUMPS.split(), float)), t_min=10)
+    assert np.isfinite([found.alpha, *found.interval]).all()
+    assert found.interval[0] < 0 < found.interval[1]
+    assert not found.power_law_excluded
+    assert any("by a law that falls" in sentence for sentence in found.warnings)
+
+
+def test_conditioned_on_growth_the_posterior_is_the_twins():
+    z = law(1.0) + noise(np.random.default_rng(3), u, 1, std=0.008, length=1.0)[0]
+    mixture = Mixture(u, steps, steps)
+    s, log_w, q, scale = mixture._over_support(z, growing=True)
+    alpha, mass, _ = _alpha_atoms(log_w, s, q, scale, len(z) - 2, growing=True)
+    order = np.argsort(alpha)
+    cumulative = np.cumsum(mass[order]) - mass[order] / 2
+    limits = np.interp([0.025, 0.5, 0.975], cumulative, alpha[order])
+    assert twin(z, limits) == pytest.approx([0.025, 0.5, 0.975], abs=0.01)

@@ -1,6 +1,7 @@
 """How results show themselves, and the names that they had before."""
 
 import copy
+import dataclasses
 import pickle
 
 import numpy as np
@@ -33,6 +34,12 @@ def test_a_fit_is_shown_as_its_table_and_printed_with_its_scan(found):
 
 def test_even_a_single_runs_fit_with_its_warnings_is_short():
     assert len(repr(fit(synthetic("power law", q=0.3)))) < 1500
+
+
+def test_what_is_not_a_number_excludes_nothing(found):
+    assert not dataclasses.replace(found, interval=(np.nan, np.nan)).power_law_excluded
+    assert dataclasses.replace(found, interval=(0.5, 1.0)).power_law_excluded
+    assert not dataclasses.replace(found, interval=(-0.5, 1.0)).power_law_excluded
 
 
 def test_a_comparison_is_shown_as_its_table(compared):

@@ -1,0 +1,171 @@
+"""Curves given as seeds of one experiment: read, told apart, and asked whether one of them speaks for all.
+
+All seeds are fitted on one range, so a seed that ends early ends it for the others. One that costs them up to half a
+decade of t does so, with a warning; one that costs more (a killed run) is left out, with a warning. `t_max` chooses
+otherwise: up to a t that every seed reaches, none ends early.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from analysis.curve import Curve, CurvesLike, curves
+from analysis.errors import OffsetError, SeedError
+from analysis.fitting.laws import Array
+from analysis.fitting.log_bins import BINS_PER_DECADE, Bins
+from analysis.inputs import check_update, is_finite_number
+
+HALF_A_DECADE = math.sqrt(10)
+_ONE_BIN = 10 ** (1 / BINS_PER_DECADE)
+
+APART = 0.05  # root mean square in log d: five times what seeds differ by on real runs
+_SPREADS = 8.0  # how many of the others' spreads a seed lies from their median before it is named: real seeds reach 6
+_DISAGREE = 0.3  # root mean square in log d of two curves, of which neither can be told to be the odd one
+_STD = 1.4826  # a normal variable's standard deviation over its median absolute deviation
+_BALLISTIC = 1.5  # local exponent: weights that move on a straight line at a constant speed have 1
+_LAST = 4  # log bins, a third of a decade
+
+
+def read_seeds(
+    data: CurvesLike,
+    origin: int,
+    t_min: float | None,
+    t_max: float | None,
+    offset: float = 0.0,
+) -> tuple[list[Curve], tuple[str, ...]]:
+    """Read the curves to be fitted on one range.
+
+    Args:
+        data: one curve, or seeds of one experiment.
+        origin: d is the displacement from this update's weights.
+        t_min: the first update asked for; None for the default.
+        t_max: the last update asked for; None for the default.
+        offset: a number subtracted from each d.
+
+    Returns:
+        The curves, by names of their own, without those that end early; and a sentence for each curve that was left
+        out or that cuts the range of the others.
+
+    Raises:
+        CurveError: where the data are no curve.
+        SeedError: where two of the seeds are one curve.
+        OffsetError: where the offset is no number.
+        AnalysisError: where origin, t_min or t_max is no update.
+    """
+    check_update(t_min, "t_min")
+    check_update(t_max, "t_max")
+    group = [_shifted(curve, offset) for curve in _told_apart(curves(data, origin=origin))]
+    _check_differ(group)
+    group, notes = _without_short(group, t_min, t_max)
+    return group, (*notes, *_late(group, t_min))
+
+
+def _told_apart(group: Sequence[Curve]) -> list[Curve]:
+    """Add its number to each name that several curves have."""
+    names = [curve.name for curve in group]
+    return [
+        replace(curve, name=f"{curve.name} (curve {i})") if names.count(curve.name) > 1 else curve
+        for i, curve in enumerate(group, 1)
+    ]
+
+
+def _shifted(curve: Curve, offset: float) -> Curve:
+    if isinstance(offset, str):
+        raise OffsetError(
+            f"offset = {offset!r}: at α = 2 an additive offset and t₀ are the same parameter, so both "
+            "cannot be free; give the offset as a number"
+        )
+    if not is_finite_number(offset):
+        raise OffsetError(f"offset = {offset!r}: expected a finite number, to be subtracted from d")
+    return replace(curve, d=curve.d - offset) if offset else curve
+
+
+def _check_differ(group: Sequence[Curve]) -> None:
+    for i, one in enumerate(group):
+        for other in group[:i]:
+            if np.array_equal(one.d, other.d) and np.array_equal(one.t, other.t):
+                raise SeedError(
+                    f"{other.name} and {one.name} are one curve; expected independent seeds: give it once"
+                )
+
+
+def _without_short(
+    group: Sequence[Curve], t_min: float | None, t_max: float | None
+) -> tuple[list[Curve], tuple[str, ...]]:
+    """Leave out the seeds that end more than half a decade before the others, and name those that cut them."""
+    start = max((_first(curve, t_min) for curve in group if len(curve.t)), default=0.0)
+    ends = [_end(curve, start, t_max) for curve in group]
+    usual = sorted(ends)[len(ends) // 2]
+    kept = [i for i, end in enumerate(ends) if end * HALF_A_DECADE >= usual]
+    shortest = min(ends[i] for i in kept)
+    notes = []
+    for i, (curve, end) in enumerate(zip(group, ends, strict=True)):
+        where = f"ends at t = {end:g}" if len(curve.t) else "holds no updates"
+        if i not in kept:
+            choice = f"; t_max = {end:g} fits all up to there" if len(curve.t) else ""
+            notes.append(f"{curve.name} is left out: it {where}, where others go on to t = {usual:g}{choice}.")
+        elif end == shortest and end * _ONE_BIN < usual:
+            notes.append(f"{curve.name} {where}, where others go on to t = {usual:g}: the range of all ends there.")
+    return [group[i] for i in kept], tuple(notes)
+
+
+def _first(curve: Curve, t_min: float | None) -> float:
+    return max(float(curve.t[0]), curve.warmup_end if t_min is None else float(t_min))
+
+
+def _end(curve: Curve, start: float, t_max: float | None) -> float:
+    """Return the last update of a curve that a fit may use: its own, or that of its first drop."""
+    last = float(curve.t[-1]) if len(curve.t) else 0.0
+    return min(last, math.inf if t_max is None else float(t_max), *(drop for drop in curve.drops if drop > start))
+
+
+def _late(group: Sequence[Curve], t_min: float | None) -> list[str]:
+    """Name the seed whose first update is the start of the range of all."""
+    firsts = [_first(curve, t_min) for curve in group if len(curve.t)]
+    if len(firsts) < 2 or max(firsts) <= _ONE_BIN * (usual := sorted(firsts)[(len(firsts) - 1) // 2]):
+        return []
+    late = group[firsts.index(max(firsts))]
+    begins = f"{late.name} begins at t = {max(firsts):g}, where others begin at t = {usual:g}"
+    return [f"{begins}: the range of all begins there."]
+
+
+def standing_apart(bins: Bins) -> list[str]:
+    """Name the seeds whose distance runs away, or lies far from what the others agree on.
+
+    Args:
+        bins: the log bins of one curve, or one per seed.
+
+    Returns:
+        A sentence for each.
+    """
+    named = {}
+    ends = (bins.z[:, -1] - bins.z[:, -_LAST]) / (bins.u[-1] - bins.u[-_LAST])
+    for name, exponent in zip(bins.names, ends, strict=True):
+        if exponent > _BALLISTIC:
+            named[name] = (
+                f"{name} runs away: by t = {math.exp(bins.u[-1]):.4g} its distance grows as t^{exponent:.2g}, faster "
+                "than on a straight line; end the range before that with t_max, or leave the curve out."
+            )
+    for i, name in enumerate(bins.names if len(bins.z) >= 3 else ()):
+        others = np.delete(bins.z, i, axis=0)
+        middle = np.median(others, axis=0)
+        away, spread = bins.z[i] - middle, _STD * np.median(np.abs(others - middle), axis=0)
+        typical, at = _rms(spread), int(np.argmax(np.abs(away)))
+        if name not in named and _rms(away) > max(APART, _SPREADS * typical):
+            times = f"{math.exp(away[at]):.3g} times the others' median"
+            named[name] = (
+                f"{name} lies apart: at t = {math.exp(bins.u[at]):.4g} its distance is {times}, while they differ by "
+                f"{typical:.1%} among themselves; α and its interval rest on it."
+            )
+    if len(bins.z) == 2 and not named and _rms(np.diff(bins.z, axis=0)) > _DISAGREE:
+        ratio = math.exp(float(np.ptp(bins.z, axis=0).max()))
+        named[bins.names[0]] = (
+            f"{' and '.join(bins.names)} lie apart: their distances differ by up to {ratio:.3g} times."
+        )
+    return list(named.values())
+
+
+def _rms(values: Array) -> float:
+    return float(np.sqrt(np.mean(values**2)))
