@@ -134,6 +134,14 @@ class Comparison(FormerNames, Tabulated):
         return tuple(fit.law.name for fit in self.fits[1:] if not fit.ruled_out)
 
     @property
+    def goodness_test(self) -> str:
+        """The one test that all its p-values come from, in words."""
+        of = "of two bends and two transients beside the law"
+        if self.n >= 3:
+            return f"t-tests over the seeds {of}, which hold for any noise that seeds do not share"
+        return f"F-test {of}, for {self.noise} noise"
+
+    @property
     def holdout_from(self) -> float:
         """The t at which the last third of the fit range in log t begins: what `LawFit.holdout` predicts."""
         return math.exp(self.u[0] + TRAINED_SHARE * (self.u[-1] - self.u[0]))
@@ -157,7 +165,18 @@ class Comparison(FormerNames, Tabulated):
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the bins, fit for JSON: None where a number is NaN or infinite."""
-        names = ("best", "not_separable", "verdict", "fit_range", "origin", "n", "noise", "memory", "warnings")
+        names = (
+            "best",
+            "not_separable",
+            "verdict",
+            "fit_range",
+            "origin",
+            "n",
+            "noise",
+            "goodness_test",
+            "memory",
+            "warnings",
+        )
         laws = [
             {"law": fit.law.name, "formula": fit.law.formula}
             | {name: getattr(fit, name) for name in (*_COMPARED, "parameters", "at_bound")}
@@ -183,7 +202,14 @@ class Comparison(FormerNames, Tabulated):
         ]
         laws = Table(rows, ("law", "parameters", "delta", "weight", "p_value", "rms_residual", "holdout", "verdict"))
         memory = [] if self.memory is None else [f"weight-decay memory (1-mu)/(lr wd) = {self.memory:.3g} updates"]
-        return [what, laws, *memory, self.verdict, *(f"! {sentence}" for sentence in self.warnings)]
+        return [
+            what,
+            laws,
+            f"p-value: {self.goodness_test}",
+            *memory,
+            self.verdict,
+            *(f"! {sentence}" for sentence in self.warnings),
+        ]
 
     def plot(self) -> "Figure":
         """Return a figure of data, laws and residuals, as `analysis.figures.compare` makes it."""

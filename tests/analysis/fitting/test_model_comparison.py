@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis import compare, fit
-from analysis.errors import LawError
+from analysis.errors import GrowthError, LawError
 from analysis.fitting.laws import LAWS
 from analysis.fitting.model_comparison import SEPARABLE
 from analysis.synthetic import noise, synthetic
@@ -103,7 +103,30 @@ def test_a_curve_that_no_law_describes_is_said_to_be_so():
         type(curve)(curve.t, curve.d * np.exp(0.2 * np.sin(4 * np.log(curve.t))), curve.name)
         for curve in synthetic("sinai", seeds=5, t0=0.1)
     ]
-    assert compare(waves, t_min=10).verdict.startswith("None of these laws")
+    assert compare(waves, t_min=10).verdict.startswith("None of these laws fits this range: the best")
+
+
+def test_a_comparison_names_its_one_test_and_speaks_of_no_other():
+    smooth = np.exp(-0.5 * ((np.log(t)[:, None] - np.log(t)) / 2) ** 2) + 1e-8 * np.eye(len(t))
+    path = 0.01 * np.linalg.cholesky(smooth) @ np.random.default_rng(0).normal(size=len(t))
+    found = compare((t, np.log(t / 0.1) ** 2 * np.exp(path)))
+    assert found.verdict.startswith("None of these laws fits this range, supposing brownian noise: the best")
+    assert "F-test" in found.goodness_test
+    assert f"p-value: {found.goodness_test}" in str(found)
+    assert found.to_dict()["goodness_test"] == found.goodness_test
+    assert not any("holds" in sentence or "good fit" in sentence for sentence in found.warnings)
+    assert any("reject the true law" in sentence for sentence in found.warnings)
+    many = compare(synthetic("sinai", t=t, t0=0.1, seeds=3))
+    assert "t-tests over the seeds" in many.goodness_test
+    assert not any("reject the true law" in sentence for sentence in many.warnings)
+
+
+@pytest.mark.parametrize("options", [{}, {"t_min": 10}, {"laws": ["saturation"]}])
+def test_a_distance_that_falls_is_refused_as_by_fit(options):
+    falling = [(t, (1 + i / 10) * t**-0.2) for i in range(3)]
+    for data in (falling, falling[0], [*synthetic("sinai", t=t, t0=0.1, seeds=2), falling[0]]):
+        with pytest.raises(GrowthError, match=r"curve.*distances do not grow"):
+            compare(data, **options)
 
 
 def test_correlated_noise_finds_a_power_law_that_independent_errors_miss():
