@@ -6,13 +6,22 @@ import torch
 from torch import Tensor
 
 
+def has_graphs(device: torch.device) -> bool:
+    """Return whether a device can capture what is queued in a graph.
+
+    Args:
+        device: The device.
+    """
+    return device.type == "cuda"
+
+
 def is_capturing(device: torch.device) -> bool:
     """Return whether a CUDA graph is being captured, so that what is queued now only runs in its replays.
 
     Args:
         device: The device whose current stream is asked.
     """
-    return device.type == "cuda" and torch.cuda.is_current_stream_capturing()
+    return has_graphs(device) and torch.cuda.is_current_stream_capturing()
 
 
 class HostCopy:

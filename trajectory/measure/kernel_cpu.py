@@ -2,8 +2,8 @@
 
 The parameters are cut into chunks that stay in a core's cache. A thread reads a chunk of the weights once from
 memory, and each copy's once, where they lie; nothing as large as a chunk is written, but for half precision, which is
-widened first. A chunk is summed in float32, or in float64 for float64 parameters; the chunks' sums are added in
-float64 in their order, so that equal weights give equal numbers on any number of threads.
+widened first. A chunk is summed in float32, or in float64 for float64 parameters and where float32 overflows; the
+chunks' sums are added in float64 in their order, so that equal weights give equal numbers on any number of threads.
 
 The threads are OpenMP's, by its C entry `GOMP_parallel`, which the library that torch has loaded brings along.
 Numba's own `prange` loads a second OpenMP, whose threads fight with those of the first, which spin between two of
@@ -13,6 +13,7 @@ The first use compiles for seconds and keeps the result in Numba's cache.
 """
 
 import ctypes
+import math
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -84,7 +85,12 @@ def _square(x):
     total = x.dtype.type(0)
     for i in range(len(x)):
         total += x[i] * x[i]
-    return np.float64(total)
+    if math.isfinite(total):
+        return np.float64(total)
+    wide = 0.0  # float32 may have overflown
+    for i in range(len(x)):
+        wide += np.float64(x[i]) * np.float64(x[i])
+    return wide
 
 
 @njit(fastmath=_SUMS)
@@ -93,7 +99,13 @@ def _squared_difference(x, y):
     for i in range(len(x)):
         difference = x[i] - y[i]
         total += difference * difference
-    return np.float64(total)
+    if math.isfinite(total):
+        return np.float64(total)
+    wide = 0.0
+    for i in range(len(x)):
+        widened = np.float64(x[i]) - np.float64(y[i])
+        wide += widened * widened
+    return wide
 
 
 @njit

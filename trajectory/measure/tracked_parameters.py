@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from trajectory.errors import RecordingError
 from trajectory.measure.observables import accumulator
@@ -64,13 +65,21 @@ class TrackedParameters:
             The chosen parameters.
 
         Raises:
-            RecordingError: There is nothing to measure, or a parameter is complex.
+            RecordingError: There is nothing to measure, or a parameter is complex, or one to measure is of a kind
+                that distances cannot be taken of.
         """
         parameters = trainable(model)
         groups = group(parameters, group_by, include, exclude)
         chosen = set(groups.parameters)
-        measured = {name: p for name, p in parameters.items() if name in chosen}
-        return cls(parameters, measured, groups, buffers(model), tied_names(model))
+        for name in groups.parameters:
+            if fault := _without_weights(parameters[name]) or _not_measurable(parameters[name]):
+                raise RecordingError(f"parameter {name} {fault}; or leave it out by exclude=")
+        parameters = {name: p for name, p in parameters.items() if name in chosen or not _without_weights(p)}
+        if not any(p.numel() for p in parameters.values()):
+            raise RecordingError("all trainable parameters are empty; expected one at least with weights")
+        measured = {name: parameters[name] for name in parameters if name in chosen}
+        tied = {name: owner for name, owner in tied_names(model).items() if owner in parameters}
+        return cls(parameters, measured, groups, buffers(model), tied)
 
     @property
     def specs(self) -> list[TensorSpec]:
@@ -142,6 +151,26 @@ def names_without_prefixes(names: Iterable[str]) -> dict[str, str]:
     """
     guessed = {name: _without_prefixes(name) for name in names}
     return guessed if len(set(guessed.values())) == len(guessed) else {name: name for name in guessed}
+
+
+def _without_weights(parameter: Tensor) -> str | None:
+    """Say why no snapshot can hold a parameter, and what to do; None if one can."""
+    if is_lazy(parameter):
+        return "has no shape yet; run the model on a batch before it is recorded"
+    if parameter.is_meta:
+        return "is on the meta device, without weights; materialize it before it is recorded"
+    if parameter.layout != torch.strided:
+        return f"has the layout {parameter.layout}; expected dense weights: record its to_dense()"
+    return None
+
+
+def _not_measurable(parameter: Tensor) -> str | None:
+    """Say why distances cannot be taken of a parameter, and what to do; None if they can."""
+    if parameter.dtype.itemsize == 1:
+        return f"is {parameter.dtype}; expected 16 bits a weight or more: record the weights it is rounded from"
+    if any(stride == 0 and size > 1 for stride, size in zip(parameter.stride(), parameter.shape, strict=True)):
+        return "is expanded, so that several weights share one place; expected one place each: clone() it"
+    return None
 
 
 def _held_under(module: nn.Module) -> list[str]:

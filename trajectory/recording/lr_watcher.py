@@ -7,29 +7,38 @@ from torch import Tensor
 from trajectory.schema.layout import Event
 
 LR_DROP = "lr_drop"  # the event of a learning rate that falls at once
-_SHARP = 1.5  # a rate that falls by this factor between two updates is a drop, not a smooth decay
+_SHARP = 1.5  # a rate that falls by less than this factor between two updates decays smoothly
+_STEEP = (
+    3  # a fall by more than this many times the last smooth one is a drop: linear and cosine schedules end in none
+)
 
 
 class LRWatcher:
     """Compares the learning rates of successive updates.
 
+    A drop is a fall to 2/3 or less, and to more than three times as far as the last smooth step of the schedule. The
+    last steps of a linear or cosine schedule fall by large factors too, but not farther than those before.
+
     Attributes:
         rate: The last update's learning rate; None before the first one, or if it is unknown.
+        fall: How far the rate fell in the last smooth step since it last rose or dropped.
     """
 
     rate: float | None = None
+    fall: float = 0.0
 
     def __init__(self) -> None:
         self._filed_at = -1
 
-    def resume(self, rate: float | None, events: Iterable[Event]) -> None:
+    def resume(self, rate: float | None, events: Iterable[Event], fall: float = 0.0) -> None:
         """Continue after an interruption.
 
         Args:
             rate: The learning rate of the update before it.
             events: What had been filed until then.
+            fall: How far the rate had fallen in the last smooth step.
         """
-        self.rate = rate
+        self.rate, self.fall = rate, fall
         self._filed_at = max((event.step for event in events if event.name == LR_DROP), default=-1)
 
     def note_filed(self, step: int) -> None:
@@ -54,6 +63,13 @@ class LRWatcher:
         if isinstance(rate, Tensor):
             return {}
         before, self.rate = self.rate, rate
-        if before and rate * _SHARP <= before and self._filed_at != step:
-            return {"lr_from": before, "lr_to": rate, "reason": "seen in the optimizer"}
-        return {}
+        if before is None or rate == before:
+            return {}
+        fall = before - rate
+        if rate * _SHARP > before or fall <= _STEEP * self.fall:
+            self.fall = max(fall, 0.0)
+            return {}
+        self.fall = 0.0
+        if self._filed_at == step:
+            return {}
+        return {"lr_from": before, "lr_to": rate, "reason": "seen in the optimizer"}

@@ -83,7 +83,8 @@ class Recorder:
             from a parameter's name to its group's name.
         include: Patterns of parameters' names, such as "*.bias", to measure; None for all. Totals are over these
             alone. Snapshots hold all parameters.
-        exclude: Patterns of parameters' names to leave out.
+        exclude: Patterns of parameters' names to leave out. Those without dense weights of their own (lazy, meta,
+            sparse) are left out of snapshots as well.
         snapshots: The steps whose weights and buffers are saved; None for none. Frozen parameters are not saved.
             Each snapshot carries a hash, which `verify` checks.
         snapshot_dtype: "float32" saves weights as they are (float64 if a parameter is); "bfloat16" rounds them to
@@ -110,7 +111,7 @@ class Recorder:
             training continue unrecorded. What was written before stays readable either way.
         process_group: The ranks that train this model; None for all of torch.distributed's.
         capturable: Whether the optimizer's step may be captured in a CUDA graph. A replay runs no hook, so the loop
-            calls `replayed()` after each. Every update is recorded, from w_0 alone.
+            calls `replayed()` after each. Every update is recorded, from w_0 alone. On CUDA only.
 
     Raises:
         StoreError: The path is taken or cannot be written.
@@ -300,8 +301,8 @@ class Recorder:
         self._refuse_if_closed()
         self.flush()
         store = self._session.store
-        rate = self._pipeline.lr.rate
-        return {"run": store.id, "step": self.step, "events": len(store.events), "rate": rate}
+        lr = self._pipeline.lr
+        return {"run": store.id, "step": self.step, "events": len(store.events), "rate": lr.rate, "fall": lr.fall}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a saved state; what was recorded after it is taken back, in one commit.
@@ -321,7 +322,7 @@ class Recorder:
         if not self._awaits_step:
             self.flush()
         self._rewind(state["step"], events=state["events"])
-        self._pipeline.lr.rate = state["rate"]
+        self._pipeline.lr.rate, self._pipeline.lr.fall = state["rate"], state.get("fall", 0.0)
 
     def subscribe(self, receive: Callable[[Rows], None]) -> None:
         """Pass every flushed block of rows to a function, in order, in the training thread.

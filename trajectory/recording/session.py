@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from trajectory.errors import RecordingError, StoreError
 from trajectory.measure.count_sketch import SEED, count_sketches
+from trajectory.measure.host_copy import has_graphs
 from trajectory.measure.observables import Observables, squared_norms
 from trajectory.measure.tracked_parameters import TrackedParameters
 from trajectory.recording.options import RecordingOptions
@@ -78,12 +79,19 @@ class Session:
         resumes = any(ranks.gather(found))
         tracked = TrackedParameters.of(model, options.group_by, options.include, options.exclude)
         parameters, measured = list(tracked.parameters.values()), list(tracked.measured.values())
+        if options.capturable and not all(has_graphs(p.device) for p in measured):
+            raise RecordingError(
+                f"capturable=True with weights on the {measured[0].device.type}; CUDA alone has graphs: leave it out,"
+                " and count updates that no step makes by update()"
+            )
         options.check_origins(measured)
         metadata = _metadata(options, tracked)
         settings = {**asdict(metadata.columns), **tracked.parameter_specs, "sketch": options.sketch}
         ranks.check_agreement(settings, tracked.parameters)
         local = ranks.local(measured)
         squares = np.sum(ranks.gather(squared_norms(local)), axis=0)
+        if not resumes:
+            _check_finite(squares, list(tracked.measured))
         origin_norms = np.sqrt(tracked.groups.sum(squares, list(tracked.measured)))
         origin_norm = float(np.linalg.norm(origin_norms))
         weights = ranks.local(parameters)
@@ -190,6 +198,15 @@ class Session:
         pieces = [torch.from_numpy(flat).split(sizes) for flat in copies.values()]
         measured = [i for i, name in enumerate(self.tracked.parameters) if name in self.tracked.measured]
         return [[flat[i].reshape(self.weights[i].shape) for i in measured] for flat in pieces]
+
+
+def _check_finite(squares: np.ndarray, names: Sequence[str]) -> None:
+    for name, square in zip(names, squares, strict=True):
+        if not np.isfinite(square):
+            raise RecordingError(
+                f"parameter {name}: its norm is {np.sqrt(square)} before the first update; initialize its weights, or"
+                " leave it out by exclude="
+            )
 
 
 def _metadata(options: RecordingOptions, tracked: TrackedParameters) -> RunMetadata:

@@ -72,3 +72,17 @@ def test_a_tiny_move_of_large_weights_is_not_rounded_away(kernel):
     out = torch.empty(1, 1, dtype=torch.float64)
     kernel([weights], 1).write(out, [[start]], None, None)
     assert out.item() == 2000
+
+
+def test_squares_beyond_float32_are_summed_in_float64():
+    kernel = import_module("trajectory.measure.kernel_cpu").SumsOfSquares
+    weights = [torch.full((300,), 1e25), torch.full((9,), 3e38).bfloat16(), torch.full((5,), 3e38)]
+    copies = [[torch.zeros(300), torch.zeros(9), torch.full((5,), -3e38)]]
+    out = torch.empty(3, 3, dtype=torch.float64)
+    kernel(weights, 3).write(out, [*copies, []], weights, None)
+    expected = torch.stack([twin(weights, copies[0]), twin(weights), twin(weights)])
+    torch.testing.assert_close(out, expected, rtol=1e-6, atol=0.0)
+    weights[0][7], weights[2][0] = torch.nan, torch.inf
+    kernel(weights, 3).write(out, [*copies, []], weights, None)
+    assert out[:, 0].isnan().all()
+    assert out[:, 2].isposinf().all()

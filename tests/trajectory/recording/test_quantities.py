@@ -241,6 +241,9 @@ def test_replays_of_a_captured_step_are_recorded_as_steps_are(tmp_path, monkeypa
 
     The two trainings are one program in one process, so their rows are the same.
     """
+    with pytest.raises(RecordingError, match="CUDA alone has graphs"):
+        Recorder(tmp_path / "refused", network(), capturable=True)
+    monkeypatch.setattr("trajectory.recording.session.has_graphs", lambda _: True)
     for name, how in {"eager": {}, "replayed": {"capturable": True}}.items():
         model = network()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)

@@ -45,7 +45,8 @@ OPTIONS = {
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
 @pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.AdamW])
-def test_a_recorded_run_is_bit_identical_to_an_unrecorded_one(tmp_path, make, options):
+def test_a_recorded_run_is_bit_identical_to_an_unrecorded_one(tmp_path, make, options, monkeypatch):
+    monkeypatch.setattr("trajectory.recording.session.has_graphs", lambda _: True)
     plain = network()
     train(plain, make(plain.parameters(), lr=0.1), 150)
     state = torch.get_rng_state()
@@ -242,6 +243,42 @@ def test_a_filed_drop_is_not_filed_twice_and_smooth_schedules_have_none(tmp_path
         optimizer.param_groups[0]["lr"] = 1e-4
         train(model, optimizer, 2)
     assert [event.step for event in Run(tmp_path / "run.zarr").drops] == [30]
+
+
+@pytest.mark.parametrize("every", [1, 5], ids=["each update", "each epoch"])
+@pytest.mark.parametrize("shape", ["linear", "cosine", "square root", "exponential"])
+def test_a_schedule_that_ends_at_zero_files_no_drop(tmp_path, shape, every):
+    rate = {
+        "linear": lambda x: 1 - x,
+        "cosine": lambda x: (1 + math.cos(math.pi * x)) / 2,
+        "square root": lambda x: 1 - math.sqrt(x),
+        "exponential": lambda x: 1e-3**x,
+    }[shape]
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda t: rate(min(t // every / 20, 1.0)))
+    with Recorder(tmp_path / "run.zarr", model, optimizer):
+        for _ in range(21 * every + 1):
+            train(model, optimizer, 1)
+            schedule.step()
+    assert not Run(tmp_path / "run.zarr").drops
+
+
+def test_drops_within_a_schedule_and_after_it_is_resumed_are_told_from_it(tmp_path):
+    def go_on(recorder, steps):
+        for t in steps:
+            optimizer.param_groups[0]["lr"] = (0.1 if t < 8 else 0.01 if t < 10 else 0.001) * (1 - t / 20)
+            train(model, optimizer, 1)
+
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run.zarr", model, optimizer) as recorder:
+        go_on(recorder, range(18))
+        state = recorder.state_dict()
+    with Recorder(tmp_path / "run.zarr", model, optimizer, resume="must") as recorder:
+        recorder.load_state_dict(state)
+        go_on(recorder, range(18, 21))
+    assert [event.step for event in Run(tmp_path / "run.zarr").drops] == [8, 10]
 
 
 def test_a_rate_of_zero_does_not_drop_at_every_update(tmp_path):
