@@ -80,12 +80,24 @@ class LogSpaced:
         return any(round(10 ** (k / self.per_decade)) == step for k in (nearest - 1, nearest, nearest + 1))
 
     def __iter__(self) -> Iterator[int]:
-        last, step, k = _end(self, self.until), 0, 0
+        last, step = _end(self, self.until), 0
         while step <= last:
             yield step
-            while (following := round(10 ** (k / self.per_decade))) <= step:
-                k += 1
-            step = following
+            step = self.after(step)
+
+    def after(self, step: int) -> int:
+        """Return the next step, as if there were no end.
+
+        Args:
+            step: any step from 0 on.
+
+        Returns:
+            The first step of the schedule after it.
+        """
+        k = max(math.floor(self.per_decade * math.log10(max(step, 1))) - 1, 0)
+        while (following := round(10 ** (k / self.per_decade))) <= step:
+            k += 1
+        return following
 
 
 @dataclass(frozen=True, init=False)

@@ -27,7 +27,7 @@ from trajectory.recording.options import (
     sorted_quantities,
 )
 from trajectory.recording.pipeline import Pipeline
-from trajectory.recording.resume import Resume
+from trajectory.recording.resume import Resume, check_state
 from trajectory.recording.row_buffer import Rows
 from trajectory.recording.session import Session
 from trajectory.recording.writer_thread import OnError
@@ -199,7 +199,11 @@ class Recorder:
             self._pipeline.start()
             self._report_uncovered()
         elif step:
-            self._rewind(step)
+            try:
+                self._rewind(step)
+            except BaseException:
+                self.close()  # for a later attempt
+                raise
         else:
             self._hooks.watch_first(self._before_first_step)
 
@@ -312,9 +316,11 @@ class Recorder:
                 besides, before or after.
 
         Raises:
-            RecordingError: The state is of another run than the one at `path`.
+            RecordingError: The state is of another run than the one at `path`, or none that `state_dict()` returns.
+            StoreError: The store lacks a row that was recorded until then.
         """
         self._refuse_if_closed(awaits_step=True)
+        check_state(state, self.path)
         if self._session.ranks.is_replica:
             self._pipeline.step = state["step"]
             return

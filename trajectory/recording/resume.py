@@ -7,6 +7,7 @@ import numpy as np
 import zarr
 
 from trajectory.errors import RecordingError, StoreError
+from trajectory.schema.entries import Kind, optional_text, whole
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.shards import Shard, shard_sizes, to_table
 from trajectory.storage.arrays import read_rows
@@ -28,6 +29,22 @@ _WORDS = {
     "snapshot": "form of snapshots",
 }
 
+_LARGEST = 2**53  # a row holds its step as a float64
+
+
+def _count(value: Any) -> int:
+    if not 0 <= whole(value) <= _LARGEST:
+        raise ValueError(value)
+    return whole(value)
+
+
+_STATE: Mapping[str, Kind[Any]] = {
+    "run": optional_text,
+    "step": Kind("a number of updates, 0 or more", _count),
+    "events": Kind("a number of events, 0 or more", _count),
+    "rate": Kind("a learning rate", lambda rate: rate),
+}
+
 
 def is_resumed(backend: Backend, resume: Resume, step: int | None) -> bool:
     """Return whether a recorder resumes a run in the store.
@@ -43,8 +60,10 @@ def is_resumed(backend: Backend, resume: Resume, step: int | None) -> bool:
     """
     if resume not in get_args(Resume):
         raise RecordingError(f"resume={resume!r}; expected 'never', 'allow' or 'must'")
-    if step is not None and (resume == "never" or step < 0):
-        raise RecordingError(f"step={step} with resume={resume!r}; expected 0 or more, with 'allow' or 'must'")
+    if step is not None and (resume == "never" or not isinstance(step, int) or not 0 <= step <= _LARGEST):
+        raise RecordingError(
+            f"step={step!r} with resume={resume!r}; expected a number of updates, 0 or more, with 'allow' or 'must'"
+        )
     if resume == "must":
         read_root(backend)
     there = resume != "never" and is_run(backend)
@@ -88,7 +107,31 @@ def reopen(backend: Backend, metadata: RunMetadata, shards: Sequence[Shard]) -> 
                 f" {len(shard_sizes(shards)) or 1} here; resume on as many ranks, sharded alike, or record to"
                 " another path"
             )
-    return StoreWriter.reopen(backend)
+    (_, schedule), *_ = metadata.schedules
+    return StoreWriter.reopen(backend, schedule)
+
+
+def check_state(state: Mapping[str, Any], path: object) -> None:
+    """Check that a checkpoint's state of the recording is one that `Recorder.state_dict` returns.
+
+    Args:
+        state: The state.
+        path: The run's path, for the message.
+
+    Raises:
+        RecordingError: An entry is missing, of another type or out of range.
+    """
+    if not isinstance(state, Mapping):
+        raise RecordingError(f"{path}: resumed from a {type(state).__name__}; give what state_dict() returned")
+    for key, kind in _STATE.items():
+        try:
+            kind(state[key])
+        except (KeyError, TypeError, ValueError) as error:
+            found = "nothing" if isinstance(error, KeyError) else repr(state[key])[:60]
+            raise RecordingError(
+                f"{path}: the state to resume from has {found} under {key!r}, expected {kind.expected}; give what"
+                " state_dict() returned"
+            ) from error
 
 
 def _difference(there: Any, here: Any) -> str:

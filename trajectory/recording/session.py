@@ -157,9 +157,9 @@ class Session:
             events: How many events had been filed by then; None for all up to that step.
 
         Raises:
-            StoreError: The store lacks weights that distances are measured from.
+            StoreError: The store lacks rows or events up to that step, or weights that distances are measured from.
         """
-        copies = self.ranks.raise_on_all_ranks(lambda: self._stored_copies(step))
+        copies = self.ranks.raise_on_all_ranks(lambda: self._stored_copies(step, events))
         if self.ranks.is_first:
             self.store.cut(step, events)
         self.ranks.gather(None)  # the others continue behind what the first one has left
@@ -188,8 +188,12 @@ class Session:
                 "give the path of the run that was interrupted, and resume='allow' or 'must'"
             )
 
-    def _stored_copies(self, step: int) -> list[list[Tensor]]:
-        """Read the measured weights at w_0 and at the origins up to `step`, as they lie on this rank."""
+    def _stored_copies(self, step: int, events: int | None) -> list[list[Tensor]]:
+        """Read the measured weights at w_0 and at the origins up to `step`, as they lie on this rank.
+
+        Before that, the first rank checks that the rows go on to that step.
+        """
+        self.store.check_step(step, events)
         copies = self.store.origins(step)
         reached = [0, *(origin for origin in self.columns.origins if origin <= step)]
         if list(copies) != reached:
@@ -222,4 +226,5 @@ def _metadata(options: RecordingOptions, tracked: TrackedParameters) -> RunMetad
         snapshot=SnapshotFormat(stored, options.compression),
         sketch=SketchFormat(options.sketch, SEED) if options.sketch else SketchFormat(),
         origin_norm=0.0,
+        schedules=((0, options.schedule),),
     )

@@ -4,16 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from trajectory.schema import entries
+from trajectory.schema import entries, schedules
 from trajectory.schema.commit import STATE_KEYS
 from trajectory.schema.entries import Entries, Kind
 from trajectory.schema.layout import QUANTITIES, RowColumns, TensorSpec
 from trajectory.schema.parameter_groups import Groups
+from trajectory.schema.schedules import Periods
 
 _KEYS = frozenset(
     {
         *("id", "config", "seed", "host", "commit", "versions", "resumed", "ranks", "snapshot", "sketch", "tied"),
-        *("parameters", "buffers", "layers", "quantities", "origins", "origin_norm", "origin_norms"),
+        *("parameters", "buffers", "layers", "quantities", "origins", "origin_norm", "origin_norms", "schedules"),
     }
 )
 
@@ -67,6 +68,8 @@ class RunMetadata:
         commit: the git commit of the folder that the run was started in.
         versions: versions of Python and of packages.
         resumed: the steps at which the run was resumed, in order.
+        schedules: the schedules of the recorded steps, each with the number of updates after which it began; empty
+            where it is not known which steps were to be recorded.
         others: entries that this version does not know, kept as they are.
     """
 
@@ -88,6 +91,7 @@ class RunMetadata:
     commit: str | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     resumed: tuple[int, ...] = ()
+    schedules: Periods = ()
     others: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -122,6 +126,7 @@ class RunMetadata:
             "buffers": [spec.to_json() for spec in self.buffers],
             "ranks": list(self.ranks),
             "resumed": list(self.resumed),
+            "schedules": schedules.to_json(self.schedules),
         }
         unsaid = {
             "id": self.id is None,
@@ -129,6 +134,7 @@ class RunMetadata:
             "snapshot": self.snapshot.dtype is None,
             "origin_norms": not self.origin_norms,
             "resumed": not self.resumed,
+            "schedules": not self.schedules,
         }
         return {**self.others, **{key: value for key, value in made.items() if not unsaid.get(key)}}
 
@@ -167,6 +173,7 @@ class RunMetadata:
             commit=root.get_or("commit", None, entries.optional_text),
             versions=root.get("versions", entries.names),
             resumed=root.get_or("resumed", (), entries.wholes),
+            schedules=root.get_or("schedules", (), _schedules),
             others={key: value for key, value in values.items() if key not in _KEYS | STATE_KEYS | {"format"}},
         )
 
@@ -183,5 +190,6 @@ def _parse_sketch(value: Any) -> SketchFormat:
 
 _specs = Kind("a list of [name, shape, dtype, offset]", lambda value: tuple(map(TensorSpec.from_json, value)))
 _groups = Kind("a list of [name, [parameter, ...]]", Groups.from_json)
+_schedules = Kind("a list of [step, schedule]", schedules.from_json)
 _snapshot = Kind("an object with dtype and compression", _parse_snapshot)
 _sketch = Kind("an object with buckets and seed, or an empty one", _parse_sketch)

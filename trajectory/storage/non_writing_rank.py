@@ -59,6 +59,9 @@ class NonWritingRank(RunWriter):
     def commit_shards(self, snapshots: int, origins: int) -> None:
         pass
 
+    def check_step(self, step: int, events: int | None = None) -> None:
+        pass
+
     def cut(self, step: int, events: int | None = None) -> None:
         """Go on behind what the first rank's cut has left.
 

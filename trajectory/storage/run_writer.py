@@ -104,6 +104,17 @@ class RunWriter(Protocol):
             The scalars by name.
         """
 
+    def check_step(self, step: int, events: int | None = None) -> None:
+        """Check that the recorded rows go on to a step without a gap, so that the run can be resumed there.
+
+        Args:
+            step: the number of updates made.
+            events: how many events were filed by then; None if that is not known.
+
+        Raises:
+            StoreError: a row or an event is missing that was to be recorded until then.
+        """
+
     def cut(self, step: int, events: int | None = None) -> None:
         """Take back what was recorded after a step; the run then resumes from there.
 

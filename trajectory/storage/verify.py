@@ -1,5 +1,6 @@
 """Check that a store is intact, and repair what a kill has left."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -7,6 +8,7 @@ import numpy as np
 import zarr
 
 from trajectory.schema.layout import hash_array
+from trajectory.schema.schedules import find_gap
 from trajectory.storage.arrays import hash_of, read_rows
 from trajectory.storage.backend import Backend, StoreLike, open_backend
 from trajectory.storage.reader import read_store
@@ -31,6 +33,18 @@ class Problem:
 
     message: str
     repairable: bool
+
+    @property
+    def sentence(self) -> str:
+        """The former name of `message`."""
+        warnings.warn("Problem.sentence is now Problem.message", DeprecationWarning, stacklevel=2)
+        return self.message
+
+    @property
+    def mendable(self) -> bool:
+        """The former name of `repairable`."""
+        warnings.warn("Problem.mendable is now Problem.repairable", DeprecationWarning, stacklevel=2)
+        return self.repairable
 
 
 def verify(path: StoreLike, *, repair: bool = False) -> list[Problem]:
@@ -100,6 +114,8 @@ def _rows(backend: Backend) -> Iterator[Problem]:
     steps = np.concatenate([committed, uncommitted.rows[:, 0]])
     if np.any(np.diff(steps) <= 0) or np.any(steps < 1):
         yield Problem("recorded steps do not increase from 1 on", False)
+    elif gap := find_gap(steps, root.metadata.schedules, int(max(steps, default=0))):
+        yield Problem(f"rows are missing: after step {gap[0]}, the next one was to be {gap[1]}", False)
 
 
 def _missing(backend: Backend) -> Iterator[Problem]:

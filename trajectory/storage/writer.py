@@ -18,12 +18,14 @@ import numpy as np
 import zarr
 
 from trajectory.errors import StoreError, first_line
+from trajectory.schedule import Schedule
 from trajectory.schema.commit import RECORDING, Commit
 from trajectory.schema.layout import ROWS_PER_CHUNK, Event, shard_array
 from trajectory.schema.metadata import RunMetadata
+from trajectory.schema.schedules import add_period, find_gap
 from trajectory.schema.shards import Shard, shard_sizes
 from trajectory.storage import journal
-from trajectory.storage.arrays import create_arrays, extend, extend_snapshot
+from trajectory.storage.arrays import create_arrays, extend, extend_snapshot, read_rows
 from trajectory.storage.backend import Backend
 from trajectory.storage.journal import Journal
 from trajectory.storage.lock import RunLock, released_on_error
@@ -55,6 +57,7 @@ class StoreWriter(RunWriter):
         self._events: list[Event] = []
         self._committed = Commit()
         self._shards: dict[str, ShardWriter] = {}  # of this rank, where a model is sharded: by group
+        self._schedule: Schedule | None = None  # of the rows after the next `cut`
         self._journal: Journal
         self._tables: TableWriter
 
@@ -113,13 +116,14 @@ class StoreWriter(RunWriter):
         return store
 
     @classmethod
-    def reopen(cls, backend: Backend) -> Self:
+    def reopen(cls, backend: Backend, schedule: Schedule | None = None) -> Self:
         """Open an existing store, with the rows of its journal if its process was killed.
 
         A killed run's store can be closed as it is; any store can be written on after `cut`.
 
         Args:
             backend: where it lies.
+            schedule: the steps that will be recorded after `cut`; None if that is not known.
 
         Returns:
             The store, open for writing.
@@ -131,7 +135,9 @@ class StoreWriter(RunWriter):
         backend.refuse_links()
         lock = backend.lock()
         with released_on_error(lock):
-            return cls._reopen(backend, lock)
+            store = cls._reopen(backend, lock)
+        store._schedule = schedule
+        return store
 
     @classmethod
     def _reopen(cls, backend: Backend, lock: RunLock | None) -> Self:
@@ -258,6 +264,26 @@ class StoreWriter(RunWriter):
             commit = replace(self._committed, sketches=k + 1)
             self._publish(commit, self._tables.read_nodes(["sketches/values", "sketches/step"]))
 
+    def check_step(self, step: int, events: int | None = None) -> None:
+        with self._lock:
+            committed = read_rows(self._tables.group, "step", self._committed.steps)
+            steps = np.concatenate([committed, *(rows[:, 0] for rows in self._rows)])
+        periods = self.metadata.schedules
+        if not periods and find_gap(steps, ((0, self._schedule),), int(max(steps, default=0))) is None:
+            periods = ((0, self._schedule),)  # an earlier version's store, recorded by the schedule of now
+        if gap := find_gap(steps, periods, step):
+            before, missing = gap
+            raise StoreError(
+                f"{self.backend.path}: holds no row of step {missing}, the next one after {before}, and so cannot be"
+                f" resumed after {step} updates; resume from a checkpoint of step {before} or before, or record to"
+                " another path"
+            )
+        if events is not None and events > len(self._events):
+            raise StoreError(
+                f"{self.backend.path}: holds {len(self._events)} of the {events} events that were filed until step"
+                f" {step}; resume from an earlier checkpoint, or record to another path"
+            )
+
     def cut(self, step: int, events: int | None = None) -> None:
         """Take back what was recorded after a step; the run then resumes from there.
 
@@ -288,7 +314,11 @@ class StoreWriter(RunWriter):
                 generation=before.generation + 1,
                 events=tuple(stay),
             )
-            self.metadata = replace(self.metadata, resumed=(*self.metadata.resumed, step))
+            self.metadata = replace(
+                self.metadata,
+                resumed=(*self.metadata.resumed, step),
+                schedules=add_period(self.metadata.schedules, step, self._schedule),
+            )
             self._turn_over(commit, self._tables.nodes_at(commit), rows, metrics)
             self._events = stay
             self._tables.trim()

@@ -8,6 +8,7 @@ import itertools
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,7 +26,7 @@ from torch import nn
 
 from analysis.matching.reference import Reference
 from train import DistanceMatchedLR
-from trajectory import Event, Every, Recorder, RecordingError, Run, StoreError, verify
+from trajectory import At, Event, Every, LogSpaced, Recorder, RecordingError, Run, StoreError, verify
 from trajectory.schema.layout import TensorSpec
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.parameter_groups import Groups
@@ -308,6 +309,91 @@ def test_another_run_or_another_network_is_refused(interrupted, tmp_path):
     with pytest.raises(StoreError, match="another recorder is writing there"):
         recorder(path, origins=[20, 60], resume="must")
     run.close()
+
+
+@pytest.fixture(params=[Every(1), Every(7), LogSpaced(20)], ids=str)
+def shortened(tmp_path, request):
+    """A run killed at update 900, whose journal then lost its end, as by a power failure; and its last state."""
+    run, model, optimizer = recorder(tmp_path / "run.zarr", schedule=request.param, snapshots=Every(25))
+    updates(model, optimizer, 900)
+    state = run.state_dict()
+    shutil.copytree(tmp_path / "run.zarr", tmp_path / "killed.zarr")
+    run.close()
+    (journal,) = (tmp_path / "killed.zarr").glob("journal.*")
+    journal.write_bytes(journal.read_bytes()[: journal.stat().st_size // 2])
+    return tmp_path / "killed.zarr", state, request.param
+
+
+@pytest.mark.parametrize("schedule", [None, Every(3)])
+def test_a_state_beyond_the_rows_is_refused_and_an_earlier_one_is_not(shortened, schedule):
+    path, state, before = shortened
+    last = int(Run(path).distance.index[-1])
+    missing = next(t for t in range(last + 1, 901) if t in before)
+    schedule = schedule or before
+    run, _, _ = recorder(path, resume="must", schedule=schedule)
+    with pytest.raises(StoreError, match=f"holds no row of step {missing}, the next one after {last}, and so cannot"):
+        run.load_state_dict(state)
+    run.close()
+    for step in (missing, 900, 10**15):
+        with pytest.raises(StoreError, match=f"holds no row of step {missing}"):
+            recorder(path, resume="must", step=step, schedule=schedule)
+    run, model, optimizer = recorder(path, resume="must", step=missing - 1, schedule=schedule)
+    updates(model, optimizer, 60)
+    run.close()
+    expected = [t for t in range(1, missing + 60) if t in (before if t < missing else schedule)]
+    assert Run(path).distance.index.tolist() == expected
+    assert verify(path) == []
+
+
+def test_a_gap_in_the_rows_is_named(interrupted):
+    path, _, _ = interrupted
+    store = StoreWriter.reopen(open_backend(path), Every(1))
+    store.cut(60)
+    store.append_rows(np.full((1, store.metadata.columns.width), 70.0))
+    store.close("complete")
+    assert [problem.message for problem in verify(path)] == [
+        "rows are missing: after step 60, the next one was to be 61"
+    ]
+
+
+def test_a_store_that_does_not_say_its_schedule_is_taken_to_have_that_of_now(shortened):
+    path, state, before = shortened
+    root = json.loads((path / "zarr.json").read_text())
+    del root["attributes"]["ultraslow"]["schedules"]
+    (path / "zarr.json").write_text(json.dumps(root))
+    run, _, _ = recorder(path, resume="must", schedule=before)
+    with run, pytest.raises(StoreError, match="holds no row of step"):
+        run.load_state_dict(state)
+    other = At([5])  # the rows are not of this schedule, so that nothing is known of the missing ones
+    with recorder(path, resume="must", schedule=other)[0] as run:
+        run.load_state_dict({**state, "events": 0})
+    assert Run(path).resumed == [900]
+
+
+def test_lost_events_are_not_passed_over(interrupted):
+    path, state, _ = interrupted
+    run, _, _ = recorder(path, origins=[20, 60], resume="must")
+    with run, pytest.raises(StoreError, match="holds 0 of the 3 events that were filed until step 40"):
+        run.load_state_dict({**state, "events": 3})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"step": -1}, {"step": 1.5}, {"step": "40"}, {"step": 10**400}, {"step": True}, {"events": None}, {"run": 3}],
+    ids=str,
+)
+def test_a_state_of_another_make_is_refused(interrupted, change):
+    path, state, _ = interrupted
+    with recorder(path, origins=[20, 60], resume="must")[0] as run:
+        ((key, _),) = change.items()
+        for wrong in ({**state, **change}, {k: v for k, v in state.items() if k != key}, [1]):
+            with pytest.raises(RecordingError, match=r"give what state_dict\(\) returned") as caught:
+                run.load_state_dict(wrong)
+            assert len(str(caught.value)) < 400
+    for step in (-1, 1.5, "40", 2**70):
+        with pytest.raises(RecordingError, match="expected a number of updates, 0 or more"):
+            recorder(path, origins=[20, 60], resume="must", step=step)
+    assert len(Run(path).distance) == 100
 
 
 @pytest.mark.parametrize("write", [1, 2, 10])

@@ -11,7 +11,7 @@ import torch
 import xarray
 from torch import nn
 
-from trajectory import Recorder, Run, StoreError, verify
+from trajectory import Problem, Recorder, Run, StoreError, verify
 from trajectory.storage.backend import open_backend
 from trajectory.storage.writer import StoreWriter
 
@@ -142,6 +142,14 @@ def test_a_store_of_the_first_version_is_intact(killed):
     assert len(Run(killed).layers()) == 1300
     assert Run(killed).state_dict(500)["weight"].item() == 500
     assert Run(killed).sketches == []
+
+
+def test_the_former_names_of_a_problem_can_be_read():
+    problem = Problem("not closed", repairable=True)
+    with pytest.warns(DeprecationWarning, match=r"is now Problem\.message"):
+        assert problem.sentence == "not closed"
+    with pytest.warns(DeprecationWarning, match=r"is now Problem\.repairable"):
+        assert problem.mendable
 
 
 def test_two_recorders_on_one_path(tmp_path):
