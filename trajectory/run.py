@@ -1,18 +1,18 @@
 """The read side of a run: what `Recorder` wrote, as pandas, xarray and state dicts."""
 
 from collections.abc import Iterable
+from itertools import count
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-import zarr
 
 from trajectory.description import RunDescription
 from trajectory.errors import StoreError
-from trajectory.storage.backend import StoreLike, open_backend
+from trajectory.storage.backend import Backend, StoreLike, open_backend
 from trajectory.storage.dataset import to_dataset
-from trajectory.storage.reader import read_store
+from trajectory.storage.moment import Moment, RewrittenError
 from trajectory.storage.snapshot_reader import SnapshotReader
 from trajectory.storage.table_reader import TableReader
 from trajectory.summary import as_html, as_text, summary_rows
@@ -21,11 +21,14 @@ if TYPE_CHECKING:
     import torch
     import xarray
 
+_ATTEMPTS = 10  # to open a run that is resumed at an earlier step meanwhile
+
 
 class Run(RunDescription):
     """One recorded run, read from its store; it can be read while it is still written and after it was killed.
 
-    Everything returned is as of the moment of opening.
+    Everything returned is as of the moment of opening. Totals and metrics of up to 65,536 rows are read at once, all
+    else when it is asked for: a StoreError then says if the run was resumed or replaced in the meantime.
 
     Args:
         path: the store's folder, its URL (`s3://bucket/sb.zarr`) or the Zarr store itself.
@@ -53,12 +56,9 @@ class Run(RunDescription):
     """
 
     def __init__(self, path: StoreLike):
-        backend = open_backend(path)
-        root, uncommitted = read_store(backend)
-        super().__init__(backend.path, root, uncommitted)
-        group = zarr.open_group(backend.root, mode="r")
-        self._table = TableReader(backend.path, root, uncommitted, group)
-        self._snapshots = SnapshotReader(backend, root, group)
+        moment, self._table = _open(open_backend(path))
+        super().__init__(moment.backend.path, moment.root, moment.uncommitted)
+        self._snapshots = SnapshotReader(moment)
 
     def __repr__(self) -> str:
         return as_text(summary_rows(self.to_dict()))
@@ -247,3 +247,18 @@ class Run(RunDescription):
         A metric with the name of a recorded quantity is called `metrics/<name>`.
         """
         return to_dataset(self._table, {"run": self.name, "status": self.status})
+
+
+def _open(backend: Backend) -> tuple[Moment, TableReader]:
+    """Read a store as of one moment: once more, if a recorder cuts it back meanwhile."""
+    for attempt in count(1):
+        moment = Moment.now(backend)
+        table = TableReader(moment)
+        try:
+            table.read_totals()
+        except RewrittenError:
+            if attempt == _ATTEMPTS:
+                raise
+        else:
+            break
+    return moment, table

@@ -71,6 +71,17 @@ class Backend(ABC):
         """
 
     @abstractmethod
+    def stamp(self, key: str) -> object:
+        """Return what changes if a file is replaced.
+
+        Args:
+            key: its key.
+
+        Returns:
+            A value to compare; None where only reading the object tells.
+        """
+
+    @abstractmethod
     def read(self, key: str) -> bytes:
         """Read a file or object.
 
@@ -199,6 +210,13 @@ class LocalBackend(Backend):
     def holds(self, key: str) -> bool:
         return (self.root / key).is_file()
 
+    def stamp(self, key: str) -> object:
+        try:
+            status = (self.root / key).stat()
+        except OSError:
+            return None
+        return status.st_ino, status.st_mtime_ns, status.st_size
+
     def read(self, key: str) -> bytes:
         return (self.root / key).read_bytes()
 
@@ -268,6 +286,9 @@ class ZarrBackend(Backend):
 
     def holds(self, key: str) -> bool:
         return self._wait(self.root.exists(key))
+
+    def stamp(self, key: str) -> None:
+        return None
 
     def read(self, key: str) -> bytes:
         (data,) = self._read([key])

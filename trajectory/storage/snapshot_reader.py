@@ -15,7 +15,8 @@ from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.shards import assemble, from_table
 from trajectory.storage.arrays import hash_of, read_rows
 from trajectory.storage.backend import Backend
-from trajectory.storage.root import Root, read_root
+from trajectory.storage.moment import Moment
+from trajectory.storage.root import read_root
 
 if TYPE_CHECKING:
     import torch
@@ -25,19 +26,17 @@ class SnapshotReader:
     """Reads the snapshots of a store.
 
     Args:
-        backend: where the store lies.
-        root: its root, as of the moment whose snapshots are read.
-        group: its Zarr group, with the shapes of that root.
+        moment: the store as it stood when it was opened.
     """
 
-    def __init__(self, backend: Backend, root: Root, group: zarr.Group):
-        self._backend, self._count, self._group = backend, root.commit.snapshots, group
-        self._metadata: RunMetadata = root.metadata
+    def __init__(self, moment: Moment):
+        self._moment, self._backend, self._count = moment, moment.backend, moment.root.commit.snapshots
+        self._metadata: RunMetadata = moment.root.metadata
 
     @cached_property
     def steps(self) -> list[int]:
         """The steps that hold weights, in order."""
-        return read_rows(self._group, "snapshots/step", self._count).tolist()
+        return self._moment.read("snapshots/step", self._count).tolist()
 
     def state_dict(self, step: int) -> "dict[str, torch.Tensor]":
         """Read weights and buffers.
@@ -96,8 +95,10 @@ class SnapshotReader:
 
     def _row(self, name: str, k: int) -> np.ndarray:
         """Read a row of an array of `snapshots`. Raises ValueError unless it has the hash that was saved, if any."""
-        row, hashes = read_rows(self._group, name, k + 1, k)[0], hash_array(name)
-        if hashes in self._group and not np.array_equal(hash_of(row), read_rows(self._group, hashes, k + 1, k)[0]):
+        row, hashes = self._moment.read(name, k + 1, k)[0], hash_array(name)
+        if hashes in self._moment.root.nodes and not np.array_equal(
+            hash_of(row), self._moment.read(hashes, k + 1, k)[0]
+        ):
             raise ValueError("its bytes are not those whose hash was saved")
         return row
 
@@ -105,6 +106,7 @@ class SnapshotReader:
         """Read the k-th snapshot's parameters; put together from the ranks' shards where the model was sharded."""
         parameters, ranks = self._metadata.parameters, self._metadata.ranks
         for whose in missing_copies(self._backend, ranks, k).values():
+            self._moment.check()
             raise StoreError(
                 f"{self._backend.path}: {whose}the snapshot at step {self.steps[k]} is missing;"
                 " restore the folder as it was written, or use another snapshot"
@@ -112,7 +114,7 @@ class SnapshotReader:
         if not ranks:
             flat = self._widened(self._row("snapshots/weights", k))
             return [flat[spec.offset : spec.offset + spec.size].reshape(spec.shape) for spec in parameters]
-        shards = from_table(read_rows(self._group, "part", None), parameters)
+        shards = from_table(self._moment.read("part", None), parameters)
         stored = {rank: self._row(f"snapshots/{shard_array(rank)}", k) for rank in ranks}
         return assemble(parameters, shards, {rank: self._widened(row) for rank, row in stored.items()})
 

@@ -2,37 +2,43 @@
 
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pandas as pd
-import zarr
 
 from trajectory.errors import StoreError
 from trajectory.schema.angle import angle
 from trajectory.schema.layout import metric_name
-from trajectory.storage.arrays import read_rows
-from trajectory.storage.reader import UncommittedRows
-from trajectory.storage.root import Root
+from trajectory.storage.moment import Moment
+
+_READ_AT_ONCE = 65536  # rows: what takes a fraction of a second
 
 
 class TableReader:
     """Reads a store's arrays over steps, each when it is first asked for.
 
     Args:
-        path: names the store to people.
-        root: the store's root.
-        uncommitted: the rows that its journal holds.
-        group: its Zarr group, with the shapes of that root.
+        moment: the store as it stood when it was opened.
     """
 
-    def __init__(self, path: Path | str, root: Root, uncommitted: UncommittedRows, group: zarr.Group):
+    def __init__(self, moment: Moment):
+        root, uncommitted = moment.root, moment.uncommitted
         self.metadata = root.metadata
-        self._path, self._commit, self._group = path, root.commit, group
+        self._moment, self._path, self._commit = moment, moment.backend.path, root.commit
         self._newest = root.metadata.columns.split(uncommitted.rows)
         self._newest_metrics = uncommitted.metrics
         self._read: dict[str, np.ndarray] = {}
+
+    def read_totals(self) -> None:
+        """Read what was recorded and logged in total, unless that would take long.
+
+        Raises:
+            RewrittenError: the run was cut back or replaced since it was opened.
+        """
+        if max(self._commit.steps, self._commit.metrics) <= _READ_AT_ONCE:
+            for name in ("step", *self.metadata.quantities):
+                self.rows(name)
+            self.metrics  # noqa: B018 (read once, then kept)
 
     @property
     def names(self) -> list[str]:
@@ -54,7 +60,7 @@ class TableReader:
             The rows (step, ...).
         """
         if name not in self._read:
-            committed = read_rows(self._group, name, self._commit.steps)
+            committed = self._moment.read(name, self._commit.steps)
             self._read[name] = np.concatenate([committed, self._newest[name]])
         return self._read[name]
 
@@ -120,9 +126,9 @@ class TableReader:
     def metrics(self) -> pd.DataFrame:
         """Everything logged: step × name, NaN where a scalar was not logged at a step."""
         count = self._commit.metrics
-        arrays = [key for key in cast(zarr.Group, self._group["metrics"]).array_keys() if key != "step"]
-        columns = {metric_name(key): read_rows(self._group, f"metrics/{key}", count) for key in arrays}
-        committed = pd.DataFrame(columns, index=read_rows(self._group, "metrics/step", count))
+        columns = {key: self._moment.read(f"metrics/{key}", count) for key in self._moment.names("metrics")}
+        steps = columns.pop("step")
+        committed = pd.DataFrame({metric_name(key): column for key, column in columns.items()}, index=steps)
         newest = pd.DataFrame.from_dict(self._newest_metrics, orient="index", dtype="float64")
         newest = newest.sort_index()  # pandas 2.2 lists the steps by what was logged
         frame = committed if newest.empty else pd.concat([committed, newest]) if len(committed) else newest
@@ -132,7 +138,7 @@ class TableReader:
     def sketch_steps(self) -> list[int]:
         """The steps that hold a sketch, in order."""
         count = self._commit.sketches
-        return read_rows(self._group, "sketches/step", count).tolist() if count else []
+        return self._moment.read("sketches/step", count).tolist() if count else []
 
     def sketch(self, step: int) -> np.ndarray:
         """Read a sketch.
@@ -144,7 +150,7 @@ class TableReader:
             float64 (layer, bucket).
         """
         k = self.sketch_steps.index(step)
-        return read_rows(self._group, "sketches/values", k + 1, k)[0].astype(float)
+        return self._moment.read("sketches/values", k + 1, k)[0].astype(float)
 
     def pairwise_distance(
         self, steps: Iterable[int] | None, others: Iterable[int] | None, layer: str | None

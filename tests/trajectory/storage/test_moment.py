@@ -1,0 +1,134 @@
+"""A run is as of the moment it was opened, whatever a recorder does to its store afterwards."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from zarr.storage import MemoryStore
+
+from trajectory import Recorder, Run, StoreError
+from trajectory.storage import table_reader
+from trajectory.storage.backend import open_backend
+from trajectory.storage.moment import Moment
+
+READS = {
+    "layers": lambda run: run.layers().to_numpy(),
+    "a snapshot": lambda run: run.state_dict(2000)["weight"].numpy(),
+    "sketches": lambda run: run.pairwise_distance().to_numpy(),
+    "a displacement": lambda run: run.displacement(50).to_numpy(),
+    "one Dataset": lambda run: run.to_xarray().to_dataframe().to_numpy(),
+    "a snapshot's displacement": lambda run: run.layer_displacement(1000).to_numpy(),
+}
+TOTALS = {"distance": lambda run: run.distance.to_numpy(), "metrics": lambda run: run.metrics.to_numpy()}
+
+
+def record(where, scale, updates, start=0, **options):
+    torch.manual_seed(0)
+    model = nn.Linear(2, 1, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder = Recorder(where, model, optimizer, snapshots=1000, origins=[50], sketch=8, **options)
+    for t in range(start + 1, updates + 1):
+        model.weight.grad = torch.full((1, 2), float(scale))
+        optimizer.step()
+        recorder.log(scale=scale, **{f"since {start}": t})
+    recorder.close()
+
+
+def cut(where):
+    record(where, 2, 2300, 700, resume="must", step=700)
+
+
+def replace(where):
+    record(where, 2, 2300, overwrite=True)
+
+
+def go_on(where):
+    record(where, 2, 2900, 2500, resume="must", step=2500)
+
+
+@pytest.fixture(params=["a folder", "a zarr store"])
+def where(request, tmp_path):
+    store = tmp_path / "run.zarr" if request.param == "a folder" else MemoryStore()
+    record(store, 1, 2500)
+    return store
+
+
+@pytest.mark.parametrize("rewrite", [cut, replace, go_on])
+def test_totals_are_those_of_the_opening(where, rewrite):
+    run, before = Run(where), {name: read(Run(where)) for name, read in TOTALS.items()}
+    rewrite(where)
+    for name, read in TOTALS.items():
+        np.testing.assert_array_equal(read(run), before[name])
+    assert "since 0" in Run(where).metrics
+
+
+@pytest.mark.parametrize(
+    ("rewrite", "message"), [(cut, "was resumed at step 700 since"), (replace, "was replaced by another run since")]
+)
+def test_what_was_not_read_before_the_run_was_rewritten_is_refused(where, rewrite, message):
+    runs = {name: Run(where) for name in READS}
+    read_before = Run(where)
+    before = read_before.layers()
+    rewrite(where)
+    for name, read in READS.items():
+        with pytest.raises(StoreError, match=message) as caught:
+            read(runs[name])
+        assert str(caught.value).endswith("since it was opened; open it again")
+    np.testing.assert_array_equal(read_before.layers(), before)
+    assert all(len(read(Run(where))) for read in READS.values())
+
+
+def test_long_tables_are_read_when_they_are_asked_for(where, monkeypatch):
+    monkeypatch.setattr(table_reader, "_READ_AT_ONCE", 2499)
+    runs = {name: Run(where) for name in TOTALS}
+    cut(where)
+    for name, read in TOTALS.items():
+        with pytest.raises(StoreError, match="was resumed at step 700 since it was opened"):
+            read(runs[name])
+
+
+@pytest.mark.parametrize("rewrite", [cut, replace])
+def test_a_run_that_is_rewritten_while_it_is_opened_is_read_anew(where, monkeypatch, rewrite):
+    """Between the root and the arrays."""
+    now, opened = Moment.now, []
+
+    def then_rewritten(backend):
+        moment = now(backend)
+        if not opened:
+            rewrite(where)
+        opened.append(moment)
+        return moment
+
+    monkeypatch.setattr(Moment, "now", then_rewritten)
+    run = Run(where)
+    assert len(opened) == 2
+    assert len(run.distance) == 2300
+    np.testing.assert_array_equal(run.distance, Run(where).distance)
+
+
+def test_a_run_that_is_only_written_on_stays_readable(tmp_path):
+    """Rows, metrics and snapshots that are added change nothing of what was there."""
+    model = nn.Linear(2, 1, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run.zarr", model, optimizer, snapshots=100) as recorder:
+        opened = []
+        for t in range(1, 2501):
+            model.weight.grad = torch.ones(1, 2)
+            optimizer.step()
+            recorder.log(**{f"m{t // 500}": t})
+            if t % 400 == 0:
+                recorder.flush()
+                opened.append((t, Run(tmp_path / "run.zarr")))
+    for t, run in opened:
+        assert list(run.layers().index) == list(run.distance.index) == list(range(1, t + 1))
+        assert run.snapshots == list(range(0, t + 1, 100))
+        assert set(run.metrics) == {"learning_rate", *(f"m{k}" for k in range(t // 500 + 1))}
+        assert len(run.state_dict(t)) == 1
+
+
+def test_a_deleted_run_is_told_from_a_damaged_one(tmp_path):
+    record(tmp_path / "run.zarr", 1, 2500)
+    run = Run(tmp_path / "run.zarr")
+    open_backend(tmp_path / "run.zarr").clear()
+    with pytest.raises(StoreError, match="no run yet"):
+        run.layers()

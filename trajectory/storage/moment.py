@@ -1,0 +1,104 @@
+"""Read a store's arrays as of the moment at which its root was read, although a recorder may write on there.
+
+Committed rows change only if the run is resumed, which cuts it back first, or replaced. The root says so before the
+arrays change: if it still speaks of the same run after a read, what was read is of the moment.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import zarr
+
+from trajectory.errors import StoreError
+from trajectory.storage.arrays import read_rows
+from trajectory.storage.backend import Backend
+from trajectory.storage.reader import UncommittedRows, read_store
+from trajectory.storage.root import ROOT, Root, read_root
+
+
+class RewrittenError(StoreError):
+    """What a root spoke of is no longer there."""
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A store as it stood when its root and its journal were read.
+
+    Attributes:
+        backend: where the store lies.
+        root: its root.
+        uncommitted: what its journal held.
+        stamp: changes if the root is written anew; None where nothing tells that without reading it.
+    """
+
+    backend: Backend
+    root: Root
+    uncommitted: UncommittedRows
+    stamp: object
+
+    @classmethod
+    def now(cls, backend: Backend) -> "Moment":
+        """Read the root and the journal of a store.
+
+        Args:
+            backend: where the store lies.
+
+        Returns:
+            The store as it stands.
+
+        Raises:
+            StoreError: the store is not a run of a known format, or its journal is missing.
+        """
+        stamp = backend.stamp(ROOT)
+        return cls(backend, *read_store(backend), stamp)
+
+    @cached_property
+    def group(self) -> zarr.Group:
+        """The store's Zarr group, with the shapes of the root or of a later one."""
+        return zarr.open_group(self.backend.root, mode="r")
+
+    def names(self, group: str) -> list[str]:
+        """List the arrays of a group.
+
+        Args:
+            group: the group's name.
+
+        Returns:
+            Their names within the group, as the root lists them.
+        """
+        prefix = f"{group}/"
+        return [name.removeprefix(prefix) for name in self.root.nodes if name.startswith(prefix)]
+
+    def read(self, name: str, stop: int | None, start: int = 0) -> np.ndarray:
+        """Read rows of an array.
+
+        Args:
+            name: the array's path.
+            stop: the number of the first row that is not read; None: read to the end.
+            start: the number of the first row to read.
+
+        Returns:
+            The rows (n, ...).
+
+        Raises:
+            RewrittenError: the run was cut back or replaced since.
+        """
+        try:
+            return read_rows(self.group, name, stop, start)
+        finally:
+            self.check()
+
+    def check(self) -> None:
+        """Check that what the root speaks of is there still.
+
+        Raises:
+            RewrittenError: the run was cut back or replaced since.
+        """
+        if self.stamp is not None and self.backend.stamp(ROOT) == self.stamp:
+            return
+        path, then, now = self.backend.path, self.root.metadata, read_root(self.backend).metadata
+        if (then.id, then.origin_norm) != (now.id, now.origin_norm) or len(then.resumed) > len(now.resumed):
+            raise RewrittenError(f"{path}: was replaced by another run since it was opened; open it again")
+        if then.resumed != now.resumed:
+            raise RewrittenError(f"{path}: was resumed at step {now.resumed[-1]} since it was opened; open it again")
