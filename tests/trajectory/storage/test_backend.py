@@ -157,18 +157,19 @@ def test_a_connection_lost_at_any_write_leaves_what_was_written_readable():
 
 def test_no_step_waits_for_a_store_that_stands_still():
     inner = StandsStill(MemoryStore())
-    run = record(inner, updates=1)
+    model = nn.Linear(3, 2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    run = Recorder(inner, model, optimizer, snapshots=Every(400), origins=[50])
     run.flush()
     inner.keys.clear()
     inner.go.clear()
-    optimizer, model = run._optimizer, run._session.observables.parameters
     for _ in range(640):  # ten blocks; this line ends although nothing can be written
-        for p in model:
+        for p in model.parameters():
             p.grad = torch.ones_like(p)
         optimizer.step()
     inner.go.set()
     run.flush()
-    assert len(Run(inner).distance) == 641
+    assert len(Run(inner).distance) == 640
     # The block that was on its way, and all that had queued up behind it in one piece.
     assert len([key for key in inner.keys if key.startswith("journal.")]) <= 3
     run.close()
