@@ -186,6 +186,8 @@ def test_update_is_refused_where_steps_are_counted(tmp_path):
 
 
 def test_reported_updates_are_resumed_as_if_never_interrupted(tmp_path):
+    """Bit for bit: both make the same updates in this process."""
+
     def train(recorder, update, n):
         for _ in range(n):
             update()
