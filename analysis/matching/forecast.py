@@ -18,6 +18,7 @@ from analysis.errors import AnalysisError, MatchError
 from analysis.fitting.fit import fit
 from analysis.fitting.former_names import FormerNames
 from analysis.fitting.laws import Array, growth
+from analysis.inputs import check_confidence_level, check_update
 from analysis.matching.posterior_predictive import (
     Draws,
     Point,
@@ -143,7 +144,7 @@ def predict_match(
 
     Raises:
         MatchError: if the target is reached already, or several runs are given.
-        AnalysisError: as `fit`.
+        AnalysisError: as `fit`, and for an `until` or a budget that is no number.
 
     Examples:
         >>> import numpy as np
@@ -157,6 +158,9 @@ def predict_match(
         >>> bool(abs(np.log(forecast.step / 9**4)) < 0.1)
         True
     """
+    for name, update in (("until", until), ("budget", budget), ("t_min", t_min)):
+        check_update(update, name)
+    check_confidence_level(confidence_level)
     reference = as_reference(reference, relative, origin)
     target, origin = log(reference.targets[drop]), reference.origin
     until = None if until is None else until - origin

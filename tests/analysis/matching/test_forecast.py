@@ -9,7 +9,7 @@ from scipy import stats
 
 from analysis import Curve, Reference, fit
 from analysis import synthetic as simulate
-from analysis.errors import MatchError
+from analysis.errors import AnalysisError, MatchError
 from analysis.matching.forecast import _first_passage, predict_match
 from analysis.matching.posterior_predictive import Draws, Point, posterior
 
@@ -186,3 +186,11 @@ def test_a_posterior_has_no_law_that_is_undefined_where_it_was_fitted():
     d = t / (1 + (t / 80) ** 4) ** 0.25 * np.exp(0.01 * np.random.default_rng(0).normal(size=150))
     draws = posterior(Curve(t, d), 1.0, 4000, np.random.default_rng(0))
     assert np.isfinite(draws.sigma).all()
+
+
+@pytest.mark.parametrize("name", ["t_min", "until", "budget", "confidence_level"])
+@pytest.mark.parametrize("value", [np.nan, "10", True])
+def test_an_argument_that_is_no_number_is_refused_in_one_line(name, value):
+    with pytest.raises(AnalysisError, match=f"{name} = .*: expected a") as caught:
+        predict_match((T, law(T)), TARGET, **{name: value})
+    assert "\n" not in str(caught.value)
