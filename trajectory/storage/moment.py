@@ -6,11 +6,12 @@ arrays change: if it still speaks of the same run after a read, what was read is
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import cast
 
 import numpy as np
 import zarr
 
-from trajectory.errors import StoreError
+from trajectory.errors import StoreError, first_line
 from trajectory.storage.arrays import read_rows
 from trajectory.storage.backend import Backend
 from trajectory.storage.reader import UncommittedRows, read_store
@@ -83,11 +84,38 @@ class Moment:
 
         Raises:
             RewrittenError: the run was cut back or replaced since.
+            StoreError: a chunk of these rows is damaged or missing.
         """
         try:
-            return read_rows(self.group, name, stop, start)
-        finally:
+            values = read_rows(self.group, name, stop, start)
+            missing = self._missing(name, values, start)
+        except Exception as error:  # codecs raise errors of many kinds
             self.check()
+            raise StoreError(
+                f"{self.backend.path}: {name} is damaged ({first_line(error)}); restore it as it was written"
+            ) from error
+        self.check()
+        if missing:
+            raise StoreError(f"{self.backend.path}: {missing} is missing; restore it as it was written")
+        return values
+
+    def _missing(self, name: str, values: np.ndarray, start: int) -> str | None:
+        """Return the key of a chunk that is not there. It reads as fill values: where those are, it is looked for."""
+        array = cast(zarr.Array, self.group[name])
+        if (
+            name.startswith("metrics/") and name != "metrics/step"
+        ):  # one that was not logged at first has no chunks there
+            return None
+        if values.dtype.kind == "f" and not self.root.metadata.schedules:
+            return None  # the first versions wrote no chunk that was NaN throughout
+        length, fill = array.chunks[0], array.fill_value
+        for chunk in range(start // length, -(-(start + len(values)) // length) if values.size else 0):
+            rows = values[max(chunk * length - start, 0) : (chunk + 1) * length - start]
+            if np.array_equal(rows, np.full_like(rows, fill), equal_nan=rows.dtype.kind == "f"):
+                key = "/".join([name, "c", str(chunk), *["0"] * (array.ndim - 1)])
+                if not self.backend.holds(key):
+                    return key
+        return None
 
     def check(self) -> None:
         """Check that what the root speaks of is there still.
