@@ -29,10 +29,13 @@ class Pipeline:
     Attributes:
         step: The number of updates made.
         lr: Watches the learning rate.
+        started: Whether it is known which update comes next.
+        closed: Whether `close` was called.
     """
 
     def __init__(self, session: Session, model: nn.Module, options: RecordingOptions):
-        self.step, self.lr = 0, LRWatcher()
+        self.step, self.lr, self.started = 0, LRWatcher(), not session.resumes
+        self.closed = False
         self._session, self._options = session, options
         self._observables, self._store = session.observables, session.store
         self._schedule, self._origins = options.schedule, (0, *options.origins)
@@ -135,7 +138,7 @@ class Pipeline:
         """
         self._thread.raise_failures()
         observables = self._observables
-        if observables is None or (self._thread.given_up and not self._session.ranks.sharded):
+        if observables is None or self.closed or (self._thread.given_up and not self._session.ranks.sharded):
             self.step += 1
             return
         if not measured and self.step + 1 in self._schedule:
@@ -175,10 +178,10 @@ class Pipeline:
         filed = self._store.events
         self._rows.finite = all(event.name != NON_FINITE for event in filed)
         self.lr.resume(self._store.scalars(step).get(RATE), filed)
-        self.step = step
+        self.step, self.started = step, True
 
-    def close(self, status: str, *, collective: bool) -> None:
-        """Write what is on its way, and mark how the run ended.
+    def close(self, status: str, *, collective: bool = False) -> None:
+        """Write what is on its way, and mark how the run ended; if nothing was recorded, leave the store as it is.
 
         Args:
             status: How the run ended.
@@ -188,6 +191,10 @@ class Pipeline:
         Raises:
             RecordingError: Recording has failed.
         """
+        self.closed = True
+        if not self.started:
+            self._abandon()
+            return
         failure = None
         self._snapshots.close()
         try:
@@ -201,8 +208,8 @@ class Pipeline:
         if failure:
             raise failure
 
-    def abandon(self) -> None:
-        """Leave the store as it is; nothing was recorded."""
+    def _abandon(self) -> None:
+        """Leave the store as it is."""
         self._snapshots.close()
         self._thread.close()
         self._store.release()

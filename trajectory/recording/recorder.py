@@ -3,8 +3,9 @@
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 import torch
 from torch import Tensor, nn
@@ -30,6 +31,7 @@ from trajectory.recording.pipeline import Pipeline
 from trajectory.recording.resume import Resume, check_state
 from trajectory.recording.row_buffer import Rows
 from trajectory.recording.session import Session
+from trajectory.recording.unclosed import STATUS, finish_in_the_end
 from trajectory.recording.writer_thread import OnError
 from trajectory.schedule import LogSpaced, Schedule, as_schedule
 from trajectory.schema.layout import QUANTITIES
@@ -52,7 +54,7 @@ class Recorder:
 
     Distances are computed on the parameters' device, kept there in a ring, and flushed every 64 updates; nothing in a
     step waits for the device, and neither weights nor random state are touched. A killed process loses at most what
-    was not flushed.
+    was not flushed; a program that ends without `close()` loses nothing, and its run is `interrupted (not closed)`.
 
     An update that a GradScaler skips is none: t does not count it. A fused optimizer skips by itself, after the step
     has begun: that step is counted, and marked by the event "skipped_update".
@@ -191,7 +193,7 @@ class Recorder:
         self.path, self.origin_norm = backend.location, session.origin_norm
         self.parameter_specs = session.tracked.parameter_specs
         self._pipeline = Pipeline(session, model, options)
-        self._awaits_step, self._closed = session.resumes, False
+        self._end = finish_in_the_end(self, partial(self._pipeline.close, STATUS))
         self._hooks = StepHooks(optimizers, self._after_round, self._report_order)
         if session.ranks.is_replica:
             self._pipeline.step = step or 0
@@ -325,7 +327,7 @@ class Recorder:
             self._pipeline.step = state["step"]
             return
         self._session.check_run(state["run"])
-        if not self._awaits_step:
+        if self._pipeline.started:
             self.flush()
         self._rewind(state["step"], events=state["events"])
         self._pipeline.lr.rate, self._pipeline.lr.fall = state["rate"], state.get("fall", 0.0)
@@ -367,21 +369,23 @@ class Recorder:
         """
         self._close(status, collective=True)
 
+    def __reduce_ex__(self, protocol: object) -> NoReturn:
+        raise RecordingError(
+            f"{self.path}: a Recorder cannot be copied or pickled, since it writes one run; keep it outside of what"
+            " is copied"
+        )
+
     def _close(self, status: str, *, collective: bool) -> None:
-        if self._closed:
+        if self._pipeline.closed:
             return
-        self._closed = True
+        self._end.detach()
         self._hooks.remove()
-        if self._awaits_step:
-            self._pipeline.abandon()
-        else:
-            self._pipeline.close(status, collective=collective)
+        self._pipeline.close(status, collective=collective)
 
     def _rewind(self, step: int, events: int | None = None) -> None:
         """Continue after `step` updates, when `events` had been filed."""
         self._pipeline.rewind(step, events=events)
         self._hooks.watch_first(self._before_first_step)
-        self._awaits_step = False
         self._report_uncovered()
 
     def _report_uncovered(self) -> None:
@@ -424,9 +428,9 @@ class Recorder:
             self._pipeline.update(rate, skipped if isinstance(skipped, Tensor) else None)
 
     def _refuse_if_closed(self, *, awaits_step: bool = False) -> None:
-        if self._closed:
+        if self._pipeline.closed:
             raise RecordingError(f"{self.path}: the recorder is closed; log and file events before close()")
-        if self._awaits_step and not awaits_step:
+        if not self._pipeline.started and not awaits_step:
             raise RecordingError(
                 f"{self.path}: holds a run to resume, but not from which step; call load_state_dict() with the "
                 "checkpoint's, or give step= (0 starts over)"

@@ -1,0 +1,90 @@
+"""Recorders that nobody closes: the program ends, they are collected, or a child of the process ends."""
+
+import copy
+import gc
+import pickle
+import subprocess
+import sys
+
+import pytest
+import torch
+from torch import nn
+
+from trajectory import Recorder, RecordingError, Run, verify
+
+HEAD = """
+import atexit, gc, os, sys, threading
+import torch
+from torch import nn
+from trajectory import Recorder
+
+path = sys.argv[1]
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+def train(n):
+    for _ in range(n):
+        model(torch.randn(8, 4)).square().mean().backward()
+        optimizer.step()
+
+"""
+ENDS = {
+    "end": "recorder = Recorder(path, model, optimizer); train(100)",
+    "error": "recorder = Recorder(path, model, optimizer); train(100); 1 / 0",
+    "exit": "recorder = Recorder(path, model, optimizer); train(100); sys.exit(3)",
+    "nameless": "Recorder(path, model, optimizer); train(100)",
+    "close at exit": "recorder = Recorder(path, model, optimizer); atexit.register(recorder.close); train(100)",
+    "subscribed": "r = Recorder(path, model, optimizer); r.subscribe(lambda rows: r.step); train(100)",
+    "thread": """
+def run():
+    Recorder(path, model, optimizer)
+    train(100)
+thread = threading.Thread(target=run)
+thread.start()
+thread.join()
+""",
+    "child": """
+recorder = Recorder(path, model, optimizer)
+train(50)
+if os.fork() == 0:
+    del recorder
+    gc.collect()
+    sys.exit(0)  # the child ends as a program does
+os.wait()
+train(50)
+""",
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_program_that_ends_without_close_loses_no_row(tmp_path, end):
+    path = tmp_path / "run.zarr"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", HEAD + ENDS[end], path],
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == {"error": 1, "exit": 3}.get(end, 0), done.stderr
+    assert "recorder" not in done.stderr.replace(HEAD, "").replace(ENDS[end], "") or end == "error"
+    run = Run(path)
+    assert list(run.distance.index) == list(range(1, 101))
+    assert run.status == "interrupted (not closed)"
+    assert not verify(path)
+
+
+def test_a_recorder_that_is_collected_gives_its_run_free(tmp_path):
+    model = nn.Linear(4, 1)
+    recorder = Recorder(tmp_path / "run.zarr", model)
+    recorder.update()
+    recorder = None
+    gc.collect()
+    run = Run(tmp_path / "run.zarr")
+    assert (run.status, len(run.distance)) == ("interrupted (not closed)", 1)
+    Recorder(tmp_path / "run.zarr", model, overwrite=True).close()
+
+
+def test_a_recorder_cannot_be_copied(tmp_path):
+    model = nn.Linear(4, 1)
+    with Recorder(tmp_path / "run.zarr", model, torch.optim.SGD(model.parameters(), lr=0.1)) as recorder:
+        for make in (copy.copy, copy.deepcopy, pickle.dumps):
+            with pytest.raises(RecordingError, match="a Recorder cannot be copied or pickled"):
+                make({"recorder": recorder} if make is not copy.copy else recorder)
