@@ -102,10 +102,8 @@ class Moment:
     def _missing(self, name: str, values: np.ndarray, start: int) -> str | None:
         """Return the key of a chunk that is not there. It reads as fill values: where those are, it is looked for."""
         array = cast(zarr.Array, self.group[name])
-        if (
-            name.startswith("metrics/") and name != "metrics/step"
-        ):  # one that was not logged at first has no chunks there
-            return None
+        if name.startswith("metrics/") and name != "metrics/step":
+            return None  # a metric that was not logged from the start has no chunks there
         if values.dtype.kind == "f" and not self.root.metadata.schedules:
             return None  # the first versions wrote no chunk that was NaN throughout
         length, fill = array.chunks[0], array.fill_value
