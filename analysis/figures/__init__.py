@@ -4,9 +4,30 @@ Each function returns a figure that `save` writes and a notebook shows; none tou
 what they are given: a fit, a comparison or a match is computed by its own function first.
 """
 
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from typing import TYPE_CHECKING
+
 from analysis.figures.laws import compare, fit, scan
 from analysis.figures.learning_curves import error
 from analysis.figures.runs import distance, match
 from analysis.figures.style import save
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 __all__ = ["compare", "distance", "error", "fit", "match", "save", "scan"]
+
+
+def __getattr__(name: str) -> "Callable[..., Figure]":
+    """Give `draw`, a function of version 0.1 that also computed what it drew: by name, now the command's work."""
+    if name != "draw":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warnings.warn(
+        "analysis.figures.draw is now ultraslow.cli.plot.draw; or compute, then draw: figures.scan(fit(runs))",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    found: Callable[..., Figure] = import_module("ultraslow.cli.plot").draw
+    return found

@@ -20,6 +20,7 @@ import pandas as pd
 from analysis.curve import Curve, CurvesLike
 from analysis.errors import GrowthError, ShortCurveError
 from analysis.fitting.estimator import Estimate, estimate
+from analysis.fitting.former_names import accept_former_keywords
 from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.fitting.log_bins import Bins, binned
 from analysis.fitting.seed_group import read_seeds
@@ -55,6 +56,7 @@ class Start:
         return 0.0 if self.estimate is None else self.estimate.p_value
 
 
+@accept_former_keywords(level="confidence_level")
 def scan(
     data: CurvesLike,
     *,

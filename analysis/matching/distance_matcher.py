@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from analysis.errors import MatchError
+from analysis.fitting.former_names import accept_former_keywords
 from analysis.matching.outcome import SENTENCES, Match, Status
 from analysis.matching.running_estimate import TWO, Estimate, RunningLogDistance
 
@@ -69,6 +70,7 @@ class DistanceMatcher:
         matched True
     """
 
+    @accept_former_keywords(window="bandwidth")
     def __init__(
         self,
         targets: float | Iterable[float],

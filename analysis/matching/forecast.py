@@ -16,7 +16,7 @@ import numpy as np
 from analysis.curve import Curve, CurvesLike, curves
 from analysis.errors import AnalysisError, MatchError
 from analysis.fitting.fit import fit
-from analysis.fitting.former_names import FormerNames
+from analysis.fitting.former_names import FormerNames, accept_former_keywords
 from analysis.fitting.laws import Array, growth
 from analysis.inputs import check_confidence_level, check_update
 from analysis.matching.posterior_predictive import (
@@ -106,6 +106,7 @@ class Forecast(FormerNames, Tabulated):
         return f"{text}; back-test from {half}: {low} to {high}, a {'hit' if self.hit else 'miss'}"
 
 
+@accept_former_keywords(level="confidence_level")
 def predict_match(
     run: CurvesLike,
     reference: Reference | CurvesLike,

@@ -9,7 +9,7 @@ import numpy as np
 
 from analysis.curve import CurvesLike, curves
 from analysis.errors import MatchError
-from analysis.fitting.former_names import FormerNames
+from analysis.fitting.former_names import FormerNames, accept_former_keywords
 from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher
 from analysis.matching.seeds import Seed, check_network
 from analysis.serialize import Part, Table, Tabulated, jsonable
@@ -193,6 +193,9 @@ class Reference(FormerNames, Tabulated):
             )
         ]
         return [f"learning-rate drops of {', '.join(self.names)}{unit}{origin}", Table(rows, _COLUMNS)]
+
+
+Reference.__init__ = accept_former_keywords(**Reference.former_names)(Reference.__init__)  # type: ignore[method-assign]
 
 
 def as_reference(

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from analysis import figures
 from analysis.errors import FigureError
 from trajectory import Recorder
-from ultraslow.cli.plot import FIGURES, Name, plot
+from ultraslow.cli.plot import FIGURES, Name, draw, plot
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +61,10 @@ def test_an_option_of_another_figure_is_refused_before_a_run_is_opened(tmp_path,
 def test_a_match_needs_two_runs(runs, tmp_path):
     with pytest.raises(FigureError, match="got 1 run"):
         plot("match", runs[0], out=tmp_path / "x.png")
+
+
+def test_the_former_draw_computes_and_draws_with_a_warning(runs):
+    with pytest.warns(DeprecationWarning, match=r"now ultraslow\.cli\.plot\.draw"):
+        assert figures.draw("distance", runs).axes
+    with pytest.raises(FigureError, match="no figure is named 'nope'; expected one of distance, "):
+        draw("nope", runs)

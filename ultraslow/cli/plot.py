@@ -1,6 +1,6 @@
 """`ultraslow plot`: figures of runs. The table of their names stands here: each computes what it draws first."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from inspect import signature
 from pathlib import Path
@@ -63,17 +63,39 @@ def plot(
         options["zoom"] = zoom
     _check_options(figure, options)
 
-    from analysis import runs_in
     from analysis.figures import save
 
-    for path in save(FIGURES[figure](runs_in([run, *runs]), **options), out):
+    for path in save(draw(figure, [run, *runs], **options), out):
         print(path)
 
 
+def draw(name: Name, runs: "Run | str | Path | Sequence[Run | str | Path]", **options: object) -> "Figure":
+    """Compute what a figure shows, and draw it.
+
+    Args:
+        name: which figure, as the command names it.
+        runs: runs, paths of them, or folders of runs.
+        **options: as the command's, where the figure takes them.
+
+    Returns:
+        The figure.
+
+    Raises:
+        FigureError: if there is no figure of that name, or if it does not take an option.
+    """
+    _check_options(name, options)
+
+    from analysis import runs_in
+
+    return FIGURES[name](runs_in(runs), **options)
+
+
 def _check_options(name: Name, options: Iterable[str]) -> None:
-    """Raise FigureError for an option that the figure does not take."""
+    """Raise FigureError for a figure that does not exist, or for an option that it does not take."""
     from analysis.errors import FigureError
 
+    if name not in FIGURES:
+        raise FigureError(f"no figure is named {name!r}; expected one of {', '.join(FIGURES)}")
     for option in options:
         if option not in signature(FIGURES[name]).parameters:
             takers = [other for other, draw in FIGURES.items() if option in signature(draw).parameters]

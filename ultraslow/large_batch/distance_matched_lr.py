@@ -8,6 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from analysis.curve import CurvesLike
+from analysis.fitting.former_names import accept_former_keywords
 from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher
 from analysis.matching.outcome import Match, Status
 from analysis.matching.reference import LaterPhases, Reference, as_reference, check_later_phases
@@ -88,6 +89,7 @@ class DistanceMatchedLR(LRScheduler):
         [True]
     """
 
+    @accept_former_keywords(window="bandwidth")
     def __init__(
         self,
         optimizer: Optimizer,

@@ -95,6 +95,15 @@ def test_the_other_results_former_names_are_read_too(found, compared):
             assert getattr(result, former) == value
 
 
+def test_former_keywords_are_taken_with_a_warning():
+    curves = synthetic("sinai", t0=0.1, seeds=3)
+    with pytest.warns(DeprecationWarning, match=r"fit\(level=\) is now fit\(confidence_level=\)") as caught:
+        assert fit(curves, t_min=10, level=0.5).confidence_level == 0.5
+    assert caught[0].filename == __file__
+    with pytest.raises(TypeError, match="both confidence_level= and level="):
+        fit(curves, level=0.5, confidence_level=0.5)
+
+
 def test_any_other_name_is_unknown_and_copies_are_equal(found):
     with pytest.raises(AttributeError, match="'Fit' object has no attribute 'gamma'"):
         found.gamma  # noqa: B018

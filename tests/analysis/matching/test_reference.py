@@ -80,6 +80,8 @@ def test_reads_what_it_wrote_and_what_version_0_1_wrote(small):
     assert np.isnan(Reference.from_dict(Reference.from_runs(small[0]).to_dict()).target_errors).all()
     with pytest.warns(DeprecationWarning, match=r"Reference.signature is now Reference.parameter_specs"):
         assert reference.signature == reference.parameter_specs
+    with pytest.warns(DeprecationWarning, match=r"Reference\(signature=\) is now Reference\(parameter_specs=\)"):
+        assert Reference((1.0,), (0.0,), (9,), (0.1,), 0.1, signature={"parameters": []}).drop_steps == (9,)
     with pytest.raises(MatchError, match="a reference without targets"):
         Reference.from_dict({})
 
