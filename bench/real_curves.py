@@ -110,7 +110,7 @@ def thin(run: Run, path: Path, wanted: tuple[str, ...]) -> None:
             array[:] = values if scalar or name == "step" else five_digits(values)
     commit = replace(root.commit, steps=int(rows.sum()), metrics=int(metrics.sum()), snapshots=0, origins=0)
     nodes = {name: read_node(backend, name) for name in nodes}
-    write_root(backend, Root(replace(root.metadata, host=None), commit, nodes))
+    write_root(backend, Root(replace(root.metadata, host=None, schedules=()), commit, nodes))
 
 
 def _left_out(folder: str, names: list[str]) -> set[str]:

@@ -143,4 +143,4 @@ def test_weights_that_turn_nan_stop_the_run_and_leave_it_readable(tmp_path, refu
     left = Run(path)
     assert "non_finite_weights" in [event.name for event in left.events]
     assert left.status == "interrupted (DivergedError)"
-    assert "is inf" in refused("fit", path)
+    assert "is nan" in refused("fit", path)

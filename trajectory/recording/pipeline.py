@@ -14,6 +14,7 @@ from trajectory.recording.options import RecordingOptions, to_jsonable
 from trajectory.recording.row_buffer import BLOCK, NON_FINITE, RATE, RowBuffer, Rows
 from trajectory.recording.session import Session
 from trajectory.recording.snapshot_writer import SnapshotWriter
+from trajectory.recording.unclosed import STATUS
 from trajectory.recording.writer_thread import WriterThread
 from trajectory.schema.layout import Event
 
@@ -207,6 +208,19 @@ class Pipeline:
         self._thread.raise_failures()
         if failure:
             raise failure
+
+    def close_forgotten(self) -> None:
+        """Close a run that nobody closed.
+
+        Raises:
+            RecordingError: Recording has failed, and nobody was told before.
+        """
+        known = self._thread.has_raised
+        try:
+            self.close(STATUS)
+        except RecordingError:
+            if not known:
+                raise
 
     def _abandon(self) -> None:
         """Leave the store as it is."""

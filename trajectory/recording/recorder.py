@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
@@ -31,7 +30,7 @@ from trajectory.recording.pipeline import Pipeline
 from trajectory.recording.resume import Resume, check_state
 from trajectory.recording.row_buffer import Rows
 from trajectory.recording.session import Session
-from trajectory.recording.unclosed import STATUS, finish_in_the_end
+from trajectory.recording.unclosed import finish_in_the_end
 from trajectory.recording.writer_thread import OnError
 from trajectory.schedule import LogSpaced, Schedule, as_schedule
 from trajectory.schema.layout import QUANTITIES
@@ -193,7 +192,7 @@ class Recorder:
         self.path, self.origin_norm = backend.location, session.origin_norm
         self.parameter_specs = session.tracked.parameter_specs
         self._pipeline = Pipeline(session, model, options)
-        self._end = finish_in_the_end(self, partial(self._pipeline.close, STATUS))
+        self._end = finish_in_the_end(self, self._pipeline.close_forgotten)
         self._hooks = StepHooks(optimizers, self._after_round, self._report_order)
         if session.ranks.is_replica:
             self._pipeline.step = step or 0

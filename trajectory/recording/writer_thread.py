@@ -21,6 +21,7 @@ class WriterThread:
 
     def __init__(self, path: object, on_error: OnError):
         self.given_up = False
+        self.has_raised = False
         self._path, self._on_error = path, on_error
         self._pending: list[Future[None]] = []
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
@@ -69,6 +70,7 @@ class WriterThread:
             cause = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {first_line(error)}"
             sentence = f"{self._path}: recording failed ({cause}); what was written before stays readable"
             if self._on_error == "raise":
+                self.has_raised = True
                 raise RecordingError(sentence) from error
             if not self.given_up:
                 warnings.warn(f"{sentence}; training goes on unrecorded", RuntimeWarning, stacklevel=3)

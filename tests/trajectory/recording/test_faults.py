@@ -155,13 +155,20 @@ def one_weight():
     return model, torch.optim.SGD(model.parameters(), lr=1.0)
 
 
+class FullDevice(FileJournal):
+    """A journal on /dev/full, which stays when the journal is removed."""
+
+    def remove(self):
+        self.close()
+
+
 def test_a_device_that_is_always_full(tmp_path):
     model, optimizer = one_weight()
     recorder = Recorder(tmp_path / "run.zarr", model, optimizer)
     for _ in range(64):
         optimizer.step()
     recorder.flush()
-    recorder._session.store._journal = FileJournal(Path("/dev/full"))
+    recorder._session.store._journal = FullDevice(Path("/dev/full"))
     for _ in range(64):
         optimizer.step()
     with pytest.raises(RecordingError, match="No space left on device"):
