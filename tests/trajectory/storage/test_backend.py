@@ -255,7 +255,7 @@ def test_a_run_on_an_s3_server(tmp_path, monkeypatch):
         for command in (["info", url, "--json"], ["verify", url]):
             done = subprocess.run([sys.executable, "-m", "ultraslow", *command], capture_output=True, text=True)
             assert (done.returncode, done.stderr) == (0, "")
-        assert done.stdout == f"{url}: whole\n"
+        assert done.stdout == f"{url}: intact\n"
         with pytest.raises(StoreError, match="cannot write a run there") as caught:
             record("s3://no-such-bucket/run.zarr")
         assert "\n" not in str(caught.value)
