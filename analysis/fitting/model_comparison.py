@@ -159,9 +159,8 @@ def _provisional(n: int) -> tuple[str, ...]:
         return ()
     return (
         "Provisional: fewer than three runs cannot tell a law's bend from smooth noise between seeds.",
-        "The p-values of fewer than three runs suppose Brownian noise in log t. At a nominal .05 they reject the "
-        "true law in up to .04 of cases under such noise and rougher, in .2 to .3 where the noise shrinks with t, in "
-        ".3 to 1 where it is smooth.",
+        "The p-values of fewer than three runs suppose Brownian noise in log t. Where the noise shrinks with t they "
+        "reject the true law more often than they say, and where it is smooth far more often.",
     )
 
 
