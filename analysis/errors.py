@@ -53,3 +53,7 @@ class DifferentNetworksError(MatchError):
 
 class FigureError(AnalysisError):
     """An unknown figure or file format, a run without what a figure shows, or a file that cannot be written."""
+
+
+class LandscapeError(AnalysisError):
+    """Weights, batches, a loss or a distance at which the loss landscape cannot be measured."""

@@ -36,6 +36,14 @@ def test_matplotlib_is_imported_by_the_figures_alone():
     assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
 
 
+def test_torch_is_loaded_by_the_landscape_alone():
+    code = "import sys, ultraslow, analysis, analysis.figures; from analysis import fit, compare, match, runs_in\n"
+    code += (
+        "before = 'torch' in sys.modules; import analysis.landscape; sys.exit(before or 'torch' not in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT).returncode == 0
+
+
 def test_no_bench_hides_a_package():
     benches = {path.stem for path in (ROOT / "bench").glob("*.py")}
     assert not benches & set(PACKAGES)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("trajectory", "analysis", "train", "ultraslow", "ultraslow.large_batch")
+PACKAGES = ("trajectory", "analysis", "analysis.landscape", "train", "ultraslow", "ultraslow.large_batch")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
