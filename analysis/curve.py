@@ -1,6 +1,6 @@
 """Distance curves: from whatever a user holds to t and d. The only module here that reads a run."""
 
-import math
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +35,8 @@ class Curve:
         warmup_end: the t at which the learning rate's warm-up ended, 0 without one.
         run: the run it comes from; None for arrays.
         origin: the update from which t counts and d is measured.
+        config: what is noted of the run (`SETTINGS`, `label`).
+        drops_known: False where nothing says when the learning rate dropped, as of bare arrays.
 
     Raises:
         CurveError: where t and d are no vectors of numbers of one length, or t does not increase from above 0.
@@ -53,6 +55,8 @@ class Curve:
     warmup_end: float = 0.0
     run: Run | None = field(default=None, repr=False)
     origin: int = 0
+    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    drops_known: bool = True
 
     def __post_init__(self) -> None:
         if not all(type(values) is np.ndarray and values.dtype == float for values in (self.t, self.d)):
@@ -81,13 +85,12 @@ class Curve:
     @property
     def label(self) -> str:
         """The label that its run was given, or else its name."""
-        return str((self.run.config.get("label") if self.run is not None else None) or self.name)
+        return str(self.config.get("label") or self.name)
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """Those of `SETTINGS` that its run noted; none for arrays."""
-        config = self.run.config if self.run is not None else {}
-        return {name: config[name] for name in SETTINGS if name in config}
+        """Those of `SETTINGS` that its run noted; none for bare arrays."""
+        return {name: self.config[name] for name in SETTINGS if name in self.config}
 
     @property
     def dataset(self) -> str | None:
@@ -113,14 +116,17 @@ def curves(data: CurvesLike, *, origin: int = 0) -> list[Curve]:
     With an origin t_w, d is ‖w_{t_w + t} − w_{t_w}‖ and **t counts from t_w**, in what is returned and in every
     range, start and warning made of it. A walk's laws speak of the time since it was at distance zero, and from t_w
     that is t; counted from w_0 the curve would start with a jump at log t_w. A walk that ages depends on t_w too:
-    compare several origins. To count from w_0 all the same, give `run.displacement(t_w)`, which holds those t, as a
-    Series of its own.
+    compare several origins. To count from w_0 all the same, give the index and the values of `run.displacement(t_w)`
+    as (t, d).
 
     A tuple of two is (t, d), unless it can be seen to hold two curves: two runs, paths, `Curve`s or tuples, or two
     Series (or DataArrays) whose index is t. In a DataFrame, NaN stands for an update that the seed did not record.
 
     A run's displacement is what was recorded from t_w, or is read from its snapshots; of arrays, d is taken to be
-    measured from t_w already, and t to count from w_0. At t_w itself the distance is 0, and that row is left out; a
+    measured from t_w already, and t to count from w_0. A Series or DataArray that came from a run says in its `attrs`
+    from which update it was measured, when the learning rate dropped and what the run was (`Run.displacement`), and
+    is read as the run is; of other arrays that is not known, unless `attrs` is given: `series.attrs["lr_drops"] = []`
+    for a constant rate. At t_w itself the distance is 0, and that row is left out; a
     distance there that is not 0 is refused, since then t is off by one, or d measured from elsewhere.
 
     Args:
@@ -217,14 +223,19 @@ def _single(data: Any, origin: int) -> Curve:
     if isinstance(data, Run):
         return _from_run(data, origin)
     if isinstance(data, pd.Series):
-        return _from_arrays(data.index, data, name=str(data.name or "curve"), origin=origin)
+        return _from_labelled(data.index, data, data.attrs, origin)
     if hasattr(data, "data_vars"):
         names = ", ".join(map(str, data.data_vars))
         raise CurveError(f"got a Dataset of {names}; expected one variable of it, such as dataset['distance']")
     if hasattr(data, "coords") and hasattr(data, "dims"):  # an xarray.DataArray, without importing xarray
         if (t := _index(data)) is None:
             raise CurveError(f"got a DataArray over {tuple(data.dims)}; expected one dimension with its coordinate")
-        return _from_arrays(t, data, name=str(data.name or "curve"), origin=origin)
+        at = (
+            {"origin": int(data.coords["origin"])}
+            if "origin" in data.coords and not data.coords["origin"].dims
+            else {}
+        )
+        return _from_labelled(t, data, {**data.attrs, **at}, origin)
     raise CurveError(
         f"got {type(data).__name__}; expected a Run, a run's path, (t, d) as a tuple, a pandas Series, "
         "an xarray DataArray, or a list of those"
@@ -240,14 +251,53 @@ def _unmasked(t: Any, d: Any, name: str) -> tuple[NDArray[np.float64], NDArray[n
     return t[kept], d[kept]
 
 
-def _from_arrays(t: Any, d: Any, *, name: str, origin: int, **known: Any) -> Curve:
+def _from_labelled(t: Any, d: Any, attrs: Mapping[Any, Any], origin: int) -> Curve:
+    """Read a Series or DataArray, and what its `attrs` say of the run that it came from."""
+    name = str(d.name if d.name not in (None, "distance") else attrs.get("run") or d.name or "curve")
+    measured_from = update_number(attrs.get("origin", origin), f"{name}.attrs['origin']")
+    if origin not in (0, measured_from):
+        raise CurveError(
+            f"{name}: measured from update {measured_from}, as its attrs say; expected origin = {measured_from}, or "
+            f"a curve measured from update {origin}"
+        )
+    if "lr_drops" not in attrs:
+        return _from_arrays(t, d, name=name, origin=measured_from)
+    drops, _ = vector(attrs["lr_drops"], "attrs['lr_drops']", name)
+    return _from_arrays(
+        t,
+        d,
+        name=name,
+        origin=measured_from,
+        drops=tuple(float(drop) - measured_from for drop in drops),
+        warmup_end=max(float(attrs.get("warmup_end", 0)) - measured_from, 0.0),
+        config=_config(attrs.get("config", {}), name),
+        drops_known=True,
+    )
+
+
+def _config(noted: Any, name: str) -> Mapping[str, Any]:
+    """Read what `attrs` note of a run's configuration: a mapping, or JSON text of one."""
+    try:
+        config = json.loads(noted) if isinstance(noted, str) else noted
+    except ValueError:
+        config = None
+    if not isinstance(config, Mapping):
+        raise CurveError(
+            f"{name}.attrs['config'] = {noted!r:.60}: expected a mapping of settings, or JSON text of one"
+        )
+    return config
+
+
+def _from_arrays(
+    t: Any, d: Any, *, name: str, origin: int, drops_known: bool = False, run: Run | None = None, **known: Any
+) -> Curve:
     t, d = _unmasked(t, d, name)
     if t.ndim == 1 and t.shape == d.shape:
-        if "run" not in known:
+        if run is None:
             _check_start(t, d, name, origin)
         after = ~(t <= origin)  # the origin itself has distance 0 and no logarithm; NaN stays, to be refused
         t, d = t[after] - origin, d[after]
-    return Curve(t, d, name, origin=origin, **known)
+    return Curve(t, d, name, origin=origin, drops_known=drops_known, run=run, **known)
 
 
 _NOT_ZERO = 1e-6  # of the largest distance: an update moves the weights further, and rounding less
@@ -266,12 +316,18 @@ def _check_start(t: NDArray[np.float64], d: NDArray[np.float64], name: str, orig
 
 
 def _from_run(run: Run, origin: int) -> Curve:
-    drops = tuple(float(event.step) - origin for event in run.drops)
-    warmup_end = _warm_up_end(run, run.drops[0].step if drops else math.inf) - origin
     recorded = origin in run.origins
     distance = run.displacement(origin) if recorded else run.layer_displacement(origin).pow(2).sum(axis=1).pow(0.5)
     return _from_arrays(
-        distance.index, distance, name=run.name, origin=origin, drops=drops, warmup_end=max(warmup_end, 0.0), run=run
+        distance.index,
+        distance,
+        name=run.name,
+        origin=origin,
+        drops=tuple(float(event.step) - origin for event in run.drops),
+        warmup_end=max(float(run.warmup_end) - origin, 0.0),
+        run=run,
+        config=run.config,
+        drops_known=True,
     )
 
 
@@ -311,15 +367,6 @@ def runs_in(places: Run | str | Path | Sequence[Run | str | Path]) -> list[Run]:
 
 def _is_folder(path: str | Path) -> bool:
     return Path(path).is_dir() and not (Path(path) / "zarr.json").exists() and Path(path).suffix != ".zarr"
-
-
-def _warm_up_end(run: Run, drop: float) -> float:
-    """Find the first update made at (99 % of) the highest learning rate before the first drop."""
-    if "learning_rate" not in run.metrics:
-        return 0.0
-    rate = run.metrics["learning_rate"].dropna()
-    rate = rate[rate.index <= drop]
-    return float(rate.index[int(np.argmax(rate >= 0.99 * rate.max()))]) if len(rate) else 0.0
 
 
 def layer_curves(curve: Curve) -> dict[str, Curve]:

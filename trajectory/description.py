@@ -3,7 +3,7 @@
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trajectory.schema.layout import Event
+from trajectory.schema.layout import LR_DROP, Event
 from trajectory.storage.reader import UncommittedRows
 from trajectory.storage.root import Root
 
@@ -100,4 +100,4 @@ class RunDescription:
     @property
     def drops(self) -> list[Event]:
         """The learning-rate drops; an event's step is the number of updates made before the new rate."""
-        return [event for event in self.events if event.name == "lr_drop"]
+        return [event for event in self.events if event.name == LR_DROP]

@@ -1,6 +1,7 @@
 """The read side of a run: what `Recorder` wrote, as pandas, xarray and state dicts."""
 
 from collections.abc import Iterable
+from functools import cached_property
 from itertools import count
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -10,9 +11,11 @@ import pandas as pd
 
 from trajectory.description import RunDescription
 from trajectory.errors import StoreError
+from trajectory.schema.layout import DIMENSIONS
 from trajectory.storage.backend import Backend, StoreLike, open_backend
 from trajectory.storage.dataset import to_dataset
 from trajectory.storage.moment import Moment, RewrittenError
+from trajectory.storage.root import distance_attributes
 from trajectory.storage.snapshot_reader import SnapshotReader
 from trajectory.storage.table_reader import TableReader
 from trajectory.summary import as_html, as_text, summary_rows
@@ -68,7 +71,10 @@ class Run(RunDescription):
 
     @property
     def distance(self) -> pd.Series:
-        """‖w_t − w_0‖ over all measured parameters; index `step` = t, the number of weight updates."""
+        """‖w_t − w_0‖ over all measured parameters; index `step` = t, the number of weight updates.
+
+        Its `attrs` are those of `displacement`.
+        """
         return self.displacement(0)
 
     def displacement(self, origin: int) -> pd.Series:
@@ -78,12 +84,22 @@ class Run(RunDescription):
             origin: a step that the recorder measured from, one of `origins`.
 
         Returns:
-            The distances for t > origin; index `step` = t, counted from w_0.
+            The distances for t > origin; index `step` = t, counted from w_0. What the analysis has to know of them is
+            in `attrs`: `run` (its name), `origin`, `lr_drops` (the steps of the learning-rate drops), `warmup_end`
+            and the run's `config`. pandas keeps `attrs` through slices and arithmetic.
 
         Raises:
             StoreError: the recorder did not measure from there.
         """
-        return self._table.displacement(origin)
+        displacement = self._table.displacement(origin)
+        displacement.attrs.update(self._attributes(origin))
+        return displacement
+
+    def _attributes(self, origin: int) -> dict[str, Any]:
+        """Return what the analysis has to know of distances from an origin, beside them."""
+        drops = [event.step for event in self.drops]
+        known = {"run": self.name, "origin": origin, "lr_drops": drops, "warmup_end": self.warmup_end}
+        return {**known, "config": self.config}
 
     def total(self, quantity: str = "distance") -> pd.Series:
         """Return a recorded quantity over all measured parameters.
@@ -108,12 +124,15 @@ class Run(RunDescription):
             origin: the step that the distance is measured from, one of `origins`; for the distance alone.
 
         Returns:
-            The values for steps after `origin`: step × name.
+            The values for steps after `origin`: step × name. Distances carry the `attrs` of `displacement`.
 
         Raises:
             StoreError: the quantity was not recorded, or not from that origin.
         """
-        return self._table.layers(quantity, origin)
+        frame = self._table.layers(quantity, origin)
+        if quantity == "distance":
+            frame.attrs.update(self._attributes(origin))
+        return frame
 
     def layer_displacement(self, origin: int = 0) -> pd.DataFrame:
         """Return ‖w_t − w_{origin}‖ of each parameter, or group of them, as recorded or else from the snapshots.
@@ -140,6 +159,15 @@ class Run(RunDescription):
     def metrics(self) -> pd.DataFrame:
         """Everything logged: step × name, NaN where a scalar was not logged at a step."""
         return self._table.metrics
+
+    @cached_property
+    def warmup_end(self) -> int:
+        """The first update made at (99 % of) the highest rate before the first drop; 0 where no rate is known."""
+        if "learning_rate" not in self.metrics:
+            return 0
+        rate = self.metrics["learning_rate"].dropna()
+        rate = rate[rate.index <= self.drops[0].step] if self.drops else rate
+        return int(rate.index[int(np.argmax(rate >= 0.99 * rate.max()))]) if len(rate) else 0
 
     @property
     def snapshots(self) -> list[int]:
@@ -244,9 +272,13 @@ class Run(RunDescription):
     def to_xarray(self) -> "xarray.Dataset":
         """Return what was recorded and logged in one Dataset over `step`, NaN where one of the two is absent.
 
-        A metric with the name of a recorded quantity is called `metrics/<name>`.
+        A metric with the name of a recorded quantity is called `metrics/<name>`. Distances carry the `attrs` of
+        `displacement`, `config` as JSON text.
         """
-        return to_dataset(self._table, {"run": self.name, "status": self.status})
+        known = {"run": self.name, "warmup_end": self.warmup_end}
+        distances = {name: distance_attributes(name, self.config, self.events) for name in DIMENSIONS}
+        described = {name: {**known, **attributes} for name, attributes in distances.items() if attributes}
+        return to_dataset(self._table, {"run": self.name, "status": self.status}, described)
 
 
 def _open(backend: Backend) -> tuple[Moment, TableReader]:

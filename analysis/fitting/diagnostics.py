@@ -47,6 +47,7 @@ def diagnose(
         _short(bins),
         _shrinking(at),
         *_learning_rate(group, bins),
+        *drops_unknown(group),
         _memory(group, bins),
         *_configurations(group),
     ]
@@ -172,6 +173,25 @@ def _learning_rate(group: Sequence[Curve], bins: Bins) -> list[str]:
                 "inside the fit range; the laws hold at a constant one."
             )
     return found
+
+
+def drops_unknown(group: Sequence[Curve]) -> tuple[str, ...]:
+    """Say that nothing tells when the learning rate dropped.
+
+    Args:
+        group: the curves.
+
+    Returns:
+        A sentence, or none where the drops of all curves are known.
+    """
+    unknown = [curve.name for curve in group if not curve.drops_known]
+    if not unknown:
+        return ()
+    whose = unknown[0] if len(unknown) == 1 else f"{len(unknown)} curves"
+    return (
+        f"Nothing tells when the learning rate of {whose} dropped: a drop bends the curve; end the range before it "
+        "with t_max, or give the run.",
+    )
 
 
 def _configurations(group: Sequence[Curve]) -> list[str]:

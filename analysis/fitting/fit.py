@@ -23,6 +23,7 @@ def fit(
     confidence_level: float = 0.95,
     origin: int = 0,
     offset: float = 0.0,
+    force: bool = False,
 ) -> Fit:
     """Fit the ultra-slow diffusion law ‖w_t − w_0‖ = A |log(t/t₀)|^(2/α) to one run, or to seeds of one experiment.
 
@@ -42,6 +43,7 @@ def fit(
             (`curves` says why).
         offset: a number subtracted from d. It cannot be fitted beside t₀: at α = 2 the two are one parameter,
             A log(t/t₀) + c.
+        force: take runs whose settings differ (`SETTINGS`) for seeds all the same, with a warning.
 
     Returns:
         The fit, with its scan over the start and its warnings.
@@ -52,7 +54,7 @@ def fit(
         FitRangeError: where t_max lies past a learning-rate drop.
         ShortCurveError: where the range is shorter than a decade of t or 12 log bins.
         GrowthError: where the distance does not grow.
-        SeedError: where two of the seeds are one curve.
+        SeedError: where two of the seeds are one curve, or are runs of different settings.
         OffsetError: where the offset is to be fitted, or is no finite number.
         LawError: for another law.
         AnalysisError: for a confidence level outside of (0, 1), or an origin or a t_min that is no update.
@@ -70,7 +72,7 @@ def fit(
         instead = f"use compare(data, [{law!r}])" if law in rivals else f"compare fits {', '.join(rivals)}"
         raise LawError(f"law = {law!r}: fit estimates α, which 'ultraslow' alone leaves free; {instead}")
     check_confidence_level(confidence_level)
-    group, short = read_seeds(data, origin, t_min, t_max, offset)
+    group, short = read_seeds(data, origin, t_min, t_max, offset, force)
     tried = starts(group, t_min, t_max, confidence_level)
     chosen, note = choose(tried, t_min)
     bins, at = chosen.bins, chosen.estimate

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from analysis.curve import Curve, CurvesLike
 from analysis.errors import GrowthError, LawError
 from analysis.fitting.comparison_result import Comparison, FittedLaw, LawFit
-from analysis.fitting.diagnostics import shortest_memory
+from analysis.fitting.diagnostics import drops_unknown, shortest_memory
 from analysis.fitting.estimator import check_growth, estimate
 from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.fitting.law_fits import fit_law
@@ -36,6 +36,7 @@ def compare(
     t_max: float | None = None,
     origin: int = 0,
     noise: str = "brownian",
+    force: bool = False,
 ) -> Comparison:
     """Compare diffusion laws on one run, or on several seeds of one experiment.
 
@@ -46,6 +47,7 @@ def compare(
         t_max: the last update used; by default the first learning-rate drop.
         origin: d is the displacement from this update's weights, and t counts from it.
         noise: "brownian" in log t, or "independent" by log bin, which finds a true power law far less often.
+        force: take runs whose settings differ (`SETTINGS`) for seeds all the same, with a warning.
 
     Returns:
         The comparison, the best law first.
@@ -64,7 +66,7 @@ def compare(
         'power law'
     """
     chosen = _named(laws)
-    group, short = read_seeds(data, origin, t_min, t_max)
+    group, short = read_seeds(data, origin, t_min, t_max, force=force)
     bins, notes = _bins(group, t_min, t_max)
     check_growth(bins)
     defined = [law for law in chosen if bins.u[0] > law.after]
@@ -73,7 +75,14 @@ def compare(
     )
     fits = _compared([fit_law(law, bins, noise) for law in defined], bins)
     memory = shortest_memory(group)
-    warnings = (*short, *standing_apart(bins), *_provisional(len(group)), *_saturated(fits, memory), *notes)
+    warnings = (
+        *short,
+        *standing_apart(bins),
+        *_provisional(len(group)),
+        *_saturated(fits, memory),
+        *drops_unknown(group),
+        *notes,
+    )
     return Comparison(
         fits,
         _verdict(fits, len(group), noise),

@@ -22,6 +22,7 @@ def fit_layers(
     t_max: float | None = None,
     confidence_level: float = 0.95,
     origin: int = 0,
+    force: bool = False,
 ) -> pd.DataFrame:
     """Fit the ultra-slow diffusion law to each parameter's own distance, on the range that the whole network takes.
 
@@ -32,6 +33,7 @@ def fit_layers(
         t_max: the last update used, as for `fit`.
         confidence_level: of the intervals.
         origin: d is the displacement from this update's weights, and t counts from it.
+        force: take runs whose settings differ (`SETTINGS`) for seeds all the same, with a warning.
 
     Returns:
         One row per parameter, index `parameter`. Columns: alpha, low, high (its confidence interval),
@@ -56,10 +58,12 @@ def fit_layers(
         >>> fit_layers(Run("run.zarr"), t_min=1).index.tolist()
         ['weight', 'bias']
     """
-    group, short = read_seeds(data, origin, t_min, t_max)
+    group, short = read_seeds(data, origin, t_min, t_max, force=force)
     for sentence in short:
         warnings.warn(sentence, stacklevel=2)
-    fit_range = fit(group, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin).fit_range
+    fit_range = fit(
+        group, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin, force=force
+    ).fit_range
     layers = [layer_curves(curve) for curve in group]
     rows = {name: _row([each[name] for each in layers], fit_range, confidence_level) for name in layers[0]}
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="parameter")

@@ -6,12 +6,12 @@ otherwise: up to a t that every seed reaches, none ends early.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from analysis.curve import Curve, CurvesLike, curves
+from analysis.curve import SETTINGS, Curve, CurvesLike, curves
 from analysis.errors import OffsetError, SeedError
 from analysis.fitting.laws import Array
 from analysis.fitting.log_bins import BINS_PER_DECADE, Bins
@@ -34,6 +34,7 @@ def read_seeds(
     t_min: float | None,
     t_max: float | None,
     offset: float = 0.0,
+    force: bool = False,
 ) -> tuple[list[Curve], tuple[str, ...]]:
     """Read the curves to be fitted on one range.
 
@@ -43,6 +44,7 @@ def read_seeds(
         t_min: the first update asked for; None for the default.
         t_max: the last update asked for; None for the default.
         offset: a number subtracted from each d.
+        force: take runs of different settings for seeds all the same.
 
     Returns:
         The curves, by names of their own, without those that end early; and a sentence for each curve that was left
@@ -50,7 +52,7 @@ def read_seeds(
 
     Raises:
         CurveError: where the data are no curve.
-        SeedError: where two of the seeds are one curve.
+        SeedError: where two of the seeds are one curve, or runs of different settings.
         OffsetError: where the offset is no number.
         AnalysisError: where origin, t_min or t_max is no update.
     """
@@ -58,6 +60,8 @@ def read_seeds(
     check_update(t_max, "t_max")
     group = [_shifted(curve, offset) for curve in _told_apart(curves(data, origin=origin))]
     _check_differ(group)
+    if not force:
+        _check_settings(group)
     group, notes = _without_short(group, t_min, t_max)
     return group, (*notes, *_late(group, t_min))
 
@@ -89,6 +93,32 @@ def _check_differ(group: Sequence[Curve]) -> None:
                 raise SeedError(
                     f"{other.name} and {one.name} are one curve; expected independent seeds: give it once"
                 )
+
+
+def _check_settings(group: Sequence[Curve]) -> None:
+    """Refuse runs whose settings, networks or learning rates differ: they do not repeat one experiment."""
+    for other in group[1:]:
+        for what, one_has, other_has in _differences(group[0], other):
+            raise SeedError(
+                f"{other.name} and {group[0].name} are no seeds of one experiment: {what} is {other_has} and "
+                f"{one_has}; give runs that differ in their seed only, or force=True (--force) to take them for seeds"
+            )
+
+
+def _differences(one: Curve, other: Curve) -> Iterator[tuple[str, object, object]]:
+    for key in SETTINGS:
+        if key in one.settings and key in other.settings and one.settings[key] != other.settings[key]:
+            yield key, one.settings[key], other.settings[key]
+    if one.run is None or other.run is None:
+        return
+    if one.run.parameter_specs != other.run.parameter_specs:
+        yield "the number of weights", one.run.weight_count, other.run.weight_count
+    if "lr" in one.settings and "lr" in other.settings:
+        return
+    rates = [run.metrics.get("learning_rate") for run in (one.run, other.run)]
+    highest = [float(rate.max()) for rate in rates if rate is not None]
+    if len(highest) == 2 and not math.isclose(*highest, rel_tol=0.01):
+        yield "the highest learning rate", highest[0], highest[1]
 
 
 def _without_short(

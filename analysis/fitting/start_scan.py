@@ -64,6 +64,7 @@ def scan(
     t_max: float | None = None,
     confidence_level: float = 0.95,
     origin: int = 0,
+    force: bool = False,
 ) -> pd.DataFrame:
     """Estimate α from every start of the fit range, four per decade of t.
 
@@ -74,6 +75,7 @@ def scan(
         t_max: the last update used; by default the first learning-rate drop.
         confidence_level: of the intervals.
         origin: d is the displacement from this update's weights, and t counts from it.
+        force: take runs whose settings differ (`SETTINGS`) for seeds all the same, with a warning.
 
     Returns:
         One row per start. Columns: t_min, t_max (updates), bins, alpha, low, high (its confidence interval),
@@ -93,7 +95,7 @@ def scan(
         2   3.16    34    1.0
     """
     check_confidence_level(confidence_level)
-    group, short = read_seeds(data, origin, t_min, t_max)
+    group, short = read_seeds(data, origin, t_min, t_max, force=force)
     for sentence in short:
         warnings.warn(sentence, stacklevel=2)
     return scan_table(starts(group, t_min, t_max, confidence_level))

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from analysis import compare, curves, fit, fit_layers, scan
-from analysis.errors import FitRangeError
+from analysis.errors import AnalysisError, FitRangeError, SeedError
 from trajectory import LogSpaced, Recorder, Run, StoreError
 
 UPDATES, DROP, WARM_UP, ORIGIN = 600, 500, 10, 30
@@ -49,8 +49,53 @@ def test_a_curve_knows_the_settings_that_anybodys_recorder_notes(runs):
     (curve,) = curves(runs[0])
     assert curve.settings == {"batch_size": 8, "lr": 0.05, "momentum": 0.0, "weight_decay": 0.0}
     assert (curve.label, curve.dataset, curve.batch_size) == ("seed0", None, 8)
-    (arrays,) = curves(runs[0].distance)
+    (series,) = curves(runs[0].distance)
+    assert (series.settings, series.label, series.batch_size) == (curve.settings, "seed0", 8)
+    (arrays,) = curves((runs[0].distance.index, runs[0].distance.to_numpy()))
     assert (dict(arrays.settings), arrays.label, arrays.batch_size) == ({}, arrays.name, None)
+
+
+def test_what_is_taken_out_of_a_run_is_fitted_as_the_run(runs):
+    """The drop, the warm-up and the origin travel with the data: one α, whatever carries it."""
+    xarray = pytest.importorskip("xarray")
+    for origin in (0, ORIGIN):
+        right = fit(runs[0], origin=origin)
+        assert right.fit_range[1] == DROP - origin
+        table = runs[0].to_xarray()
+        labelled = table["displacement"].sel(origin=ORIGIN).dropna("step") if origin else table["distance"]
+        for data in (runs[0].displacement(origin), runs[0].displacement(origin).iloc[::1], labelled):
+            found = fit(data)
+            assert (found.alpha, found.fit_range, found.origin) == (right.alpha, right.fit_range, origin)
+            assert found.warnings == right.warnings
+    opened = xarray.open_zarr(runs[0].path)["distance"]
+    assert fit(opened, t_min=WARM_UP).alpha == fit(runs[0], t_min=WARM_UP).alpha
+    layers = fit(list(curves(runs[0].layers("distance")[["0.weight"]])))
+    assert layers.fit_range[1] == DROP
+
+
+def test_where_nothing_tells_of_drops_the_result_says_so(runs):
+    bare = (runs[0].distance.index, runs[0].distance.to_numpy())
+    series = runs[0].distance.copy()
+    series.attrs = {"lr_drops": []}
+    for analyse in (fit, compare):
+        assert any("Nothing tells when the learning rate of curve dropped" in s for s in analyse(bare).warnings)
+        assert not any("Nothing tells" in s for data in (series, runs[0]) for s in analyse(data).warnings)
+
+
+@pytest.mark.parametrize(
+    ("attrs", "said"),
+    [
+        ({"origin": 40, "lr_drops": []}, "measured from update 40, as its attrs say; expected origin = 40"),
+        ({"origin": -1, "lr_drops": []}, "attrs\\['origin'\\] = -1: expected the number of an update"),
+        ({"lr_drops": "never"}, "attrs\\['lr_drops'\\] holds text"),
+        ({"lr_drops": [], "config": "{"}, "attrs\\['config'\\] = '{': expected a mapping"),
+    ],
+)
+def test_attrs_that_say_nothing_sensible_are_refused(runs, attrs, said):
+    series = runs[0].displacement(ORIGIN).copy()
+    series.attrs = attrs
+    with pytest.raises(AnalysisError, match=said):
+        fit(series, origin=ORIGIN)
 
 
 def test_the_fit_lies_between_warm_up_and_drop(runs):
@@ -90,8 +135,11 @@ def test_from_an_origin_t_counts_from_it_in_every_answer(runs):
     assert found.fit_range == (10.0, DROP - ORIGIN)
     assert scan(runs, origin=ORIGIN).t_max.unique().tolist() == [DROP - ORIGIN]
     assert compare(runs, origin=ORIGIN, t_min=10).fit_range == found.fit_range
-    since_start = fit([run.displacement(ORIGIN) for run in runs], t_min=ORIGIN + 10, t_max=DROP)
-    assert since_start.fit_range == (ORIGIN + 10, DROP)  # a Series keeps the t it comes with
+    bare = [(run.displacement(ORIGIN).index, run.displacement(ORIGIN).to_numpy()) for run in runs]
+    assert fit(bare, t_min=ORIGIN + 10, t_max=DROP).fit_range == (
+        ORIGIN + 10,
+        DROP,
+    )  # arrays keep the t they come with
 
 
 def test_each_parameter_from_an_origin(runs):
@@ -116,10 +164,37 @@ def test_displacement_from_a_snapshot_is_the_norm_of_the_difference(runs):
         curves(runs[0], origin=17)
 
 
-def test_runs_that_differ_in_more_than_the_seed_are_warned_of(runs, tmp_path):
+def test_runs_that_differ_in_more_than_the_seed_are_no_seeds(runs, tmp_path):
     other = record(tmp_path / "other.zarr", seed=7, batch_size=16)
-    found = fit([*runs, other], t_min=10)
+    said = (
+        "other and seed0 are no seeds of one experiment: batch_size is 16 and 8; give runs that differ in their seed"
+    )
+    for analyse in (fit, compare, scan, fit_layers):
+        with pytest.raises(SeedError, match=said):
+            analyse([*runs, other], t_min=10)
+    with pytest.raises(SeedError, match=said):
+        fit([run.distance for run in (*runs, other)])
+    found = fit([*runs, other], t_min=10, force=True)
     assert any("differ in batch_size (16, 8)" in sentence for sentence in found.warnings)
+
+
+def test_runs_whose_settings_nobody_noted_are_told_apart_by_what_was_recorded(tmp_path):
+    def recorded(name, width, rate):
+        torch.manual_seed(0)
+        model = torch.nn.Linear(width, 1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=rate)
+        with Recorder(tmp_path / name, model, optimizer):
+            for _ in range(20):
+                optimizer.zero_grad()
+                model(torch.randn(4, width)).square().mean().backward()
+                optimizer.step()
+        return Run(tmp_path / name)
+
+    first = recorded("first.zarr", 4, 0.1)
+    with pytest.raises(SeedError, match="the number of weights is 7 and 5"):
+        fit([first, recorded("wider.zarr", 6, 0.1)])
+    with pytest.raises(SeedError, match=r"the highest learning rate is 0\.2 and 0\.1"):
+        fit([first, recorded("faster.zarr", 4, 0.2)])
 
 
 def test_weight_decays_memory_is_reported_where_the_fit_range_comes_near_it(runs, tmp_path):

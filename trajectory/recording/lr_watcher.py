@@ -4,9 +4,8 @@ from collections.abc import Iterable, Mapping
 
 from torch import Tensor
 
-from trajectory.schema.layout import Event
+from trajectory.schema.layout import LR_DROP, Event
 
-LR_DROP = "lr_drop"  # the event of a learning rate that falls at once
 _SHARP = 1.5  # a rate that falls by less than this factor between two updates decays smoothly
 _STEEP = (
     3  # a fall by more than this many times the last smooth one is a drop: linear and cosine schedules end in none

@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from trajectory.errors import RecordingError, UltraslowError
 from trajectory.measure.host_copy import HostCopy, is_capturing
 from trajectory.measure.observables import Observables
-from trajectory.recording.lr_watcher import LR_DROP, LRWatcher
+from trajectory.recording.lr_watcher import LRWatcher
 from trajectory.recording.options import RecordingOptions, to_jsonable
 from trajectory.recording.row_buffer import BLOCK, NON_FINITE, RATE, RowBuffer, Rows
 from trajectory.recording.session import Session
 from trajectory.recording.snapshot_writer import SnapshotWriter
 from trajectory.recording.unclosed import STATUS
 from trajectory.recording.writer_thread import WriterThread
-from trajectory.schema.layout import Event
+from trajectory.schema.layout import LR_DROP, Event
 
 
 class Pipeline:

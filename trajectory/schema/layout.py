@@ -22,6 +22,8 @@ DIMENSIONS = {
     "layer_displacement": ("step", "origin", "parameter"),
 }
 
+LR_DROP = "lr_drop"  # the event of a learning rate that falls at once
+
 _SAFE = " ()[]=,+@"  # what stands as it is in the name of a metric's array, beside letters, digits and -._~
 _LONGEST = 255  # bytes of a file's name, on all common file systems
 _SHOWN = 40  # characters of a name in a message

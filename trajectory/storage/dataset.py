@@ -1,7 +1,7 @@
 """A run as one xarray Dataset."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trajectory.schema.layout import DIMENSIONS
 from trajectory.storage.table_reader import TableReader
@@ -10,12 +10,15 @@ if TYPE_CHECKING:
     import xarray
 
 
-def to_dataset(table: TableReader, attributes: Mapping[str, str]) -> "xarray.Dataset":
+def to_dataset(
+    table: TableReader, attributes: Mapping[str, str], described: Mapping[str, Mapping[str, Any]]
+) -> "xarray.Dataset":
     """Return what was recorded and logged in one Dataset over `step`, NaN where one of the two is absent.
 
     Args:
         table: reads the run.
         attributes: the Dataset's attributes.
+        described: the attributes of its variables, by name.
 
     Returns:
         The Dataset; a metric with the name of a recorded quantity is called `metrics/<name>` there.
@@ -36,6 +39,9 @@ def to_dataset(table: TableReader, attributes: Mapping[str, str]) -> "xarray.Dat
         },
         attrs=dict(attributes),
     )
+    for name, attrs in described.items():
+        if name in distances:
+            distances[name].attrs = dict(attrs)
     taken = distances.variables
     metrics = xarray.Dataset(
         {

@@ -1,14 +1,14 @@
 """Read the root of a store as checked objects, and replace it in one step, which is a commit."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from trajectory.errors import RunNotFoundError, StoreError
 from trajectory.schema.commit import Commit
 from trajectory.schema.entries import Entries, mapping
-from trajectory.schema.layout import FORMAT
+from trajectory.schema.layout import FORMAT, LR_DROP, Event
 from trajectory.schema.metadata import RunMetadata
 from trajectory.storage.backend import Backend
 
@@ -96,6 +96,7 @@ def write_root(backend: Backend, root: Root) -> None:
         root: what its root is to hold.
     """
     attributes = {"format": FORMAT, **root.metadata.to_json(), **root.commit.to_json()}
+    nodes = {name: _described(name, node, root) for name, node in root.nodes.items()}
     document = {
         "zarr_format": 3,
         "node_type": "group",
@@ -103,10 +104,35 @@ def write_root(backend: Backend, root: Root) -> None:
         "consolidated_metadata": {
             "kind": "inline",
             "must_understand": False,
-            "metadata": dict(sorted(root.nodes.items())),
+            "metadata": dict(sorted(nodes.items())),
         },
     }
     backend.replace(ROOT, json.dumps(document, allow_nan=False).encode())
+
+
+def _described(name: str, node: dict[str, Any], root: Root) -> dict[str, Any]:
+    """Add to the distances what a reader of one array has to know of them."""
+    known = distance_attributes(name, root.metadata.config, root.commit.events)
+    return {**node, "attributes": {**node.get("attributes", {}), **known}} if known else node
+
+
+def distance_attributes(name: str, config: Mapping[str, Any], events: Iterable[Event]) -> dict[str, Any]:
+    """Return what a reader of one array of distances has to know, beside it.
+
+    Args:
+        name: an array's.
+        config: the run's configuration.
+        events: its events.
+
+    Returns:
+        `origin`, unless it is a dimension of the array; `lr_drops`, the steps of the learning-rate drops; and
+        `config`, as JSON text, since attributes of an array hold no mapping in every format. Empty for other arrays.
+    """
+    if name not in ("distance", "displacement", "layer_distance", "layer_displacement"):
+        return {}
+    origin = {} if name.endswith("displacement") else {"origin": 0}
+    drops = [event.step for event in events if event.name == LR_DROP]
+    return {**origin, "lr_drops": drops, "config": json.dumps(dict(config))}
 
 
 def is_run(backend: Backend) -> bool:

@@ -18,6 +18,7 @@ def compare(
     laws: Annotated[tuple[str, ...], arg(metavar="LAW [LAW ...]", help_behavior_hint="")] = (),
     plot: File = None,
     columns: Columns = 1,
+    force: bool = False,
     json: bool = False,
 ) -> None:
     """Compare the ultra-slow law with its rivals on the same updates, under the same correlated noise.
@@ -35,11 +36,12 @@ def compare(
         laws: names of the laws to compare. Default: all.
         plot: also draw the data, the laws and the residuals, to this file (.png, .pdf, .svg).
         columns: width of the figure, in columns of a two-column journal.
+        force: take runs whose settings differ for seeds of one experiment all the same.
         json: print one JSON document instead of a table.
     """
     from analysis import compare as compare_laws
 
-    result = compare_laws([run, *runs], laws or None, t_min=t_min, t_max=t_max, origin=origin)
+    result = compare_laws([run, *runs], laws or None, t_min=t_min, t_max=t_max, origin=origin, force=force)
     if plot is not None:
         from analysis import figures
 

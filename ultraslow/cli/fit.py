@@ -15,6 +15,7 @@ def fit(
     per_layer: bool = False,
     plot: File = None,
     columns: Columns = 1,
+    force: bool = False,
     json: bool = False,
 ) -> None:
     """Fit the ultra-slow law ‖w_t − w_0‖ ~ (log t)^(2/α), and print α, its confidence interval and warnings.
@@ -33,6 +34,7 @@ def fit(
         per_layer: fit each parameter on its own, and print a table of α.
         plot: also draw the data, the fit and the residuals, to this file (.png, .pdf, .svg).
         columns: width of the figure, in columns of a two-column journal.
+        force: take runs whose settings differ for seeds of one experiment all the same.
         json: print one JSON document instead of a table.
     """
     from analysis import fit as fit_runs
@@ -41,10 +43,12 @@ def fit(
 
     paths = [run, *runs]
     if per_layer:
-        frame = fit_layers(paths, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin)
+        frame = fit_layers(
+            paths, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin, force=force
+        )
         print_json(records(frame.reset_index())) if json else print(frame.to_string())
         return
-    result = fit_runs(paths, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin)
+    result = fit_runs(paths, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin, force=force)
     if plot is not None:
         from analysis import figures
 

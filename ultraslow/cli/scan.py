@@ -14,6 +14,7 @@ def scan(
     confidence_level: float = 0.95,
     plot: File = None,
     columns: Columns = 1,
+    force: bool = False,
     json: bool = False,
 ) -> None:
     """Fit the ultra-slow law from every start, and print α, its confidence interval and the p-value of each fit.
@@ -29,12 +30,15 @@ def scan(
         confidence_level: confidence level of the intervals, between 0 and 1.
         plot: also draw the scan, to this file (.png, .pdf, .svg).
         columns: width of the figure, in columns of a two-column journal.
+        force: take runs whose settings differ for seeds of one experiment all the same.
         json: print one JSON document instead of a table.
     """
     from analysis import scan as scan_runs
     from analysis.serialize import records
 
-    frame = scan_runs([run, *runs], t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin)
+    frame = scan_runs(
+        [run, *runs], t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin, force=force
+    )
     if plot is not None:
         from analysis import figures
 
