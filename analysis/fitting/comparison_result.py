@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from analysis.fitting.effect_size import EffectSize, Judged
 from analysis.fitting.fit_result import in_words
 from analysis.fitting.former_names import FormerNames
-from analysis.fitting.goodness_of_fit import ACCEPTED
+from analysis.fitting.law_test import goodness_test
 from analysis.fitting.laws import Array, Law
 from analysis.serialize import Part, Table, Tabulated, jsonable
 
@@ -18,11 +19,15 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TRAINED_SHARE = 2 / 3  # of the fit range in log t; the rest is what a law has to predict
-_COMPARED = ("bic", "delta", "weight", "p_value", "rms_residual", "holdout", "verdict")
+_SIZES = ("rms_residual", "max_residual", "residual_in_spreads")
+_COMPARED = ("bic", "delta", "weight", "p_value", *_SIZES, "holdout", "agreement", "verdict")
+
+
+_COLUMNS = ("law", "parameters", "delta", "weight", "p_value", "rms", "largest", "in spreads", "holdout", "verdict")
 
 
 @dataclass(frozen=True, eq=False)
-class FittedLaw:
+class FittedLaw(Judged):
     """One law, fitted to the range of a comparison by itself.
 
     Attributes:
@@ -31,7 +36,7 @@ class FittedLaw:
         at_bound: whether a parameter stopped at an end of the range searched.
         bic: Bayes' information criterion under the comparison's noise.
         p_value: of the law's goodness of fit.
-        rms_residual: root mean square of the mean log d about the law.
+        size: how far the mean log d lies from the law.
         holdout: root mean square error of log d over the last third of the fit range in log t, predicted from the
             rest.
         curve: (bin,) log d of the law.
@@ -42,7 +47,7 @@ class FittedLaw:
     at_bound: bool
     bic: float
     p_value: float
-    rms_residual: float
+    size: EffectSize
     holdout: float
     curve: Array
 
@@ -78,9 +83,9 @@ class LawFit(FittedLaw, FormerNames):
 
     @property
     def verdict(self) -> str:
-        """One of: best; best, but rejected; not separable (from the best); ruled out."""
+        """One of: best; best, but rejected, though close; best, but wrong; not separable; ruled out."""
         if self.delta == 0:
-            return "best" if self.p_value >= ACCEPTED else "best, but rejected"
+            return f"best, but {self.agreement}" if self.rejected else "best"
         return "ruled out" if self.ruled_out else "not separable"
 
 
@@ -135,11 +140,8 @@ class Comparison(FormerNames, Tabulated):
 
     @property
     def goodness_test(self) -> str:
-        """The one test that all its p-values come from, in words."""
-        of = "of two bends and two transients beside the law"
-        if self.n >= 3:
-            return f"t-tests over the seeds {of}, which hold for any noise that seeds do not share"
-        return f"F-test {of}, for {self.noise} noise"
+        """The one test that all its p-values come from, in words: that of `fit`."""
+        return goodness_test(self.n)
 
     @property
     def holdout_from(self) -> float:
@@ -195,12 +197,14 @@ class Comparison(FormerNames, Tabulated):
                 f"{fit.weight:.2g}",
                 f"{fit.p_value:.2g}",
                 f"{fit.rms_residual:.2%}",
+                f"{fit.max_residual:.2%}",
+                f"{fit.residual_in_spreads:.2f}",
                 f"{fit.holdout:.2%}",
                 fit.verdict,
             )
             for fit in self.fits
         ]
-        laws = Table(rows, ("law", "parameters", "delta", "weight", "p_value", "rms_residual", "holdout", "verdict"))
+        laws = Table(rows, _COLUMNS)
         memory = [] if self.memory is None else [f"weight-decay memory (1-mu)/(lr wd) = {self.memory:.3g} updates"]
         return [
             what,

@@ -55,12 +55,14 @@ def diagnose(
 
 
 def _rejected(at: Estimate) -> str | None:
-    if at.p_value >= ACCEPTED:
+    if not at.rejected:
         return None
-    return (
-        f"No law of the family fits this range (p = {at.p_value:.2g}, rms residual {100 * at.rms_residual:.2g} % of "
-        "d): α describes no law here."
-    )
+    if at.size.close:
+        return (
+            f"The law is rejected, though close (p = {at.p_value:.2g}, {at.size}): it describes the curve to what "
+            "seeds differ by, and α is no more exact than that."
+        )
+    return f"No law of the family fits this range (p = {at.p_value:.2g}, {at.size}): α describes no law here."
 
 
 def _later(scan: pd.DataFrame, bins: Bins, at: Estimate) -> str | None:

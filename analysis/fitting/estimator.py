@@ -7,17 +7,17 @@ import numpy as np
 from scipy import special
 
 from analysis.errors import GrowthError
+from analysis.fitting.effect_size import EffectSize, Judged, effect_size
 from analysis.fitting.fit_result import SeedEstimate
-from analysis.fitting.goodness_of_fit import deviations, seeds_p
-from analysis.fitting.laws import growth, growth_slope
+from analysis.fitting.law_test import p_value
+from analysis.fitting.laws import Array, growth, growth_slope
 from analysis.fitting.log_bins import Bins
 from analysis.fitting.noise_mixture import Mixture, Posterior
-from analysis.fitting.noise_models import brownian
 from analysis.fitting.variable_projection import Projection, centred, fixed_alpha, variable_projection
 
 
 @dataclass(frozen=True, eq=False)
-class Estimate:
+class Estimate(Judged):
     """α on one fit range.
 
     Attributes:
@@ -27,7 +27,7 @@ class Estimate:
         local_exponent: its q.
         a: its log d at the middle of the range.
         p_value: of the law's goodness of fit.
-        rms_residual: root mean square of the mean log d about the law.
+        size: of its misfit.
         seeds: each curve's own estimate.
         posteriors: each curve's posterior under the noise mixture; none from three seeds on.
         at_bound: whether a curve's s stopped at an end of its range.
@@ -41,7 +41,7 @@ class Estimate:
     local_exponent: float
     a: float
     p_value: float
-    rms_residual: float
+    size: EffectSize
     seeds: tuple[SeedEstimate, ...]
     posteriors: tuple[Posterior, ...]
     at_bound: bool
@@ -68,7 +68,7 @@ def estimate(bins: Bins, confidence_level: float) -> Estimate:
     each = check_growth(bins)
     from_curves = _from_seeds if len(bins.z) >= 3 else _from_mixture
     found = from_curves(bins, each, confidence_level)
-    if not np.isfinite([found.alpha, *found.interval, found.p_value, found.rms_residual]).all():
+    if not np.isfinite([found.alpha, *found.interval, found.p_value, found.size.rms]).all():
         raise GrowthError(
             f"{' and '.join(bins.names)}: no finite α and interval between t = {bins.fit_range[0]:g} and "
             f"{bins.fit_range[1]:g}, where growth cannot be told from noise; choose another fit range"
@@ -107,9 +107,9 @@ def _from_seeds(bins: Bins, each: Projection, confidence_level: float) -> Estima
         SeedEstimate(name, float(value), float(q))
         for name, value, q in zip(bins.names, each.alpha, each.q, strict=True)
     )
-    s, q, a, residual = _mean_law(bins, alpha)
+    s, q, a, curve = _mean_law(bins, alpha)
     return Estimate(
-        alpha, (alpha - half, alpha + half), s, q, a, _seeds_p_value(bins, s), residual, seeds, (),
+        alpha, (alpha - half, alpha + half), s, q, a, _p_value(bins, s), effect_size(bins.z, curve), seeds, (),
         bool(each.at_bound.any()), 0.0, f"{n} seeds, Brownian GLS each, t interval",
     )  # fmt: skip
 
@@ -124,25 +124,25 @@ def _from_mixture(bins: Bins, each: Projection, confidence_level: float) -> Esti
         SeedEstimate(name, value, float(q), interval)
         for name, value, q, interval in zip(bins.names, medians, each.q, intervals, strict=True)
     )
-    s, q, a, residual = _mean_law(bins, alpha)
+    s, q, a, curve = _mean_law(bins, alpha)
+    held = float(variable_projection(bins.u, bins.z.mean(axis=0)).s[0])  # as `compare` fits the family
     interval = min(low for low, _ in intervals), max(high for _, high in intervals)
     kind = "one run" if len(bins.z) == 1 else "two runs, each by itself"
     return Estimate(
-        alpha, interval, s, q, a, min(p.p_value for p in posteriors), residual, seeds, posteriors,
+        alpha, interval, s, q, a, _p_value(bins, held, mixture), effect_size(bins.z, curve), seeds, posteriors,
         bool(each.at_bound.any()), max(p.shrinking for p in posteriors), f"{kind}, noise mixture, provisional",
     )  # fmt: skip
 
 
-def _mean_law(bins: Bins, alpha: float) -> tuple[float, float, float, float]:
-    """Fit the mean curve at that α (Brownian GLS): s, q, a, and the root mean square of log d about it."""
+def _mean_law(bins: Bins, alpha: float) -> tuple[float, float, float, Array]:
+    """Fit the mean curve at that α (Brownian GLS): s, q, a, and the law's log d by bin."""
     mean = bins.z.mean(axis=0)
     law = fixed_alpha(bins.u, mean, alpha)
     s, q, a = float(law.s[0]), float(law.q[0]), float(law.a[0])
-    residual = mean - a - q * growth(s, centred(bins.u))
-    return s, q, a, float(np.sqrt(np.mean(residual**2)))
+    return s, q, a, a + q * growth(s, centred(bins.u))
 
 
-def _seeds_p_value(bins: Bins, s: float) -> float:
-    x, whiten = centred(bins.u), brownian(bins.u)
-    tangent = whiten(np.stack([growth(s, x), growth_slope(s, x)]))
-    return seeds_p(whiten(bins.z), tangent, whiten(deviations(x)))
+def _p_value(bins: Bins, s: float, mixture: Mixture | None = None) -> float:
+    x = centred(bins.u)
+    tangent = np.stack([growth(s, x), growth_slope(s, x)])
+    return p_value(bins, np.zeros_like(x), tangent, mixture)  # the law itself lies in its tangent

@@ -92,7 +92,7 @@ def fit(
         origin=group[0].origin,
         n=len(group),
         p_value=at.p_value,
-        rms_residual=at.rms_residual,
+        size=at.size,
         method=at.method,
         seeds=at.seeds,
         posterior=(at.posteriors[0].alpha, PROBABILITIES) if len(at.posteriors) == 1 else None,

@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from analysis.fitting.effect_size import EffectSize, Judged
 from analysis.fitting.former_names import FormerNames
+from analysis.fitting.law_test import goodness_test
 from analysis.fitting.laws import Array, growth, log_amplitude, log_t0
 from analysis.serialize import Part, Table, Tabulated, jsonable, records, text
 
@@ -19,10 +21,18 @@ if TYPE_CHECKING:
 
 _IN_JSON = (
     "alpha", "interval", "interval_over_starts", "confidence_level", "exponent", "t0", "amplitude", "local_exponent",
-    "law", "fit_range", "origin", "n", "p_value", "rms_residual", "method", "provisional", "power_law_excluded",
-    "warnings",
+    "law", "fit_range", "origin", "n", "verdict", "rejected", "p_value", "goodness_test", "rms_residual",
+    "max_residual", "residual_in_spreads", "method", "provisional", "power_law_excluded", "warnings",
 )  # fmt: skip
-_SCANNED = {"t_min": ".4g", "bins": ".0f", "alpha": ".3f", "low": ".3f", "high": ".3f", "p_value": ".2g"}
+_SCANNED = {
+    "t_min": ".4g",
+    "bins": ".0f",
+    "alpha": ".3f",
+    "low": ".3f",
+    "high": ".3f",
+    "p_value": ".2g",
+    "rms_residual": ".2%",
+}
 
 
 @dataclass(frozen=True)
@@ -53,7 +63,7 @@ class SeedEstimate(FormerNames):
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Fit(FormerNames, Tabulated):
+class Fit(FormerNames, Judged, Tabulated):
     """The law d = A |log(t/t₀)|^(2/α), fitted to one range of one or more curves.
 
     With z = log d, u = log t and u_m the middle of the range, z = a + q g_s(u − u_m) and α = 2 s / q
@@ -74,7 +84,7 @@ class Fit(FormerNames, Tabulated):
         origin: the update from which t counts.
         n: number of curves fitted.
         p_value: of the law's goodness of fit. Below .05 the law does not hold and α describes nothing.
-        rms_residual: root mean square of the mean log d about the law.
+        size: how far the mean log d lies from the law.
         method: how α was estimated, in words.
         seeds: each curve's own estimate.
         posterior: for one run, α (200,) against its cumulative probability (200,); else None.
@@ -106,7 +116,7 @@ class Fit(FormerNames, Tabulated):
     origin: int
     n: int
     p_value: float
-    rms_residual: float
+    size: EffectSize
     method: str
     seeds: tuple[SeedEstimate, ...]
     posterior: tuple[Array, Array] | None
@@ -151,6 +161,20 @@ class Fit(FormerNames, Tabulated):
             return float(np.exp(log_amplitude(self.a, self.local_exponent, self.s, self._u_middle)))
 
     @property
+    def goodness_test(self) -> str:
+        """The test that the p-value comes from, in words: `compare` uses the same."""
+        return goodness_test(self.n)
+
+    @property
+    def verdict(self) -> str:
+        """What p-value and size of the misfit say together: holds; rejected, though close; wrong.
+
+        A rejected law is close where its rms residual is at most 1 % of d and a twentieth of what log d grows by, and
+        its largest residual at most 3 %.
+        """
+        return self.agreement
+
+    @property
     def provisional(self) -> bool:
         """Whether there are fewer than three seeds."""
         return self.n < 3
@@ -184,7 +208,7 @@ class Fit(FormerNames, Tabulated):
         return {key: jsonable(value) for key, value in found.items()}
 
     def to_frame(self) -> pd.DataFrame:
-        """Return one row of numbers, to be stacked with other fits."""
+        """Return one row, to be stacked with other fits."""
         low, high = self.interval
         low_over_starts, high_over_starts = self.interval_over_starts or (math.nan, math.nan)
         row = {
@@ -204,6 +228,9 @@ class Fit(FormerNames, Tabulated):
             "bins": len(self.u),
             "p_value": self.p_value,
             "rms_residual": self.rms_residual,
+            "max_residual": self.max_residual,
+            "residual_in_spreads": self.residual_in_spreads,
+            "verdict": self.verdict,
         }
         return pd.DataFrame([row])
 
@@ -224,7 +251,8 @@ class Fit(FormerNames, Tabulated):
             ("local exponent", f"{self.local_exponent:.4f} at t = {self.middle:.0f}"),
             ("fit range", f"{in_words(self.fit_range, self.origin)}, {len(self.u)} log bins"),
             ("method", self.method),
-            ("p-value", f"{self.p_value:.2g}, rms residual {100 * self.rms_residual:.2g} % of d"),
+            ("verdict on the law", f"{self.verdict}: p = {self.p_value:.2g}, {self.size}"),
+            ("p-value", self.goodness_test),
             ("power law, α = 0", "excluded" if self.power_law_excluded else "not excluded"),
         ]
         if self.n > 1:

@@ -12,20 +12,22 @@ import numpy as np
 from scipy.optimize import least_squares
 
 from analysis.fitting.comparison_result import TRAINED_SHARE, FittedLaw
-from analysis.fitting.goodness_of_fit import deviations, seeds_p, single_p
+from analysis.fitting.effect_size import effect_size
+from analysis.fitting.law_test import p_value
 from analysis.fitting.laws import Array, Branch, Law
 from analysis.fitting.log_bins import Bins
+from analysis.fitting.noise_mixture import Mixture
 from analysis.fitting.noise_models import whitener
-from analysis.fitting.variable_projection import centred
 
 
-def fit_law(law: Law, bins: Bins, noise: str) -> FittedLaw:
+def fit_law(law: Law, bins: Bins, noise: str, mixture: Mixture | None = None) -> FittedLaw:
     """Fit one law.
 
     Args:
         law: the law.
         bins: one curve, or one per seed.
         noise: "brownian" in log t, or "independent".
+        mixture: the noise mixture on these bins, if it is at hand; it serves the p-value of fewer than three curves.
 
     Returns:
         The fit.
@@ -46,8 +48,8 @@ def fit_law(law: Law, bins: Bins, noise: str) -> FittedLaw:
         parameters=branch.report(theta),
         at_bound=_at_bound(branch, theta),
         bic=count * math.log(rss / count) + len(theta) * math.log(count),
-        p_value=_p_value(branch, bins, theta, noise),
-        rms_residual=float(np.sqrt(np.mean((mean - curve) ** 2))),
+        p_value=p_value(bins, shape, _tangent(branch, u, theta), mixture),
+        size=effect_size(bins.z, curve),
         holdout=_holdout(law, u, mean, noise),
         curve=curve,
     )
@@ -82,15 +84,12 @@ def _at_bound(branch: Branch, theta: Array) -> bool:
     return False
 
 
-def _p_value(branch: Branch, bins: Bins, theta: Array, noise: str) -> float:
-    u, whiten = bins.u, whitener(noise, bins.u)
-    nudges = 1e-6 * np.diag(np.maximum(1.0, np.abs(theta)))
-    tangent = np.array([branch.shape(u, theta + step) - branch.shape(u, theta - step) for step in nudges])
-    tangent = whiten(tangent.reshape(len(theta), len(u)))
-    y, added = whiten(bins.z - branch.shape(u, theta)), whiten(deviations(centred(u)))
-    if len(y) >= 3:
-        return seeds_p(y, tangent, added)
-    return single_p(y.mean(axis=0), tangent, added, len(u) - 1)
+def _tangent(branch: Branch, u: Array, theta: Array) -> Array:
+    """Return the derivatives of the law's log d by its parameters, (parameter, bin)."""
+    steps = 1e-6 * np.maximum(1.0, np.abs(theta))
+    pairs = [(branch.shape(u, theta + nudge), branch.shape(u, theta - nudge)) for nudge in np.diag(steps)]
+    slopes = [(after - before) / (2 * step) for (after, before), step in zip(pairs, steps, strict=True)]
+    return np.reshape(slopes, (len(theta), len(u)))
 
 
 def _holdout(law: Law, u: Array, mean: Array, noise: str) -> float:

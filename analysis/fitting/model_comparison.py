@@ -6,8 +6,7 @@ noise BIC alone turns down true laws (`bench/intervals.py`): from three seeds on
 any noise; below, the interval of α under the mixture of noise models, for the laws that hold an α. Laws that are not
 ruled out are not separable from the best, and are said to be so.
 
-All p-values of a comparison come from one test, which it names (`Comparison.goodness_test`). Below three seeds it is
-not the one of `fit`, which takes its noise from the mixture: so a comparison says where it starts, and not why.
+All p-values of a comparison come from one test, which it names (`Comparison.goodness_test`) and which `fit` uses too.
 """
 
 import math
@@ -18,10 +17,10 @@ from analysis.errors import GrowthError, LawError
 from analysis.fitting.comparison_result import Comparison, FittedLaw, LawFit
 from analysis.fitting.diagnostics import drops_unknown, shortest_memory
 from analysis.fitting.estimator import check_growth, estimate
-from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.fitting.law_fits import fit_law
 from analysis.fitting.laws import LAWS, Law
 from analysis.fitting.log_bins import Bins, binned
+from analysis.fitting.noise_mixture import Mixture
 from analysis.fitting.seed_group import read_seeds, standing_apart
 from analysis.fitting.start_scan import choose, starts
 
@@ -73,7 +72,8 @@ def compare(
     notes += tuple(
         f"{law.name} is left out: it needs t > {math.exp(law.after):g}." for law in chosen if law not in defined
     )
-    fits = _compared([fit_law(law, bins, noise) for law in defined], bins)
+    mixture = Mixture(bins.u, bins.points, bins.steps) if len(group) < 3 else None
+    fits = _compared([fit_law(law, bins, noise, mixture) for law in defined], bins)
     memory = shortest_memory(group)
     warnings = (
         *short,
@@ -85,7 +85,7 @@ def compare(
     )
     return Comparison(
         fits,
-        _verdict(fits, len(group), noise),
+        _verdict(fits),
         warnings,
         bins.fit_range,
         group[0].origin,
@@ -131,7 +131,7 @@ def _compared(fits: Sequence[FittedLaw], bins: Bins) -> tuple[LawFit, ...]:
 def _second_witness(fits: Sequence[FittedLaw], bins: Bins) -> dict[str, bool]:
     """Say for each law, by name, whether evidence that does not rest on Brownian noise is against it."""
     if len(bins.z) >= 3:
-        return {fit.law.name: fit.p_value < ACCEPTED for fit in fits}
+        return {fit.law.name: fit.rejected for fit in fits}
     low, high = _alpha_interval(bins)
     return {fit.law.name: fit.law.alpha is None or fit.law.alpha < low or fit.law.alpha > high for fit in fits}
 
@@ -144,11 +144,10 @@ def _alpha_interval(bins: Bins) -> tuple[float, float]:
         return -math.inf, math.inf
 
 
-def _verdict(fits: Sequence[LawFit], n: int, noise: str) -> str:
+def _verdict(fits: Sequence[LawFit]) -> str:
     best, near = fits[0], [fit for fit in fits[1:] if not fit.ruled_out]
-    if all(fit.p_value < ACCEPTED for fit in (best, *near)):
-        under = "" if n >= 3 else f", supposing {noise} noise"
-        return f"None of these laws fits this range{under}: the best, {best.law.name}, has p = {best.p_value:.2g}."
+    if all(fit.rejected for fit in (best, *near)):
+        return _none_fits(best, [fit.law.name for fit in (best, *near) if fit.size.close])
     wider = [fit.law.name for fit in near if best.law.name in fit.law.contains]
     alike = [fit.law.name for fit in near if best.law.name not in fit.law.contains]
     s = "s" if len(wider) == 1 else ""
@@ -159,6 +158,11 @@ def _verdict(fits: Sequence[LawFit], n: int, noise: str) -> str:
     return f"{best.law.name} is separated from the other laws{beside}."
 
 
+def _none_fits(best: LawFit, close: Sequence[str]) -> str:
+    found = f"None of these laws fits this range: the best, {best.law.name}, has p = {best.p_value:.2g} ({best.size})"
+    return f"{found}. Rejected, though close: {', '.join(close)}." if close else f"{found}, and none is close."
+
+
 def _either(names: Sequence[str]) -> str:
     return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
@@ -166,11 +170,7 @@ def _either(names: Sequence[str]) -> str:
 def _provisional(n: int) -> tuple[str, ...]:
     if n >= 3:
         return ()
-    return (
-        "Provisional: fewer than three runs cannot tell a law's bend from smooth noise between seeds.",
-        "The p-values of fewer than three runs suppose Brownian noise in log t. Where the noise shrinks with t they "
-        "reject the true law more often than they say, and where it is smooth far more often.",
-    )
+    return ("Provisional: fewer than three runs cannot tell a law's bend from smooth noise between seeds.",)
 
 
 def _saturated(fits: Sequence[LawFit], memory: float | None) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from scipy import special
 from scipy.linalg import lapack
 
 from analysis.fitting.goodness_of_fit import deviations, single_p
-from analysis.fitting.laws import Array, growth, growth_slope, s_range
+from analysis.fitting.laws import Array, growth, s_range
 from analysis.fitting.noise_models import correlations, step_variance
 from analysis.fitting.variable_projection import centred
 
@@ -42,7 +42,6 @@ class Posterior:
         shrinking: P(q ≤ 0), which the table leaves out.
         cell: index of the most probable noise in `noise_models.CELLS`.
         s: the most probable bend under it.
-        p_value: of the law, against added curvature under that noise.
     """
 
     alpha: Array
@@ -50,7 +49,6 @@ class Posterior:
     shrinking: float
     cell: int
     s: float
-    p_value: float
 
     def quantile(self, probability: float) -> float:
         """Return a quantile of α.
@@ -141,8 +139,7 @@ class Mixture:
         table = (
             np.interp(PROBABILITIES, cumulative, alpha[order]) if len(order) else np.full(len(PROBABILITIES), np.nan)
         )
-        p_value = self.p_value(z, int(cell), float(s[mode]))
-        return Posterior(table, PROBABILITIES, shrinking, int(cell), float(s[mode]), p_value)
+        return Posterior(table, PROBABILITIES, shrinking, int(cell), float(s[mode]))
 
     def _over_support(self, z: Array, growing: bool = False) -> tuple[Array, Array, Array, Array]:
         """Return s over its support, and `weigh` there."""
@@ -169,20 +166,36 @@ class Mixture:
                 break
         return float(low), float(high)
 
-    def p_value(self, z: Array, cell: int, s: float) -> float:
-        """Compute the p-value of the law under one cell's correlation (`goodness_of_fit.single_p`).
+    def p_value(self, z: Array, tangent: Array) -> float:
+        """Compute the p-value of a law under the noise model that is likeliest if the law is right.
 
         Args:
-            z: (bin,) one curve's log d.
-            cell: index of the noise in `noise_models.CELLS`.
-            s: the law's bend.
+            z: (bin,) one curve's log d, less the law's or not, if the tangent holds that.
+            tangent: (parameter, bin) the derivatives of the law's log d by its parameters.
 
         Returns:
-            The p-value.
+            The p-value (`goodness_of_fit.single_p`).
         """
-        whiten = self.project[cell].T
-        tangent = np.stack([growth(s, self.x), growth_slope(s, self.x)]) @ whiten
-        return single_p(z @ whiten, tangent, deviations(self.x) @ whiten, len(z) - 1)
+        whiten = self.project[self.likeliest(z, tangent)].T
+        return single_p(z @ whiten, tangent @ whiten, deviations(self.x) @ whiten, len(z) - 1)
+
+    def likeliest(self, z: Array, tangent: Array) -> int:
+        """Find the noise model of the largest likelihood, with a flat prior on the parameters of a linearised law.
+
+        Args:
+            z: (bin,) one curve's log d, less the law's.
+            tangent: (parameter, bin) the derivatives of the law's log d by its parameters.
+
+        Returns:
+            Its index in `noise_models.CELLS`.
+        """
+        y, design = self.project @ z, self.project @ tangent.T
+        square = design.transpose(0, 2, 1) @ design
+        score = np.einsum("cnk,cn->ck", design, y)
+        fitted = np.einsum("ck,ck->c", score, np.linalg.solve(square, score[:, :, None])[:, :, 0])
+        rss = np.maximum(np.sum(y**2, axis=1) - fitted, 0) + 1e-30
+        freedom = len(z) - 1 - len(tangent)
+        return int(np.argmax(self.log_prior - 0.5 * np.linalg.slogdet(square)[1] - 0.5 * freedom * np.log(rss)))
 
 
 def _alpha_atoms(

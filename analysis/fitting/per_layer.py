@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Sequence
 
-import numpy as np
 import pandas as pd
 
 from analysis.curve import Curve, CurvesLike, layer_curves
@@ -12,7 +11,7 @@ from analysis.fitting.estimator import estimate
 from analysis.fitting.fit import fit
 from analysis.fitting.log_bins import binned
 from analysis.fitting.seed_group import read_seeds
-from analysis.fitting.start_scan import ESTIMATED, numbers
+from analysis.fitting.start_scan import nothing, numbers
 
 
 def fit_layers(
@@ -37,7 +36,8 @@ def fit_layers(
 
     Returns:
         One row per parameter, index `parameter`. Columns: alpha, low, high (its confidence interval),
-        local_exponent, p_value, rms_residual (of log d), and note: why a parameter could not be fitted, else "".
+        local_exponent, p_value, rms_residual, max_residual, residual_in_spreads and verdict as in `scan`, and note:
+        why a parameter could not be fitted, else "".
 
     Raises:
         CurveError: for arrays, which have no layers.
@@ -69,10 +69,8 @@ def fit_layers(
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="parameter")
 
 
-def _row(
-    seeds: Sequence[Curve], fit_range: tuple[float, float], confidence_level: float
-) -> dict[str, float] | dict[str, float | str]:
+def _row(seeds: Sequence[Curve], fit_range: tuple[float, float], confidence_level: float) -> dict[str, float | str]:
     try:
         return numbers(estimate(binned(seeds, *fit_range), confidence_level)) | {"note": ""}
     except AnalysisError as error:
-        return dict.fromkeys(ESTIMATED, np.nan) | {"note": str(error)}
+        return nothing() | {"note": str(error)}

@@ -29,7 +29,10 @@ from analysis.inputs import check_confidence_level
 STARTS_PER_DECADE = 4
 LATER = 10.0  # how many times later than the fit's start the starts lie that `interval_over_starts` looks at
 
-ESTIMATED = ("alpha", "low", "high", "local_exponent", "p_value", "rms_residual")
+ESTIMATED = (
+    *("alpha", "low", "high", "local_exponent"),
+    *("p_value", "rms_residual", "max_residual", "residual_in_spreads", "verdict"),
+)
 """Columns of what is known of α on one fit range."""
 
 
@@ -79,7 +82,9 @@ def scan(
 
     Returns:
         One row per start. Columns: t_min, t_max (updates), bins, alpha, low, high (its confidence interval),
-        local_exponent, p_value, rms_residual (of log d). NaN where the distance does not grow.
+        local_exponent, p_value, rms_residual and max_residual (of log d), residual_in_spreads (the rms residual over
+        the seeds' spread; NaN for one curve), and verdict, as `Fit.verdict`. NaN where the distance does not grow,
+        and the verdict is then "no growth".
 
     Raises:
         AnalysisError: what `fit` raises, but for GrowthError.
@@ -205,19 +210,25 @@ def scan_table(found: Sequence[Start]) -> pd.DataFrame:
     return pd.DataFrame([_row(start) for start in found])
 
 
-def numbers(at: Estimate) -> dict[str, float]:
+def numbers(at: Estimate) -> dict[str, float | str]:
     """Return what is known of α on one fit range, by the columns `ESTIMATED`.
 
     Args:
         at: the estimate.
 
     Returns:
-        One number per column.
+        A number per column, and the verdict.
     """
-    values = (at.alpha, *at.interval, at.local_exponent, at.p_value, at.rms_residual)
+    sizes = (at.rms_residual, at.max_residual, at.residual_in_spreads)
+    values = (at.alpha, *at.interval, at.local_exponent, at.p_value, *sizes, at.agreement)
     return dict(zip(ESTIMATED, values, strict=True))
 
 
-def _row(start: Start) -> dict[str, float]:
-    row: dict[str, float] = {"t_min": start.t, "t_max": start.bins.fit_range[1], "bins": len(start.bins.u)}
-    return row | (numbers(start.estimate) if start.estimate else dict.fromkeys(ESTIMATED, math.nan))
+def nothing() -> dict[str, float | str]:
+    """Return NaN for each column of `ESTIMATED`, and the verdict "no growth"."""
+    return dict.fromkeys(ESTIMATED, math.nan) | {"verdict": "no growth"}
+
+
+def _row(start: Start) -> dict[str, float | str]:
+    row: dict[str, float | str] = {"t_min": start.t, "t_max": start.bins.fit_range[1], "bins": len(start.bins.u)}
+    return row | (numbers(start.estimate) if start.estimate else nothing())

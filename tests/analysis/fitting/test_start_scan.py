@@ -31,6 +31,9 @@ def test_scan_has_a_row_for_each_start_and_agrees_with_fit():
         "local_exponent",
         "p_value",
         "rms_residual",
+        "max_residual",
+        "residual_in_spreads",
+        "verdict",
     ]
     assert np.diff(np.log10(table.t_min)) == pytest.approx(0.25)
     assert (table.bins >= 12).all()

@@ -1,0 +1,49 @@
+"""One goodness-of-fit test for whatever is fitted: `fit`, `scan` and `compare` give a law the same p-value.
+
+From three seeds on it consists of t-tests over the seeds, which hold for any noise that seeds do not share. Below, it
+is an F-test under the noise model of the mixture that is likeliest if the law is right; of two curves, the smaller
+p-value counts, times two. `bench/intervals.py` counts how often either rejects a true law.
+"""
+
+from analysis.fitting.goodness_of_fit import deviations, seeds_p
+from analysis.fitting.laws import Array
+from analysis.fitting.log_bins import Bins
+from analysis.fitting.noise_mixture import Mixture
+from analysis.fitting.noise_models import brownian
+from analysis.fitting.variable_projection import centred
+
+
+def goodness_test(n: int) -> str:
+    """Name the test that a p-value of n curves comes from, in words.
+
+    Args:
+        n: number of curves.
+
+    Returns:
+        A phrase.
+    """
+    of = "of two bends and two transients beside the law"
+    if n >= 3:
+        return f"t-tests over the seeds {of}, which hold for any noise that seeds do not share"
+    each = "" if n == 1 else " for each run"
+    return f"F-test{each} {of}, under the noise model of the mixture that is likeliest if the law is right"
+
+
+def p_value(bins: Bins, curve: Array, tangent: Array, mixture: Mixture | None = None) -> float:
+    """Test whether a law describes one or more curves.
+
+    Args:
+        bins: the curves.
+        curve: (bin,) the law's log d, up to a constant.
+        tangent: (parameter, bin) its derivatives by the law's parameters.
+        mixture: the noise mixture on these bins, if it is at hand; it serves fewer than three curves.
+
+    Returns:
+        The p-value.
+    """
+    z = bins.z - curve
+    if len(z) >= 3:
+        whiten = brownian(bins.u)
+        return seeds_p(whiten(z), whiten(tangent), whiten(deviations(centred(bins.u))))
+    mixture = mixture or Mixture(bins.u, bins.points, bins.steps)
+    return min(1.0, len(z) * min(mixture.p_value(one, tangent) for one in z))
