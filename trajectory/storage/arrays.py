@@ -9,6 +9,7 @@ import numpy as np
 import zarr
 from blake3 import blake3
 from zarr.codecs import Crc32cCodec, ZstdCodec
+from zarr.core.metadata import ArrayV3Metadata
 
 from trajectory.schema.layout import DIMENSIONS, ROWS_PER_CHUNK, RowColumns, hash_array, shard_array
 from trajectory.schema.metadata import RunMetadata
@@ -106,6 +107,7 @@ def create_column(
     *,
     length: int = 0,
     across: tuple[int, ...] = (),
+    chunk: int = ROWS_PER_CHUNK,
 ) -> None:
     """Make an array of a row for each step: -1 (integers) or NaN where nothing is written.
 
@@ -116,17 +118,45 @@ def create_column(
         dimensions: the names of its dimensions.
         length: how many rows it has.
         across: the sizes of its other dimensions.
+        chunk: the rows in a chunk.
     """
     root.create_array(
         name,
         shape=(length, *across),
-        chunks=(ROWS_PER_CHUNK, *(max(size, 1) for size in across)),
+        chunks=(chunk, *(max(size, 1) for size in across)),
         dtype=dtype,
         fill_value=-1 if dtype == "int64" else float("nan"),
         compressors=_STREAM,
         dimension_names=dimensions,
         overwrite=True,  # what a kill before the commit has left
     )
+
+
+def chunk_length(node: Mapping[str, Any]) -> int:
+    """Return how many rows a chunk of an array holds.
+
+    Args:
+        node: the array's metadata.
+
+    Returns:
+        The rows.
+    """
+    return int(node["chunk_grid"]["configuration"]["chunk_shape"][0])
+
+
+def chunk_key(name: str, array: zarr.Array, chunk: int) -> str:
+    """Return the key of a chunk of rows that spans the array's other dimensions.
+
+    Args:
+        name: the array's path.
+        array: the array.
+        chunk: the chunk's number.
+
+    Returns:
+        Its key in the store.
+    """
+    metadata = cast(ArrayV3Metadata, array.metadata)
+    return f"{name}/{metadata.encode_chunk_key((chunk, *[0] * (array.ndim - 1)))}"
 
 
 def extend(root: zarr.Group, name: str, start: int, values: np.ndarray) -> None:

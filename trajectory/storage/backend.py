@@ -12,6 +12,7 @@ import shutil
 from abc import ABC, abstractmethod
 from asyncio import gather
 from collections.abc import Coroutine, Iterable
+from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ class Backend(ABC):
 
     @abstractmethod
     def remove(self, keys: Iterable[str]) -> None:
-        """Remove files or objects, if they exist.
+        """Remove files or objects, if they exist, and the folders that are empty then.
 
         Args:
             keys: their keys.
@@ -221,15 +222,21 @@ class LocalBackend(Backend):
         return (self.root / key).read_bytes()
 
     def replace(self, key: str, data: bytes) -> None:
-        partial = self.root / f".{key}.partial"
+        path = self.root / key
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_name(f".{path.name}.partial")
         partial.unlink(missing_ok=True)
         with partial.open("xb") as file:  # a new file, whatever a symbolic link of that name led to
             file.write(data)
-        os.replace(partial, self.root / key)
+        os.replace(partial, path)
 
     def remove(self, keys: Iterable[str]) -> None:
         for key in keys:
-            (self.root / key).unlink(missing_ok=True)
+            path = self.root / key
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # the folder holds something else
+                while (path := path.parent) != self.root:
+                    path.rmdir()
 
     def make(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,8 @@
 """Read a store's arrays as of the moment at which its root was read, although a recorder may write on there.
 
 Committed rows change only if the run is resumed, which cuts it back first, or replaced. The root says so before the
-arrays change: if it still speaks of the same run after a read, what was read is of the moment.
+arrays change: if it still speaks of the same run after a read, what was read is of the moment. When a run
+is closed, its rows may move to larger chunks: the root lists these before the former ones go, and is then read again.
 """
 
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 import zarr
 
 from trajectory.errors import StoreError, first_line
-from trajectory.storage.arrays import read_rows
+from trajectory.storage.arrays import chunk_key, chunk_length, read_rows
 from trajectory.storage.backend import Backend
 from trajectory.storage.reader import UncommittedRows, read_store
 from trajectory.storage.root import ROOT, Root, read_root
@@ -90,14 +91,25 @@ class Moment:
             values = read_rows(self.group, name, stop, start)
             missing = self._missing(name, values, start)
         except Exception as error:  # codecs raise errors of many kinds
-            self.check()
+            if self._moved(name, self.check()):
+                return self.read(name, stop, start)
             raise StoreError(
                 f"{self.backend.path}: {name} is damaged ({first_line(error)}); restore it as it was written"
             ) from error
-        self.check()
+        if self._moved(name, self.check()):
+            return self.read(name, stop, start)
         if missing:
             raise StoreError(f"{self.backend.path}: {missing} is missing; restore it as it was written")
         return values
+
+    def _moved(self, name: str, root: Root) -> bool:
+        """Return whether a root lists other chunks of an array than those open here; if it does, open those."""
+        if root is self.root or name not in root.nodes:
+            return False
+        if chunk_length(root.nodes[name]) == cast(zarr.Array, self.group[name]).chunks[0]:
+            return False
+        del self.__dict__["group"]  # is opened anew
+        return True
 
     def _missing(self, name: str, values: np.ndarray, start: int) -> str | None:
         """Return the key of a chunk that is not there. It reads as fill values: where those are, it is looked for."""
@@ -109,22 +121,31 @@ class Moment:
         length, fill = array.chunks[0], array.fill_value
         for chunk in range(start // length, -(-(start + len(values)) // length) if values.size else 0):
             rows = values[max(chunk * length - start, 0) : (chunk + 1) * length - start]
-            if np.array_equal(rows, np.full_like(rows, fill), equal_nan=rows.dtype.kind == "f"):
-                key = "/".join([name, "c", str(chunk), *["0"] * (array.ndim - 1)])
+            if _holds_only(fill, rows[:1]) and _holds_only(fill, rows):
+                key = chunk_key(name, array, chunk)
                 if not self.backend.holds(key):
                     return key
         return None
 
-    def check(self) -> None:
+    def check(self) -> Root:
         """Check that what the root speaks of is there still.
+
+        Returns:
+            The root as it is now.
 
         Raises:
             RewrittenError: the run was cut back or replaced since.
         """
         if self.stamp is not None and self.backend.stamp(ROOT) == self.stamp:
-            return
-        path, then, now = self.backend.path, self.root.metadata, read_root(self.backend).metadata
+            return self.root
+        root = read_root(self.backend)
+        path, then, now = self.backend.path, self.root.metadata, root.metadata
         if (then.id, then.origin_norm) != (now.id, now.origin_norm) or len(then.resumed) > len(now.resumed):
             raise RewrittenError(f"{path}: was replaced by another run since it was opened; open it again")
         if then.resumed != now.resumed:
             raise RewrittenError(f"{path}: was resumed at step {now.resumed[-1]} since it was opened; open it again")
+        return root
+
+
+def _holds_only(value: float, rows: np.ndarray) -> bool:
+    return np.array_equal(rows, np.full_like(rows, value), equal_nan=rows.dtype.kind == "f")

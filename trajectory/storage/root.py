@@ -182,3 +182,14 @@ def read_node(backend: Backend, node: str) -> dict[str, Any]:
         The content of its own `zarr.json`.
     """
     return json.loads(backend.read(f"{node}/{ROOT}"))
+
+
+def write_node(backend: Backend, node: str, content: Mapping[str, Any]) -> None:
+    """Replace the metadata of an array or group.
+
+    Args:
+        backend: where the store lies.
+        node: its path in the store.
+        content: what its own `zarr.json` is to hold.
+    """
+    backend.replace(f"{node}/{ROOT}", json.dumps(content, allow_nan=False).encode())

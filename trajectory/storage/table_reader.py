@@ -60,8 +60,8 @@ class TableReader:
             The rows (step, ...).
         """
         if name not in self._read:
-            committed = self._moment.read(name, self._commit.steps)
-            self._read[name] = np.concatenate([committed, self._newest[name]])
+            committed, newest = self._moment.read(name, self._commit.steps), self._newest[name]
+            self._read[name] = np.concatenate([committed, newest]) if len(newest) else committed
         return self._read[name]
 
     def displacement(self, origin: int) -> pd.Series:

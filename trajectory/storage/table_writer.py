@@ -8,9 +8,12 @@ import zarr
 
 from trajectory.schema.commit import Commit, table_of
 from trajectory.schema.layout import RowColumns, metric_array, metric_name
-from trajectory.storage.arrays import create_column, extend, read_rows
+from trajectory.storage.arrays import chunk_length, create_column, extend, read_rows
 from trajectory.storage.backend import Backend
-from trajectory.storage.root import read_node
+from trajectory.storage.compaction import replaced_chunks
+from trajectory.storage.root import read_node, write_node
+
+_BATCH = 8192  # rows
 
 
 class TableWriter:
@@ -38,6 +41,20 @@ class TableWriter:
         self._backend, self._columns = backend, columns
         arrays = [name.removeprefix("metrics/") for name in self.nodes if name.startswith("metrics/")]
         self._metrics = [metric_name(array) for array in arrays if array != "step"]
+
+    def batch(self, table: str) -> int:
+        """Return how many rows are written at once.
+
+        Chunks of a run that was closed may be large: they are written on in part, and replaced at each batch.
+
+        Args:
+            table: the key of `committed` that counts the rows.
+
+        Returns:
+            The rows: a whole chunk, unless that takes much memory.
+        """
+        chunks = [chunk_length(node) for name, node in self.nodes.items() if table_of(name, node) == table]
+        return min(*chunks, _BATCH)
 
     def write_rows(self, start: int, rows: np.ndarray) -> list[str]:
         """Write recorded steps.
@@ -68,9 +85,11 @@ class TableWriter:
         """
         if len(entries) == 0:
             return []
+        chunk = chunk_length(self.nodes["metrics/step"])
         for name in dict.fromkeys(name for _, scalars in entries for name in scalars):
             if name not in self._metrics:
-                create_column(self.group, f"metrics/{metric_array(name)}", "float64", ["step"], length=start)
+                path = f"metrics/{metric_array(name)}"
+                create_column(self.group, path, "float64", ["step"], length=start, chunk=chunk)
                 self._metrics.append(name)
         arrays = {
             metric_array(name): np.array([scalars.get(name, np.nan) for _, scalars in entries])
@@ -144,7 +163,11 @@ class TableWriter:
         return {name: read_node(self._backend, name) for name in names}
 
     def trim(self) -> None:
-        """Remove what lies in the arrays beyond the commit."""
+        """Remove what lies in the arrays beyond the commit, and chunks that larger ones have replaced."""
         for name, node in self.nodes.items():
-            if table_of(name, node) and read_node(self._backend, name)["shape"] != node["shape"]:
+            own = read_node(self._backend, name)
+            if table_of(name, node) and own != node and own == node | {"shape": own["shape"]}:
                 cast(zarr.Array, self.group[name]).resize(node["shape"])
+            elif own != node:
+                write_node(self._backend, name, node)
+        self._backend.remove(replaced_chunks(self._backend.names(), self.nodes))

@@ -11,6 +11,7 @@ from trajectory.schema.layout import hash_array
 from trajectory.schema.schedules import find_gap
 from trajectory.storage.arrays import hash_of, read_rows
 from trajectory.storage.backend import Backend, StoreLike, open_backend
+from trajectory.storage.compaction import replaced_chunks
 from trajectory.storage.reader import read_store
 from trajectory.storage.root import read_root
 from trajectory.storage.snapshot_reader import missing_copies
@@ -88,11 +89,12 @@ def _journal(backend: Backend) -> Iterator[Problem]:
 
 
 def _leftover_keys(backend: Backend) -> list[str]:
-    """Return journals of other commits, files that were never renamed, and the lock of a closed run."""
-    current = read_root(backend).commit.journal
-    return [
+    """Return journals and chunks of other commits, files that were never renamed, and a closed run's lock."""
+    root = read_root(backend)
+    current, keys = root.commit.journal, backend.names()
+    return replaced_chunks(keys, root.nodes) + [
         key
-        for key in backend.names()
+        for key in keys
         if (key.startswith("journal.") and key.partition("/")[0] != f"journal.{current}")
         or key.endswith(".partial")
         or (key == "lock" and current is None)

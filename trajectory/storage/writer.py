@@ -20,15 +20,17 @@ import zarr
 from trajectory.errors import StoreError, first_line
 from trajectory.schedule import Schedule
 from trajectory.schema.commit import RECORDING, Commit
-from trajectory.schema.layout import ROWS_PER_CHUNK, Event, shard_array
+from trajectory.schema.layout import Event, shard_array
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.schedules import add_period, find_gap
 from trajectory.schema.shards import Shard, shard_sizes
 from trajectory.storage import journal
 from trajectory.storage.arrays import create_arrays, extend, extend_snapshot, read_rows
 from trajectory.storage.backend import Backend
+from trajectory.storage.compaction import larger_chunks, write_chunks
 from trajectory.storage.journal import Journal
 from trajectory.storage.lock import RunLock, released_on_error
+from trajectory.storage.moment import Moment
 from trajectory.storage.reader import read_store
 from trajectory.storage.root import Root, is_begun, read_root, write_root
 from trajectory.storage.run_writer import RunWriter
@@ -179,7 +181,7 @@ class StoreWriter(RunWriter):
         with self._lock:
             self._journal.append_rows(rows)
             self._rows.append(rows)
-            if sum(map(len, self._rows)) >= ROWS_PER_CHUNK:
+            if sum(map(len, self._rows)) >= self._tables.batch("step"):
                 self._commit()
 
     def append_metrics(self, entries: Sequence[tuple[int, Mapping[str, float]]]) -> None:
@@ -187,7 +189,7 @@ class StoreWriter(RunWriter):
             self._journal.append_json(journal.METRICS, entries)
             for step, scalars in entries:
                 self._metrics.setdefault(step, {}).update(scalars)
-            if len(self._metrics) > ROWS_PER_CHUNK:
+            if len(self._metrics) > self._tables.batch("metrics"):
                 self._commit()
 
     def append_event(self, event: Event) -> None:
@@ -338,6 +340,7 @@ class StoreWriter(RunWriter):
             with self._lock:
                 self._journal.sync()  # if the commit fails, the last rows are saved all the same
                 self._commit(status)
+                self._compact()
         finally:
             self.release()
 
@@ -369,9 +372,9 @@ class StoreWriter(RunWriter):
         metrics = list(self._metrics.items())
         before = self._committed
         if status == RECORDING:
-            n_rows = _whole_chunks(before.steps, len(rows))
+            n_rows = _whole_batches(before.steps, len(rows), self._tables.batch("step"))
             # The last step may still be logged to, so it stays in the journal until the run moves on.
-            n_metrics = _whole_chunks(before.metrics, len(metrics) - 1)
+            n_metrics = _whole_batches(before.metrics, len(metrics) - 1, self._tables.batch("metrics"))
         else:
             n_rows, n_metrics = len(rows), len(metrics)
         written = self._tables.write_rows(before.steps, rows[:n_rows])
@@ -385,6 +388,18 @@ class StoreWriter(RunWriter):
             events=tuple(self._events),
         )
         self._turn_over(commit, self._tables.read_nodes(written), rows[n_rows:], dict(metrics[n_metrics:]))
+
+    def _compact(self) -> None:
+        """Put the rows into larger chunks; if that fails, as on a full disk, the run stays whole as it is."""
+        nodes = larger_chunks(self._tables.nodes)
+        if not nodes:
+            return
+        try:
+            write_chunks(Moment.now(self.backend), self._tables.group.store, nodes)
+        except (StoreError, OSError):
+            nodes = {}
+        self._publish(self._committed, nodes)
+        self._tables.trim()
 
     def _turn_over(
         self,
@@ -414,9 +429,9 @@ class StoreWriter(RunWriter):
         self._tables.nodes, self._committed = nodes, commit
 
 
-def _whole_chunks(stored: int, more: int) -> int:
-    """Return how many of `more` rows to store behind those there, so that the last chunk is full."""
-    return max(more - (stored + more) % ROWS_PER_CHUNK, 0)
+def _whole_batches(stored: int, more: int, batch: int) -> int:
+    """Return how many of `more` rows to store behind those there, so that the last batch is full."""
+    return max(more - (stored + more) % batch, 0)
 
 
 def _refuse_taken(backend: Backend, overwrite: bool) -> None:
