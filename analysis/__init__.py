@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from trajectory.lazy import lazy_exports
 
 if TYPE_CHECKING:
-    from analysis.curve import Curve, curves, runs_in
+    from analysis.curve import Curve, curves, read_curves, runs_in
     from analysis.errors import AnalysisError, CurveError
     from analysis.fitting.comparison_result import Comparison, LawFit
     from analysis.fitting.fit import fit
@@ -22,7 +22,7 @@ else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
-            "analysis.curve": ["Curve", "curves", "runs_in"],
+            "analysis.curve": ["Curve", "curves", "read_curves", "runs_in"],
             "analysis.errors": ["AnalysisError", "CurveError"],
             "analysis.fitting.comparison_result": ["Comparison", "LawFit"],
             "analysis.fitting.fit": ["fit"],
@@ -58,6 +58,7 @@ __all__ = [
     "fit_layers",
     "match",
     "predict_match",
+    "read_curves",
     "runs_in",
     "scan",
 ]

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from analysis.errors import CurveError
 from analysis.inputs import FrameLike, LabelledArray, SeriesLike, update_number, vector, whole_and_increasing
+from analysis.logs import is_log, read_series
 from trajectory.run import Run
 
 SETTINGS = ("network", "dataset", "train_size", "batch_size", "lr", "momentum", "weight_decay")
@@ -104,7 +105,10 @@ class Curve:
 
 
 CurveLike: TypeAlias = Curve | Run | str | Path | tuple[ArrayLike, ArrayLike] | SeriesLike | LabelledArray
-"""One curve: as it is, a run or its path, (t, d), a pandas Series with index t, or an xarray DataArray over t."""
+"""One curve: as it is, a run or its path, (t, d), a pandas Series with index t, or an xarray DataArray over t.
+
+A path may also be a table's or a log's, with several curves in it: `read_curves`.
+"""
 
 CurvesLike: TypeAlias = CurveLike | FrameLike | Sequence[CurveLike | FrameLike]
 """One curve, or several: a list, or a pandas DataFrame with index t and a column for each."""
@@ -130,8 +134,8 @@ def curves(data: CurvesLike, *, origin: int = 0) -> list[Curve]:
     distance there that is not 0 is refused, since then t is off by one, or d measured from elsewhere.
 
     Args:
-        data: a `Curve`, a Run, a run's path, (t, d), a pandas Series, an xarray DataArray, a list of those, or a
-            pandas DataFrame with index t and a column for each seed.
+        data: a `Curve`, a Run, a run's path or that of a table or log (`read_curves`), (t, d), a pandas Series, an
+            xarray DataArray, a list of those, or a pandas DataFrame with index t and a column for each seed.
         origin: the update t_w that d is measured from.
 
     Returns:
@@ -157,7 +161,36 @@ def curves(data: CurvesLike, *, origin: int = 0) -> list[Curve]:
             raise CurveError("got an empty list of curves; expected at least one run or (t, d)")
         found = [curve for part in parts for curve in curves(part, origin=origin)]
         return [_renamed(curve, i) if curve.name == "curve" else curve for i, curve in enumerate(found, 1)]
+    if isinstance(given, str | Path) and is_log(given):
+        return read_curves(given, origin=origin)
     return [_single(given, origin)]
+
+
+def read_curves(path: str | Path, *, scalar: str | None = None, origin: int = 0) -> list[Curve]:
+    r"""Read curves from a table, from TensorBoard's event files or from an export of W&B or trackio.
+
+    Args:
+        path: a table (`.csv`, `.tsv`, `.parquet`; columns step and distance, several columns being seeds, or a column
+            run_name telling them apart), an export of W&B (`.csv`), trackio's project (`.db`, `.parquet`), an event
+            file of TensorBoard, or a folder of those.
+        scalar: the distance's name there. By default the column `distance`; the only column; or all, as seeds, where
+            no name is that of something else.
+        origin: the update that the distances were measured from; steps count from w_0.
+
+    Returns:
+        A curve for each run or seed, by name.
+
+    Raises:
+        CurveError: the file cannot be read, holds no curve, or does not say which column is the distance.
+
+    Examples:
+        >>> from pathlib import Path
+        >>> from analysis import read_curves
+        >>> _ = Path("curve.csv").write_text("step,distance\n1,0.5\n2,0.7\n3,0.8\n")
+        >>> read_curves("curve.csv")[0].d
+        array([0.5, 0.7, 0.8])
+    """
+    return [_from_labelled(series.index, series, series.attrs, origin) for series in read_series(path, scalar)]
 
 
 def _is_pair(data: Any) -> bool:

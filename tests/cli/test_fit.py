@@ -39,3 +39,19 @@ def test_compare(runs, tmp_path, run, refused):
     assert found["best"] == "ultraslow"
     assert "power law" not in {found["best"], *found["not_separable"]}
     assert "gravity" in refused("compare", seeds[0], "--laws", "gravity")
+
+
+def test_distances_of_a_table_are_fitted_by_each_command(tmp_path, run, refused):
+    rows = "".join(f"{t},{t**0.3},{t**0.3 * 1.01},1\n" for t in range(1, 401))
+    (tmp_path / "curve.csv").write_text(f"step,far,further,loss\n{rows}")
+    for command in ("fit", "scan", "compare"):
+        found = json.loads(run(command, tmp_path / "curve.csv", "--scalar", "far", "--json").stdout)
+        assert found
+        assert "name the one with the distances" in refused(command, tmp_path / "curve.csv")
+    assert "no such file" in refused("fit", tmp_path / "none.csv")
+
+
+def test_runs_of_another_batch_size_are_refused_unless_forced(runs, run, refused):
+    both = runs / "sb-0.zarr", runs / "lb.zarr"
+    for command in ("fit", "scan", "compare"):
+        assert "no seeds of one experiment" in refused(command, *both)

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Updates
+from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Scalar, Updates, named_curves
 from ultraslow.cli.console import print_json
 
 
@@ -15,6 +15,7 @@ def compare(
     t_min: Updates = None,
     t_max: Updates = None,
     origin: Origin = 0,
+    scalar: Scalar = None,
     laws: Annotated[tuple[str, ...], arg(metavar="LAW [LAW ...]", help_behavior_hint="")] = (),
     plot: File = None,
     columns: Columns = 1,
@@ -28,11 +29,13 @@ def compare(
     $ ultraslow compare runs/sb-0.zarr runs/sb-1.zarr runs/sb-2.zarr --plot laws.pdf
 
     Args:
-        run: a run's store: a folder, or a URL.
+        run: a run's store: a folder, or a URL; or a table or log of distances: .csv (columns step and distance;
+            several columns are seeds), .tsv, .parquet, trackio's .db, TensorBoard's event files.
         runs: further seeds of the same experiment.
         t_min: first update that is used. Default: where `ultraslow fit` starts.
         t_max: last update that is used. Default: the first learning-rate drop.
         origin: measure the distance from this update; every t then counts from it.
+        scalar: name of the distance in a table or log. Default: distance, or the only column.
         laws: names of the laws to compare. Default: all.
         plot: also draw the data, the laws and the residuals, to this file (.png, .pdf, .svg).
         columns: width of the figure, in columns of a two-column journal.
@@ -41,7 +44,9 @@ def compare(
     """
     from analysis import compare as compare_laws
 
-    result = compare_laws([run, *runs], laws or None, t_min=t_min, t_max=t_max, origin=origin, force=force)
+    result = compare_laws(
+        named_curves([run, *runs], scalar, origin), laws or None, t_min=t_min, t_max=t_max, origin=origin, force=force
+    )
     if plot is not None:
         from analysis import figures
 

@@ -1,6 +1,6 @@
 """`ultraslow fit`: the exponent of the ultra-slow law, with its confidence interval."""
 
-from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Updates
+from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Scalar, Updates, named_curves
 from ultraslow.cli.console import print_json
 
 
@@ -11,6 +11,7 @@ def fit(
     t_min: Updates = None,
     t_max: Updates = None,
     origin: Origin = 0,
+    scalar: Scalar = None,
     confidence_level: float = 0.95,
     per_layer: bool = False,
     plot: File = None,
@@ -25,11 +26,13 @@ def fit(
     $ ultraslow fit runs/sb-0.zarr runs/sb-1.zarr runs/sb-2.zarr --t-min 100
 
     Args:
-        run: a run's store: a folder, or a URL.
+        run: a run's store: a folder, or a URL; or a table or log of distances: .csv (columns step and distance;
+            several columns are seeds), .tsv, .parquet, trackio's .db, TensorBoard's event files.
         runs: further seeds of the same experiment.
         t_min: first update that is used. Default: the earliest start from which the law holds.
         t_max: last update that is used. Default: the first learning-rate drop.
         origin: measure the distance from this update; every t then counts from it.
+        scalar: name of the distance in a table or log. Default: distance, or the only column.
         confidence_level: confidence level of the interval, between 0 and 1.
         per_layer: fit each parameter on its own, and print a table of α.
         plot: also draw the data, the fit and the residuals, to this file (.png, .pdf, .svg).
@@ -41,7 +44,7 @@ def fit(
     from analysis import fit_layers
     from analysis.serialize import records
 
-    paths = [run, *runs]
+    paths = named_curves([run, *runs], scalar, origin)
     if per_layer:
         frame = fit_layers(
             paths, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin, force=force

@@ -1,6 +1,6 @@
 """`ultraslow scan`: the fit as a function of the first update used."""
 
-from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Updates
+from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Scalar, Updates, named_curves
 from ultraslow.cli.console import print_json
 
 
@@ -11,6 +11,7 @@ def scan(
     t_min: Updates = None,
     t_max: Updates = None,
     origin: Origin = 0,
+    scalar: Scalar = None,
     confidence_level: float = 0.95,
     plot: File = None,
     columns: Columns = 1,
@@ -22,11 +23,13 @@ def scan(
     $ ultraslow scan runs/sb-0.zarr runs/sb-1.zarr runs/sb-2.zarr --plot scan.pdf
 
     Args:
-        run: a run's store: a folder, or a URL.
+        run: a run's store: a folder, or a URL; or a table or log of distances: .csv (columns step and distance;
+            several columns are seeds), .tsv, .parquet, trackio's .db, TensorBoard's event files.
         runs: further seeds of the same experiment.
         t_min: first start that is tried.
         t_max: last update that is used. Default: the first learning-rate drop.
         origin: measure the distance from this update; every t then counts from it.
+        scalar: name of the distance in a table or log. Default: distance, or the only column.
         confidence_level: confidence level of the intervals, between 0 and 1.
         plot: also draw the scan, to this file (.png, .pdf, .svg).
         columns: width of the figure, in columns of a two-column journal.
@@ -37,7 +40,12 @@ def scan(
     from analysis.serialize import records
 
     frame = scan_runs(
-        [run, *runs], t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin, force=force
+        named_curves([run, *runs], scalar, origin),
+        t_min=t_min,
+        t_max=t_max,
+        confidence_level=confidence_level,
+        origin=origin,
+        force=force,
     )
     if plot is not None:
         from analysis import figures

@@ -1,0 +1,122 @@
+"""Curves in other people's files: each kind gives the same numbers, and what says too little is refused in a line."""
+
+import gzip
+import json
+import sqlite3
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from analysis import CurveError, curves, fit, read_curves
+
+T = np.arange(1, 401)
+D = np.log(T / 0.1) ** 2
+TABLE = pd.DataFrame({"step": T, "distance": D})
+
+
+@pytest.mark.parametrize("name", ["c.csv", "c.tsv", "c.csv.gz"])
+def test_a_table_is_a_curve(tmp_path, name):
+    path = tmp_path / name
+    text = TABLE.to_csv(index=False, sep="\t" if ".tsv" in name else ",").encode()
+    path.write_bytes(gzip.compress(text) if name.endswith(".gz") else text)
+    (curve,) = curves(path)
+    assert np.array_equal(curve.t, T)
+    assert np.allclose(curve.d, D, rtol=1e-15)
+    assert (curve.name, curve.drops_known) == ("c", False)
+    assert fit(str(path)).alpha == pytest.approx(1.0, abs=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("table", "scalar", "names"),
+    [
+        ({"Step": T, "seed0": D, "seed1": D * 1.01}, None, ["seed0", "seed1"]),
+        ({"step": T, "distance": D, "loss": D, "epoch": D}, None, ["c"]),
+        ({"step": T, "loss": D, "far": D * 1.01}, "far", ["c"]),
+        ({"Wall time": D, "Step": T, "Value": D}, None, ["c"]),  # TensorBoard's download
+        (  # W&B's
+            {"Step": T, "a - distance": D, "a - distance__MIN": D, "a - distance__MAX": D, "b - distance": D * 1.01},
+            None,
+            ["a", "b"],
+        ),
+    ],
+    ids=["seeds", "distance among others", "by name", "TensorBoard", "W&B"],
+)
+def test_columns_are_chosen_by_name(tmp_path, table, scalar, names):
+    pd.DataFrame(table).to_csv(tmp_path / "c.csv", index=False)
+    found = read_curves(tmp_path / "c.csv", scalar=scalar)
+    assert [curve.name for curve in found] == names
+    assert np.allclose([curve.d[-1] for curve in found], [D[-1], D[-1] * 1.01][-len(names) :] if scalar else
+                       [D[-1], D[-1] * 1.01][: len(names)])  # fmt: skip
+
+
+def test_rows_of_several_runs_are_told_apart_and_gaps_left_out(tmp_path):
+    one, other = TABLE.assign(run_name="one"), TABLE.iloc[:300].assign(run_name="other")
+    both = pd.concat([one, other])
+    both.loc[both.step == 7, "distance"] = np.nan  # logged, but not the distance
+    both.to_csv(tmp_path / "runs.csv", index=False)
+    found = read_curves(tmp_path / "runs.csv")
+    assert [(curve.name, len(curve.t)) for curve in found] == [("one", 399), ("other", 299)]
+
+
+def test_trackios_project_is_read_by_run(tmp_path):
+    path = tmp_path / "project.db"
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE metrics (id INTEGER PRIMARY KEY, run_name TEXT, step INTEGER, metrics TEXT)")
+    rows = [
+        (run, int(t), json.dumps({"distance": d, "loss": 1.0})) for run in "ab" for t, d in zip(T, D, strict=True)
+    ]
+    rows += [("a", 5, json.dumps({"accuracy": 0.5}))]  # under one step, logged apart
+    connection.executemany("INSERT INTO metrics (run_name, step, metrics) VALUES (?, ?, ?)", rows)
+    connection.commit()
+    connection.close()
+    found = read_curves(path)
+    assert [curve.name for curve in found] == ["a", "b"]
+    assert all(np.array_equal(curve.t, T) and np.array_equal(curve.d, D) for curve in found)
+
+
+def test_event_files_are_read_by_folder_and_a_restart_counts_last(tmp_path):
+    tensorboard = pytest.importorskip("torch.utils.tensorboard")
+    for seed in range(2):
+        for first, factor in ((1, 1.0), (301, 2.0)):  # stopped at 400, resumed from 300
+            writer = tensorboard.SummaryWriter(str(tmp_path / f"seed{seed}"))
+            for t in range(first, 401):
+                writer.add_scalar("weights/distance", factor * D[t - 1], t)
+                writer.add_scalar("loss", 1.0, t)
+            writer.close()
+    found = curves(tmp_path)
+    assert [curve.name for curve in found] == ["seed0", "seed1"]
+    expected = np.where(T > 300, 2 * D, D)
+    assert all(np.array_equal(curve.t, T) and np.allclose(curve.d, expected, rtol=1e-6) for curve in found)
+    assert read_curves(tmp_path / "seed0", scalar="loss")[0].d.tolist() == [1.0] * 400
+    with pytest.raises(CurveError, match=r"hold loss, weights/distance, not 'far'; name one by scalar"):
+        read_curves(tmp_path, scalar="far")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "said"),
+    [
+        ("c.csv", "", "cannot be read"),
+        ("c.csv", "step,distance\n", "the column 'distance' is empty"),
+        ("c.csv", "a,b\n1,2\n", "holds a, b; expected a column step"),
+        ("c.csv", "step,far,loss\n1,2,3\n", "holds far, loss, none of them called distance; name the one"),
+        ("c.csv", "step\n1\n", "holds no columns"),
+        ("c.csv", "step,distance\n1,x\n", "must be vectors of numbers"),
+        ("c.csv", "step,distance\n2,1\n1,2\n", "t goes from 2 to 1"),
+        ("c.db", "no database", "cannot be read"),
+        ("c.xlsx", "", "a file of an unknown kind"),
+    ],
+)
+def test_what_is_no_curve_is_refused_in_a_line(tmp_path, name, text, said):
+    (tmp_path / name).write_text(text)
+    with pytest.raises(CurveError, match=said) as refused:
+        curves(str(tmp_path / name))
+    assert "\n" not in str(refused.value)
+
+
+def test_a_table_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(CurveError, match="no such file"):
+        curves(tmp_path / "c.csv")
+    TABLE.to_csv(tmp_path / "d.csv", index=False)
+    with pytest.raises(CurveError, match="no column 'far'; it holds distance"):
+        read_curves(tmp_path / "d.csv", scalar="far")
