@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from trajectory.lazy import lazy_exports
 
 if TYPE_CHECKING:
+    from analysis.agreement import Agreement
     from analysis.curve import Curve, curves, read_curves, runs_in
     from analysis.errors import AnalysisError, CurveError
     from analysis.fitting.comparison_result import Comparison, LawFit
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from analysis.matching.match import Matching, match
     from analysis.matching.outcome import Match, Status
     from analysis.matching.reference import Reference
+    from analysis.potential_result import Potential, Probe
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "analysis.agreement": ["Agreement"],
             "analysis.curve": ["Curve", "curves", "read_curves", "runs_in"],
             "analysis.errors": ["AnalysisError", "CurveError"],
             "analysis.fitting.comparison_result": ["Comparison", "LawFit"],
@@ -35,10 +38,12 @@ else:
             "analysis.matching.match": ["Matching", "match"],
             "analysis.matching.outcome": ["Match", "Status"],
             "analysis.matching.reference": ["Reference"],
+            "analysis.potential_result": ["Potential", "Probe"],
         },
     )
 
 __all__ = [
+    "Agreement",
     "AnalysisError",
     "Comparison",
     "Curve",
@@ -49,6 +54,8 @@ __all__ = [
     "LawFit",
     "Match",
     "Matching",
+    "Potential",
+    "Probe",
     "Reference",
     "SeedEstimate",
     "Status",

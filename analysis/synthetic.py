@@ -1,4 +1,4 @@
-"""Ground truth: distance curves of a known law, with the noise that real runs show."""
+"""Ground truth: distance curves of a known law, with the noise that real runs show; and a potential of known α."""
 
 from collections.abc import Callable, Mapping
 
@@ -120,3 +120,37 @@ def synthetic(
         Curve(t, clean * np.exp(np.interp(u, knots, row) + quick), f"seed {i}")
         for i, (row, quick) in enumerate(zip(slow, fast, strict=True))
     ]
+
+
+def fractional_potential(
+    rng: np.random.Generator, alpha: float, z: ArrayLike, *, origins: int = 10, directions: int = 8
+) -> Array:
+    """Draw differences V(x) − V(0) of a Gaussian field whose α is exact, E[(V(x) − V(y))²] = |x − y|^α.
+
+    The points x = ± z v lie in directions v at right angles, as random ones in many dimensions do. The field has the
+    covariance ½ (|x|^α + |y|^α − |x − y|^α), of which Cholesky's factor makes the draws.
+
+    Args:
+        rng: the source of random numbers.
+        alpha: the exponent, above 0 and below 2.
+        z: (distance,) the distances from the origin.
+        origins: number of fields.
+        directions: number of directions in each; both senses are drawn.
+
+    Returns:
+        (origin, direction, sign, distance), as `analysis.potential` takes them.
+
+    Raises:
+        AnalysisError: for an α that no such field has.
+    """
+    if not 0 < alpha < 2:
+        raise AnalysisError(f"alpha = {alpha!r}: expected a number between 0 and 2")
+    z = np.asarray(z, float)
+    signed = np.concatenate([z, -z])
+    place, direction = np.tile(signed, directions), np.repeat(np.arange(directions), len(signed))
+    same = direction[:, None] == direction
+    apart = np.where(same, np.abs(place[:, None] - place), np.hypot(place[:, None], place))
+    power = np.abs(place) ** alpha
+    covariance = (power[:, None] + power - apart**alpha) / 2
+    draws = rng.normal(size=(origins, len(place))) @ np.linalg.cholesky(covariance).T
+    return np.asarray(draws.reshape(origins, directions, 2, len(z)))

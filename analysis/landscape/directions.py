@@ -1,0 +1,132 @@
+"""Directions in weight space: isotropic, filter-normalised, and from one snapshot to another."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from analysis.errors import LandscapeError
+from analysis.landscape.objective import Objective
+from trajectory.run import Run
+
+
+def generator(seed: int | Sequence[int]) -> torch.Generator:
+    """Make the source of random numbers of a seed, on the host, so that every device draws the same.
+
+    Args:
+        seed: whole numbers; neighbouring ones give unrelated streams.
+
+    Returns:
+        The generator; torch's global one is not touched.
+    """
+    words = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    return torch.Generator().manual_seed(int(words[0]))
+
+
+def isotropic(objective: Objective, seed: int | Sequence[int] = 0) -> Tensor:
+    """Draw a direction uniform on the unit sphere.
+
+    Args:
+        objective: whose weights are to be moved.
+        seed: of the random numbers.
+
+    Returns:
+        (weight,), of length 1.
+
+    Examples:
+        >>> import torch
+        >>> from analysis.landscape import Objective, isotropic
+        >>> model = torch.nn.Linear(2, 3)
+        >>> objective = Objective(model, [(torch.ones(4, 2), torch.zeros(4, dtype=torch.long))])
+        >>> v = isotropic(objective, seed=1)
+        >>> v.shape, round(float(v.norm()), 5)
+        (torch.Size([9]), 1.0)
+    """
+    v = _normal(objective, seed)
+    return v / v.norm()
+
+
+def filter_normalised(objective: Objective, seed: int | Sequence[int] = 0) -> Tensor:
+    """Draw a Gaussian direction whose filters have the norms of the weights' (Li et al. 2018, section 4).
+
+    A filter is what one output of a layer is computed with: a row of a matrix, a kernel of a convolution. Biases and
+    the scales and shifts of normalization, vectors all, do not move, as in the authors' code.
+
+    Args:
+        objective: at whose `weights` the filters' norms are taken.
+        seed: of the random numbers.
+
+    Returns:
+        (weight,).
+
+    Examples:
+        >>> import torch
+        >>> from analysis.landscape import Objective, filter_normalised
+        >>> model = torch.nn.Linear(2, 3)
+        >>> objective = Objective(model, [(torch.ones(4, 2), torch.zeros(4, dtype=torch.long))])
+        >>> d = objective.by_name(filter_normalised(objective))
+        >>> torch.allclose(d["weight"].norm(dim=1), model.weight.norm(dim=1)), float(d["bias"].norm())
+        (True, 0.0)
+    """
+    drawn, weights = objective.by_name(_normal(objective, seed)), objective.by_name(objective.weights)
+    return objective.flat({name: _with_filter_norms(d, weights[name]) for name, d in drawn.items()})
+
+
+def between(run: Run, start: int, end: int) -> dict[str, Tensor]:
+    """Return the way from one snapshot to another, by name; `Objective.flat` joins it to a vector.
+
+    Args:
+        run: the run.
+        start: the step of its first snapshot.
+        end: that of the second.
+
+    Returns:
+        w_end − w_start of each floating-point tensor, in float64.
+
+    Raises:
+        LandscapeError: for a run without snapshots.
+        StoreError: where it holds none at these steps.
+
+    Examples:
+        >>> import torch
+        >>> from analysis.landscape import between
+        >>> from trajectory import Recorder, Run
+        >>> model = torch.nn.Linear(1, 1, bias=False)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+        >>> with Recorder("run.zarr", model, optimizer, snapshots=1):
+        ...     model.weight.grad = torch.tensor([[3.0]])
+        ...     optimizer.step()
+        >>> between(Run("run.zarr"), 0, 1)["weight"].tolist()
+        [[-1.5]]
+    """
+    check_snapshots(run)
+    first, second = run.state_dict(start), run.state_dict(end)
+    return {name: second[name].double() - w.double() for name, w in first.items() if w.is_floating_point()}
+
+
+def check_snapshots(run: Run) -> None:
+    """Refuse a run that holds no weights.
+
+    Args:
+        run: the run.
+
+    Raises:
+        LandscapeError: where it was recorded without snapshots.
+    """
+    if not run.snapshots:
+        raise LandscapeError(
+            f"{run.path}: holds no snapshot; expected a run recorded with snapshots (Recorder(..., snapshots=...))"
+        )
+
+
+def _normal(objective: Objective, seed: int | Sequence[int]) -> Tensor:
+    w = objective.weights
+    return torch.randn(len(w), generator=generator(seed), dtype=torch.float64).to(w)
+
+
+def _with_filter_norms(d: Tensor, w: Tensor) -> Tensor:
+    if w.dim() < 2:
+        return torch.zeros_like(w)
+    axes = tuple(range(1, w.dim()))
+    return d * (w.norm(dim=axes, keepdim=True) / d.norm(dim=axes, keepdim=True))
