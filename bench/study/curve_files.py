@@ -67,10 +67,10 @@ class LongCurves:
         now, then = np.sqrt(norms), np.sqrt(norms[:, :1])
         return self._curves(np.sqrt(((squares - (now - then) ** 2) / (now * then)).sum(axis=2)))
 
-    def averaged(self, ages: Sequence[float], *, direction: bool = False) -> list[Curve]:
+    def averaged(self, ages: Sequence[float], *, group: int | None = None, direction: bool = False) -> list[Curve]:
         """Each seed's geometric mean over origins of these ages, up to the t that all of them reach."""
-        measured = self.direction if direction else self.distance
-        by_origin = [measured(self.at_age(age)) for age in ages]
+        places = map(self.at_age, ages)
+        by_origin = [self.direction(s) if direction else self.distance(s, group) for s in places]
         rows = min(len(t) for curves in by_origin for t, _ in curves)
         return [
             (seeds[0][0][:rows], np.exp(np.mean([np.log(d[:rows]) for _, d in seeds], axis=0)))

@@ -1,0 +1,117 @@
+"""The study's figures, from the packed curves."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+
+from analysis.figures.style import COLOURS, DOUBLE, INK, PaperFigure, distance_label, legend, style, t_axis, updates
+from study.curve_files import LongCurves
+from study.laws import describe
+from study.markdown import power_of_ten
+from study.steady_state import AGES, at, local_exponent, mean_and_half
+from study.tables import EQUAL_AGE, MILLION, REFERENCE, STEADY_ORIGIN, Study, grid
+
+_MARKERS = {250: "s", 1000: "o", 4000: "^", 16000: "D"}
+_POINTS = {"markeredgecolor": "white", "markeredgewidth": 0.4, "linestyle": "none", "markersize": 5}
+
+
+def distances(study: Study) -> PaperFigure:
+    """From the first update and from a steady origin, by weight decay."""
+    with style():
+        figure = PaperFigure(DOUBLE, 2.9)
+        first, later = figure.subplots(1, 2)
+        for colour, name in zip(COLOURS, MILLION, strict=False):
+            decay = study[name].setting.weight_decay
+            label = rf"$\lambda$ = {power_of_ten(decay)}"
+            for ax, origin in ((first, 0), (later, STEADY_ORIGIN)):
+                if origin and not decay:
+                    continue
+                for t, d in study[name].distance(origin):
+                    ax.plot(t, d, color=colour, linewidth=0.6, label=label)
+            if decay:
+                memory = study[name].setting.memory
+                d = at(study[name].distance(STEADY_ORIGIN), memory).mean()
+                later.plot(memory, d, "|", color=colour, markersize=9, markeredgewidth=1.2)
+        first.set(ylabel=distance_label(), xlabel=updates())
+        later.set(ylabel=distance_label(STEADY_ORIGIN), xlabel=updates(STEADY_ORIGIN))
+        for ax in (first, later):
+            t_axis(ax, logarithmic=True)
+            ax.set_yscale("log")
+        legend(figure)
+    return figure
+
+
+def exponents(study: Study) -> PaperFigure:
+    """The local exponent of directions against t/τ, by noise; dashed, what a law fitted below 4 τ goes on to."""
+    shares = np.geomspace(0.02, 30, 60)
+    noises = sorted({_rounded(one) for one in grid(study)})
+    with style():
+        figure = PaperFigure(DOUBLE, 3.2)
+        ax = figure.subplots()
+        for one in grid(study):
+            curves, memory = one.averaged(AGES, direction=True), one.setting.memory
+            seen = shares[shares * memory > 30]
+            found = [local_exponent(curves, share * memory).mean() for share in seen]
+            colour = COLOURS[noises.index(_rounded(one)) % len(COLOURS)]
+            ax.plot(seen, found, color=colour, linewidth=0.9, label=_noise_label(one))
+        _continued(ax, study[REFERENCE], shares)
+        ax.axvspan(*EQUAL_AGE, color="#f2f2f2", zorder=0)
+        ax.set(
+            xlabel=r"$t/\tau$", ylabel=r"$\mathrm{d}\,\log d\,/\,\mathrm{d}\,\log t$ of directions", ylim=(0, 0.62)
+        )
+        t_axis(ax, logarithmic=True)
+        legend(figure)
+    return figure
+
+
+def _continued(ax, one: LongCurves, shares: np.ndarray) -> None:
+    """The exponent 2/(α log(t/t₀)) of the law that fits the equal-age range."""
+    memory = one.setting.memory
+    curves = one.averaged(AGES, direction=True)
+    found = describe(curves, *(share * memory for share in EQUAL_AGE))
+    if found is None:
+        return
+    middle = np.sqrt(np.prod(EQUAL_AGE))
+    q = found.local_exponent
+    s = found.alpha * q / 2
+    beyond = shares[shares > 0.1]
+    ax.plot(
+        beyond, q / (1 + s * np.log(beyond / middle)), color=INK, linestyle="--", label="law fitted in the grey range"
+    )
+
+
+def noise(study: Study) -> PaperFigure:
+    """α, and how far directions turn in one memory time, against the noise."""
+    with style():
+        figure = PaperFigure(DOUBLE, 2.7)
+        left, right = figure.subplots(1, 2)
+        for one in grid(study):
+            curves, memory = one.averaged(AGES, direction=True), one.setting.memory
+            found = describe(curves, *(share * memory for share in EQUAL_AGE))
+            turned = mean_and_half(at(curves, memory))
+            colour = COLOURS[list(_MARKERS).index(round(memory))]
+            look = {"color": colour, "marker": _MARKERS[round(memory)], "label": rf"$\tau$ = {memory:.0f}", **_POINTS}
+            for ax, value in ((left, (found.alpha, found.half) if found else None), (right, turned)):
+                if value is not None:
+                    ax.errorbar(1e4 * one.setting.noise, value[0], value[1], elinewidth=0.7, **look)
+        left.set(ylabel=r"$\alpha$ of directions")
+        right.set(ylabel=r"$\sqrt{\Sigma\,2(1-\cos)}$ after $\tau$")
+        for ax in (left, right):
+            ax.set(xscale="log", xlabel=r"$10^4\,\sqrt{\eta\lambda}\,/\,B$")
+        legend(figure)
+    return figure
+
+
+def _rounded(one: LongCurves) -> float:
+    return round(1e4 * one.setting.noise, 1)
+
+
+def _noise_label(one: LongCurves) -> str:
+    return rf"$10^4\sqrt{{\eta\lambda}}/B$ = {_rounded(one):g}"
+
+
+FIGURES: Mapping[str, Callable[[Study], PaperFigure]] = {
+    "distances": distances,
+    "exponents": exponents,
+    "noise": noise,
+}

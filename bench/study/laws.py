@@ -1,0 +1,93 @@
+"""What a set of curves follows on one fit range: the family's α, and how far its rivals are behind."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from analysis import CurveError, fit
+from analysis.fitting.comparison_result import FittedLaw
+from analysis.fitting.law_fits import fit_law
+from analysis.fitting.laws import LAWS, Array, Branch, Law
+from analysis.fitting.log_bins import binned
+from analysis.fitting.seed_group import read_seeds
+from study.curve_files import Curve
+
+
+def _jump_and_power(u: Array) -> Branch:
+    """d² = c² + K t^κ = e^(2a) (1 + 2q h_κ(x)), h_κ(x) = (e^(κx) − 1)/κ, x = log t − u_m.
+
+    θ = (ρ, κ), with 2q the share ρ of what keeps d² positive at the range's start.
+    """
+    middle = float(u[0] + u[-1]) / 2
+    first = u[0] - middle
+
+    def rise(kappa: Array, x: Array | float) -> Array:
+        near = np.abs(kappa) < 1e-9
+        safe = np.where(near, 1.0, kappa)
+        return np.where(near, x, np.expm1(safe * x) / safe)
+
+    def shape(u: Array, theta: Array) -> Array:
+        share, kappa = theta[..., :1], theta[..., 1:]
+        return 0.5 * np.log1p(-share * rise(kappa, u - middle) / rise(kappa, first))
+
+    def report(theta: Array) -> dict[str, float]:
+        share, kappa = map(float, theta)
+        slope = -share / float(rise(np.array(kappa), first))
+        return {"nu": kappa / 2, "jump": 1 - slope / kappa if kappa else -np.inf}
+
+    shares = 1 / (1 + np.exp(-np.linspace(-6, 7, 40)))
+    return Branch(shape, (shares, np.linspace(-1.0, 3.0, 81)), report)
+
+
+RIVALS = {
+    "power": LAWS["power law"],
+    "jump + power": Law("jump + power", "(c^2 + K t^(2 nu))^(1/2)", _jump_and_power, ("power law", "normal")),
+    "log t": LAWS["pure log"],
+    "saturation": LAWS["saturation"],
+    "stretched saturation": LAWS["stretched saturation"],
+}
+
+
+@dataclass(frozen=True)
+class Described:
+    """One set of curves on one fit range."""
+
+    alpha: float
+    """α of d = A (log t/t₀)^(2/α)."""
+    half: float
+    """Half the width of its 95 % interval over seeds; NaN for fewer than three."""
+    local_exponent: float
+    """Its d log d/d log t in the middle of the range."""
+    p_value: float
+    """Goodness of fit of the family."""
+    misfit: float
+    """Root mean square of what it misses, as a share of d."""
+    rivals: dict[str, FittedLaw]
+    """The fits of `RIVALS`."""
+    above: dict[str, float]
+    """Their BIC above the family's."""
+    spread: float
+    """Standard deviation between seeds of log d, mean over the range."""
+
+
+def describe(curves: Sequence[Curve], t_min: float, t_max: float) -> Described | None:
+    """Fit the family and its rivals; None where the curves do not grow."""
+    try:
+        found = fit(list(curves), t_min=t_min, t_max=t_max)
+    except CurveError:
+        return None
+    group, _ = read_seeds(list(curves), 0, t_min, t_max)
+    bins = binned(group, t_min, t_max)
+    family = fit_law(LAWS["ultraslow"], bins, "brownian")
+    rivals = {name: fit_law(law, bins, "brownian") for name, law in RIVALS.items()}
+    return Described(
+        alpha=found.alpha,
+        half=(found.interval[1] - found.interval[0]) / 2 if found.n >= 3 else float("nan"),
+        local_exponent=found.local_exponent,
+        p_value=found.p_value,
+        misfit=found.rms_residual,
+        rivals=rivals,
+        above={name: law.bic - family.bic for name, law in rivals.items()},
+        spread=float(bins.z.std(axis=0, ddof=1).mean()) if found.n >= 2 else float("nan"),
+    )

@@ -1,0 +1,96 @@
+"""What the study measures of steady curves without fitting a law: local exponents, equilibrium, what noise sets."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from study.curve_files import HIDDEN, Curve, LongCurves
+from study.settings import MOMENTUM
+
+AGES = (20, 25, 30, 35, 40)
+"""Origins that are averaged, in memory times; at all of them the curves agree (table `origins`)."""
+
+
+def at(curves: Sequence[Curve], t: float) -> np.ndarray:
+    """The distance of each seed at t, between rows linear in log-log; NaN beyond the curve."""
+    return np.array([_within(curve, t) for curve in curves])
+
+
+def _within(curve: Curve, t: float) -> float:
+    times, d = curve
+    if not times[0] <= t <= times[-1] * (1 + 1e-9):
+        return np.nan
+    return float(np.exp(np.interp(np.log(t), np.log(times), np.log(d))))
+
+
+def local_exponent(curves: Sequence[Curve], t: float, reach: float = 0.5) -> np.ndarray:
+    """Each seed's slope d log d/d log t over e-folds of t within `reach`; NaN where the curve ends before."""
+    found = []
+    for times, d in curves:
+        u = np.log(times / t)
+        near = np.abs(u) < reach
+        whole = u[0] < -reach and u[-1] > reach * 0.99
+        found.append(np.polyfit(u[near], np.log(d[near]), 1)[0] if whole else np.nan)
+    return np.array(found)
+
+
+def mean_and_half(values: np.ndarray) -> tuple[float, float]:
+    """The mean over seeds and half the width of its 95 % t interval."""
+    n = len(values)
+    return float(values.mean()), float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
+
+
+def rotation(curves: LongCurves) -> np.ndarray:
+    """The squared angle of an update over 2ηλ/(1 + μ), by weight matrix, mean over updates past 10 τ and seeds."""
+    t, setting = curves.arrays["t"], curves.setting
+    spans = np.diff(t, prepend=0)
+    late = t > 10 * setting.memory
+    angles = np.average(curves.arrays["rotation"][:, late].astype(float), axis=1, weights=spans[late])
+    return angles.mean(axis=0) * (1 + MOMENTUM) / (2 * setting.learning_rate * setting.weight_decay)
+
+
+def norm(curves: LongCurves) -> float:
+    """‖w‖ of the hidden layers' weights, mean over the rows past 10 τ and the seeds."""
+    late = curves.arrays["t"] > 10 * curves.setting.memory
+    squares = curves.arrays["norm"][:, 0, late, :HIDDEN].astype(float).sum(axis=2)
+    return float(np.sqrt(np.nanmean(squares)))
+
+
+def overlap(curves: Sequence[Curve], t: float) -> float:
+    """The mean cosine of the hidden layers' weights with themselves t updates before, from their directions."""
+    return float(1 - np.mean(at(curves, t) ** 2) / (2 * HIDDEN))
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """log y = constant + a log(noise) + b log(τ) over settings, with standard errors."""
+
+    noise: float
+    """a, where noise is √(ηλ)/B."""
+    noise_error: float
+    """Its standard error."""
+    memory: float
+    """b."""
+    memory_error: float
+    """Its standard error."""
+    residual: float
+    """Root mean square of what both leave of log y."""
+
+
+def dependence(settings: Sequence[LongCurves], y: Sequence[float]) -> Dependence:
+    """Least squares over settings; b = 0 where the noise sets all of y in units of τ."""
+    noise, memory = (np.log([getattr(one.setting, name) for one in settings]) for name in ("noise", "memory"))
+    design = np.column_stack([np.ones(len(y)), noise, memory])
+    z = np.log(np.asarray(y))
+    found, *_ = np.linalg.lstsq(design, z)
+    left = z - design @ found
+    errors = np.sqrt(np.diag(np.linalg.inv(design.T @ design)) * (left @ left) / (len(y) - 3))
+    return Dependence(
+        noise=float(found[1]),
+        noise_error=float(errors[1]),
+        memory=float(found[2]),
+        memory_error=float(errors[2]),
+        residual=float(np.sqrt(np.mean(left**2))),
+    )

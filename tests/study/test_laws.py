@@ -1,0 +1,62 @@
+"""What the study fits and measures, on curves whose law is known."""
+
+import numpy as np
+import pytest
+from study.curve_files import LongCurves
+from study.laws import describe
+from study.null import basin
+from study.settings import Setting
+from study.steady_state import dependence, local_exponent
+
+T = np.unique(np.round(np.geomspace(10, 1e5, 100)))
+
+
+def seeds(d, noise=1e-4):
+    """Five curves about d whose logarithms differ by Brownian noise in log t."""
+    generator = np.random.default_rng(0)
+    steps = generator.normal(size=(5, len(T))) * np.sqrt(np.diff(np.log(T), prepend=0))
+    return [(T, d * np.exp(noise * row)) for row in np.cumsum(steps, axis=1)]
+
+
+@pytest.mark.parametrize(("jump", "nu"), [(10.0, 0.3), (0.0, 0.3), (3.0, 0.5)])
+def test_jump_and_power_is_recovered(jump, nu):
+    d = np.sqrt(jump**2 + T ** (2 * nu))
+    found = describe(seeds(d), 10, 1e5).rivals["jump + power"]
+    middle = np.exp(np.log(T[[0, -1]]).mean())
+    assert found.parameters["nu"] == pytest.approx(nu, abs=2e-3)
+    assert found.parameters["jump"] == pytest.approx(jump**2 / (jump**2 + middle ** (2 * nu)), abs=1e-2)
+    assert found.rms_residual < 1e-3
+
+
+def test_rivals_are_behind_where_the_law_is_true_and_ahead_where_they_are():
+    law = describe(seeds(np.log(T) ** 1.0), 10, 1e5)
+    assert law.alpha == pytest.approx(2, abs=0.01)
+    assert law.above["power"] > 100
+    assert law.above["jump + power"] > 10
+    assert abs(law.above["log t"]) < 10
+    assert describe(seeds(np.sqrt(100 + T)), 10, 1e5).above["jump + power"] < -100
+
+
+@pytest.mark.parametrize(("m", "alpha"), [(0, 4.0), (1, 2.0)])
+def test_a_basin_with_spread_relaxation_times_follows_the_law(m, alpha):
+    found = describe(basin(m), 10, 1e6)
+    # the last decade before the longest time bends the curve: the fit is within a tenth
+    assert found.alpha == pytest.approx(alpha, rel=0.1)
+    assert found.above["power"] > 100
+
+
+def test_a_local_exponent_is_that_of_a_power_law_and_ends_with_the_curve():
+    curves = seeds(T**0.3, noise=0)
+    assert local_exponent(curves, 1000) == pytest.approx(0.3, abs=1e-12)
+    assert np.isnan(local_exponent(curves, 1e5)).all()
+
+
+def test_dependence_tells_noise_from_memory():
+    settings = [
+        LongCurves(Setting(name="", batch_size=batch, weight_decay=decay), {})
+        for batch in (8, 32, 128)
+        for decay in (5e-4, 2e-3, 8e-3)
+    ]
+    y = [one.setting.noise**0.2 * one.setting.memory**-0.1 for one in settings]
+    found = dependence(settings, y)
+    assert (found.noise, found.memory) == (pytest.approx(0.2, abs=1e-9), pytest.approx(-0.1, abs=1e-9))
