@@ -72,6 +72,11 @@ class RunDescription:
         return {"parameters": [[spec.name, list(spec.shape), spec.dtype] for spec in self._metadata.measured]}
 
     @property
+    def snapshot_dtype(self) -> str | None:
+        """The type that the weights of snapshots were rounded to, such as `bfloat16`; None where they are exact."""
+        return self._metadata.snapshot.dtype
+
+    @property
     def weight_count(self) -> int:
         """The number of weights the distance is taken over."""
         return sum(spec.size for spec in self._metadata.measured)

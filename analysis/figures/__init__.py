@@ -9,7 +9,7 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from analysis.figures.landscape import agreement, potential
+from analysis.figures.landscape import agreement, density, path, potential, rising, sharpness
 from analysis.figures.laws import compare, fit, scan
 from analysis.figures.learning_curves import error
 from analysis.figures.runs import distance, match
@@ -18,7 +18,21 @@ from analysis.figures.style import save
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["agreement", "compare", "distance", "error", "fit", "match", "potential", "save", "scan"]
+__all__ = [
+    "agreement",
+    "compare",
+    "density",
+    "distance",
+    "error",
+    "fit",
+    "match",
+    "path",
+    "potential",
+    "rising",
+    "save",
+    "scan",
+    "sharpness",
+]
 
 
 def __getattr__(name: str) -> "Callable[..., Figure]":

@@ -1,15 +1,25 @@
-"""Figures of the loss landscape: the random potential, and its α beside the curve's."""
+"""Figures of the loss landscape: the random potential, sharpness, the Hessian's density, paths, rising directions.
 
-from typing import Any
+The results of `analysis.landscape` are named for type checkers alone: figures are drawn without torch.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from analysis.agreement import Agreement
-from analysis.figures.style import COLOURS, INK, SINGLE, PaperFigure, legend, plain_log_ticks, style
+from analysis.errors import FigureError
+from analysis.figures.lines import literal
+from analysis.figures.style import COLOURS, INK, SINGLE, PaperFigure, legend, panels, plain_log_ticks, style
 from analysis.potential_result import TAYLOR, Potential
+
+if TYPE_CHECKING:
+    from analysis.landscape import LossPath, SpectralDensity
 
 _OPEN: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 0.8, "linestyle": "none", "marker": "o"}
 _RUN: dict[str, Any] = {"color": "#e4e4e4", "linewidth": 0}
@@ -100,3 +110,131 @@ def _draw_potential(ax: Axes, result: Potential, run_range: tuple[float, float] 
     ax.set(xscale="log", yscale="log", ylabel=r"$\sqrt{S(z)}$ (loss)")
     if result.z[-1] < 30 * result.z[0]:
         plain_log_ticks(ax.xaxis)
+
+
+def sharpness(table: pd.DataFrame) -> PaperFigure:
+    """Draw φ by seed, a panel for each measure, a colour for each label, filled for batch statistics.
+
+    Args:
+        table: a row for each measurement: `label`, what the run is; `measure`, how φ was measured; `statistics`,
+            "running" or "batch"; and `phi`.
+
+    Returns:
+        The figure.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from analysis import figures
+        >>> row = {"label": "SB", "measure": "box 0.001, ascent", "statistics": "batch", "phi": 3.0}
+        >>> len(figures.sharpness(pd.DataFrame([row])).axes)
+        1
+    """
+    labels = list(dict.fromkeys(table["label"]))
+    with style():
+        figure, axes = panels(table["measure"].nunique())
+        for ax, (measure, rows) in zip(axes, table.groupby("measure", sort=False), strict=True):
+            for statistics, some in rows.groupby("statistics"):
+                aside = 0.08 if statistics == "batch" else -0.08
+                places = [labels.index(label) + aside for label in some["label"]]
+                filled = {"markerfacecolor": COLOURS[0]} if statistics == "batch" else {}
+                drawn = _OPEN | {"color": COLOURS[0], "label": f"{statistics} statistics, a point a seed"} | filled
+                ax.plot(places, some["phi"].to_numpy(), **drawn)
+            ax.set(
+                title=measure, yscale="log" if (rows["phi"] > 0).all() else "linear", xlim=(-0.6, len(labels) - 0.4)
+            )
+            ax.set_xticks(range(len(labels)), [literal(label) for label in labels])
+        axes[0].set_ylabel(r"sharpness $\varphi$")
+        legend(figure)
+    return figure
+
+
+def density(results: "Mapping[str, SpectralDensity]") -> PaperFigure:
+    """Draw the density of the Hessian's eigenvalues, logarithmic.
+
+    Args:
+        results: densities by label.
+
+    Returns:
+        The figure.
+
+    Raises:
+        FigureError: where there is none.
+    """
+    if not results:
+        raise FigureError("got no density; expected one at least")
+    with style():
+        figure = PaperFigure(SINGLE, 2.4)
+        ax = figure.subplots()
+        for k, (label, result) in enumerate(results.items()):
+            grid = result.grid()
+            ax.plot(grid, result.density(grid), color=COLOURS[k % len(COLOURS)], label=literal(label))
+        ax.set(xlabel="eigenvalue of the Hessian", ylabel="density", yscale="log")
+        smallest = min(float(result.weights.min()) / result.width for result in results.values())
+        ax.set_ylim(bottom=max(smallest / 10, 1e-9))
+        legend(figure)
+    return figure
+
+
+def path(train: "LossPath", test: "LossPath | None" = None) -> PaperFigure:
+    """Draw the loss on the line between two points: on the training set solid, on the test set dashed.
+
+    Args:
+        train: the loss of training samples.
+        test: that of test samples on the same line.
+
+    Returns:
+        The figure.
+    """
+    with style():
+        figure = PaperFigure(SINGLE, 2.4)
+        ax = figure.subplots()
+        for result, line, label in ((train, "-", "training set"), (test, "--", "test set")):
+            if result is not None:
+                ax.plot(
+                    result.table["x"].to_numpy(), result.table["loss"].to_numpy(), line, color=COLOURS[0], label=label
+                )
+        chord = train.table.set_index("x")["loss"][[0.0, 1.0]]
+        ax.plot([0, 1], chord.to_numpy(), color="#bbbbbb", zorder=0, label=f"chord; barrier {train.barrier:.3g}")
+        ax.set(
+            xlabel="$x$ on the line $a + x\\,(b - a)$",
+            ylabel="loss",
+            yscale="log" if _spans(train.table["loss"], 30) else "linear",
+        )
+        ax.xaxis.set_major_locator(MaxNLocator(integer=True))
+        legend(figure)
+    return figure
+
+
+def rising(table: pd.DataFrame) -> PaperFigure:
+    """Draw the fraction of directions in which the loss rises by radius; below, the rise in the worst of them.
+
+    The fraction is half near by for any smooth loss, and never drawn alone.
+
+    Args:
+        table: what `analysis.landscape.rising` returns.
+
+    Returns:
+        The figure, of two panels.
+    """
+    mean = table.groupby("z").mean()
+    z = mean.index.to_numpy()
+    with style():
+        figure = PaperFigure(SINGLE, 3.2)
+        above, below = figure.subplots(2, 1, sharex=True)
+        for k, (name, label) in enumerate((("rises", "rises"), ("both_ways", "rises both ways"))):
+            above.plot(z, mean[name].to_numpy(), "o-", color=COLOURS[k], label=label)
+        above.axhline(0.5, color=INK, linewidth=0.6, linestyle=":", label="any smooth loss, near by")
+        above.set(ylabel="fraction of\ndirections", ylim=(-0.05, 1.05))
+        for _, origin in table.groupby("origin"):
+            below.plot(z, origin["phi"].to_numpy(), color="#bbbbbb", linewidth=0.5)
+        below.plot(z, mean["phi"].to_numpy(), "o-", color=COLOURS[0])
+        logarithmic = "log" if (mean["phi"] > 0).all() else "symlog"
+        below.set(xlabel="radius $z$", ylabel=r"$\varphi$ of the worst", xscale="log", yscale=logarithmic)
+        figure.align_ylabels()
+        legend(figure)
+    return figure
+
+
+def _spans(values: pd.Series, factor: float) -> bool:
+    """Return whether positive values differ by more than a factor."""
+    return bool(0 < values.min() * factor < values.max())

@@ -5,18 +5,35 @@ runs of `ultraslow train`. `potential` and `agreement` need no torch: `analysis.
 """
 
 from analysis.agreement import agreement
+from analysis.landscape.density import SpectralDensity, spectral_density
 from analysis.landscape.directions import between, filter_normalised, isotropic
+from analysis.landscape.hessian import Eigenvalues, Trace, eigenvalues, trace
 from analysis.landscape.objective import Objective, cross_entropy
+from analysis.landscape.paths import LossPath, along, path
 from analysis.landscape.probe import probe
+from analysis.landscape.sharpness import Sharpness, adaptive_sharpness, rising, sharpness
 from analysis.potential import potential
 
 __all__ = [
+    "Eigenvalues",
+    "LossPath",
     "Objective",
+    "Sharpness",
+    "SpectralDensity",
+    "Trace",
+    "adaptive_sharpness",
     "agreement",
+    "along",
     "between",
     "cross_entropy",
+    "eigenvalues",
     "filter_normalised",
     "isotropic",
+    "path",
     "potential",
     "probe",
+    "rising",
+    "sharpness",
+    "spectral_density",
+    "trace",
 ]

@@ -1,10 +1,13 @@
 """What figures of the landscape draw, read back from the axes."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from analysis import figures, fit
 from analysis.agreement import agreement
+from analysis.errors import FigureError
+from analysis.landscape import LossPath, SpectralDensity, rising
 from analysis.potential import potential
 from analysis.potential_result import Probe
 from analysis.synthetic import fractional_potential, synthetic
@@ -43,3 +46,46 @@ def test_the_two_exponents(result):
     (ax,) = found.plot().axes
     np.testing.assert_allclose(ax.containers[0].lines[0].get_xdata(), [found.potential, found.curve])
     assert "p-value" in ax.get_title()
+
+
+def test_sharpness_by_seed_and_mode():
+    rows = [
+        {"label": label, "measure": measure, "statistics": statistics, "phi": 10.0 * k + len(label)}
+        for label in ("SB", "LB 4096")
+        for measure in ("box", "adaptive")
+        for statistics in ("running", "batch")
+        for k in range(2)
+    ]
+    figure = figures.sharpness(pd.DataFrame(rows))
+    assert [ax.get_title() for ax in figure.axes] == ["box", "adaptive"]
+    batch, running = figure.axes[0].lines
+    assert running.get_xdata().round().tolist() == [0, 0, 1, 1]
+    assert running.get_ydata().tolist() == [2, 12, 7, 17]
+    assert batch.get_markerfacecolor() != running.get_markerfacecolor()
+    assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["SB", "LB 4096"]
+
+
+def test_the_density_of_eigenvalues():
+    one = SpectralDensity(np.array([0.0, 1.0]), np.array([0.9, 0.1]), 10, 2, 1, "running", 100)
+    (ax,) = figures.density({"SB": one, "LB": one}).axes
+    assert [line.get_label() for line in ax.lines] == ["SB", "LB"]
+    np.testing.assert_allclose(ax.lines[0].get_ydata(), one.density(one.grid()))
+    with pytest.raises(FigureError, match="got no density"):
+        figures.density({})
+
+
+def test_a_path_on_training_and_test_set():
+    x = np.array([0.0, 0.5, 1.0])
+    train, test = (LossPath(pd.DataFrame({"x": x, "loss": k + x * (1 - x)}), 0.25, 1.0, "batch") for k in (1, 2))
+    (ax,) = train.plot(test).axes
+    assert [line.get_linestyle() for line in ax.lines] == ["-", "--", "-"]
+    np.testing.assert_allclose(ax.lines[1].get_ydata(), test.table["loss"])
+    assert ax.lines[2].get_label() == "chord; barrier 0.25"
+
+
+def test_rising_directions_are_never_drawn_alone(result):
+    delta, ones = fractional_potential(np.random.default_rng(0), 1.0, Z), np.ones(10)
+    table = rising(Probe(Z, delta, ones, 100, ones, ones, "batch", "float32"))
+    above, below = figures.rising(table).axes
+    np.testing.assert_allclose(line(above, "rises both ways").get_ydata(), table.groupby("z")["both_ways"].mean())
+    np.testing.assert_allclose(below.lines[-1].get_ydata(), table.groupby("z")["phi"].mean())

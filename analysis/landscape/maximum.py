@@ -1,0 +1,86 @@
+"""The largest value of a function in a box: by following the gradient's sign, or by L-BFGS-B."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from scipy import optimize
+from torch import Tensor
+
+Method = Literal["ascent", "l-bfgs-b"]
+Function = Callable[[Tensor], tuple[float, Tensor]]
+"""Of a point: the value and the gradient there."""
+
+
+@dataclass(frozen=True, eq=False)
+class Maximum:
+    """The largest value seen in a box.
+
+    Attributes:
+        value: the value.
+        gradients: the number of gradients that it took.
+    """
+
+    value: float
+    gradients: int
+
+
+def ascend(function: Function, box: Tensor, start: Tensor, steps: int) -> Maximum:
+    """Follow the sign of the gradient: d ← clip(d + 2 s b sign g), s halved where the value does not rise.
+
+    From s = 1 on, so that the first step leads to a corner of the box. At a corner where the gradient points outwards
+    it ends.
+
+    Args:
+        function: what is maximised.
+        box: (weight,) half widths b.
+        start: (weight,) a point inside.
+        steps: the most steps to take.
+
+    Returns:
+        The largest value seen.
+    """
+    d, (value, gradient), s, gradients = start, function(start), 1.0, 1
+    for _ in range(steps):
+        further = torch.clamp(d + 2 * s * box * gradient.sign(), -box, box)
+        if torch.equal(further, d):
+            break
+        there, slope = function(further)
+        gradients += 1
+        if there > value:
+            d, value, gradient = further, there, slope
+        else:
+            s /= 2
+    return Maximum(value, gradients)
+
+
+def l_bfgs_b(function: Function, box: Tensor, steps: int) -> Maximum:
+    """Maximise by L-BFGS-B from the middle of the box on, as Keskar et al. 2017 do with ten iterations.
+
+    Args:
+        function: what is maximised.
+        box: (weight,) half widths b.
+        steps: the most iterations.
+
+    Returns:
+        The largest value seen, on the way too.
+    """
+    values: list[float] = []
+
+    def descended(x: np.ndarray) -> tuple[float, np.ndarray]:
+        value, gradient = function(torch.from_numpy(x).to(box))
+        values.append(value)
+        return -value, -gradient.double().cpu().numpy()
+
+    half = box.double().cpu().numpy()
+    optimize.minimize(
+        descended,
+        np.zeros(len(half)),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=optimize.Bounds(-half, half),
+        options={"maxiter": steps},
+    )
+    return Maximum(max(values), len(values))
