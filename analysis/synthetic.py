@@ -1,6 +1,7 @@
 """Ground truth: distance curves of a known law, with the noise that real runs show; and a potential of known α."""
 
 from collections.abc import Callable, Mapping
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -10,7 +11,9 @@ from analysis.errors import AnalysisError, LawError
 from analysis.fitting.laws import Array
 from analysis.fitting.noise_models import KERNELS
 
-FORMULAS: Mapping[str, Callable[[Array, Mapping[str, float]], Array]] = {
+Formula: TypeAlias = Callable[[Array, Mapping[str, float]], Array]
+
+_GROWTH: Mapping[str, Formula] = {
     "ultraslow": lambda t, p: np.abs(np.log(t / p["t0"])) ** (2 / p["alpha"]),
     "power law": lambda t, p: t ** p["q"],
     "pure log": lambda t, p: np.log(t / p["t0"]),
@@ -19,6 +22,21 @@ FORMULAS: Mapping[str, Callable[[Array, Mapping[str, float]], Array]] = {
     "saturation": lambda t, p: np.sqrt(-np.expm1(-t / p["tau"])),
     "stretched saturation": lambda t, p: np.sqrt(-np.expm1(-((t / p["tau"]) ** p["beta"]))),
     "power times log": lambda t, p: t ** p["nu"] * np.log(t),
+}
+_AFTER_JUMP: Mapping[str, Formula] = {
+    "power": lambda t, p: t ** p["nu"],
+    "log": _GROWTH["ultraslow"],
+    **{name: _GROWTH[name] for name in ("normal", "pure log", "sinai", "saturation", "stretched saturation")},
+}
+
+
+def _jumped(growth: Formula) -> Formula:
+    return lambda t, p: np.sqrt(p["c2"] + p["K"] * growth(t, p) ** 2)
+
+
+FORMULAS: Mapping[str, Formula] = {
+    **_GROWTH,
+    **{f"jump + {name}": _jumped(growth) for name, growth in _AFTER_JUMP.items()},
 }
 """Each law's distance at unit amplitude, from t and the law's parameters."""
 
@@ -59,9 +77,10 @@ def distance(law: str, t: ArrayLike, **parameters: float) -> Array:
 
     Args:
         law: "ultraslow" (alpha, t0), "power law" (q), "pure log" (t0), "sinai" (t0), "normal", "saturation" (tau),
-            "stretched saturation" (tau, beta) or "power times log" (nu).
+            "stretched saturation" (tau, beta) or "power times log" (nu); after a jump, d² = c² + K growth², "jump + "
+            "power" (nu), "normal", "log" (alpha, t0), "pure log", "sinai", "saturation" or "stretched saturation".
         t: updates.
-        **parameters: those in brackets (t0: 1 if it is not given), and amplitude (1).
+        **parameters: those in brackets (t0: 1 if it is not given), c2 and K after a jump (K: 1), and amplitude (1).
 
     Returns:
         d, of the shape of t.
@@ -71,7 +90,7 @@ def distance(law: str, t: ArrayLike, **parameters: float) -> Array:
     """
     if law not in FORMULAS:
         raise LawError(f"law = {law!r}: expected one of {', '.join(FORMULAS)}")
-    p: Mapping[str, float] = {"amplitude": 1.0, "t0": 1.0} | parameters
+    p: Mapping[str, float] = {"amplitude": 1.0, "t0": 1.0, "K": 1.0} | parameters
     return p["amplitude"] * FORMULAS[law](np.asarray(t, float), p)
 
 

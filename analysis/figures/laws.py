@@ -22,7 +22,8 @@ from analysis.figures.style import (
 )
 from analysis.fitting.comparison_result import Comparison, LawFit
 from analysis.fitting.fit_result import Fit
-from analysis.fitting.laws import LAWS, Array
+from analysis.fitting.laws import Array
+from analysis.fitting.rival_laws import LAWS
 
 Columns = Literal[1, 2]
 

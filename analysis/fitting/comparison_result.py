@@ -12,7 +12,7 @@ from analysis.fitting.effect_size import EffectSize, Judged
 from analysis.fitting.fit_result import in_words
 from analysis.fitting.former_names import FormerNames
 from analysis.fitting.law_test import goodness_test
-from analysis.fitting.laws import Array, Law
+from analysis.fitting.laws import PARAMETERS, Array, Law
 from analysis.serialize import Part, Table, Tabulated, jsonable
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ class FittedLaw(Judged):
     Attributes:
         law: the law.
         parameters: by the names that its formula gives them.
+        intervals: of those parameters, 95 % t intervals over the seeds; none below three seeds.
         at_bound: whether a parameter stopped at an end of the range searched.
         bic: Bayes' information criterion under the comparison's noise.
         p_value: of the law's goodness of fit.
@@ -44,6 +45,7 @@ class FittedLaw(Judged):
 
     law: Law
     parameters: dict[str, float]
+    intervals: dict[str, tuple[float, float]]
     at_bound: bool
     bic: float
     p_value: float
@@ -59,6 +61,8 @@ class LawFit(FittedLaw, FormerNames):
     Attributes:
         delta: how far its BIC lies above the best law's.
         weight: proportional to exp(−bic/2); a comparison's weights sum to one.
+        predicted: what theory gives for parameters, where the runs' settings tell: τ of a saturation is the memory of
+            weight decay.
         ruled_out: whether BIC and a second witness are against it (`analysis.fitting.model_comparison`).
 
     Examples:
@@ -72,6 +76,7 @@ class LawFit(FittedLaw, FormerNames):
 
     delta: float
     weight: float
+    predicted: dict[str, float]
     ruled_out: bool
 
     former_names: ClassVar[Mapping[str, str]] = {
@@ -80,6 +85,11 @@ class LawFit(FittedLaw, FormerNames):
         "misfit": "rms_residual",
         "held_out": "holdout",
     }
+
+    @property
+    def meaning(self) -> dict[str, str]:
+        """What each parameter means, in a phrase."""
+        return {name: PARAMETERS[name] for name in self.parameters}
 
     @property
     def verdict(self) -> str:
@@ -181,7 +191,10 @@ class Comparison(FormerNames, Tabulated):
         )
         laws = [
             {"law": fit.law.name, "formula": fit.law.formula}
-            | {name: getattr(fit, name) for name in (*_COMPARED, "parameters", "at_bound")}
+            | {
+                name: getattr(fit, name)
+                for name in (*_COMPARED, "parameters", "intervals", "predicted", "meaning", "at_bound")
+            }
             for fit in self.fits
         ]
         found = {name: getattr(self, name) for name in names} | {"laws": laws}
@@ -209,6 +222,11 @@ class Comparison(FormerNames, Tabulated):
         return [
             what,
             laws,
+            f"{self.best}: what its parameters mean",
+            Table(
+                [_explained(self.fits[0], name) for name in self.fits[0].parameters]
+                or [("none", "", "its amplitude alone is free")]
+            ),
             f"p-value: {self.goodness_test}",
             *memory,
             self.verdict,
@@ -220,6 +238,15 @@ class Comparison(FormerNames, Tabulated):
         from analysis import figures  # see Fit.plot
 
         return figures.compare(self)
+
+
+def _explained(fit: LawFit, name: str) -> tuple[str, str, str]:
+    value = f"{fit.parameters[name]:.4g}"
+    if name in fit.intervals:
+        low, high = fit.intervals[name]
+        value += f" [{low:.4g}, {high:.4g}]"
+    expected = f"; predicted {fit.predicted[name]:.3g}" if name in fit.predicted else ""
+    return name, value, fit.meaning[name] + expected
 
 
 def _parameters(fit: LawFit) -> str:

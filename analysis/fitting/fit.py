@@ -6,8 +6,8 @@ from analysis.fitting.diagnostics import diagnose
 from analysis.fitting.estimator import estimate
 from analysis.fitting.fit_result import Fit
 from analysis.fitting.former_names import accept_former_keywords
-from analysis.fitting.laws import LAWS
 from analysis.fitting.noise_mixture import PROBABILITIES
+from analysis.fitting.rival_laws import LAWS
 from analysis.fitting.seed_group import read_seeds
 from analysis.fitting.start_scan import choose, interval_over_starts, scan_table, starts
 from analysis.inputs import check_confidence_level

@@ -52,14 +52,15 @@ def seeds_p(y: Array, tangent: Array, added: Array) -> float:
     return min(1.0, len(p) * float(p.min()))
 
 
-def single_p(y: Array, tangent: Array, added: Array, rank: int) -> float:
+def single_p(y: Array, tangent: Array, added: Array, rank: int, scale: float) -> float:
     """Compute the p-value of a law from one curve: an F-test of the deviations, if the noise is white.
 
     Args:
-        y: (k,) the curve.
+        y: (k,) the curve, less the law.
         tangent: (parameter, k).
         added: (deviation, k).
         rank: the number of dimensions that the noise fills.
+        scale: the sum of squares of the curve with the law, of which rounding is a share.
 
     Returns:
         The p-value.
@@ -67,6 +68,6 @@ def single_p(y: Array, tangent: Array, added: Array, rank: int) -> float:
     wide = np.vstack([tangent, added])
     base, full = (float(np.sum((y - design.T @ np.linalg.lstsq(design.T, y)[0]) ** 2)) for design in (tangent, wide))
     freedom = rank - len(wide)
-    floor = 1e-20 * float(y @ y)  # a noiseless curve fits to rounding, and rounding is no deviation
+    floor = 1e-20 * scale  # a noiseless curve fits to rounding, and rounding is no deviation
     f = (base - full) / (full + floor + 1e-300) * freedom / len(added)
     return float(special.fdtrc(len(added), freedom, max(f, 0.0)))  # rounding can leave base below full

@@ -5,12 +5,16 @@ is an F-test under the noise model of the mixture that is likeliest if the law i
 p-value counts, times two. `bench/intervals.py` counts how often either rejects a true law.
 """
 
+import numpy as np
+
 from analysis.fitting.goodness_of_fit import deviations, seeds_p
 from analysis.fitting.laws import Array
 from analysis.fitting.log_bins import Bins
 from analysis.fitting.noise_mixture import Mixture
 from analysis.fitting.noise_models import brownian
 from analysis.fitting.variable_projection import centred
+
+_ROUNDING = 1e-6  # of the largest direction: a law at the end of its range can hardly bend in some
 
 
 def goodness_test(n: int) -> str:
@@ -41,9 +45,15 @@ def p_value(bins: Bins, curve: Array, tangent: Array, mixture: Mixture | None = 
     Returns:
         The p-value.
     """
-    z = bins.z - curve
-    if len(z) >= 3:
+    tangent = _directions(tangent)
+    if len(bins.z) >= 3:
         whiten = brownian(bins.u)
-        return seeds_p(whiten(z), whiten(tangent), whiten(deviations(centred(bins.u))))
+        return seeds_p(whiten(bins.z - curve), whiten(tangent), whiten(deviations(centred(bins.u))))
     mixture = mixture or Mixture(bins.u, bins.points, bins.steps)
-    return min(1.0, len(z) * min(mixture.p_value(one, tangent) for one in z))
+    return min(1.0, len(bins.z) * min(mixture.p_value(z, curve, tangent) for z in bins.z))
+
+
+def _directions(tangent: Array) -> Array:
+    """Return orthonormal directions into which a law can bend, but for constants and for what rounding leaves."""
+    _, size, directions = np.linalg.svd(tangent - tangent.mean(axis=1, keepdims=True), full_matrices=False)
+    return directions[size > _ROUNDING * size.max(initial=0.0)]

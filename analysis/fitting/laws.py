@@ -11,7 +11,7 @@ q is the local exponent d log d / d log t at u_m, and
 α = 0 is the power law d ~ t^q, α = 1 Sinai's walk, α = 2 a pure logarithm; α < 0 grows faster than any
 power law (t₀ then lies beyond the fit range). The Box-Cox exponent that makes d linear in log t is α/2.
 
-`LAWS` holds the family, its special cases and its rivals, each as log d = a + shape(u; θ).
+`rival_laws.LAWS` holds the family, its special cases and its rivals, each as log d = a + shape(u; θ).
 """
 
 from collections.abc import Callable
@@ -110,19 +110,41 @@ def log_amplitude(a: float, q: float, s: float, middle: float) -> float:
     return a + q / s * float(np.log(abs(s))) if abs(s) > 1e-200 else a - q * middle
 
 
+PARAMETERS = {
+    "alpha": "roughness of the landscape, E[(L(w1) - L(w2))^2] ~ |w1 - w2|^alpha, if that is what slows the walk",
+    "log_t0": "log of the time that t is measured in, in updates",
+    "q": "exponent of the growth",
+    "nu": "exponent of the growth: 1/2 for steps of one length in random directions, 1/4 for scale-invariant weights "
+    "whose norm grows without weight decay",
+    "tau": "updates until the distance saturates: under weight decay, the memory (1 - mu)/(lr wd)",
+    "beta": "1 for one relaxation time, the smaller the wider they spread",
+    "c2": "square of the jump in the first updates; below 0 there is no jump",
+    "K": "square of the distance that growth alone makes in one update",
+}
+"""What the parameters that laws report mean, by name."""
+
+
 @dataclass(frozen=True)
 class Branch:
     """A law on one fit range: log d − a as a function of log t and of the law's parameters θ.
 
     Attributes:
         shape: log d − a, (..., bin), from u (bin,) and θ (..., parameter).
-        axes: for each parameter the values to search from; the first and the last are its bounds.
-        report: the parameters by the names that the formula gives them, from θ.
+        axes: for each parameter the values to search from.
+        report: the parameters by the names that the formula gives them, from θ and a.
+        limits: for each parameter its bounds, if they are not the first and the last value to search from.
     """
 
     shape: Callable[[Array, Array], Array]
     axes: tuple[Array, ...]
-    report: Callable[[Array], dict[str, float]]
+    report: Callable[[Array, float], dict[str, float]]
+    limits: tuple[tuple[float, float], ...] | None = None
+
+    @property
+    def bounds(self) -> Array:
+        """(parameter, 2) the lowest and the highest value of each."""
+        limits = self.limits if self.limits is not None else [(axis[0], axis[-1]) for axis in self.axes]
+        return np.reshape(limits, (len(self.axes), 2)).astype(float)
 
 
 @dataclass(frozen=True)
@@ -144,100 +166,3 @@ class Law:
     contains: tuple[str, ...] = ()
     alpha: float | None = None
     after: float = -np.inf
-
-
-_STEEPEST = 3.0  # d ~ t^3 is faster than any diffusion: q is searched below it
-
-
-def _middle(u: Array) -> float:
-    return float(u[0] + u[-1]) / 2
-
-
-def _family(u: Array) -> Branch:
-    """θ = (q, s)."""
-    middle = _middle(u)
-    low, high = s_range(u - middle, 0.95)
-
-    def report(theta: Array) -> dict[str, float]:
-        q, s = map(float, theta)
-        return {"alpha": 2 * s / q, "log_t0": log_t0(s, middle)}
-
-    return Branch(
-        lambda u, theta: theta[..., :1] * growth(theta[..., 1:], u - middle),
-        (np.geomspace(1e-3, _STEEPEST, 60), 0.999 * np.linspace(low, high, 60)),
-        report,
-    )
-
-
-def _fixed_alpha(alpha: float) -> Callable[[Array], Branch]:
-    """θ = q, with s = α q / 2 inside the interval that the fit range allows."""
-
-    def on(u: Array) -> Branch:
-        middle = _middle(u)
-        steepest = min(_STEEPEST, 0.999 * 2 * s_range(u - middle)[1] / alpha) if alpha else _STEEPEST
-
-        def report(theta: Array) -> dict[str, float]:
-            q = float(theta[0])
-            return {"log_t0": log_t0(alpha * q / 2, middle)} if alpha else {"q": q}
-
-        return Branch(
-            lambda u, theta: theta * growth(alpha * theta / 2, u - middle),
-            (np.geomspace(1e-3, steepest, 200),),
-            report,
-        )
-
-    return on
-
-
-def _normal(u: Array) -> Branch:
-    """No parameter but the amplitude."""
-    return Branch(lambda u, theta: np.broadcast_to(u / 2, (*theta.shape[:-1], len(u))), (), lambda theta: {})
-
-
-def _saturated(u: Array, log_tau: Array, beta: Array | float) -> Array:
-    return 0.5 * np.log(-np.expm1(-np.exp(beta * (u - log_tau))))
-
-
-def _saturation(u: Array) -> Branch:
-    """θ = log τ; six e-folds beyond the range the law is √t to a part in a thousand."""
-    axis = np.linspace(u[0] - 1, u[-1] + 6, 200)
-    return Branch(lambda u, theta: _saturated(u, theta, 1.0), (axis,), lambda theta: {"tau": float(np.exp(theta[0]))})
-
-
-def _stretched_saturation(u: Array) -> Branch:
-    """θ = (log τ, β); τ far beyond the range is the power law with q = β/2."""
-    axis = np.concatenate([np.linspace(u[0] - 1, u[-1] + 3, 50), np.linspace(u[-1] + 4, u[-1] + 40, 20)])
-    return Branch(
-        lambda u, theta: _saturated(u, theta[..., :1], theta[..., 1:]),
-        (axis, np.geomspace(0.02, 3.0, 40)),
-        lambda theta: {"tau": float(np.exp(theta[0])), "beta": float(theta[1])},
-    )
-
-
-def _power_times_log(u: Array) -> Branch:
-    """θ = ν. Needs t > 1."""
-    return Branch(
-        lambda u, theta: theta * u + np.log(u),
-        (np.linspace(-1.0, _STEEPEST, 200),),
-        lambda t: {"nu": float(t[0])},
-    )
-
-
-LAWS = {
-    law.name: law
-    for law in (
-        Law("power law", "t^q", _fixed_alpha(0.0), ("normal",), alpha=0.0),
-        Law("pure log", "log(t/t0)", _fixed_alpha(2.0), alpha=2.0),
-        Law("sinai", "log(t/t0)^2", _fixed_alpha(1.0), alpha=1.0),
-        Law("ultraslow", "log(t/t0)^(2/alpha)", _family, ("power law", "pure log", "sinai", "normal")),
-        Law("normal", "t^(1/2)", _normal),
-        Law("saturation", "(1 - exp(-t/tau))^(1/2)", _saturation, ("normal",)),
-        Law(
-            "stretched saturation",
-            "(1 - exp(-(t/tau)^beta))^(1/2)",
-            _stretched_saturation,
-            ("saturation", "power law", "normal"),
-        ),
-        Law("power times log", "t^nu log t", _power_times_log, after=0.0),
-    )
-}

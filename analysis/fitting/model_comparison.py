@@ -3,8 +3,9 @@
 Laws are weighed by exp(−BIC/2) (`law_fits`). A law is ruled out by a BIC 6 above the best (odds of 20 to 1; Kass &
 Raftery 1995 call more "strong"), and by a second witness that does not rest on Brownian noise, since under smoother
 noise BIC alone turns down true laws (`bench/intervals.py`): from three seeds on, its p-value, whose t-tests hold for
-any noise; below, the interval of α under the mixture of noise models, for the laws that hold an α. Laws that are not
-ruled out are not separable from the best, and are said to be so.
+any noise, or a c² that lies below 0 with its interval; below three, the interval of α under the mixture of noise
+models, for the laws that hold an α. Laws that are not ruled out are not separable from the best, and are said to be
+so.
 
 All p-values of a comparison come from one test, which it names (`Comparison.goodness_test`) and which `fit` uses too.
 """
@@ -18,13 +19,15 @@ from analysis.fitting.comparison_result import Comparison, FittedLaw, LawFit
 from analysis.fitting.diagnostics import drops_unknown, shortest_memory
 from analysis.fitting.estimator import check_growth, estimate
 from analysis.fitting.law_fits import fit_law
-from analysis.fitting.laws import LAWS, Law
+from analysis.fitting.laws import Law
 from analysis.fitting.log_bins import Bins, binned
 from analysis.fitting.noise_mixture import Mixture
+from analysis.fitting.rival_laws import LAWS
 from analysis.fitting.seed_group import read_seeds, standing_apart
 from analysis.fitting.start_scan import choose, starts
 
 SEPARABLE = 6.0
+_ANY = (-math.inf, math.inf)
 
 
 def compare(
@@ -41,7 +44,7 @@ def compare(
 
     Args:
         data: what `fit` takes: one curve, or seeds of one experiment.
-        laws: names out of `analysis.fitting.laws.LAWS`; by default all of them.
+        laws: names out of `analysis.fitting.rival_laws.LAWS`; by default all of them.
         t_min: the first update used; by default the one that `fit` takes.
         t_max: the last update used; by default the first learning-rate drop.
         origin: d is the displacement from this update's weights, and t counts from it.
@@ -73,12 +76,13 @@ def compare(
         f"{law.name} is left out: it needs t > {math.exp(law.after):g}." for law in chosen if law not in defined
     )
     mixture = Mixture(bins.u, bins.points, bins.steps) if len(group) < 3 else None
-    fits = _compared([fit_law(law, bins, noise, mixture) for law in defined], bins)
     memory = shortest_memory(group)
+    fits = _compared([fit_law(law, bins, noise, mixture) for law in defined], bins, memory)
     warnings = (
         *short,
         *standing_apart(bins),
         *_provisional(len(group)),
+        *_no_jump(fits),
         *_saturated(fits, memory),
         *drops_unknown(group),
         *notes,
@@ -111,7 +115,7 @@ def _named(laws: Sequence[str] | None) -> list[Law]:
     return [LAWS[name] for name in laws or LAWS]
 
 
-def _compared(fits: Sequence[FittedLaw], bins: Bins) -> tuple[LawFit, ...]:
+def _compared(fits: Sequence[FittedLaw], bins: Bins, memory: float | None) -> tuple[LawFit, ...]:
     """Rank the fits by BIC, and add what only their comparison says of each."""
     best = min(fit.bic for fit in fits)
     total = sum(math.exp((best - fit.bic) / 2) for fit in fits)
@@ -121,6 +125,7 @@ def _compared(fits: Sequence[FittedLaw], bins: Bins) -> tuple[LawFit, ...]:
             **vars(fit),
             delta=fit.bic - best,
             weight=math.exp((best - fit.bic) / 2) / total,
+            predicted={"tau": memory} if memory is not None and "tau" in fit.parameters else {},
             ruled_out=fit.bic - best >= SEPARABLE and against[fit.law.name],
         )
         for fit in fits
@@ -131,7 +136,7 @@ def _compared(fits: Sequence[FittedLaw], bins: Bins) -> tuple[LawFit, ...]:
 def _second_witness(fits: Sequence[FittedLaw], bins: Bins) -> dict[str, bool]:
     """Say for each law, by name, whether evidence that does not rest on Brownian noise is against it."""
     if len(bins.z) >= 3:
-        return {fit.law.name: fit.rejected for fit in fits}
+        return {fit.law.name: fit.rejected or fit.intervals.get("c2", _ANY)[1] < 0 for fit in fits}
     low, high = _alpha_interval(bins)
     return {fit.law.name: fit.law.alpha is None or fit.law.alpha < low or fit.law.alpha > high for fit in fits}
 
@@ -171,6 +176,12 @@ def _provisional(n: int) -> tuple[str, ...]:
     if n >= 3:
         return ()
     return ("Provisional: fewer than three runs cannot tell a law's bend from smooth noise between seeds.",)
+
+
+def _no_jump(fits: Sequence[LawFit]) -> tuple[str, ...]:
+    """Name the laws after a jump, among those not ruled out, whose c² is negative."""
+    names = [fit.law.name for fit in fits if not fit.ruled_out and fit.parameters.get("c2", 0.0) < 0]
+    return (f"c² comes out negative for {', '.join(names)}: on this range there is no jump.",) if names else ()
 
 
 def _saturated(fits: Sequence[LawFit], memory: float | None) -> tuple[str, ...]:

@@ -166,18 +166,21 @@ class Mixture:
                 break
         return float(low), float(high)
 
-    def p_value(self, z: Array, tangent: Array) -> float:
+    def p_value(self, z: Array, curve: Array, tangent: Array) -> float:
         """Compute the p-value of a law under the noise model that is likeliest if the law is right.
 
         Args:
-            z: (bin,) one curve's log d, less the law's or not, if the tangent holds that.
+            z: (bin,) one curve's log d.
+            curve: (bin,) the law's, up to a constant; 0 where its tangent holds it.
             tangent: (parameter, bin) the derivatives of the law's log d by its parameters.
 
         Returns:
             The p-value (`goodness_of_fit.single_p`).
         """
-        whiten = self.project[self.likeliest(z, tangent)].T
-        return single_p(z @ whiten, tangent @ whiten, deviations(self.x) @ whiten, len(z) - 1)
+        whiten = self.project[self.likeliest(z - curve, tangent)].T
+        scale = float(np.sum((z @ whiten) ** 2))
+        added = deviations(self.x) @ whiten
+        return single_p((z - curve) @ whiten, tangent @ whiten, added, len(z) - 1, scale)
 
     def likeliest(self, z: Array, tangent: Array) -> int:
         """Find the noise model of the largest likelihood, with a flat prior on the parameters of a linearised law.

@@ -5,7 +5,7 @@ import pytest
 
 from analysis import fit
 from analysis.errors import AnalysisError, LawError
-from analysis.fitting.laws import LAWS
+from analysis.fitting.rival_laws import LAWS
 from analysis.synthetic import FORMULAS, distance, noise, synthetic
 
 

@@ -7,8 +7,8 @@ import pytest
 
 from analysis import compare, fit
 from analysis.errors import GrowthError, LawError
-from analysis.fitting.laws import LAWS
 from analysis.fitting.model_comparison import SEPARABLE
+from analysis.fitting.rival_laws import LAWS
 from analysis.synthetic import noise, synthetic
 
 TRUTHS = {
@@ -20,6 +20,13 @@ TRUTHS = {
     "saturation": {"tau": 1000.0},
     "stretched saturation": {"tau": 1000.0, "beta": 0.5},
     "power times log": {"nu": 0.3},
+    "jump + power": {"nu": 0.4, "c2": 200.0, "K": 1.0},
+    "jump + normal": {"c2": 200.0, "K": 0.26},
+    "jump + pure log": {"c2": 50.0, "t0": 0.5},
+    "jump + sinai": {"c2": 500.0, "t0": 0.1},
+    "jump + log": {"c2": 500.0, "alpha": 1.5, "t0": 1.0},
+    "jump + saturation": {"c2": 50.0, "K": 300.0, "tau": 2000.0},
+    "jump + stretched saturation": {"c2": 50.0, "K": 300.0, "tau": 2000.0, "beta": 0.6},
 }
 t = np.geomspace(10, 1e4, 37)
 
@@ -29,15 +36,17 @@ def test_a_noiseless_law_is_found_with_its_parameters(law):
     curves = synthetic(law, t=t, std=0.0, step_std=0.0, **TRUTHS[law])
     found = compare(curves, t_min=10)
     own = next(one for one in found.fits if one.law.name == law)
-    assert own.rms_residual < 1e-5
+    assert own.rms_residual < 1e-9
     for name, value in TRUTHS[law].items():
         shown = np.exp(own.parameters["log_t0"]) if name == "t0" else own.parameters[name]
-        assert shown == pytest.approx(value, rel=1e-3)
+        assert shown == pytest.approx(value, rel=1e-6)
     wider = [name for name in LAWS if law in LAWS[name].contains]
     assert found.best in [law, *wider]
 
 
-@pytest.mark.parametrize("law", ["power law", "pure log", "sinai", "saturation"])
+@pytest.mark.parametrize(
+    "law", ["power law", "pure log", "sinai", "saturation", "jump + normal", "jump + saturation"]
+)
 def test_five_noisy_seeds_find_the_law_and_separate_it_from_its_rivals(law):
     found = compare(synthetic(law, seeds=5, seed=2, **TRUTHS[law]), t_min=10)
     assert found.best == law
