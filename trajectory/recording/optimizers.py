@@ -1,6 +1,8 @@
 """The optimizers that a recorder follows: what is told of their steps, and when several have made one update."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import lru_cache
 from typing import TypeAlias
 
 import torch
@@ -140,15 +142,20 @@ class StepHooks:
     A round ends with the step of the optimizer listed last, and makes one update: the others are to step before it,
     and may step more often or more seldom. If a GradScaler leaves the last one's step out, the round goes on.
 
+    A round is counted by one call into C, as soon as torch calls the last optimizer's hook: an interrupt comes before
+    that or after it. The weights stay as they are until `before_step` is called.
+
     Args:
         optimizers: The optimizers, in the order in which they step.
-        after_round: Is called after each round.
+        before_step: Is called before each step of an optimizer.
+        after_round: Is called after each round, and once more if an interrupt ends it.
         misordered: Is called with the optimizer that steps after the last one listed, if one does.
     """
 
     def __init__(
         self,
         optimizers: Sequence[Optimizer],
+        before_step: Callable[[], None],
         after_round: Callable[[], None],
         misordered: Callable[[Optimizer], None],
     ):
@@ -157,9 +164,25 @@ class StepHooks:
         self._stepped: set[int] = set()  # those that have stepped in this round
         self._rounds: list[set[int]] = []  # the same of the first rounds
         self._first: list[RemovableHandle] = []
+        # a cache of no entries counts its calls, before the first instruction of the function that it calls
+        hooks = [lru_cache(maxsize=0)(self._hook(k)) for k in range(len(self.optimizers))]
+        self._count = hooks[-1].cache_info if hooks else None
+
+        def before(*_: object) -> None:
+            before_step()
+
         self._hooks = [
-            optimizer.register_step_post_hook(self._hook(k)) for k, optimizer in enumerate(self.optimizers)
+            *(o.register_step_pre_hook(torch.compiler.disable(before)) for o in self.optimizers),
+            *(
+                o.register_step_post_hook(torch.compiler.disable(h))
+                for o, h in zip(self.optimizers, hooks, strict=True)
+            ),
         ]
+
+    @property
+    def rounds(self) -> int:
+        """The number of rounds made."""
+        return self._count().misses if self._count else 0
 
     def watch_first(self, before_first: Callable[[], None]) -> None:
         """Have a function called before the first step of the next round.
@@ -192,16 +215,26 @@ class StepHooks:
         last = len(self.optimizers) - 1
 
         def after_step(*_: object) -> None:
-            self._stepped.add(k)
-            if k < last:
-                return
-            stepped, self._stepped = self._stepped, set()
-            if last and len(self._rounds) < _WATCHED:
-                self._watch_order(stepped)
-            self._after_round()
+            try:
+                self._note_step(k)
+                if k == last:
+                    self._after_round()
+            except BaseException:
+                with suppress(Exception):  # what an interrupt cut short, while the gradients are there
+                    if k == last:
+                        self._after_round()
+                raise
 
-        disabled: Callable[..., None] = torch.compiler.disable(after_step)
-        return disabled
+        return after_step
+
+    def _note_step(self, k: int) -> None:
+        self._stepped.add(k)
+        last = len(self.optimizers) - 1
+        if k < last:
+            return
+        stepped, self._stepped = self._stepped, set()
+        if last and len(self._rounds) < _WATCHED:
+            self._watch_order(stepped)
 
     def _watch_order(self, stepped: set[int]) -> None:
         """Report an optimizer that has not stepped before the first round's end, but in every round from then on."""

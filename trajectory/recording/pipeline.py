@@ -2,25 +2,64 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor, nn
 
-from trajectory.errors import RecordingError, UltraslowError
+from trajectory.errors import RecordingError, UltraslowError, first_line
 from trajectory.measure.host_copy import HostCopy, is_capturing
 from trajectory.measure.observables import Observables
 from trajectory.recording.lr_watcher import LRWatcher
 from trajectory.recording.options import RecordingOptions, to_jsonable
 from trajectory.recording.row_buffer import BLOCK, NON_FINITE, RATE, RowBuffer, Rows
 from trajectory.recording.session import Session
+from trajectory.recording.signals import is_raised_by_handler
 from trajectory.recording.snapshot_writer import SnapshotWriter
 from trajectory.recording.unclosed import STATUS
+from trajectory.recording.worker import Call
 from trajectory.recording.writer_thread import WriterThread
 from trajectory.schema.layout import LR_DROP, Event
+
+_INTERRUPTED = "interrupted_update"  # the event of an update that an interrupt kept from being measured whole
+
+
+@dataclass
+class _Update:
+    """An update that was made, and how far its recording has come, for another attempt if an interrupt ends it.
+
+    Attributes:
+        step: Its number t.
+        round: The rounds of the optimizers until then.
+        rate: The learning rate that it was made with; None if it is unknown.
+        skipped: A number on the device, other than 0 if the update changed nothing; None if it did for certain.
+        late: Whether its gradient may be gone.
+        begun: Whether its measuring was begun.
+        lost: The quantities that can no longer be measured.
+        measured: Whether its row is in the ring.
+        watched: The state of `LRWatcher` before it.
+        events: What is to be filed of it, by name.
+        copies: What is to be written of the weights after it, by kind.
+    """
+
+    step: int
+    round: int
+    rate: float | Tensor | None
+    skipped: Tensor | None
+    late: bool
+    measured: bool
+    watched: tuple[float | None, float]
+    begun: bool = False
+    lost: list[str] = field(default_factory=list)
+    events: dict[str, Call] = field(default_factory=dict)
+    copies: dict[str, Call] = field(default_factory=dict)
 
 
 class Pipeline:
     """The way of updates from the device to the store.
+
+    An interrupt, such as Ctrl-C, may end the recording of an update anywhere: `finish` goes on from there. It has to
+    be called before the next update is made.
 
     Args:
         session: The recording.
@@ -28,23 +67,38 @@ class Pipeline:
         options: The recorder's options.
 
     Attributes:
-        step: The number of updates made.
+        step: The number of updates recorded.
+        rounds: The rounds of the optimizers that were recorded.
         lr: Watches the learning rate.
         started: Whether it is known which update comes next.
         closed: Whether `close` was called.
+        ended: Whether nothing is left to be closed.
     """
 
     def __init__(self, session: Session, model: nn.Module, options: RecordingOptions):
-        self.step, self.lr, self.started = 0, LRWatcher(), not session.resumes
-        self.closed = False
+        self.step, self.rounds = 0, 0
+        self.lr, self.started = LRWatcher(), not session.resumes
+        self.closed = self.ended = False
         self._session, self._options = session, options
         self._observables, self._store = session.observables, session.store
         self._schedule, self._origins = options.schedule, (0, *options.origins)
         self._thread = WriterThread(session.path, options.on_error)
-        self._rows = RowBuffer(session, self._thread, capturable=options.capturable)
-        self._snapshots = SnapshotWriter(session, model)
-        self._synced: Future[None] | None = None
+        self._rows = RowBuffer(session, self._thread, capturable=options.capturable, on_error=options.on_error)
+        self._snapshots = SnapshotWriter(session, model, self._thread.failures.append)
+        self._current: _Update | None = None
+        self._synced: Call | None = None
+        self._closing: Call | None = None
         self._refused: set[str] = set()  # the scalars that a warning has said are left out
+
+    def made(self, rounds: int) -> int:
+        """Return the number of updates made, recorded or not.
+
+        Args:
+            rounds: The rounds of the optimizers that were made.
+        """
+        begun = self._current
+        step, recorded = (self.step, self.rounds) if begun is None else (begun.step, begun.round)
+        return step + rounds - recorded
 
     def subscribe(self, receive: Callable[[Rows], None]) -> None:
         """Pass every flushed block of rows to a function.
@@ -63,17 +117,7 @@ class Pipeline:
         Raises:
             UltraslowError: One cannot be filed, and `on_error` is "raise".
         """
-        if self._rows.silent:
-            return
-        for name, value in scalars.items():
-            try:
-                self._rows.log(self.step, name, value)
-            except UltraslowError as error:
-                if self._options.on_error == "raise":
-                    raise
-                if name not in self._refused:
-                    self._refused.add(name)
-                    warnings.warn(f"{error}; it is left out", RuntimeWarning, stacklevel=3)
+        self._log(self.step, scalars)
 
     def event(self, name: str, details: Mapping[str, object]) -> None:
         """File an event under the current step.
@@ -107,7 +151,7 @@ class Pipeline:
     def start(self) -> None:
         """Take the copies that are due before the first update: those of w_0."""
         if self._observables is not None:
-            self._take_copies(self._observables)
+            self._take_copies(self._begin(0), self._observables)
 
     def before_resumed(self) -> None:
         """Take the weights that the first update of a resumed run begins with."""
@@ -126,28 +170,61 @@ class Pipeline:
             self._rows.measure(self._observables, keep=True)
         return True
 
-    def update(self, rate: float | Tensor | None, skipped: Tensor | None = None, *, measured: bool = False) -> None:
-        """Record the update just made.
+    def update(
+        self,
+        rate: float | Tensor | None,
+        skipped: Tensor | None = None,
+        *,
+        rounds: int | None = None,
+        measured: bool = False,
+        late: bool = False,
+    ) -> None:
+        """Record the update just made, after the one whose recording was ended by an interrupt, if there is one.
 
         Args:
             rate: The learning rate that it was made with; None if it is unknown.
             skipped: A number on the device, other than 0 if the update changed nothing; None if it did for certain.
+            rounds: The rounds of the optimizers, this one included; None if it was not made by one.
             measured: Whether its row is in the ring already.
+            late: Whether its gradient may be gone.
 
         Raises:
             RecordingError: Recording has failed.
         """
-        self._thread.raise_failures()
-        observables = self._observables
-        if observables is None or self.closed or (self._thread.given_up and not self._session.ranks.sharded):
-            self.step += 1
+        self.finish()
+        self._current = self._begin(self.step + 1, rate, skipped, rounds=rounds, measured=measured, late=late)
+        self.finish()
+
+    def finish(self, *, late: bool = False) -> None:
+        """Record what is not recorded yet of the update whose recording has begun.
+
+        Args:
+            late: Whether its gradient may be gone.
+
+        Raises:
+            RecordingError: Recording has failed.
+        """
+        if (update := self._current) is None:
             return
-        if not measured and self.step + 1 in self._schedule:
-            self._rows.measure(observables, keep=self.step + 2 in self._schedule)
-        elif not measured and self.step + 2 in self._schedule:
-            observables.keep()
-        self._count(rate, skipped)
-        self._take_copies(observables)
+        update.late |= late
+        differentiates = torch.is_grad_enabled()
+        try:  # not `with no_grad()`: an interrupt while that is entered leaves gradients off
+            torch.set_grad_enabled(False)
+            self._record(update)
+        except Exception as error:
+            self._give_up(error)
+        finally:
+            torch.set_grad_enabled(differentiates)
+        self.step, self.rounds = update.step, update.round
+        self._current = None
+
+    def drop(self, rounds: int) -> None:
+        """Count the update whose recording has begun, without a row.
+
+        Args:
+            rounds: The rounds of the optimizers that were made.
+        """
+        self.step, self.rounds, self._current = self.made(rounds), rounds, None
 
     def flush(self, *, wait: bool) -> None:
         """Send what was recorded so far to the store and to subscribers.
@@ -158,14 +235,11 @@ class Pipeline:
         Raises:
             RecordingError: Recording has failed.
         """
-        if wait and self._session.ranks.sharded:
-            self._thread.wait()  # so that the ranks count the shards written until now
-        self._rows.flush()
-        self._rows.dispatch(wait=wait)
-        if wait or self._synced is None or self._synced.done():  # a slow store gets fewer and larger pieces
-            self._synced = self._thread.call(self._store.sync)
+        try:
+            self._send(wait=wait)
+        except Exception as error:
+            self._give_up(error)
         if wait:
-            self._thread.wait()
             self._thread.raise_failures()
 
     def rewind(self, step: int, *, events: int | None = None) -> None:
@@ -179,6 +253,7 @@ class Pipeline:
         filed = self._store.events
         self._rows.finite = all(event.name != NON_FINITE for event in filed)
         self.lr.resume(self._store.scalars(step).get(RATE), filed)
+        self._current = None
         self.step, self.started = step, True
 
     def close(self, status: str, *, collective: bool = False) -> None:
@@ -192,19 +267,33 @@ class Pipeline:
         Raises:
             RecordingError: Recording has failed.
         """
-        self.closed = True
+        if self.ended:
+            return
         if not self.started:
             self._abandon()
             return
-        failure = None
+        failure: Exception | None = None
+        try:
+            if not self.closed:
+                self.finish(late=True)
+        except Exception as error:
+            failure = error
+        self.closed = True
         self._snapshots.close()
         try:
             self._rows.flush(collective=collective)
             self._rows.dispatch(wait=True)
         except RecordingError as error:
             failure, status = error, "interrupted (a rank ended)"
-        self._thread.call(self._store.close, "interrupted (recording failed)" if self._thread.given_up else status)
+        except Exception as error:  # a subscriber's
+            failure = error
+        self._thread.wait()
+        if self._closing is None:
+            status = "interrupted (recording failed)" if self._thread.failures else status
+            self._closing = Call(self._store.close, status)
+        self._thread.put(self._closing)
         self._thread.close()
+        self.ended = True
         self._thread.raise_failures()
         if failure:
             raise failure
@@ -224,36 +313,139 @@ class Pipeline:
 
     def _abandon(self) -> None:
         """Leave the store as it is."""
+        self.closed = True
         self._snapshots.close()
         self._thread.close()
         self._store.release()
+        self.ended = True
 
-    def _count(self, rate: float | Tensor | None, skipped: Tensor | None) -> None:
+    def _begin(
+        self,
+        step: int,
+        rate: float | Tensor | None = None,
+        skipped: Tensor | None = None,
+        *,
+        rounds: int | None = None,
+        measured: bool = False,
+        late: bool = False,
+    ) -> _Update:
+        watched = self.lr.rate, self.lr.fall
+        return _Update(step, self.rounds if rounds is None else rounds, rate, skipped, late, measured, watched)
+
+    def _log(self, step: int, scalars: Mapping[str, float | Tensor]) -> None:
+        if self._rows.silent:
+            return
+        for name, value in scalars.items():
+            try:
+                self._rows.log(step, name, value)
+            except Exception as error:
+                if self._options.on_error == "raise" or is_raised_by_handler(error):
+                    raise
+                if name not in self._refused:
+                    self._refused.add(name)
+                    sentence = (
+                        str(error) if isinstance(error, UltraslowError) else f"log({name}=...): {first_line(error)}"
+                    )
+                    warnings.warn(f"{sentence}; it is left out", RuntimeWarning, stacklevel=4)
+
+    def _record(self, update: _Update) -> None:
+        self._thread.raise_failures()
+        observables = self._observables
+        if observables is None or self.closed or (self._thread.given_up and not self._session.ranks.sharded):
+            return
+        if self.step < update.step:
+            self._measure(update, observables)
+            self._count(update)
+        self._watch_rate(update)
+        if update.step % BLOCK == 0:
+            self._send(wait=False)
+        self._take_copies(update, observables)
+
+    def _send(self, *, wait: bool) -> None:
+        if wait:
+            self._snapshots.wait()
+        if wait and self._session.ranks.sharded:
+            self._thread.wait()  # so that the ranks count the shards written until now
+        self._rows.flush()
+        self._rows.dispatch(wait=wait)
+        if wait or self._synced is None or self._synced.done:  # a slow store gets fewer and larger pieces
+            self._synced = self._thread.call(self._store.sync)
+        if wait:
+            self._thread.wait()
+
+    def _give_up(self, error: Exception) -> None:
+        """Raise an error, or warn of it and end the recording, as `on_error` says."""
+        if self._options.on_error == "raise" or is_raised_by_handler(error):
+            raise error
+        self._thread.failures.append(error)
+        self._thread.raise_failures()
+
+    def _measure(self, update: _Update, observables: Observables) -> None:
+        """Put the row of an update into the ring, if it has one and that was not done."""
+        if update.measured:
+            return
+        again, update.begun = update.begun, True
+        keep = update.step + 1 in self._schedule
+        if update.step in self._schedule:
+            self._rows.measure(observables, keep=keep, again=again)
+            gone = {"update_norm": again, "grad_norm": update.late}  # the first attempt may have kept these weights
+            update.lost = [name for name in self._options.quantities if gone.get(name)]
+            for name in update.lost:
+                self._rows.forget(name)
+        elif keep:
+            observables.keep()
+        update.measured = True
+
+    def _count(self, update: _Update) -> None:
         """Do the host's part of an update whose row, if it has one, is in the ring."""
-        if rate is not None and (drop := self.lr.observe(rate, self.step)):
-            self.event(LR_DROP, drop)
-        self.step += 1
-        if skipped is not None and not self._rows.silent:
-            self._rows.note_skipped(self.step, skipped)
-        if self.step in self._schedule:
-            self._rows.add_step(self.step)
-            if rate is not None:
-                self.log({RATE: rate})
-        if self.step % BLOCK == 0:
-            self.flush(wait=False)
+        if update.skipped is not None and not self._rows.silent:
+            self._rows.note_skipped(update.step, update.skipped)
+        if update.step in self._schedule:
+            if update.rate is not None:
+                self._log(update.step, {RATE: update.rate})
+            self._rows.add_step(update.step)
+        self.step = update.step
 
-    def _take_copies(self, observables: Observables) -> None:
+    def _watch_rate(self, update: _Update) -> None:
+        """File a drop of the learning rate, and what an interrupt left unknown."""
+        if self._rows.silent:
+            return
+        before, calls = update.step - 1, update.events
+        if update.rate is not None and LR_DROP not in calls:
+            self.lr.rate, self.lr.fall = update.watched
+            if drop := self.lr.observe(update.rate, before):
+                calls[LR_DROP] = Call(self._store.append_event, Event(before, LR_DROP, dict(drop)))
+        if update.lost and _INTERRUPTED not in calls:
+            event = Event(update.step, _INTERRUPTED, {"unknown": update.lost})
+            calls[_INTERRUPTED] = Call(self._store.append_event, event)
+            warnings.warn(
+                f"{self._session.path}: an interrupt came while update {update.step} was measured, so that its"
+                f" {' and '.join(update.lost)} cannot be known; NaN takes the place",
+                RuntimeWarning,
+                stacklevel=5,
+            )
+        for call in calls.values():
+            self._thread.put(call)
+
+    def _take_copies(self, update: _Update, observables: Observables) -> None:
         """Copy the weights as they are now, where an origin, a snapshot or a sketch is due."""
-        if self.step in self._origins:
-            if self.step:
-                observables.add_origin(self._origins.index(self.step) - 1)
-            self._thread.watch(self._snapshots.take_origin(self.step))
-        if self.step in self._options.snapshots and not self._thread.given_up:
-            self._thread.watch(self._snapshots.take(self.step))
-        if self.step in self._options.sketches:
-            self._send_sketch(self._session.sketch(self._options.sketch))
+        step, calls = update.step, update.copies
+        if step in self._origins:
+            if "origin" not in calls:
+                if step:
+                    observables.add_origin(self._origins.index(step) - 1)
+                calls["origin"] = self._snapshots.origin(step)
+            self._snapshots.put(calls["origin"])
+        if step in self._options.snapshots and not self._thread.given_up:
+            if "snapshot" not in calls:
+                calls["snapshot"] = self._snapshots.snapshot(step)
+            self._snapshots.put(calls["snapshot"])
+        if step in self._options.sketches:
+            if "sketch" not in calls:
+                values = self._session.sketch(self._options.sketch)
+                calls["sketch"] = Call(self._append_sketch, step, HostCopy(values))
+            if not self._rows.silent:
+                self._thread.put(calls["sketch"])
 
-    def _send_sketch(self, values: Tensor) -> None:
-        if not self._rows.silent:
-            copy, append = HostCopy(values), self._store.append_sketch
-            self._thread.call(lambda step: append(step, copy.wait().numpy()), self.step)
+    def _append_sketch(self, step: int, values: HostCopy) -> None:
+        self._store.append_sketch(step, values.wait().numpy())

@@ -6,7 +6,6 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -193,7 +192,7 @@ class Recorder:
         self.parameter_specs = session.tracked.parameter_specs
         self._pipeline = Pipeline(session, model, options)
         self._end = finish_in_the_end(self, self._pipeline.close_forgotten)
-        self._hooks = StepHooks(optimizers, self._after_round, self._report_order)
+        self._hooks = StepHooks(optimizers, self._before_step, self._after_round, self._report_order)
         if session.ranks.is_replica:
             self._pipeline.step = step or 0
         elif not session.resumes:
@@ -223,7 +222,7 @@ class Recorder:
     @property
     def step(self) -> int:
         """The number t of updates made."""
-        return self._pipeline.step
+        return self._pipeline.made(self._hooks.rounds)
 
     @property
     def origins(self) -> list[int]:
@@ -296,7 +295,7 @@ class Recorder:
                 f"{self.path}: update() where an optimizer's steps are counted; leave the optimizer out, as in"
                 " Recorder(path, model), and report every update"
             )
-        self._measure(learning_rate)
+        self._pipeline.update(learning_rate)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the recording in plain types, to be saved in the training's checkpoint.
@@ -375,14 +374,18 @@ class Recorder:
         )
 
     def _close(self, status: str, *, collective: bool) -> None:
-        if self._pipeline.closed:
+        if self._pipeline.ended:
             return
-        self._end.detach()
-        self._hooks.remove()
-        self._pipeline.close(status, collective=collective)
+        try:
+            self._catch_up()
+        finally:
+            self._hooks.remove()
+            self._pipeline.close(status, collective=collective)
+            self._end.detach()
 
     def _rewind(self, step: int, events: int | None = None) -> None:
         """Continue after `step` updates, when `events` had been filed."""
+        self._pipeline.rounds = self._hooks.rounds  # none of them is left to be recorded
         self._pipeline.rewind(step, events=events)
         self._hooks.watch_first(self._before_first_step)
         self._report_uncovered()
@@ -411,20 +414,36 @@ class Recorder:
         self._refuse_if_closed()
         self._pipeline.before_resumed()
 
+    def _before_step(self) -> None:
+        try:
+            self._catch_up()
+        except Exception:  # twice told: it is not to keep the training from going on
+            self._pipeline.drop(self._hooks.rounds)
+            raise
+
     def _after_round(self) -> None:
-        # a GradScaler sets found_inf while a fused optimizer steps
-        self._measure(self._rate(), getattr(self._hooks.optimizers[-1], "found_inf", None))
+        if self._pipeline.capture():
+            self._pipeline.rounds = self._hooks.rounds
+            return
+        self._pipeline.finish()
+        if self._pipeline.rounds < self._hooks.rounds:
+            self._hooks.unwatch_first()
+            # a GradScaler sets found_inf while a fused optimizer steps
+            found_inf = getattr(self._hooks.optimizers[-1], "found_inf", None)
+            skipped = found_inf if isinstance(found_inf, Tensor) else None
+            self._pipeline.update(self._rate(), skipped, rounds=self._hooks.rounds)
+
+    def _catch_up(self) -> None:
+        """Record the update whose recording was ended by an interrupt, if there is one, from the weights it left."""
+        self._pipeline.finish(late=True)
+        if self._pipeline.rounds < self._hooks.rounds:
+            self._hooks.unwatch_first()
+            self._pipeline.update(None, rounds=self._hooks.rounds, late=True)
 
     def _rate(self) -> float | Tensor | None:
         """Return the learning rate of the first optimizer's first group."""
         optimizers = self._hooks.optimizers
         return optimizers[0].param_groups[0].get("lr") if optimizers else None
-
-    @torch.no_grad()
-    def _measure(self, rate: float | Tensor | None, skipped: object = None) -> None:
-        if not self._pipeline.capture():
-            self._hooks.unwatch_first()
-            self._pipeline.update(rate, skipped if isinstance(skipped, Tensor) else None)
 
     def _refuse_if_closed(self, *, awaits_step: bool = False) -> None:
         if self._pipeline.closed:
@@ -434,3 +453,4 @@ class Recorder:
                 f"{self.path}: holds a run to resume, but not from which step; call load_state_dict() with the "
                 "checkpoint's, or give step= (0 starts over)"
             )
+        self._catch_up()

@@ -1,6 +1,15 @@
-"""Rows and scalars on their way from the device to the store and to subscribers, a block at a time."""
+"""Rows and scalars on their way from the device to the store and to subscribers, a block at a time.
 
+An interrupt may end any of these functions anywhere, and the next flush goes on from there: what is recorded moves on
+by one assignment or one call into C at a time, and what may be done twice is done once.
+"""
+
+import warnings
+from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import starmap
+from operator import call
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +20,9 @@ from trajectory.errors import RecordingError, first_line
 from trajectory.measure.host_copy import HostCopy
 from trajectory.measure.observables import Observables
 from trajectory.recording.session import Session
-from trajectory.recording.writer_thread import WriterThread
+from trajectory.recording.signals import is_raised_by_handler
+from trajectory.recording.worker import Call
+from trajectory.recording.writer_thread import OnError, WriterThread
 from trajectory.schema.layout import Event, metric_array
 
 BLOCK = 64  # updates between two flushes, and so the rows the ring holds: what a killed process can lose
@@ -40,13 +51,18 @@ class Rows(NamedTuple):
     learning_rate: np.ndarray
 
 
-class _Block(NamedTuple):
-    """Recorded steps and scalars on their way from the device."""
+@dataclass(eq=False)
+class _Block:
+    """Recorded steps and scalars: collected until the next flush, then on their way from the device."""
 
-    steps: list[int]
-    metrics: dict[int, dict[str, float]]  # logged from the host
-    scalars: list[tuple[int, str]]  # logged from the device
-    values: HostCopy  # sums of squares by parameter, row by row; the device's scalars; the ranks' progress
+    first: int = 0  # the ring's row that the block begins with
+    steps: list[int] = field(default_factory=list)
+    metrics: dict[int, dict[str, float]] = field(default_factory=dict)  # logged from the host
+    scalars: list[tuple[int, str, Tensor]] = field(default_factory=list)  # logged from the device
+    names: list[tuple[int, str]] = field(default_factory=list)  # those of `scalars`, when they are on their way
+    values: HostCopy | None = None  # sums of squares, row by row; the device's scalars; the ranks' progress
+    writing: Call | None = None  # once it has arrived on the host
+    receivers: "deque[tuple[Callable[[Rows], None], Rows]]" = field(default_factory=deque)  # not told yet
 
 
 def _number(name: str, value: object) -> float:
@@ -67,9 +83,11 @@ class RowBuffer:
         thread: Writes what has arrived on the host.
         capturable: Whether rows are written at a place that is itself on the device, so that a CUDA graph can hold
             the writing.
+        on_error: Whether a subscriber that fails raises its error, or brings a warning.
     """
 
-    def __init__(self, session: Session, thread: WriterThread, *, capturable: bool):
+    def __init__(self, session: Session, thread: WriterThread, *, capturable: bool, on_error: OnError):
+        self._path, self._on_error = session.path, on_error
         self._store, self._ranks, self._thread = session.store, session.ranks, thread
         self._groups, self._measured = session.tracked.groups, list(session.tracked.measured)
         self._columns = session.columns
@@ -78,13 +96,10 @@ class RowBuffer:
         dtype = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self._ring = torch.zeros(shape, dtype=dtype, device=device)
         self._slot = torch.zeros(1, dtype=torch.int64, device=device) if capturable else None
-        self._first = 0  # the ring's row that the next block begins with
-        self._steps: list[int] = []
-        self._scalars: list[tuple[int, str, Tensor]] = []
-        self._metrics: dict[int, dict[str, float]] = {}
-        self._blocks: list[_Block] = []
+        self._blocks = [_Block()]  # oldest first; the last one collects
         self._names: set[str] = set()
         self.subscribers: list[Callable[[Rows], None]] = []
+        self._failed: list[Callable[[Rows], None]] = []  # the subscribers that a warning has named
         self.finite = True  # all rows so far
 
     @property
@@ -92,28 +107,49 @@ class RowBuffer:
         """Whether this process writes no rows: another one does, or it has given up."""
         return self._thread.given_up or not self._ranks.is_first
 
-    def measure(self, observables: Observables, *, keep: bool) -> None:
+    @property
+    def _open(self) -> _Block:
+        """The block that is being collected."""
+        return self._blocks[-1]
+
+    def measure(self, observables: Observables, *, keep: bool, again: bool = False) -> None:
         """Write the row of the update just made into the ring.
 
         Args:
             observables: Measures the weights.
             keep: Whether the next update's row is wanted as well.
+            again: Whether an interrupt may have ended a first attempt.
         """
+        place = len(self._open.steps)
         if self._slot is None:
-            observables.write(self._ring[len(self._steps)], keep=keep)
+            observables.write(self._ring[place], keep=keep)
             return
+        if again:
+            self._slot.fill_((self._open.first + place) % BLOCK)
         row = torch.empty_like(self._ring[0])
         observables.write(row, keep=True)
         self._ring.index_copy_(0, self._slot, row[None])
         self._slot.add_(1).remainder_(BLOCK)
 
+    def forget(self, quantity: str) -> None:
+        """Write NaN for a quantity of the row that was measured last.
+
+        Args:
+            quantity: Its name.
+        """
+        row = (self._open.first + len(self._open.steps)) % BLOCK
+        after_distances = len(self._columns.origins) + self._columns.quantities.index(quantity)
+        self._ring[row, after_distances] = torch.nan
+
     def add_step(self, step: int) -> None:
-        """Count the row that was measured last.
+        """Count the row that was measured last, unless that was done.
 
         Args:
             step: The number of updates it was measured after.
         """
-        self._steps.append(step)
+        steps = self._open.steps
+        if not (steps and steps[-1] == step):
+            steps.append(step)
 
     def log(self, step: int, name: str, value: float | Tensor) -> None:
         """File a scalar; a tensor on a device stays there until the next flush.
@@ -131,13 +167,13 @@ class RowBuffer:
             metric_array(name)  # refuses a name no array can have
             self._names.add(name)
         if not isinstance(value, Tensor):
-            self._metrics.setdefault(step, {})[name] = _number(name, value)
+            self._open.metrics.setdefault(step, {})[name] = _number(name, value)
         elif value.numel() != 1:
             raise RecordingError(f"log({name}=...): got shape {tuple(value.shape)}, expected a single number")
         elif value.is_complex():
             raise RecordingError(f"log({name}=...): got a complex number, expected a real one; log its abs()")
         elif value.device.type == "cpu":
-            self._metrics.setdefault(step, {})[name] = value.item()
+            self._open.metrics.setdefault(step, {})[name] = value.item()
         else:
             self._keep_on_device(step, name, value)
 
@@ -151,7 +187,7 @@ class RowBuffer:
         self._keep_on_device(step, _SKIPPED, found_inf)
 
     def _keep_on_device(self, step: int, name: str, value: Tensor) -> None:
-        self._scalars.append((step, name, value.detach().to(self._ring, copy=True).reshape(())))
+        self._open.scalars.append((step, name, value.detach().to(self._ring, copy=True).reshape(())))
 
     def flush(self, *, collective: bool = True) -> None:
         """Start copying what was recorded since the last call to the host.
@@ -162,21 +198,21 @@ class RowBuffer:
         Raises:
             RecordingError: Another rank of a sharded model has ended, or did not call this.
         """
-        steps, self._steps = self._steps, []
-        ring = self._ring.roll(-self._first, 0) if self._first else self._ring
-        if self._slot is not None:
-            self._first = (self._first + len(steps)) % BLOCK
+        block = self._open
         if self._ranks.sharded and not collective:
-            steps = []
-        rows, progress = ring[: len(steps)], ring.new_empty(0)
+            block.steps = []
+        ring = self._ring.roll(-block.first, 0) if block.first else self._ring
+        rows, progress = ring[: len(block.steps)], ring.new_empty(0)
         if self._ranks.sharded and collective:
-            rows, progress = self._ranks.add_up_block(self._ring, len(steps), self._store.written)
-        if self.silent or not (steps or len(progress) or self._metrics or self._scalars):
+            rows, progress = self._ranks.add_up_block(self._ring, len(block.steps), self._store.written)
+        fresh = _Block((block.first + len(block.steps)) % BLOCK if self._slot is not None else 0)
+        if self.silent or not (block.steps or len(progress) or block.metrics or block.scalars):
+            self._blocks[-1] = fresh
             return
-        values = HostCopy(torch.cat([rows.flatten(), *(value.reshape(1) for _, _, value in self._scalars), progress]))
-        scalars = [(step, name) for step, name, _ in self._scalars]
-        self._blocks.append(_Block(steps, self._metrics, scalars, values))
-        self._metrics, self._scalars = {}, []
+        block.names = [(step, name) for step, name, _ in block.scalars]
+        scalars = [value.reshape(1) for _, _, value in block.scalars]
+        block.values = HostCopy(torch.cat([rows.flatten(), *scalars, progress]))
+        self._blocks.append(fresh)
 
     def dispatch(self, *, wait: bool) -> None:
         """Give the blocks that have arrived on the host to the store and to subscribers, oldest first.
@@ -187,40 +223,88 @@ class RowBuffer:
         Raises:
             RecordingError: The ranks of a sharded model recorded different steps.
         """
-        while self._blocks and (wait or self._blocks[0].values.ready()):
-            block = self._blocks.pop(0)
-            values = block.values.wait().double().numpy()
-            n = len(block.steps) * self._ring[0].numel()
-            squares, scalars, progress = np.split(values, [n, n + len(block.scalars)])
-            if len(progress):
-                written = self._ranks.written_by_all(progress, len(block.steps))
-                self._thread.call(self._store.commit_shards, *written)
-            for (step, name), value in zip(block.scalars, scalars, strict=True):
-                if name != _SKIPPED:
-                    block.metrics.setdefault(step, {})[name] = float(value)
-                elif value > 0:
-                    self._thread.call(self._store.append_event, Event(step, name, {}))
-            if block.metrics:
-                self._thread.call(self._store.append_metrics, list(block.metrics.items()))
-            if block.steps:
-                rates = [block.metrics.get(step, {}).get(RATE, np.nan) for step in block.steps]
-                shape = (len(block.steps), *self._ring.shape[1:])
-                self._dispatch_rows(block.steps, squares.reshape(shape), np.array(rates))
+        for block in self._blocks[:-1]:
+            assert block.values is not None
+            if not (wait or block.values.ready()):
+                break
+            if block.writing is None:
+                try:
+                    block.writing = self._prepare(block, block.values.wait().double().numpy())
+                except RecordingError:  # the other ranks' sums are not of these rows
+                    self._blocks.remove(block)
+                    raise
+            self._thread.put(block.writing)
+        while (block := self._blocks[0]).writing:
+            self._tell(block.receivers)
+            if self._blocks[0] is block:  # otherwise a subscriber has flushed
+                del self._blocks[0]
 
-    def _dispatch_rows(self, steps: list[int], squares: np.ndarray, rates: np.ndarray) -> None:
-        """Take the roots of sums of squares (row, measurement, parameter), and store and pass on the rows."""
+    def _prepare(self, block: _Block, values: np.ndarray) -> Call:
+        """List a block's subscribers, and return the call that writes it."""
+        n = len(block.steps) * self._ring[0].numel()
+        squares, scalars, progress = np.split(values, [n, n + len(block.names)])
+        written = self._ranks.written_by_all(progress, len(block.steps)) if len(progress) else None
+        skipped = []
+        for (step, name), value in zip(block.names, scalars, strict=True):
+            if name != _SKIPPED:
+                block.metrics.setdefault(step, {})[name] = float(value)
+            elif value > 0 and step not in skipped:
+                skipped.append(step)
+        table = None
+        if block.steps:
+            squares = squares.reshape(len(block.steps), *self._ring.shape[1:])
+            rates = [block.metrics.get(step, {}).get(RATE, np.nan) for step in block.steps]
+            rows, table = self._rows(block.steps, squares, np.array(rates))
+            block.receivers = deque((receive, rows) for receive in self.subscribers)
+        return Call(self._write, written, skipped, block.metrics, table)
+
+    def _rows(self, steps: list[int], squares: np.ndarray, rates: np.ndarray) -> tuple[Rows, np.ndarray]:
+        """Take the roots of sums of squares (row, measurement, parameter), for subscribers and for the store."""
         squares = self._groups.sum(squares, self._measured)
         total, layers = np.sqrt(squares.sum(axis=2)), np.sqrt(squares).reshape(len(steps), -1)
         table = np.column_stack([steps, total, layers])
-        self._thread.call(self._store.append_rows, table)
         columns = self._columns.split(table)
         # the distance, then the displacements from the other origins
         displacement = dict(zip([0, *self._columns.origins], total.T, strict=False))
         totals = {name: columns[name] for name in self._columns.quantities}
         rows = Rows(columns["step"], columns["distance"], columns["layer_distance"], displacement, totals, rates)
-        bad = rows.step[~np.isfinite(rows.distance)]
-        if self.finite and len(bad):
-            self.finite = False
-            self._thread.call(self._store.append_event, Event(int(bad[0]), NON_FINITE, {}))
-        for receive in self.subscribers:
-            receive(rows)
+        return rows, table
+
+    def _write(
+        self,
+        shards: tuple[int, int] | None,
+        skipped: list[int],
+        metrics: dict[int, dict[str, float]],
+        table: np.ndarray | None,
+    ) -> None:
+        """Write a block, in the thread that writes."""
+        if shards:
+            self._store.commit_shards(*shards)
+        for step in skipped:
+            self._store.append_event(Event(step, _SKIPPED, {}))
+        if metrics:
+            self._store.append_metrics(list(metrics.items()))
+        if table is not None:
+            self._store.append_rows(table)
+            bad = table[~np.isfinite(table[:, 1]), 0]
+            if self.finite and len(bad):
+                self.finite = False
+                self._store.append_event(Event(int(bad[0]), NON_FINITE, {}))
+
+    def _tell(self, receivers: "deque[tuple[Callable[[Rows], None], Rows]]") -> None:
+        while receivers:
+            receive, _ = receivers[0]
+            try:
+                next(starmap(call, iter(receivers.popleft, None)))  # taken and told by one call into C
+            except Exception as error:
+                if self._on_error == "raise" or is_raised_by_handler(error):
+                    raise
+                if receive not in self._failed:
+                    self._failed.append(receive)
+                    name = getattr(receive, "__qualname__", type(receive).__name__)
+                    warnings.warn(
+                        f"{self._path}: the subscriber {name} failed ({type(error).__name__}: {first_line(error)});"
+                        " recording goes on, and it is told of further rows",
+                        RuntimeWarning,
+                        stacklevel=5,
+                    )

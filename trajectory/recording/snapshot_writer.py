@@ -1,9 +1,6 @@
 """Weights and buffers on their way to the store: device → pinned memory → file, off the training thread."""
 
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -12,6 +9,7 @@ from torch import Tensor, nn
 from trajectory.measure.host_copy import HostCopy
 from trajectory.measure.tracked_parameters import buffers
 from trajectory.recording.session import Session
+from trajectory.recording.worker import Call, Worker
 
 _IN_FLIGHT = 2  # snapshots waiting for the disk; one more makes the training thread wait
 
@@ -25,16 +23,17 @@ class SnapshotWriter:
     Args:
         session: The recording.
         model: The model whose buffers are saved.
+        failed: Is called with the error of a copy that could not be written, in the thread.
     """
 
-    def __init__(self, session: Session, model: nn.Module):
+    def __init__(self, session: Session, model: nn.Module, failed: Callable[[Exception], object]):
         self._session, self._model = session, model
         self._write, self._write_origin = session.store.append_snapshot, session.store.append_origin
-        self._slots = threading.BoundedSemaphore(_IN_FLIGHT)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="snapshots")
+        self._in_flight: list[Call] = []
+        self._worker = Worker("snapshots", failed)
 
     @torch.no_grad()
-    def take(self, step: int) -> Future[None]:
+    def snapshot(self, step: int) -> Call:
         """Copy the weights and buffers as they are now; the next update cannot change the copy.
 
         Waits only if earlier copies still wait for the disk.
@@ -43,50 +42,55 @@ class SnapshotWriter:
             step: The number of updates made so far.
 
         Returns:
-            The future of the writing. Weights in bfloat16 are written as their bits, in uint16.
+            The call that writes them. Weights in bfloat16 are written as their bits, in uint16.
         """
-        with self._slot():
-            weights = self._flat_weights(self._session.snapshot_dtype)
-            weights = weights.view(torch.int16) if weights.dtype == torch.bfloat16 else weights
-            raw = [b.detach().contiguous().reshape(-1).view(torch.uint8) for b in buffers(self._model).values()]
-            nothing = torch.empty(0, dtype=torch.uint8, device=weights.device)
-            state = torch.cat([nothing, *(piece.to(weights.device) for piece in raw)])
-            return self._thread.submit(self._deliver, self._write, step, HostCopy(weights), HostCopy(state))
+        self._wait_for_room()
+        weights = self._flat_weights(self._session.snapshot_dtype)
+        weights = weights.view(torch.int16) if weights.dtype == torch.bfloat16 else weights
+        raw = [b.detach().contiguous().reshape(-1).view(torch.uint8) for b in buffers(self._model).values()]
+        nothing = torch.empty(0, dtype=torch.uint8, device=weights.device)
+        state = torch.cat([nothing, *(piece.to(weights.device) for piece in raw)])
+        return Call(_deliver, self._write, step, HostCopy(weights), HostCopy(state))
 
     @torch.no_grad()
-    def take_origin(self, step: int) -> Future[None]:
+    def origin(self, step: int) -> Call:
         """Likewise copy the weights alone, which distances are measured from when the run is resumed.
 
         Args:
             step: The number of updates made so far.
 
         Returns:
-            The future of the writing, which takes its turn among the snapshots.
+            The call that writes them.
         """
-        with self._slot():
-            weights = HostCopy(self._flat_weights(self._session.tracked.dtype))
-            return self._thread.submit(self._deliver, self._write_origin, step, weights)
+        self._wait_for_room()
+        return Call(_deliver, self._write_origin, step, HostCopy(self._flat_weights(self._session.tracked.dtype)))
+
+    def put(self, call: Call) -> None:
+        """Have a copy written, in its turn, once however often this is called.
+
+        Args:
+            call: What `snapshot` or `origin` has returned.
+        """
+        self._worker.put(call)
+        self._in_flight.append(call)
+
+    def wait(self) -> None:
+        """Wait until every copy is written."""
+        self._worker.wait()
 
     def close(self) -> None:
-        """Wait until everything taken is written."""
-        self._thread.shutdown(wait=True)
+        """Wait until every copy is written, and end the thread."""
+        self._worker.close()
+
+    def _wait_for_room(self) -> None:
+        self._in_flight = [call for call in self._in_flight if not call.done]
+        if len(self._in_flight) >= _IN_FLIGHT:
+            self._worker.wait(self._in_flight[-_IN_FLIGHT])
 
     def _flat_weights(self, dtype: torch.dtype) -> Tensor:
         return torch.cat([p.detach().reshape(-1).to(dtype) for p in self._session.weights])
 
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
-        """Wait for room for one more copy, which `_deliver` releases."""
-        self._slots.acquire()
-        try:
-            yield
-        except BaseException:
-            self._slots.release()
-            raise
 
-    def _deliver(self, write: Callable[..., None], step: int, *copies: HostCopy) -> None:
-        try:
-            arrays = [copy.wait().numpy() for copy in copies]
-            write(step, *(array.view("uint16") if array.dtype == np.int16 else array for array in arrays))
-        finally:
-            self._slots.release()
+def _deliver(write: Callable[..., None], step: int, *copies: HostCopy) -> None:
+    arrays = [copy.wait().numpy() for copy in copies]
+    write(step, *(array.view("uint16") if array.dtype == np.int16 else array for array in arrays))

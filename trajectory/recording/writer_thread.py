@@ -2,17 +2,22 @@
 
 import warnings
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, Literal
 
 from trajectory.errors import RecordingError, first_line
+from trajectory.recording.worker import Call, Worker
 
 OnError = Literal["raise", "warn"]
 _QUEUED = 1024  # calls on their way; one more makes the training thread wait
 
 
 class WriterThread:
-    """Makes calls one after the other in a thread, and reports what failed there or in watched futures.
+    """Makes calls one after the other in a thread, and reports what failed there and in other threads.
+
+    Attributes:
+        failures: The errors so far, in order; any thread may append to them.
+        given_up: Whether recording has ended with a warning.
+        has_raised: Whether a failure was raised.
 
     Args:
         path: The run's path, for the message.
@@ -20,13 +25,14 @@ class WriterThread:
     """
 
     def __init__(self, path: object, on_error: OnError):
+        self.failures: list[Exception] = []
         self.given_up = False
         self.has_raised = False
         self._path, self._on_error = path, on_error
-        self._pending: list[Future[None]] = []
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rows")
+        self._reported = 0
+        self._worker = Worker("rows", self.failures.append)
 
-    def call(self, function: Callable[..., None], *args: Any) -> Future[None]:
+    def call(self, function: Callable[..., object], *args: Any) -> Call:
         """Queue a call behind all that were given before.
 
         Args:
@@ -34,44 +40,44 @@ class WriterThread:
             *args: Its arguments.
 
         Returns:
-            The future of the call.
+            The call.
         """
-        if len(self._pending) >= _QUEUED:
-            wait(self._pending[:1])
-        future = self._thread.submit(function, *args)
-        self._pending.append(future)
-        return future
+        call = Call(function, *args)
+        self.put(call)
+        return call
 
-    def watch(self, future: Future[None]) -> None:
-        """Report another thread's failure like one of this thread.
+    def put(self, call: Call) -> None:
+        """Queue a call, which is made once however often it is queued.
 
         Args:
-            future: The other thread's work.
+            call: The call.
         """
-        self._pending.append(future)
+        if self._worker.queued >= _QUEUED:
+            self.wait()
+        self._worker.put(call)
 
     def wait(self) -> None:
         """Wait until everything given so far is done."""
-        wait(self._pending)
+        self._worker.wait()
 
     def close(self) -> None:
         """Finish what was given and end the thread."""
-        self._thread.shutdown(wait=True)
+        self._worker.close()
 
     def raise_failures(self) -> None:
         """Raise, or warn of, what failed since the last call.
 
         Raises:
-            RecordingError: A call or a watched future has failed, and `on_error` is "raise".
+            RecordingError: A call has failed, and `on_error` is "raise".
         """
-        done = {future for future in self._pending if future.done()}
-        self._pending = [future for future in self._pending if future not in done]
-        for error in filter(None, (future.exception() for future in done)):
+        while self._reported < len(self.failures):
+            error = self.failures[self._reported]
             cause = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {first_line(error)}"
             sentence = f"{self._path}: recording failed ({cause}); what was written before stays readable"
+            self._reported += 1
             if self._on_error == "raise":
                 self.has_raised = True
                 raise RecordingError(sentence) from error
             if not self.given_up:
+                self.given_up = True
                 warnings.warn(f"{sentence}; training goes on unrecorded", RuntimeWarning, stacklevel=3)
-            self.given_up = True

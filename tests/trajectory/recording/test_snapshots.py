@@ -5,7 +5,6 @@ A snapshot is a copy, cast at most, so that it equals the weights bit for bit.
 
 import shutil
 import threading
-from concurrent.futures import wait
 
 import numpy as np
 import pytest
@@ -74,7 +73,7 @@ def test_a_slow_disk_slows_snapshots_and_not_rows(tmp_path):
         for _ in range(260):
             optimizer.step()  # snapshots at 100 and 200: two may be on their way
         recorder.flush(wait=False)
-        wait([recorder._pipeline._thread.call(lambda: None)])
+        recorder._pipeline._thread.wait()
         assert len(Run(path).distance) == 260
         assert Run(path).snapshots == [0]
         further = threading.Thread(target=lambda: [optimizer.step() for _ in range(50)])
