@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from analysis.matching.match import Matching, match
     from analysis.matching.outcome import Match, Status
     from analysis.matching.reference import Reference
+    from analysis.motion.budget import MotionBudget, budget
+    from analysis.motion.collapse import Collapse, collapse
+    from analysis.motion.equilibrium import Equilibrium, equilibrium
     from analysis.potential_result import Potential, Probe
 else:
     __getattr__, __dir__ = lazy_exports(
@@ -38,6 +41,9 @@ else:
             "analysis.matching.match": ["Matching", "match"],
             "analysis.matching.outcome": ["Match", "Status"],
             "analysis.matching.reference": ["Reference"],
+            "analysis.motion.budget": ["MotionBudget", "budget"],
+            "analysis.motion.collapse": ["Collapse", "collapse"],
+            "analysis.motion.equilibrium": ["Equilibrium", "equilibrium"],
             "analysis.potential_result": ["Potential", "Probe"],
         },
     )
@@ -45,22 +51,28 @@ else:
 __all__ = [
     "Agreement",
     "AnalysisError",
+    "Collapse",
     "Comparison",
     "Curve",
     "CurveError",
     "DistanceMatcher",
+    "Equilibrium",
     "Fit",
     "Forecast",
     "LawFit",
     "Match",
     "Matching",
+    "MotionBudget",
     "Potential",
     "Probe",
     "Reference",
     "SeedEstimate",
     "Status",
+    "budget",
+    "collapse",
     "compare",
     "curves",
+    "equilibrium",
     "fit",
     "fit_layers",
     "match",

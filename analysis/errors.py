@@ -55,5 +55,9 @@ class FigureError(AnalysisError):
     """An unknown figure or file format, a run without what a figure shows, or a file that cannot be written."""
 
 
+class MotionError(AnalysisError):
+    """Runs that do not hold what the motion budget, the equilibrium or a collapse need."""
+
+
 class LandscapeError(AnalysisError):
     """Weights, batches, a loss or a distance at which the loss landscape cannot be measured."""

@@ -142,3 +142,38 @@ def as_schedule(schedule: Schedule | int) -> Schedule:
         The schedule.
     """
     return Every(schedule) if isinstance(schedule, int) else schedule
+
+
+def origin_steps(origins: Iterable[int | str], memory: float | None) -> tuple[int, ...]:
+    """Return the steps that distances are measured from, other than 0.
+
+    Args:
+        origins: steps in any order, or texts such as "5tau": multiples of the memory time.
+        memory: τ = (1 − μ)/(ηλ), the updates after which weights under weight decay λ, learning rate η and momentum μ
+            have forgotten where they began; None where there is no decay, or it is not known.
+
+    Returns:
+        Each step once, in order, without 0.
+
+    Raises:
+        RecordingError: for an origin that is neither, or a multiple of a memory time that is not known.
+    """
+    return tuple(sorted({_origin_step(origin, memory) for origin in origins} - {0}))
+
+
+def _origin_step(origin: int | str, memory: float | None) -> int:
+    if not isinstance(origin, str):
+        return int(origin)
+    number = origin.strip().removesuffix("tau").removesuffix("τ")
+    try:
+        if number == origin.strip():
+            return int(number)
+        value = float(number)
+    except ValueError:
+        raise RecordingError(f"origin {origin!r}: expected a step, or a multiple of τ such as '5tau'") from None
+    if memory is None:
+        raise RecordingError(
+            f"origin {origin!r}: τ = (1 − μ)/(ηλ) needs SGD or AdamW with a learning rate and weight decay; expected "
+            "a step"
+        )
+    return round(value * memory)

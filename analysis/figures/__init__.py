@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from analysis.figures.landscape import agreement, density, path, potential, rising, sharpness
 from analysis.figures.laws import compare, fit, scan
 from analysis.figures.learning_curves import error
+from analysis.figures.motion import budget
 from analysis.figures.runs import distance, match
 from analysis.figures.style import save
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "agreement",
+    "budget",
     "compare",
     "density",
     "distance",

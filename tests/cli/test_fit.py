@@ -55,3 +55,28 @@ def test_runs_of_another_batch_size_are_refused_unless_forced(runs, run, refused
     both = runs / "sb-0.zarr", runs / "lb.zarr"
     for command in ("fit", "scan", "compare"):
         assert "no seeds of one experiment" in refused(command, *both)
+
+
+def test_budget_equilibrium_and_collapse_of_trained_runs(tmp_path, run, refused):
+    options = ["--epochs", 2, "--drops", 2, 0.1, "--snapshots-per-decade", 0, "--weight-decay", 0.01]
+    quantities = ["--quantities", "distance", "update_norm", "norm"]
+    for batch in (16, 32, 64):
+        done = run(
+            "train", "f1-digits", *options, *quantities, "--batch-size", batch, "--out", tmp_path / f"{batch}.zarr"
+        )
+        assert done.returncode == 0, done.stderr
+    found = json.loads(
+        run("budget", tmp_path / "16.zarr", "--t-min", 20, "--json", "--plot", tmp_path / "r.svg").stdout
+    )
+    assert [(row["t_start"], row["t_end"]) for row in found["windows"]] == [(20, 40), (40, 80), (80, 160)]
+    assert found["equilibrium"]["memory"] == pytest.approx(200)
+    assert "<svg" in (tmp_path / "r.svg").read_text()
+    assert "memory times" in run("budget", tmp_path / "16.zarr", "--t-min", 20).stdout
+    exponents = json.loads(run("collapse", *sorted(tmp_path.glob("*.zarr")), "--t-max", 40, "--json").stdout)
+    assert exponents["a"] is None
+    assert exponents["b_interval"][0] < exponents["b"] < exponents["b_interval"][1]
+    assert "one learning rate and one batch size" in refused("collapse", tmp_path / "16.zarr")
+
+
+def test_a_run_without_update_norms_has_no_budget(runs, refused):
+    assert "expected update_norm too: record with" in refused("budget", runs / "sb-0.zarr")

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trajectory import At, Every, LogSpaced, RecordingError
-from trajectory.schedule import as_schedule
+from trajectory.schedule import as_schedule, origin_steps
 
 
 def test_every():
@@ -35,3 +35,19 @@ def test_a_schedule_with_an_end_lists_its_steps(per_decade, n, until):
 def test_a_schedule_without_steps_is_refused(make):
     with pytest.raises(RecordingError, match="expected"):
         make()
+
+
+def test_origins_are_steps_or_multiples_of_the_memory_time():
+    assert origin_steps([100, 3, 3, 0], None) == (3, 100)
+    assert origin_steps(["5tau", "1tau", "0.5 τ", "30", 7], 200.0) == (7, 30, 100, 200, 1000)
+
+
+@pytest.mark.parametrize("origin", ["five", "5t", "tautau", "1.5"])
+def test_an_origin_that_is_neither_is_refused(origin):
+    with pytest.raises(RecordingError, match="expected a step, or a multiple of τ such as '5tau'"):
+        origin_steps([origin], 100.0)
+
+
+def test_a_multiple_of_a_memory_that_is_not_known_is_refused():
+    with pytest.raises(RecordingError, match="needs SGD or AdamW with a learning rate and weight decay"):
+        origin_steps(["5tau"], None)

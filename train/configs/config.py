@@ -12,6 +12,8 @@ from typing import Any, Literal, get_args, get_origin
 
 from train.configs.lr_schedule import Regime, Schedule, updates_per_epoch
 from train.errors import ConfigError
+from trajectory.errors import RecordingError
+from trajectory.schedule import origin_steps
 from ultraslow.large_batch.lr_scaling import LrScaling, scaled_lr
 
 Network = Literal["f1", "f1-small", "c1", "vgg", "resnet44", "wrn16-4", "alexnet"]  # train.models.NETWORKS
@@ -19,6 +21,7 @@ DatasetName = Literal["digits", "mnist", "fashion-mnist", "cifar10", "cifar100",
 LaterPhases = Literal["updates", "distance"]  # analysis.matching.reference
 OnFailure = Literal["keep", "drop", "raise"]  # ultraslow.large_batch.distance_matched_lr
 Precision = Literal["float32", "bfloat16"]
+Quantity = Literal["distance", "norm", "update_norm", "grad_norm"]  # trajectory.schema.layout.QUANTITIES
 
 # Of a matched run, unless it says otherwise: without one a √-scaled batch of 4096 overshoots its target
 # (docs/matching.md).
@@ -118,8 +121,10 @@ class TrainConfig:
     """Weight snapshots in a decade of updates, log-spaced. 0: none."""
     rows_per_decade: int = 0
     """Recorded updates in a decade of updates, log-spaced. 0: every update is recorded."""
-    origins: tuple[int, ...] = ()
-    """Further updates t_w that distances are measured from, ‖w_t − w_{t_w}‖."""
+    origins: tuple[int | str, ...] = ()
+    """Further updates t_w that distances are measured from; 5tau: five memory times (1 − μ)/(ηλ)."""
+    quantities: tuple[Quantity, ...] = ("distance",)
+    """What is recorded, of each layer and in total. The motion budget needs update_norm, the equilibrium norm too."""
     label: str = ""
     """What tables and figures call the run. Empty: its method, as in LB 4096 +LR +GBN."""
 
@@ -146,7 +151,11 @@ class TrainConfig:
             raise ConfigError(
                 "got cuda_graph with rows_per_decade, origins or match_origin; leave one out: a graph stays as it is"
             )
-        self._regime()
+        for quantity in self.quantities:
+            one_of("quantity", quantity, get_args(Quantity))
+        if "distance" not in self.quantities:
+            raise ConfigError(f"quantities are {', '.join(self.quantities)}; expected distance among them")
+        self.origin_steps()
 
     @property
     def method(self) -> str:
@@ -190,6 +199,22 @@ class TrainConfig:
         """
         return self.regime(train_size).schedule(train_size, self.batch_size)
 
+    def origin_steps(self) -> tuple[int, ...]:
+        """Return the updates that distances are measured from, beside w_0.
+
+        Raises:
+            ConfigError: for an origin that is none.
+        """
+        regime = self._regime()
+        decay = regime.lr * regime.weight_decay
+        try:
+            steps = origin_steps(self.origins, (1 - regime.momentum) / decay if decay else None)
+        except RecordingError as error:
+            raise ConfigError(str(error)) from None
+        if steps and steps[0] < 0:
+            raise ConfigError(f"origins is {self.origins}; expected updates from 1 on")
+        return steps
+
     def record(self, train_size: int) -> dict[str, Any]:
         """Return what a run's store says: the values as run, and this configuration under "settings".
 
@@ -204,6 +229,7 @@ class TrainConfig:
             **asdict(self),
             "label": self.label or self.method,
             "lr": regime.lr,
+            "origins": list(self.origin_steps()),
             "epochs": regime.epochs,
             "warmup_steps": regime.warmup_steps,
             "drops": regime.drops,

@@ -54,6 +54,29 @@ def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
     )
 
 
+def memory_time(optimizers: Sequence[Optimizer]) -> float | None:
+    """Return τ, the updates after which weight decay λ has made the weights forget where they began.
+
+    (1 − μ)/(ηλ) for SGD with momentum μ; 1/(ηλ) for AdamW, whose step has a size of its own.
+
+    Args:
+        optimizers: Those of a run. η is the rate that a schedule begins with (`initial_lr`), or else the present one.
+
+    Returns:
+        The shortest τ among the groups that decay; None where none does, or an optimizer couples the decay otherwise.
+    """
+    times = []
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            decoupled = "AdamW" in type(optimizer).__name__
+            if not group.get("weight_decay") or not (decoupled or isinstance(optimizer, torch.optim.SGD)):
+                continue
+            lr, decay = float(group.get("initial_lr", group["lr"])), float(group["weight_decay"])
+            if lr > 0:
+                times.append((1.0 if decoupled else 1 - group.get("momentum", 0.0)) / (lr * decay))
+    return min(times, default=None)
+
+
 def unwrap_optimizers(optimizers: Optimizers) -> tuple[Optimizer, ...]:
     """List the optimizers of torch among the arguments of a recorder.
 

@@ -125,18 +125,6 @@ class RecordingOptions:
             )
 
 
-def sorted_origins(steps: Iterable[int]) -> tuple[int, ...]:
-    """Sort the steps other than 0 that distances are measured from.
-
-    Args:
-        steps: Any steps. Distances are measured from step 0 in any case.
-
-    Returns:
-        Each step once, in order, without 0.
-    """
-    return tuple(sorted({int(step) for step in steps} - {0}))
-
-
 def sorted_quantities(names: str | Iterable[str]) -> tuple[str, ...]:
     """Sort the chosen quantities.
 

@@ -15,6 +15,7 @@ from trajectory.recording.optimizers import (
     StepHooks,
     check_common,
     first_names,
+    memory_time,
     uncovered,
     unwrap_optimizers,
 )
@@ -22,7 +23,6 @@ from trajectory.recording.options import (
     Compression,
     RecordingOptions,
     SnapshotDtype,
-    sorted_origins,
     sorted_quantities,
 )
 from trajectory.recording.pipeline import Pipeline
@@ -31,7 +31,7 @@ from trajectory.recording.row_buffer import Rows
 from trajectory.recording.session import Session
 from trajectory.recording.unclosed import finish_in_the_end
 from trajectory.recording.writer_thread import OnError
-from trajectory.schedule import LogSpaced, Schedule, as_schedule
+from trajectory.schedule import LogSpaced, Schedule, as_schedule, origin_steps
 from trajectory.schema.layout import QUANTITIES
 from trajectory.schema.parameter_groups import GroupBy
 from trajectory.storage.backend import StoreLike, open_backend
@@ -92,7 +92,9 @@ class Recorder:
         compression: "zstd" compresses snapshots without loss; docs/recording.md says what it gains.
         origins: Steps t_w other than 0 to measure from, listed or a schedule with an end
             (`LogSpaced(1, until=10**5)`): ‖w_t − w_{t_w}‖ at every recorded t > t_w. Each takes one copy of the
-            measured weights (float32 or wider) from t_w on, and as much time as the distance from w_0.
+            measured weights (float32 or wider) from t_w on, and as much time as the distance from w_0. A text such as
+            "5tau" is a multiple of τ = (1 − μ)/(ηλ), with the optimizer's settings at the start; laws are expected
+            from five on.
         max_origins: The largest number of origins, so that no copy comes as a surprise late in a run.
         sketch: The size K of a count sketch of each layer, from which `Run.pairwise_distance` gives ‖w_s − w_t‖ of
             any two sketched steps to about 1/√(2K) (4096: 1 %); 0 for none. It takes 4 K bytes a layer on the disk.
@@ -149,7 +151,7 @@ class Recorder:
         snapshots: Schedule | int | None = None,
         snapshot_dtype: SnapshotDtype = "float32",
         compression: Compression | None = None,
-        origins: Iterable[int] = (),
+        origins: Iterable[int | str] = (),
         max_origins: int = 8,
         sketch: int = 0,
         sketches: Schedule | int = _SKETCHED,
@@ -173,7 +175,7 @@ class Recorder:
             snapshots=() if snapshots is None else as_schedule(snapshots),
             snapshot_dtype=snapshot_dtype,
             compression=compression,
-            origins=sorted_origins(origins),
+            origins=origin_steps(origins, memory_time(optimizers)),
             max_origins=max_origins,
             sketch=sketch,
             sketches=as_schedule(sketches) if sketch else (),

@@ -12,6 +12,8 @@ from functools import wraps
 import tyro
 
 from ultraslow._packages import HiddenPackageError, require
+from ultraslow.cli.budget import budget
+from ultraslow.cli.collapse import collapse
 from ultraslow.cli.compare import compare
 from ultraslow.cli.demo import demo
 from ultraslow.cli.fit import fit
@@ -36,13 +38,15 @@ _COMMANDS = (
     fit,
     scan,
     compare,
+    budget,
+    collapse,
     match,
     plan,
     table,
     plot,
 )  # as --help lists them
 _DESCRIPTION = "Record, fit and match the weight trajectories of training runs.\n\n--version prints the version."
-_WITHOUT_TRAIN = {"import", "info", "verify", "fit", "scan", "compare", "match"}
+_WITHOUT_TRAIN = {"import", "info", "verify", "fit", "scan", "compare", "budget", "collapse", "match"}
 
 
 def main() -> None:

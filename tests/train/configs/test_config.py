@@ -15,6 +15,7 @@ from train.configs.recipes import f1_digits, f1_mnist
 from train.data.readers import IMAGE_FOLDERS, READERS
 from train.errors import ConfigError
 from train.models import NETWORKS
+from trajectory.schema.layout import QUANTITIES
 from ultraslow.large_batch import distance_matched_lr
 
 
@@ -25,6 +26,7 @@ def test_the_choices_are_those_of_the_modules_that_offer_them():
     assert module.LaterPhases == reference.LaterPhases
     assert module.OnFailure == distance_matched_lr.OnFailure
     assert module.MATCH_MIN_STEP == TRANSIENT
+    assert get_args(module.Quantity) == QUANTITIES
 
 
 def test_every_field_has_a_line():
@@ -120,3 +122,26 @@ def test_nonsense_is_refused_in_one_line(change, message):
 def test_no_clipping_is_none_or_0():
     assert replace(f1_digits(), max_grad_norm=0).max_grad_norm is None
     assert replace(f1_digits(), max_grad_norm=None).max_grad_norm is None
+
+
+def test_origins_may_be_multiples_of_the_memory_time_of_the_rate_as_run():
+    config = replace(f1_digits(), lr=0.05, weight_decay=1e-3, origins=(7, "5tau"))  # τ = (1 − .9)/(.05 · .001)
+    assert config.origin_steps() == (7, 10_000)
+    assert replace(config, batch_size=64, lr_scaling="sqrt").origin_steps() == (7, 5000)
+    assert config.record(1280)["origins"] == [7, 10_000]
+    assert config.record(1280)["settings"]["origins"] == (7, "5tau")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"origins": ("5tau",), "weight_decay": 0.0}, "needs SGD or AdamW"),
+        ({"origins": ("five",)}, "expected a step, or a multiple"),
+        ({"origins": (-3,)}, "expected updates from 1 on"),
+        ({"quantities": ("distance", "angle")}, "no quantity is named 'angle'"),
+        ({"quantities": ("norm",)}, "expected distance among them"),
+    ],
+)
+def test_origins_and_quantities_that_cannot_be_recorded_are_refused(values, said):
+    with pytest.raises(ConfigError, match=said):
+        replace(f1_digits(), **values)

@@ -1,0 +1,42 @@
+"""Figures of how the weights move: the motion budget."""
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from analysis.figures.style import COLOURS, DOUBLE, INK, SINGLE, PaperFigure, legend, style, t_axis, updates
+from analysis.motion.budget import ALL, MotionBudget
+
+_MOST = len(COLOURS) - 1  # parameters that have a colour of their own
+
+
+def budget(result: MotionBudget, ax: Axes | None = None, *, columns: int = 1) -> Figure:
+    """Draw R, the squared distance gained over what diffusion gives, in the middle of each window.
+
+    Bars are confidence intervals over the runs, ends of the window are the ends of the lines. Of parameters only the
+    first six are drawn.
+
+    Args:
+        result: the budget.
+        ax: draw there.
+        columns: the figure's width in columns of a two-column journal.
+
+    Returns:
+        The figure, or that of `ax`.
+    """
+    with style():
+        figure = PaperFigure(SINGLE if columns == 1 else DOUBLE, 2.4) if ax is None else ax.figure.figure
+        panel = figure.subplots() if ax is None else ax
+        for colour, name in zip(COLOURS, result.frame.parameter.unique()[:_MOST], strict=False):
+            rows = result.frame[result.frame.parameter == name]
+            middle = (rows.t_start * rows.t_end) ** 0.5
+            panel.hlines(rows.ratio, rows.t_start, rows.t_end, color=colour, linewidth=1.2)
+            panel.vlines(middle, rows.low, rows.high, color=colour, linewidth=0.8)
+            panel.plot(middle, rows.ratio, "o", color=colour, label="all parameters" if name == ALL else name)
+        panel.axhline(1, color=INK, linewidth=0.6, linestyle=":")
+        panel.annotate("diffusion", (1, 1), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
+        panel.set(xlabel=updates(result.origin), ylabel="squared distance gained\nover diffusion's, $R$")
+        t_axis(panel, logarithmic=True)
+        panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
+        if result.frame.parameter.nunique() > 1 and ax is None:
+            legend(figure)
+    return figure

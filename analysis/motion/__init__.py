@@ -1,0 +1,1 @@
+"""How the weights move, without a law: the motion budget, the equilibrium of weight decay, and rate against batch."""

@@ -1,0 +1,311 @@
+"""`budget`: is the motion a random walk? The squared distance gained, against what its updates would diffuse.
+
+With ‖w_t − w_0‖² = ‖w_{t−1} − w_0‖² + ‖Δw_t‖² + 2⟨w_{t−1} − w_0, Δw_t⟩, distance and update norm give the radial
+drift Σ⟨w − w_0, Δw⟩ exactly, and likewise that of ‖w‖². Where gradients are uncorrelated in time, momentum μ
+correlates updates k apart by μ^k, and the squared distance grows over a window by (1 + μ)/(1 − μ) · Σ‖Δw‖². R, the
+growth measured over that, is 1 for diffusion, above it for drift, below it for confinement; no law is fitted.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+
+from analysis.curve import Curve, CurvesLike
+from analysis.errors import MotionError
+from analysis.fitting.seed_group import read_seeds
+from analysis.inputs import check_confidence_level, is_finite_number
+from analysis.serialize import Part, Table, Tabulated, jsonable, records
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+
+ALL = "all"  # the row of all measured parameters
+HOW_TO_RECORD = (
+    "record with Recorder(..., quantities=['distance', 'update_norm', 'norm']), or ultraslow train --quantities with "
+    "those names"
+)
+_SETTLED = 10.0  # times 1/(1 − μ): by then μ^t is 4e-5 at μ = .9, and the start of the momentum is forgotten
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class MotionBudget(Tabulated):
+    """Where the squared distance of one or more runs came from, window by window.
+
+    Attributes:
+        frame: one row per parameter and window. Columns: parameter ("all" for all together), t_start, t_end (updates
+            since the origin), path (Σ‖Δw‖²), gain (of ‖w − w_origin‖²), drift (Σ⟨w − w_origin, Δw⟩), norm_drift
+            (Σ⟨w, Δw⟩; NaN where no norm was recorded), ratio (R), low, high (its confidence interval over the runs;
+            NaN for one run) and motion ("drift", "diffusion", "confinement", "" for one run); means over runs.
+        momentum: μ.
+        n: number of runs.
+        origin: the update from which distances are measured and t counts.
+        confidence_level: of the intervals.
+        exact: whether every update was recorded; otherwise ‖Δw‖² is interpolated between those that were.
+        warnings: plain sentences.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from analysis import MotionBudget
+        >>> windows = pd.DataFrame({"parameter": ["all"], "t_start": [100.0], "t_end": [200.0], "ratio": [1.3]})
+        >>> MotionBudget(windows, 0.9, 1, 0, 0.95, True, ()).to_frame().ratio.tolist()
+        [1.3]
+    """
+
+    frame: pd.DataFrame
+    momentum: float
+    n: int
+    origin: int
+    confidence_level: float
+    exact: bool
+    warnings: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, fit for JSON."""
+        found = {
+            "momentum": self.momentum,
+            "n": self.n,
+            "origin": self.origin,
+            "confidence_level": self.confidence_level,
+            "exact": self.exact,
+            "warnings": self.warnings,
+            "windows": records(self.frame),
+        }
+        return {key: jsonable(value) for key, value in found.items()}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the table of windows."""
+        return self.frame.copy()
+
+    def plot(self, ax: "Axes | None" = None) -> "Figure":
+        """Draw R against t.
+
+        Args:
+            ax: axes to draw into; by default a figure of its own.
+
+        Returns:
+            The figure.
+        """
+        from analysis import figures
+
+        return figures.budget(self, ax)
+
+    def _summary(self) -> Sequence[Part]:
+        seen = [name for name in ("path", "gain", "drift", "norm_drift") if self.frame[name].notna().any()]
+        rows = [
+            [
+                row["parameter"],
+                f"{row['t_start']:g} .. {row['t_end']:g}",
+                *(f"{row[name]:.4g}" for name in seen),
+                f"{row['ratio']:.2f}",
+                "" if math.isnan(row["low"]) else f"[{row['low']:.2f}, {row['high']:.2f}]",
+                row["motion"],
+            ]
+            for row in self.frame.to_dict("records")
+        ]
+        since = f", t since update {self.origin}" if self.origin else ""
+        said = (
+            f"R is the squared distance gained over (1 + μ)/(1 − μ) · Σ‖Δw‖², μ = {self.momentum:g}{since}: 1 for "
+            "diffusion, more for drift, less for confinement."
+        )
+        interval = f"{100 * self.confidence_level:g} % interval"
+        return [Table(rows, ("parameter", "t", *seen, "R", interval, "")), said, *(f"! {s}" for s in self.warnings)]
+
+
+def budget(
+    data: CurvesLike,
+    *,
+    t_min: float | None = None,
+    t_max: float | None = None,
+    origin: int = 0,
+    momentum: float | None = None,
+    factor: float = 2.0,
+    per_layer: bool = False,
+    confidence_level: float = 0.95,
+    force: bool = False,
+) -> MotionBudget:
+    """Compare the squared distance that a run gained with what its updates would diffuse, window by window.
+
+    Args:
+        data: a Run or its path, or seeds of one experiment, that recorded the quantity `update_norm` (and, for the
+            drift of the norm, `norm`).
+        t_min: the start of the first window, in updates since the origin; by default 10/(1 − μ), from where on the
+            momentum's start is forgotten, or the end of the learning rate's warm-up.
+        t_max: the end of the last window; by default the first learning-rate drop.
+        origin: the update from which distances are measured; one that the runs recorded.
+        momentum: μ; by default the runs' setting `momentum`. β₁ for Adam.
+        factor: the ratio of a window's ends.
+        per_layer: also one set of windows for each parameter.
+        confidence_level: of the intervals over runs (Student's).
+        force: take runs whose settings differ (`SETTINGS`) for seeds all the same.
+
+    Returns:
+        The budget.
+
+    Raises:
+        MotionError: for arrays, runs without `update_norm`, an unknown momentum, or a range without a window.
+        AnalysisError: what `fit` raises for the data.
+
+    Examples:
+        >>> import torch
+        >>> from analysis import budget
+        >>> from trajectory import Recorder
+        >>> walker = torch.nn.Linear(1000, 1, bias=False)
+        >>> optimizer = torch.optim.SGD(walker.parameters(), lr=0.01)
+        >>> with Recorder("walk.zarr", walker, optimizer, quantities=["distance", "update_norm"]):
+        ...     for _ in range(80):
+        ...         walker.weight.grad = torch.randn(1, 1000)
+        ...         optimizer.step()
+        >>> found = budget("walk.zarr", momentum=0.0, t_min=10)
+        >>> found.frame.t_end.tolist(), bool((abs(found.frame.ratio - 1) < 0.5).all())
+        ([20.0, 40.0, 80.0], True)
+    """
+    check_confidence_level(confidence_level)
+    if not is_finite_number(factor) or factor <= 1:
+        raise MotionError(f"factor = {factor!r}: expected the ratio of a window's ends, above 1")
+    group, notes = read_seeds(data, origin, t_min, t_max, force=force)
+    runs = [_Recorded(curve, per_layer) for curve in group]
+    mu = _momentum(group, momentum)
+    shared = np.array(sorted(set.intersection(*({*run.steps.tolist()} for run in runs))))
+    windows = _windows(group, shared, t_min, t_max, mu, factor)
+    rows = [
+        {
+            "parameter": name,
+            "t_start": start,
+            "t_end": end,
+            **_row([run.budget(name, start, end) for run in runs], mu),
+        }
+        for name in runs[0].names
+        for start, end in windows
+    ]
+    frame = pd.DataFrame(rows)
+    ratios = np.array(frame.pop("ratios").tolist())
+    frame = pd.concat([frame, _intervals(ratios, confidence_level)], axis=1)
+    exact = all(run.exact for run in runs)
+    if not exact:
+        notes += ("Not every update was recorded: ‖Δw‖² is interpolated between those that were.",)
+    return MotionBudget(frame, mu, len(group), group[0].origin, confidence_level, exact, notes)
+
+
+class _Recorded:
+    """What a run recorded of its motion, by parameter: squared distance, squared norm, and the path summed up."""
+
+    def __init__(self, curve: Curve, per_layer: bool):
+        run = curve.run
+        if run is None:
+            raise MotionError(
+                f"{curve.name}: the motion budget needs a recorded run with its update_norm; got arrays"
+            )
+        if "update_norm" not in run.quantities:
+            raise MotionError(
+                f"{curve.name}: records {', '.join(run.quantities)}; expected update_norm too: {HOW_TO_RECORD}"
+            )
+        self.steps = np.asarray(run.total("update_norm").index, float) - curve.origin
+        after = self.steps > 0
+        self.steps = self.steps[after]
+        self.exact = bool(np.all(np.diff(self.steps) == 1))
+        tables = [_tables(run, curve.origin, layers) for layers in ([False, True] if per_layer else [False])]
+        self._distance, self._path, self._norm = (
+            {name: values for table in tables for name, values in table[i].items()} for i in range(3)
+        )
+        self._path = {name: _summed(self.steps, values[after] ** 2) for name, values in self._path.items()}
+        self._norm = {name: values[after] for name, values in self._norm.items()}
+
+    @property
+    def names(self) -> list[str]:
+        return list(self._path)
+
+    def budget(self, name: str, start: float, end: float) -> tuple[float, float, float]:
+        """Return Σ‖Δw‖², and the gains of ‖w − w_origin‖² and ‖w‖² over a window."""
+        i, j = np.searchsorted(self.steps, (start, end))
+        path = self._path[name]
+        gains = [
+            float(values[j] ** 2 - values[i] ** 2) if values is not None else math.nan
+            for values in (self._distance[name], self._norm.get(name))
+        ]
+        return float(path[j] - path[i]), gains[0], gains[1]
+
+
+def _tables(run: Any, origin: int, layers: bool) -> tuple[Mapping[str, Array], ...]:
+    """Read distance (after the origin), update norm and norm (at all steps): by parameter, or of all together."""
+    quantities = ["update_norm", *(["norm"] if "norm" in run.quantities else [])]
+    if not layers:
+        tables = [{ALL: run.displacement(origin).to_numpy(float)}]
+        tables += [{ALL: run.total(name).to_numpy(float)} for name in quantities]
+    else:
+        frames = [run.layers("distance", origin=origin), *(run.layers(name) for name in quantities)]
+        tables = [{str(name): frame[name].to_numpy(float) for name in frame.columns} for frame in frames]
+    return (*tables, {}) if len(tables) < 3 else tuple(tables)
+
+
+def _summed(steps: Array, values: Array) -> Array:
+    """Sum a quantity of each update up to the recorded ones, linear in t between those."""
+    gaps = np.diff(steps)
+    between = gaps * values[:-1] + np.diff(values) * (gaps + 1) / 2
+    return np.concatenate([[0.0], np.cumsum(between)])
+
+
+def _momentum(group: Sequence[Curve], given: float | None) -> float:
+    noted: list[Any] = [curve.settings.get("momentum") for curve in group] if given is None else [given]
+    mu = noted[0]
+    if not is_finite_number(mu) or not 0 <= mu < 1:
+        raise MotionError(
+            f"momentum = {mu!r}: expected a number from 0 on, below 1: pass momentum=... (0 without one)"
+        )
+    return float(mu)
+
+
+def _windows(
+    group: Sequence[Curve], steps: Array, t_min: float | None, t_max: float | None, mu: float, factor: float
+) -> list[tuple[float, float]]:
+    """Return windows whose ends grow by a factor, each end a recorded step."""
+    warmed = max(curve.warmup_end for curve in group)
+    start = max(math.ceil(_SETTLED / (1 - mu) - 1e-9), warmed) if t_min is None else float(t_min)
+    drop = min((t for curve in group for t in curve.drops if t > start), default=math.inf)
+    end = min(float(steps[-1]), drop) if t_max is None else float(t_max)
+    inside = steps[(steps >= start) & (steps <= end)]
+    count = math.floor(math.log(end / inside[0], factor) + 1e-9) if len(inside) > 1 else 0
+    if count < 1:
+        raise MotionError(
+            f"no window fits between t = {start:g} and {end:g}: expected an end {factor:g} times the start; lower "
+            "t_min or factor, or record longer"
+        )
+    ends = inside[
+        np.searchsorted(inside, inside[0] * factor ** np.arange(count + 1.0) * (1 + 1e-12), side="right") - 1
+    ]
+    return [(float(a), float(b)) for a, b in pairwise(ends) if b > a]
+
+
+def _row(budgets: Sequence[tuple[float, float, float]], mu: float) -> dict[str, Any]:
+    path, gain, norm_gain = np.array(budgets).T
+    diffusive = (1 + mu) / (1 - mu) * path
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = gain / diffusive
+    return {
+        "path": path.mean(),
+        "gain": gain.mean(),
+        "drift": (gain - path).mean() / 2,
+        "norm_drift": (norm_gain - path).mean() / 2,
+        "ratios": ratios,
+    }
+
+
+def _intervals(ratios: Array, confidence_level: float) -> pd.DataFrame:
+    """Return R, Student's interval over the runs, and what it says."""
+    n = ratios.shape[1]
+    mean = ratios.mean(axis=1)
+    half = np.full(len(mean), math.nan)
+    if n > 1:
+        half = special.stdtrit(n - 1, (1 + confidence_level) / 2) * ratios.std(axis=1, ddof=1) / math.sqrt(n)
+    low, high = mean - half, mean + half
+    motion = np.where(low > 1, "drift", np.where(high < 1, "confinement", "diffusion" if n > 1 else ""))
+    return pd.DataFrame({"ratio": mean, "low": low, "high": high, "motion": motion})
