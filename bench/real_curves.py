@@ -8,6 +8,9 @@ decay 1e-4 and 0; and one run of MNIST with a fifth of its labels shuffled, whic
 by heart within the fit range. Distances from w_0 and from origins after the transient, at 300 updates a
 decade. A run that is there and complete is kept. Each takes about three minutes on one core.
 
+Shuffled labels again, with weight decay 2e-3, whose memory time is 500 updates, at batch 128 and 16, three seeds:
+distances from origins that are 5 to 10 memory times old.
+
 --export packs each experiment whose runs are complete into one DIR/NAME.tar.xz of stores without the rows between:
 24 updates a decade from w_0 and from each origin, two for each of the fit's bins, distances to five significant
 digits (the noise from step to step is .03 %). `Run`, `fit` and `ultraslow` read what is in it:
@@ -34,6 +37,7 @@ from trajectory.storage.backend import LocalBackend
 from trajectory.storage.root import Root, read_node, read_root, write_root
 
 ORIGINS = (100, 1000)
+STEADY_ORIGINS = (2500, 3000, 3500, 4000, 4500, 5000)  # of a memory time of 500
 KEPT = LogSpaced(24)
 KEPT_METRICS = ("epoch", "learning_rate", "train_loss", "validation_error")
 
@@ -46,7 +50,12 @@ def experiments() -> dict[str, tuple[TrainConfig, int]]:
         found[f"{name}-wd"] = (replace(constant, label=f"{name}, weight decay 1e-4"), 5)
         found[f"{name}-no-wd"] = (replace(constant, weight_decay=0.0, label=f"{name}, no weight decay"), 5)
     shuffled = replace(found["mnist-wd"][0], label_noise=0.2, label="mnist, a fifth of the labels shuffled")
-    return {**found, "mnist-shuffled": (shuffled, 1)}
+    found["mnist-shuffled"] = (shuffled, 1)
+    for batch_size, epochs in ((128, 22), (16, 3)):
+        steady = replace(shuffled, weight_decay=2e-3, batch_size=batch_size, epochs=epochs, origins=STEADY_ORIGINS)
+        label = f"mnist, a fifth of the labels shuffled, weight decay 2e-3, batch {batch_size}"
+        found[f"mnist-steady-{batch_size}"] = (replace(steady, label=label), 3)
+    return found
 
 
 def complete(path: Path) -> bool:

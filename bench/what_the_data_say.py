@@ -2,9 +2,9 @@
 
     python bench/what_the_data_say.py [--curves docs/curves] [--doc docs/what-the-data-say.md]
 
-Unpacks docs/curves/*.tar.xz (packed by bench/real_curves.py --export), fits, scans and compares each experiment from
-w_0 and from the origins, and rewrites what stands between `<!-- table: NAME -->` and `<!-- end -->` in the document,
-and docs/figures/data-*.png.
+Reads docs/curves/long-*.npz (the study: packed by bench/long_curves.py --export) and docs/curves/*.tar.xz (F1: packed
+by bench/real_curves.py --export), and rewrites what stands between `<!-- table: NAME -->` and `<!-- end -->` in the
+document, and docs/figures/data-*.png. It trains nothing and takes about a minute.
 """
 
 import argparse
@@ -18,20 +18,36 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from study.curve_files import read_all
+from study.figures import FIGURES
+from study.laws import describe
+from study.markdown import NONE, alpha, misfit, number, percent, power_of_ten, rival, table
+from study.steady_state import local_exponent
+from study.tables import EQUAL_AGE, TABLES
 
-from analysis import Comparison, Fit, LawFit, compare, figures, fit, fit_layers
+from analysis import Comparison, Fit, compare, figures, fit
 from analysis.fitting.goodness_of_fit import ACCEPTED
-from trajectory import Run
+from trajectory import LogSpaced, Run
 
 ORIGINS = (0, 100, 1000)
 NAMES = ("mnist-wd", "mnist-no-wd", "fashion-mnist-wd", "fashion-mnist-no-wd", "mnist-shuffled")
+STEADY = ("mnist-steady-128", "mnist-steady-16")
+PAPER = (
+    (2048, 1940, 3.4),
+    (1024, 3900, 5.1),
+    (512, 7800, 7.0),
+    (256, 15_500, 8.7),
+    (128, 31_000, 10.4),
+    (64, 62_000, 10.9),
+)
+"""Batch size, updates and distance at the right ends of Hoffer et al.'s figure 2(a), read off the page."""
 
 
 class Experiments:
     """The stores of each experiment, and what was asked of them (once)."""
 
     def __init__(self, folder: Path) -> None:
-        self.runs = {name: sorted(folder.glob(f"{name}-[0-9].zarr")) for name in NAMES}
+        self.runs = {name: sorted(folder.glob(f"{name}-[0-9].zarr")) for name in (*NAMES, *STEADY)}
         self.names = [name for name in NAMES if self.runs[name]]
         self.fit: Callable[[str, int], Fit] = cache(lambda name, origin: fit(self.runs[name], origin=origin))
         self.compare: Callable[[str, int], Comparison] = cache(
@@ -61,48 +77,6 @@ def fits(data: Experiments) -> list[str]:
     return rows
 
 
-def scans(data: Experiments) -> list[str]:
-    """α for every start, in brackets where the law is rejected."""
-    rows = []
-    for origin in ORIGINS:
-        tables = {name: data.fit(name, origin).scan for name in data.names}
-        starts = sorted({f"{t:.0f}" for table in tables.values() for t in table.t_min}, key=float)
-        rows += _head(f"from w_{origin}, t_min", tables)
-        for start in starts:
-            cells = []
-            for table in tables.values():
-                found = table[[f"{t:.0f}" == start for t in table.t_min]]
-                cells += [_cell(row) for row in found.itertuples()] or [""]
-            rows.append(f"| {start} | " + " | ".join(cells) + " |")
-        rows.append("")
-    return rows[:-1]
-
-
-def laws(data: Experiments) -> list[str]:
-    """Every law's BIC difference and holdout error."""
-    rows = []
-    for name in data.names:
-        for origin in ORIGINS:
-            at = data.compare(name, origin)
-            kept = "; ".join(_law_cell(one) for one in at.fits if not one.ruled_out)
-            rows.append(f"| {name} | w_{origin} | {_range(at)} | {kept} |")
-    head = "| curves | measured from | fit range | laws not ruled out (BIC above the best; holdout error) |"
-    return [head, "|---|---|---|---|", *rows]
-
-
-def layers(data: Experiments) -> list[str]:
-    """α of each weight matrix and each batch norm's scale, on the whole network's fit range."""
-    rows = []
-    for origin in (0, ORIGINS[-1]):
-        tables = {name: fit_layers(data.runs[name], origin=origin) for name in data.names}
-        rows += _head(f"from w_{origin}", tables)
-        for parameter in (name for name in tables[data.names[0]].index if name.endswith("weight")):
-            cells = [_cell(table.loc[parameter]) for table in tables.values()]
-            rows.append(f"| `{parameter}` | {' | '.join(cells)} |")
-        rows.append("")
-    return rows[:-1]
-
-
 def squares(data: Experiments) -> list[str]:
     """The last distance from w_0 against √(‖w_{t_w} − w_0‖² + ‖w_t − w_{t_w}‖²), means over the seeds."""
     rows = _head("curves", ["t_w", "‖w_{t_w} − w_0‖", "‖w_t − w_{t_w}‖", "root of the sum of squares", "‖w_t − w_0‖"])
@@ -118,42 +92,77 @@ def squares(data: Experiments) -> list[str]:
     return rows
 
 
-TABLES: Mapping[str, Callable[[Experiments], list[str]]] = {
+def steady(data: Experiments) -> list[str]:
+    """F1 in its steady state, mean over origins, beside the perceptron's range of t/τ."""
+    rows = []
+    for name in (name for name in STEADY if data.runs[name]):
+        runs = [Run(path) for path in data.runs[name]]
+        config = runs[0].config
+        eta, decay, batch = (config[key] for key in ("learning_rate", "weight_decay", "batch_size"))
+        memory = (1 - config["momentum"]) / (eta * decay)
+        curves = [_mean_over_origins(run) for run in runs]
+        loss = float(np.mean([run.metrics["train_loss"].dropna().iloc[-200:].mean() for run in runs]))
+        found = describe(curves, EQUAL_AGE[0] * memory, EQUAL_AGE[1] * memory)
+        wide = describe(curves, 30, curves[0][0][-1])
+        cells = [number(1e4 * (eta * decay) ** 0.5 / batch, 1), f"{batch}, {eta:g}, {power_of_ten(decay)}"]
+        cells += [f"{memory:.0f}", str(len(runs)), number(loss), alpha(found), misfit(found)]
+        cells += [rival(found, "power"), rival(found, "jump + power")]
+        cells += [f"{alpha(wide)}, {percent(wide.misfit)}" if wide else NONE]
+        exponents = (float(local_exponent(curves, multiple * memory).mean()) for multiple in (0.3, 1, 3))
+        rows.append([*cells, *(number(exponent, 3) for exponent in exponents)])
+    columns = ["10⁴ √(ηλ)/B", "B, η, λ", "τ", "n", "loss", "α", "misfit; p", "power", "jump + power"]
+    columns += ["α from t = 30 on", "exponent at .3 τ", "at τ", "at 3 τ"]
+    return table(columns, rows)
+
+
+def _mean_over_origins(run: Run) -> tuple[np.ndarray, np.ndarray]:
+    """The geometric mean of the displacements from the run's steady origins, at log-spaced t."""
+    by_origin = [run.displacement(origin) for origin in run.origins if origin >= 1000]
+    last = min(int(curve.index[-1]) for curve in by_origin)
+    t = np.array([step for step in LogSpaced(24, until=last) if step])
+    logs = [np.interp(np.log(t), np.log(curve.index[curve > 0]), np.log(curve[curve > 0])) for curve in by_origin]
+    return t, np.exp(np.mean(logs, axis=0))
+
+
+def paper(data: Experiments) -> list[str]:
+    """The ends of the published curves, one for each batch size, in memory times."""
+    del data
+    memory = 0.1 / (0.1 * 1e-4)  # learning rate .1, momentum .9, weight decay 1e-4: Hoffer et al.'s code
+    rows = []
+    for place, (batch, updates, distance) in enumerate(PAPER):
+        before = PAPER[place - 1][2] if place else math.nan
+        cells = [f"{updates}", f"{updates / memory:.2g}", number(distance, 1), number(distance - before, 1)]
+        rows.append([str(batch), *cells])
+    return table(["batch", "updates", "in memory times", "‖w_t − w_0‖", "more than with half the updates"], rows)
+
+
+F1_TABLES: Mapping[str, Callable[[Experiments], list[str]]] = {
     "fits": fits,
-    "scans": scans,
-    "laws": laws,
-    "layers": layers,
     "squares": squares,
+    "f1-steady": steady,
+    "paper": paper,
 }
 
 
 def draw(data: Experiments, folder: Path) -> None:
-    """The figures of the document."""
+    """The figures of F1 in this document and in docs/fitting.md."""
     every = [path for name in data.names for path in data.runs[name]]
-    drawn = {"distance": figures.distance(every)}
-    for origin in (0, 1000):
-        drawn[f"fit-{origin}"] = figures.fit(data.fit(NAMES[0], origin))
-        drawn[f"scan-{origin}"] = figures.scan(data.fit(NAMES[0], origin))
-        drawn[f"laws-{origin}"] = figures.compare(data.compare(NAMES[0], origin))
+    drawn = {
+        "distance": figures.distance(every),
+        "fit-1000": figures.fit(data.fit(NAMES[0], 1000)),
+        "scan-1000": figures.scan(data.fit(NAMES[0], 1000)),
+        "laws-1000": figures.compare(data.compare(NAMES[0], 1000)),
+    }
     for name, figure in drawn.items():
         figure.savefig(folder / f"data-{name}.png", dpi=150)
 
 
-def _number(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
-
-
 def _pair(interval: tuple[float, float] | None) -> str:
-    return f"[{', '.join(map(_number, interval))}]" if interval else "none"
+    return f"[{', '.join(map(number, interval))}]" if interval else "none"
 
 
 def _range(at: Fit | Comparison) -> str:
     return f"{at.fit_range[0]:.0f} … {at.fit_range[1]:.0f}"
-
-
-def _law_cell(one: LawFit) -> str:
-    rejected = ", rejected" if one.p_value < ACCEPTED else ""
-    return f"{one.law.name} ({one.delta:.1f}; {100 * one.holdout:.2g} %{rejected})"
 
 
 def _head(first: str, columns: Iterable[str]) -> list[str]:
@@ -165,15 +174,15 @@ def _cell(row: Any) -> str:
     """α with its interval; in brackets where the law does not hold."""
     if row.alpha != row.alpha:
         return "does not grow"
-    text = f"{_number(row.alpha)} {_pair((row.low, row.high))}"
+    text = f"{number(row.alpha)} {_pair((row.low, row.high))}"
     return text if row.p_value >= ACCEPTED else f"({text})"
 
 
-def rewrite(doc: Path, data: Experiments) -> None:
+def rewrite(doc: Path, tables: Iterable[tuple[str, list[str]]]) -> None:
     """Every table in its place."""
     text = doc.read_text()
-    for name, table in TABLES.items():
-        body = "\n".join(table(data))
+    for name, lines in tables:
+        body = "\n".join(lines)
         place = re.compile(rf"(<!-- table: {name} -->\n).*?(<!-- end -->)", re.DOTALL)
         text = place.sub(lambda found, body=body: f"{found[1]}{body}\n{found[2]}", text)
     doc.write_text(text)
@@ -185,10 +194,15 @@ def main() -> None:
     parser.add_argument("--curves", type=Path, default=Path("docs/curves"))
     parser.add_argument("--doc", type=Path, default=Path("docs/what-the-data-say.md"))
     options = parser.parse_args()
+    study = read_all(options.curves)
+    pictures = options.doc.parent / "figures"
+    rewrite(options.doc, ((name, made(study)) for name, made in TABLES.items()))
+    for name, drawn in FIGURES.items():
+        drawn(study).savefig(pictures / f"data-{name}.png", dpi=150)
     with tempfile.TemporaryDirectory() as folder:
         data = unpack(options.curves, Path(folder))
-        rewrite(options.doc, data)
-        draw(data, options.doc.parent / "figures")
+        rewrite(options.doc, ((name, made(data)) for name, made in F1_TABLES.items()))
+        draw(data, pictures)
 
 
 if __name__ == "__main__":

@@ -56,11 +56,12 @@ def test_no_law_of_the_family_fits_five_real_seeds_from_w_0(runs):
     assert any("No law of the family" in sentence for sentence in found.warnings)
 
 
-def test_the_committed_archives_hold_every_experiment_in_little_space():
+def test_the_committed_curves_hold_every_experiment_in_little_space():
     archives = sorted(CURVES.glob("*.tar.xz"))
-    assert sum(archive.stat().st_size for archive in archives) < 1.5e6
+    assert sum(file.stat().st_size for file in CURVES.iterdir()) < 5e6
     names = {archive.name.removesuffix(".tar.xz") for archive in archives}
-    assert names == {"mnist-wd", "mnist-no-wd", "fashion-mnist-wd", "fashion-mnist-no-wd", "mnist-shuffled"}
+    constant = {"mnist-wd", "mnist-no-wd", "fashion-mnist-wd", "fashion-mnist-no-wd", "mnist-shuffled"}
+    assert names >= constant
 
 
 @pytest.mark.slow

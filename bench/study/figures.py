@@ -4,7 +4,18 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from analysis.figures.style import COLOURS, DOUBLE, INK, PaperFigure, distance_label, legend, style, t_axis, updates
+from analysis.figures.style import (
+    COLOURS,
+    DOUBLE,
+    INK,
+    PaperFigure,
+    distance_label,
+    legend,
+    plain_log_ticks,
+    style,
+    t_axis,
+    updates,
+)
 from study.curve_files import LongCurves
 from study.laws import describe
 from study.markdown import power_of_ten
@@ -42,7 +53,7 @@ def distances(study: Study) -> PaperFigure:
 
 
 def exponents(study: Study) -> PaperFigure:
-    """The local exponent of directions against t/τ, by noise; dashed, what a law fitted below 4 τ goes on to."""
+    """The local exponent of directions against t/τ, by noise 10⁴ √(ηλ)/B; dashed, what a fitted law goes on to."""
     shares = np.geomspace(0.02, 30, 60)
     noises = sorted({_rounded(one) for one in grid(study)})
     with style():
@@ -85,19 +96,22 @@ def noise(study: Study) -> PaperFigure:
     with style():
         figure = PaperFigure(DOUBLE, 2.7)
         left, right = figure.subplots(1, 2)
-        for one in grid(study):
+        for one in sorted(grid(study), key=lambda one: one.setting.memory):
             curves, memory = one.averaged(AGES, direction=True), one.setting.memory
             found = describe(curves, *(share * memory for share in EQUAL_AGE))
             turned = mean_and_half(at(curves, memory))
-            colour = COLOURS[list(_MARKERS).index(round(memory))]
+            place = list(_MARKERS).index(round(memory))
+            x = 1e4 * one.setting.noise * 1.05 ** (place - 1)  # side by side where they agree
+            colour = COLOURS[place]
             look = {"color": colour, "marker": _MARKERS[round(memory)], "label": rf"$\tau$ = {memory:.0f}", **_POINTS}
             for ax, value in ((left, (found.alpha, found.half) if found else None), (right, turned)):
                 if value is not None:
-                    ax.errorbar(1e4 * one.setting.noise, value[0], value[1], elinewidth=0.7, **look)
+                    ax.errorbar(x, value[0], value[1], elinewidth=0.7, **look)
         left.set(ylabel=r"$\alpha$ of directions")
         right.set(ylabel=r"$\sqrt{\Sigma\,2(1-\cos)}$ after $\tau$")
         for ax in (left, right):
-            ax.set(xscale="log", xlabel=r"$10^4\,\sqrt{\eta\lambda}\,/\,B$")
+            ax.set(xscale="log", xlabel=r"noise, $10^4\,\sqrt{\eta\lambda}\,/\,B$")
+            plain_log_ticks(ax.xaxis)
         legend(figure)
     return figure
 
@@ -107,7 +121,7 @@ def _rounded(one: LongCurves) -> float:
 
 
 def _noise_label(one: LongCurves) -> str:
-    return rf"$10^4\sqrt{{\eta\lambda}}/B$ = {_rounded(one):g}"
+    return f"noise {_rounded(one):g}"
 
 
 FIGURES: Mapping[str, Callable[[Study], PaperFigure]] = {

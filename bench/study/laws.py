@@ -3,46 +3,17 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from analysis import CurveError, fit
 from analysis.fitting.comparison_result import FittedLaw
 from analysis.fitting.law_fits import fit_law
-from analysis.fitting.laws import LAWS, Array, Branch, Law
 from analysis.fitting.log_bins import binned
+from analysis.fitting.rival_laws import LAWS
 from analysis.fitting.seed_group import read_seeds
 from study.curve_files import Curve
 
-
-def _jump_and_power(u: Array) -> Branch:
-    """d² = c² + K t^κ = e^(2a) (1 + 2q h_κ(x)), h_κ(x) = (e^(κx) − 1)/κ, x = log t − u_m.
-
-    θ = (ρ, κ), with 2q the share ρ of what keeps d² positive at the range's start.
-    """
-    middle = float(u[0] + u[-1]) / 2
-    first = u[0] - middle
-
-    def rise(kappa: Array, x: Array | float) -> Array:
-        near = np.abs(kappa) < 1e-9
-        safe = np.where(near, 1.0, kappa)
-        return np.where(near, x, np.expm1(safe * x) / safe)
-
-    def shape(u: Array, theta: Array) -> Array:
-        share, kappa = theta[..., :1], theta[..., 1:]
-        return 0.5 * np.log1p(-share * rise(kappa, u - middle) / rise(kappa, first))
-
-    def report(theta: Array) -> dict[str, float]:
-        share, kappa = map(float, theta)
-        slope = -share / float(rise(np.array(kappa), first))
-        return {"nu": kappa / 2, "jump": 1 - slope / kappa if kappa else -np.inf}
-
-    shares = 1 / (1 + np.exp(-np.linspace(-6, 7, 40)))
-    return Branch(shape, (shares, np.linspace(-1.0, 3.0, 81)), report)
-
-
 RIVALS = {
     "power": LAWS["power law"],
-    "jump + power": Law("jump + power", "(c^2 + K t^(2 nu))^(1/2)", _jump_and_power, ("power law", "normal")),
+    "jump + power": LAWS["jump + power"],
     "log t": LAWS["pure log"],
     "saturation": LAWS["saturation"],
     "stretched saturation": LAWS["stretched saturation"],

@@ -19,7 +19,8 @@ def _line(cells: Sequence[str]) -> str:
 
 def number(value: float, digits: int = 2) -> str:
     """A number with so many digits after the point, and a minus that is one; a dash for NaN."""
-    return NONE if math.isnan(value) else f"{value:.{digits}f}".replace("-", "−")
+    rounded = round(value, digits) + 0.0  # no minus before a zero
+    return NONE if math.isnan(value) else f"{rounded:.{digits}f}".replace("-", "−")
 
 
 def plus_minus(value: float, half: float, digits: int = 2) -> str:

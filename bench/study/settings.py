@@ -48,15 +48,15 @@ class Setting:
         return tuple(sorted(s for s in wanted if s <= 0.8 * self.updates))
 
 
-def _equal_age(batch_size: int, learning_rate: float, memory: int, seeds: int = 5) -> Setting:
-    """A run of a hundred memory times, or of a million updates where these are more."""
+def _equal_age(batch_size: int, learning_rate: float, memory: int, seeds: int = 5, length: int = 100) -> Setting:
+    """A run of so many memory times, or of a million updates where these are more."""
     weight_decay = (1 - MOMENTUM) / (learning_rate * memory)
     return Setting(
         name=f"batch-{batch_size}-rate-{learning_rate:g}-memory-{memory}",
         batch_size=batch_size,
         learning_rate=learning_rate,
         weight_decay=float(f"{weight_decay:.6g}"),
-        updates=min(100 * memory, 1_000_000),
+        updates=min(length * memory, 1_000_000),
         seeds=seeds,
     )
 
@@ -66,22 +66,23 @@ SETTINGS = (
     *(_equal_age(batch_size, 0.05, 1000) for batch_size in (64, 32, 8, 128, 16)),
     *(_equal_age(batch_size, 0.05, 250) for batch_size in (64, 32, 16, 128)),
     *(_equal_age(16, rate, 1000) for rate in (0.025, 0.1)),
-    # a million updates
+    *(_equal_age(batch_size, 0.05, 4000, seeds=3) for batch_size in (64, 8)),
+    # long runs over weight decays
     Setting(name="decay-5e-4", weight_decay=5e-4, seeds=5),
     Setting(name="decay-0", weight_decay=0.0),
     Setting(name="decay-1e-4", weight_decay=1e-4),
+    Setting(name="decay-2e-3", weight_decay=2e-3, updates=400_000),
+    # other data, other labels, no batch norm
     Setting(name="plain-decay-2e-3", batch_norm=False, learning_rate=0.01, weight_decay=2e-3, updates=500_000),
-    *(_equal_age(batch_size, 0.05, 4000, seeds=3) for batch_size in (64, 8, 32)),
-    *(_equal_age(16, rate, 4000, seeds=3) for rate in (0.025, 0.1)),
-    Setting(name="decay-2e-3", weight_decay=2e-3),
-    # other data and labels
-    Setting(name="clean-decay-5e-4", label_noise=0.0, weight_decay=5e-4, updates=400_000),
-    Setting(name="fashion-decay-5e-4", data="fashion-mnist", weight_decay=5e-4, updates=400_000),
-    Setting(name="digits-decay-0", data="digits", label_noise=0.0, weight_decay=0.0),
-    Setting(name="digits-decay-5e-4", data="digits", label_noise=0.0, weight_decay=5e-4, updates=400_000),
     Setting(name="plain-decay-8e-3", batch_norm=False, learning_rate=0.01, weight_decay=8e-3, updates=125_000),
+    Setting(name="clean-decay-5e-4", label_noise=0.0, weight_decay=5e-4, updates=250_000),
+    Setting(name="fashion-decay-5e-4", data="fashion-mnist", weight_decay=5e-4, updates=250_000),
+    Setting(name="digits-decay-0", data="digits", label_noise=0.0, weight_decay=0.0, updates=300_000),
+    Setting(name="clean-decay-0", label_noise=0.0, weight_decay=0.0, updates=300_000),
+    *(_equal_age(16, rate, 4000, seeds=3, length=65) for rate in (0.025, 0.1)),
+    Setting(name="digits-decay-5e-4", data="digits", label_noise=0.0, weight_decay=5e-4, updates=200_000),
+    Setting(name="plain-decay-0", batch_norm=False, learning_rate=0.01, weight_decay=0.0, updates=300_000),
+    _equal_age(32, 0.05, 4000, seeds=3, length=65),
     _equal_age(16, 0.05, 16000, seeds=3),
-    Setting(name="clean-decay-0", label_noise=0.0, weight_decay=0.0),
     Setting(name="plain-decay-5e-4", batch_norm=False, learning_rate=0.01, weight_decay=5e-4),
-    Setting(name="plain-decay-0", batch_norm=False, learning_rate=0.01, weight_decay=0.0),
 )

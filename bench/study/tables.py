@@ -50,9 +50,9 @@ def grid(study: Study) -> list[LongCurves]:
     alike = [one for one in alike if one.setting.label_noise and one.setting.weight_decay]
     whole = [one for one in alike if all(one.at_age(age) in one.origins for age in AGES) and reach(one) >= 20]
     best: dict[tuple[float, ...], LongCurves] = {}
-    for one in whole:  # of two lengths of one setting the longer
+    for one in whole:  # of two runs of one setting, the one with more seeds
         key = (one.setting.batch_size, one.setting.learning_rate, one.setting.weight_decay)
-        if key not in best or one.setting.updates > best[key].setting.updates:
+        if key not in best or one.seeds > best[key].seeds:
             best[key] = one
     return sorted(best.values(), key=lambda one: (round(one.setting.noise, 9), one.setting.memory))
 
@@ -90,11 +90,28 @@ def start(study: Study) -> list[str]:
         found = describe(curves, 100, study[name].setting.updates)
         distances = [number(float(at(curves, t).mean()), 1) for t in (100, 1e3, 1e4, 1e5, 1e6)]
         rivals = [rival(found, law) for law in ("power", "jump + power", "stretched saturation")]
-        rows.append(
-            [power_of_ten(study[name].setting.weight_decay), *distances, alpha(found), misfit(found), *rivals]
-        )
+        decay, end = power_of_ten(study[name].setting.weight_decay), _saturated(found, study[name].setting.memory)
+        rows.append([decay, *distances, alpha(found), misfit(found), *rivals, end])
     columns = ("λ", "t = 100", "1e3", "1e4", "1e5", "1e6", "α", "misfit; p", "power", "jump + power")
-    return table((*columns, "stretched saturation"), rows)
+    return table((*columns, "stretched saturation", "its time/τ, β"), rows)
+
+
+def _saturated(found: Described | None, memory: float) -> str:
+    if found is None or np.isinf(memory):
+        return NONE
+    parameters = found.rivals["stretched saturation"].parameters
+    return f"{parameters['tau'] / memory:.2g}, {number(parameters['beta'])}"
+
+
+def ends(study: Study) -> list[str]:
+    """α from the first update against the end of the range, in memory times, for λ = 1e-4."""
+    one = study["decay-1e-4"]
+    multiples = (0.5, 1, 2, 4, 8, 16, 50)
+    rows = []
+    for first in (10, 100, 1000):
+        found = [describe(one.distance(0), first, multiple * one.setting.memory) for multiple in multiples]
+        rows.append([f"t = {first}", *(f"{alpha(at)}, {percent(at.misfit)}" if at else NONE for at in found)])
+    return table(["from", *(f"to {multiple:g} τ" for multiple in multiples)], rows)
 
 
 def steady(study: Study) -> list[str]:
@@ -131,15 +148,17 @@ def windows(study: Study) -> list[str]:
 
 def origins(study: Study) -> list[str]:
     """The distance from origins of different age over that from 40 τ, after τ/10, τ and 10 τ."""
-    ages = (0.5, 1, 2.5, 5, 10, 20)
+    ages = (0.5, 1, 2.5, 5, 10, 20, 30)
     rows = []
     for name in ("decay-1e-4", REFERENCE, "decay-2e-3"):
         one = study[name]
         for multiple in (0.1, 1, 10):
             t = multiple * one.setting.memory
             last = at(one.distance(one.at_age(40)), t)
+            if np.isnan(last).any():
+                continue
             ratios = [at(one.distance(one.at_age(age)), t) / last for age in ages]
-            cells = [plus_minus(*mean_and_half(ratio)) for ratio in ratios]
+            cells = [plus_minus(*mean_and_half(ratio)) if np.isfinite(ratio).all() else NONE for ratio in ratios]
             rows.append([power_of_ten(one.setting.weight_decay), f"{multiple:g} τ", *cells])
     return table(["λ", "t", *(f"s = {age:g} τ" for age in ages)], rows)
 
@@ -218,7 +237,7 @@ def endless(study: Study) -> list[str]:
     for name in names:
         one = study[name]
         curves = one.distance(0)
-        cells = [number(float(local_exponent(curves, t).mean()), 3) for t in (300, 3e3, 3e4, 3e5)]
+        cells = [number(float(local_exponent(curves, t).mean()), 3) for t in (300, 3e3, 3e4, 1.5e5)]
         late = one.arrays["t"] > one.setting.updates / 10
         gradient = float(one.arrays["gradient"][:, late].mean())
         found = describe(curves, 1000, one.setting.updates)
@@ -226,7 +245,7 @@ def endless(study: Study) -> list[str]:
         norm_state = "yes" if one.setting.batch_norm else "no"
         laws = [alpha(found), misfit(found), rival(found, "power"), rival(found, "jump + power")]
         rows.append([data, norm_state, number(one.loss, 3), f"{gradient:.1g}", *cells, *laws])
-    columns = ("data, labels", "batch norm", "loss", "gradient²", "exponent at t = 300", "3e3", "3e4", "3e5")
+    columns = ("data, labels", "batch norm", "loss", "gradient²", "exponent at t = 300", "3e3", "3e4", "1.5e5")
     return table((*columns, "α from t = 1000", "misfit; p", "power", "jump + power"), rows)
 
 
@@ -274,6 +293,7 @@ TABLES: Mapping[str, Callable[[Study], list[str]]] = {
     for one in (
         runs,
         start,
+        ends,
         steady,
         windows,
         origins,
