@@ -1,25 +1,28 @@
 """One thousand curves by variable projection, by scipy's curve_fit (bounded, and Levenberg-Marquardt) and by lmfit.
 
-    python bench/fit.py [--curves 1000] [--seed 0] > bench/results/fit.txt    # lmfit is in the extra `bench`
+    python bench/fit.py [--curves 1000] [--points 1000000] > bench/results/fit.txt    # lmfit is in the extra `bench`
 
 All minimise the same sum of squares of log d over 36 log bins, in the same parameters (a, q, s), from one start.
 The solvers take turns in blocks of 100 curves, so that a busy machine slows all alike; the time is the median over
 the blocks, per curve. A failure is an exception or a result that is not finite; |Δα| is against variable projection.
-Then the form everybody writes first, d = A (log t/T)^p, on power-law curves, and the time of one run's posterior.
+Then the form everybody writes first, d = A (log t/T)^p, on power-law curves, the time of one run's posterior, and
+that of whole fits, scans and comparisons.
 """
 
 import argparse
 import warnings
 from collections.abc import Callable
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 from heading import heading
 from lmfit import Model
 from scipy.optimize import curve_fit
 
+from analysis import compare, fit, scan
 from analysis.fitting.laws import growth, s_range
 from analysis.fitting.noise_mixture import Mixture
+from analysis.fitting.rival_laws import LAWS
 from analysis.fitting.variable_projection import centred, variable_projection
 from analysis.synthetic import noise
 
@@ -109,6 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--curves", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--points", type=int, default=10**6, help="of a long curve")
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # the rivals' overflows and unestimated covariances are counted, not printed
     heading("lmfit")
@@ -133,6 +137,38 @@ def main() -> None:
     print(f"\nfailures on 200 power-law curves: curve_fit in (A, p, T) {failed}, variable projection {ours}")
     times = ", ".join(f"{posterior(rng, bins):.0f} ms for {bins} bins" for bins in (36, 60))
     print(f"one run's posterior under the noise mixture, best of 15: {times}")
+    whole_calls(rng, args.points)
+
+
+def whole_calls(rng: np.random.Generator, points: int) -> None:
+    """Time `fit`, `scan` and `compare` as a user calls them, wall time and processor time, the best of three."""
+    many = [long_curve(rng, points) for _ in range(3)]
+    few = [(np.exp(u), np.exp(2 * np.log(u + 2) + path)) for path in noise(rng, u, 3)]
+    calls = {
+        f"fit of {points:g} points": lambda: fit(many[0]),
+        f"fit of three seeds of {points:g} points": lambda: fit(many),
+        "scan of 36 bins": lambda: scan(few[0]),
+        "scan of 36 bins, three seeds": lambda: scan(few),
+        f"compare of 36 bins, {len(LAWS)} laws": lambda: compare(few[0], t_min=10),
+        f"compare of 36 bins, {len(LAWS)} laws, three seeds": lambda: compare(few, t_min=10),
+    }
+    print(f"\n{'best of three':<50}{'ms':>8}{'ms of processor':>18}")
+    for name, call in calls.items():
+        times = []
+        for _ in range(3):
+            began = perf_counter(), process_time()
+            call()
+            times.append((perf_counter() - began[0], process_time() - began[1]))
+        wall, processor = (1e3 * min(one[i] for one in times) for i in (0, 1))
+        print(f"{name:<50}{wall:>8.0f}{processor:>18.0f}")
+
+
+def long_curve(rng: np.random.Generator, points: int) -> tuple[Array, Array]:
+    """Sinai's law at every update, with OU noise of 0.8 % and step noise."""
+    t = np.arange(1.0, points + 1)
+    knots = np.linspace(0, np.log(points), 100)
+    path = np.interp(np.log(t), knots, noise(rng, knots, 1)[0])
+    return t, np.log(t / 0.1) ** 2 * np.exp(path + 3e-4 * rng.normal(size=points))
 
 
 def posterior(rng: np.random.Generator, bins: int) -> float:

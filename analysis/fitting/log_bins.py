@@ -1,7 +1,7 @@
 """Log bins: curves averaged over twelve bins per decade of t inside one constant-learning-rate phase."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,7 @@ from analysis.fitting.laws import Array
 
 BINS_PER_DECADE = 12
 FEWEST_BINS = 12
+_AT_AN_EDGE = 1e-9  # of t: values so close to an edge lie on it, whatever its logarithm was rounded to
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +66,73 @@ def constant_phase(group: Sequence[Curve], t_min: float | None, t_max: float | N
     return start, end if t_max is None else min(end, float(t_max))
 
 
+@dataclass(frozen=True, eq=False)
+class LogSums:
+    """Sums of log t and log d over the halves of log bins: bins from any bin's centre on are sums of these.
+
+    So each curve is read once for all starts of a scan, however long it is.
+
+    Attributes:
+        centres: (bin,) of the bins, log t.
+        fit_range: the first and last t summed.
+        u: (curve, half bin) sums of log t. The first bin is its right half alone, the last its left half.
+        z: (curve, half bin) sums of log d.
+        points: (curve, half bin) recorded values.
+        names: one per curve.
+    """
+
+    centres: Array
+    fit_range: tuple[float, float]
+    u: Array
+    z: Array
+    points: Array
+    names: tuple[str, ...]
+
+    def bins(self, first: int = 0) -> Bins:
+        """Average the bins from the centre of one of them on.
+
+        Bins without a value in every curve are left out; where seeds were recorded at different steps they are
+        interpolated to the mean u of the bin.
+
+        Args:
+            first: the bin at whose centre the fit range begins.
+
+        Returns:
+            The bins.
+
+        Raises:
+            ShortCurveError: where the fit range holds less than a decade of t or 12 bins.
+        """
+        start, end = self.fit_range
+        start = math.exp(self.centres[first]) if first else start
+        name = self.names[0] if len(self.names) == 1 else f"{len(self.names)} curves"
+        _check_span(start, end, name)
+        points, u, z = (_whole(halves[:, 2 * first :]) for halves in (self.points, self.u, self.z))
+        shared = np.all(points > 0, axis=0)
+        if shared.sum() < FEWEST_BINS:
+            raise ShortCurveError(
+                f"{name}: the fit range {start:g}..{end:g} holds {shared.sum()} log bins; expected {FEWEST_BINS} "
+                "or more: record longer, or more steps"
+            )
+        points, u, z = points[:, shared], u[:, shared] / points[:, shared], z[:, shared] / points[:, shared]
+        middle = u.mean(axis=0)
+        z = np.stack([np.interp(middle, *pair) for pair in zip(u, z, strict=True)])
+        return Bins(middle, z, points.min(axis=0), self._steps(first)[shared], (start, end), self.names)
+
+    def _steps(self, first: int) -> Array:
+        """Return the number of updates that each bin covers, at least 1."""
+        edges = (self.centres[first:-1] + self.centres[first + 1 :]) / 2
+        return np.maximum(np.diff(np.exp(np.concatenate([[self.centres[first]], edges, [self.centres[-1]]]))), 1.0)
+
+
+def _whole(halves: Array) -> Array:
+    """Add the left and the right half of each bin but the first and the last, which are halves."""
+    inner = halves[:, 1:-1]
+    return np.column_stack([halves[:, 0], inner[:, ::2] + inner[:, 1::2], halves[:, -1]])
+
+
 def binned(group: Sequence[Curve], t_min: float | None = None, t_max: float | None = None) -> Bins:
     """Average curves in 12 bins per decade of t over the constant-learning-rate phase, common to all curves.
-
-    The bins are centred on the ends of the fit range and evenly between, so that a recording of 12 steps per decade
-    has one in each. Bins without a value in every curve are left out; where seeds were recorded at different steps
-    they are interpolated to the mean u of the bin.
 
     Args:
         group: the curves.
@@ -85,8 +147,39 @@ def binned(group: Sequence[Curve], t_min: float | None = None, t_max: float | No
         FitRangeError: where t_max lies past a drop.
         DistanceError: where a distance is not a positive, finite number.
     """
+    return log_sums(group, t_min, t_max).bins()
+
+
+def log_sums(group: Sequence[Curve], t_min: float | None = None, t_max: float | None = None) -> LogSums:
+    """Sum curves over halves of log bins, over the constant-learning-rate phase common to all curves.
+
+    The bins, 12 per decade of t, are centred on the ends of the fit range and evenly between, so that a recording of
+    12 steps per decade has one in each.
+
+    Args:
+        group: the curves.
+        t_min: the first t; None for the end of the learning rate's warm-up.
+        t_max: the last t; None for the first learning-rate drop.
+
+    Returns:
+        The sums.
+
+    Raises:
+        ShortCurveError: where the fit range holds less than a decade of t.
+        FitRangeError: where t_max lies past a drop.
+        DistanceError: where a distance is not a positive, finite number.
+    """
     start, end = constant_phase(group, t_min, t_max)
-    name = group[0].name if len(group) == 1 else f"{len(group)} curves"
+    _check_span(start, end, group[0].name if len(group) == 1 else f"{len(group)} curves")
+    count = round(BINS_PER_DECADE * math.log10(end / start))
+    edges = np.exp(np.linspace(math.log(start), math.log(end), 2 * count + 1)) * (1 - _AT_AN_EDGE)
+    edges[-1] = end * (1 + _AT_AN_EDGE)
+    u, z, points = np.stack([_sums(curve, edges) for curve in group], axis=1)
+    centres = np.linspace(math.log(start), math.log(end), count + 1)
+    return LogSums(centres, (start, end), u, z, points, tuple(curve.name for curve in group))
+
+
+def _check_span(start: float, end: float, name: str) -> None:
     if not end > start:
         raise ShortCurveError(f"{name}: no updates between t = {start:g} and {end:g}; expected at least one decade")
     decades = math.log10(end / start)
@@ -95,36 +188,29 @@ def binned(group: Sequence[Curve], t_min: float | None = None, t_max: float | No
             f"{name}: the fit range {start:g}..{end:g} spans {decades:.2f} decades of t; expected at least "
             "one: record longer, or lower t_min"
         )
-    centres = np.linspace(math.log(start), math.log(end), round(BINS_PER_DECADE * decades) + 1)
-    half = (centres[1] - centres[0]) / 2
-    edges = np.exp(np.append(centres - half, centres[-1] + half))
-    columns = [_bin_means(curve, edges, start, end) for curve in group]
-    shared = np.all([column["points"] > 0 for column in columns], axis=0)
-    if shared.sum() < FEWEST_BINS:
-        raise ShortCurveError(
-            f"{name}: the fit range {start:g}..{end:g} holds {shared.sum()} log bins; expected {FEWEST_BINS} "
-            "or more: record longer, or more steps"
-        )
-    u = np.mean([column["u"][shared] for column in columns], axis=0)
-    z = np.stack([np.interp(u, column["u"][shared], column["z"][shared]) for column in columns])
-    points, steps = (np.min([column[key][shared] for column in columns], axis=0) for key in ("points", "steps"))
-    return Bins(u, z, points, steps, (start, end), tuple(curve.name for curve in group))
 
 
-def _bin_means(curve: Curve, edges: Array, start: float, end: float) -> Mapping[str, Array]:
-    inside = (curve.t >= start) & (curve.t <= end)
+def _sums(curve: Curve, edges: Array) -> Array:
+    """Sum log t, log d and the number of values between neighbouring edges, (3, half bin)."""
+    ends = np.searchsorted(curve.t, edges)
+    inside = slice(ends[0], ends[-1])
     t, d = curve.t[inside], curve.d[inside]
-    bad = np.flatnonzero(~(np.isfinite(d) & (d > 0)))
-    if len(bad):
-        i = int(bad[0])
-        raise DistanceError(
-            f"{curve.name}: the distance at update {t[i]:g} is {d[i]:g}; expected a positive number: "
-            f"end the fit range before it with t_max, or start it later with t_min"
-        )
-    index = np.searchsorted(edges, t, side="right") - 1
-    points = np.bincount(index, minlength=len(edges) - 1).astype(float)
-    total = np.maximum(points, 1)
-    u = np.bincount(index, np.log(t), len(edges) - 1) / total
-    z = np.bincount(index, np.log(d), len(edges) - 1) / total
-    covered = np.diff(np.clip(edges, start, end))
-    return {"u": u, "z": z, "points": points, "steps": np.maximum(covered, 1.0)}
+    _check_distances(curve.name, t, d)
+    points = np.diff(ends)
+    held, firsts = points > 0, ends[:-1] - ends[0]
+    sums = np.zeros((3, len(points)))
+    sums[2] = points
+    if len(t):
+        for row, values in zip(sums, (t, d), strict=False):
+            row[held] = np.add.reduceat(np.log(values), firsts[held])
+    return sums
+
+
+def _check_distances(name: str, t: Array, d: Array) -> None:
+    if not len(d) or (d.min() > 0 and d.max() < math.inf):  # NaN is neither
+        return
+    i = int(np.argmin(np.isfinite(d) & (d > 0)))
+    raise DistanceError(
+        f"{name}: the distance at update {t[i]:g} is {d[i]:g}; expected a positive number: "
+        f"end the fit range before it with t_max, or start it later with t_min"
+    )

@@ -29,7 +29,7 @@ _SEARCH = 65  # points of s while the support is searched for
 _FINE = 129  # over the support; the narrowest noise model must find a few of them, though the widest sets the support
 _SUPPORT = 12.0  # nats below the peak at which a grid point stops mattering (e^-12 = 6e-6)
 _GROWING = 0.01  # the posterior probability of growth below which the weights are conditioned on it
-_NODES = 32  # Student-t quantiles that stand for q's distribution at one (s, cell)
+_NODES = 16  # Student-t quantiles that stand for q's distribution at one (s, cell)
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,7 +14,6 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import pandas as pd
 
 from analysis.curve import Curve, CurvesLike
@@ -22,7 +21,7 @@ from analysis.errors import GrowthError, ShortCurveError
 from analysis.fitting.estimator import Estimate, estimate
 from analysis.fitting.former_names import accept_former_keywords
 from analysis.fitting.goodness_of_fit import ACCEPTED
-from analysis.fitting.log_bins import Bins, binned
+from analysis.fitting.log_bins import BINS_PER_DECADE, Bins, log_sums
 from analysis.fitting.seed_group import read_seeds
 from analysis.inputs import check_confidence_level
 
@@ -121,17 +120,15 @@ def starts(group: Sequence[Curve], t_min: float | None, t_max: float | None, con
     Raises:
         AnalysisError: what `binned` raises for the first start.
     """
-    first = binned(group, t_min, t_max)
-    start, end = first.fit_range
-    found = [Start(first, _grown(first, confidence_level))]
-    count = math.floor(STARTS_PER_DECADE * math.log10(end / start / 10) + 1e-9)
-    for later in start * 10 ** (np.arange(1, count + 1) / STARTS_PER_DECADE):
+    sums = log_sums(group, t_min, t_max)
+    every = BINS_PER_DECADE // STARTS_PER_DECADE
+    tried = [sums.bins()]
+    for first in range(every, len(sums.centres), every):
         try:
-            bins = binned(group, float(later), t_max)
+            tried.append(sums.bins(first))
         except ShortCurveError:
             break
-        found.append(Start(bins, _grown(bins, confidence_level)))
-    return found
+    return [Start(bins, _grown(bins, confidence_level)) for bins in tried]
 
 
 def _grown(bins: Bins, confidence_level: float) -> Estimate | None:
