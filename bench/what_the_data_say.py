@@ -31,6 +31,7 @@ from trajectory import LogSpaced, Run
 
 ORIGINS = (0, 100, 1000)
 NAMES = ("mnist-wd", "mnist-no-wd", "fashion-mnist-wd", "fashion-mnist-no-wd", "mnist-shuffled")
+COMPARED = ("ultraslow", "power law", "pure log", "normal", "saturation", "stretched saturation", "jump + power")
 STEADY = ("mnist-steady-128", "mnist-steady-16")
 PAPER = (
     (2048, 1940, 3.4),
@@ -51,7 +52,7 @@ class Experiments:
         self.names = [name for name in NAMES if self.runs[name]]
         self.fit: Callable[[str, int], Fit] = cache(lambda name, origin: fit(self.runs[name], origin=origin))
         self.compare: Callable[[str, int], Comparison] = cache(
-            lambda name, origin: compare(self.runs[name], origin=origin)
+            lambda name, origin: compare(self.runs[name], COMPARED, origin=origin)
         )
 
 
