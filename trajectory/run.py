@@ -35,10 +35,12 @@ class Run(RunDescription):
 
     Args:
         path: the store's folder, its URL (`s3://bucket/sb.zarr`) or the Zarr store itself.
+        skip_damaged: leave out the rows that cannot be read; `damage` names their files. Otherwise whatever holds
+            such rows is refused by a StoreError when it is asked for, and all else can be read.
 
     Raises:
         RunNotFoundError: there is nothing at `path`; this is also a `FileNotFoundError`.
-        StoreError: `path` is not a run, is damaged, or has a newer format.
+        StoreError: `path` is not a run, its root is damaged, or it has a newer format.
 
     Examples:
         >>> import torch
@@ -58,8 +60,8 @@ class Run(RunDescription):
         'complete'
     """
 
-    def __init__(self, path: StoreLike):
-        moment, self._table = _open(open_backend(path))
+    def __init__(self, path: StoreLike, *, skip_damaged: bool = False):
+        moment, self._table = _open(open_backend(path), skip_damaged)
         super().__init__(moment.backend.path, moment.root, moment.uncommitted)
         self._snapshots = SnapshotReader(moment)
 
@@ -68,6 +70,15 @@ class Run(RunDescription):
 
     def _repr_html_(self) -> str:
         return as_html(summary_rows(self.to_dict()))
+
+    @property
+    def damage(self) -> list[str]:
+        """What `skip_damaged` leaves out of rows and scalars, a sentence for each file; nothing of an intact run.
+
+        Raises:
+            StoreError: something is damaged, and not to be skipped.
+        """
+        return self._table.damage
 
     @property
     def distance(self) -> pd.Series:
@@ -281,11 +292,11 @@ class Run(RunDescription):
         return to_dataset(self._table, {"run": self.name, "status": self.status}, described)
 
 
-def _open(backend: Backend) -> tuple[Moment, TableReader]:
+def _open(backend: Backend, skip_damaged: bool) -> tuple[Moment, TableReader]:
     """Read a store as of one moment: once more, if a recorder cuts it back meanwhile."""
     for attempt in count(1):
         moment = Moment.now(backend)
-        table = TableReader(moment)
+        table = TableReader(moment, skip_damaged=skip_damaged)
         try:
             table.read_totals()
         except RewrittenError:

@@ -94,7 +94,7 @@ class LogSpaced:
         Returns:
             The first step of the schedule after it.
         """
-        k = max(math.floor(self.per_decade * math.log10(max(step, 1))) - 1, 0)
+        k = max(math.floor(self.per_decade * math.log10(step + 0.5)) - 1, 0)  # what follows is step + 1/2 or more
         while (following := round(10 ** (k / self.per_decade))) <= step:
             k += 1
         return following

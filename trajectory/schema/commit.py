@@ -73,12 +73,12 @@ class Commit:
         root, counts = Entries(values, path), Entries(values, path).nested("committed")
         return Commit(
             status=root.get("status", entries.text),
-            steps=counts.get("step", entries.whole),
-            metrics=counts.get("metrics", entries.whole),
-            snapshots=counts.get("snapshots", entries.whole),
-            origins=counts.get_or("origins", 0, entries.whole),
-            sketches=counts.get_or("sketches", 0, entries.whole),
-            generation=root.get("journal", entries.optional_whole) or 0,
+            steps=counts.get("step", entries.count),
+            metrics=counts.get("metrics", entries.count),
+            snapshots=counts.get("snapshots", entries.count),
+            origins=counts.get_or("origins", 0, entries.count),
+            sketches=counts.get_or("sketches", 0, entries.count),
+            generation=root.get("journal", entries.optional_count) or 0,
             events=root.get("events", _events),
         )
 
@@ -101,5 +101,7 @@ def table_of(name: str, node: Mapping[str, Any]) -> str | None:
 
 _events = Kind(
     "a list of [step, name, details]",
-    lambda value: tuple(Event(entries.whole(step), entries.text(name), details) for step, name, details in value),
+    lambda value: tuple(
+        Event(entries.count(step), entries.text(name), entries.mapping(details)) for step, name, details in value
+    ),
 )

@@ -1,12 +1,13 @@
 """Read the entries of a store's root one by one; one that is missing or of another type is refused by its name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from trajectory.errors import StoreError
 
 T = TypeVar("T")
+_LARGEST = 2**63 - 1  # of an int64, which counts rows and steps
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,8 @@ class Kind(Generic[T]):
 
     Attributes:
         expected: the same in words.
-        parse: makes the value of what JSON holds; raises TypeError, ValueError or KeyError for anything else.
+        parse: makes the value of what JSON holds; raises TypeError, ValueError, KeyError, IndexError or OverflowError
+            for anything else.
     """
 
     expected: str
@@ -60,8 +62,8 @@ class Entries:
         value = self.values[key]
         try:
             return kind(value)
-        except (TypeError, ValueError, KeyError) as error:
-            shown = repr(value) if len(repr(value)) <= 60 else f"{repr(value)[:57]}..."
+        except (TypeError, ValueError, KeyError, IndexError, OverflowError, RecursionError) as error:
+            shown = _brief(value)
             raise StoreError(
                 f"{self.path}: {self.prefix + key!r} in zarr.json is {shown}, expected {kind.expected};"
                 " restore it as it was written"
@@ -98,6 +100,36 @@ class Entries:
         return Entries(self.get(key, mapping), self.path, f"{self.prefix}{key}.")
 
 
+def _brief(value: Any) -> str:
+    """Return the beginning of a value's representation; Python refuses to write whole numbers of 4300 digits."""
+    try:
+        shown = repr(value)
+    except (ValueError, RecursionError):
+        return f"a value of type {type(value).__name__}"
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+def in_order(values: Iterable[int], first: int) -> bool:
+    """Return whether numbers increase from `first` or more on.
+
+    Args:
+        values: the numbers.
+        first: the smallest that the first of them may be.
+    """
+    last = first - 1
+    for value in values:
+        if value <= last:
+            return False
+        last = value
+    return True
+
+
+def _count(value: Any) -> int:
+    if not 0 <= _instance(value, int) <= _LARGEST:
+        raise ValueError
+    return value
+
+
 def _instance(value: Any, kind: Any) -> Any:
     if not isinstance(value, kind) or isinstance(value, bool):
         raise TypeError(type(value).__name__)
@@ -114,13 +146,15 @@ def _or_null(kind: Kind[T]) -> Kind[T | None]:
 
 text = Kind[str]("a string", lambda value: _instance(value, str))
 whole = Kind[int]("a whole number", lambda value: _instance(value, int))
+count = Kind[int]("a whole number from 0 on", _count)
 number = Kind[float]("a number", lambda value: float(_instance(value, (int, float))))
 mapping = Kind[Mapping[str, Any]]("an object of named entries", lambda value: _instance(value, Mapping))
 texts = Kind[tuple[str, ...]]("a list of strings", lambda value: _each(value, text))
-wholes = Kind[tuple[int, ...]]("a list of whole numbers", lambda value: _each(value, whole))
+counts = Kind[tuple[int, ...]]("a list of whole numbers from 0 on", lambda value: _each(value, count))
 numbers = Kind[tuple[float, ...]]("a list of numbers", lambda value: _each(value, number))
 names = Kind[Mapping[str, str]](
     "an object of named strings", lambda value: {key: text(item) for key, item in mapping(value).items()}
 )
 optional_text = _or_null(text)
 optional_whole = _or_null(whole)
+optional_count = _or_null(count)

@@ -1,5 +1,6 @@
 """Names and shapes of what a store holds (docs/format.md), shared by writer and reader."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -9,7 +10,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 
 from trajectory.errors import StoreError
-from trajectory.schema.entries import text, whole, wholes
+from trajectory.schema.entries import count, counts, text
 
 FORMAT = 1
 ROWS_PER_CHUNK = 1024  # a write of a whole chunk costs hardly more than a write of one row
@@ -24,6 +25,8 @@ DIMENSIONS = {
 
 LR_DROP = "lr_drop"  # the event of a learning rate that falls at once
 
+_DTYPE = re.compile(r"bool|(?:b?float|q?u?int|complex)\d+[a-z0-9_]*")  # the names of torch's types
+_MOST_DIMENSIONS = 64  # of a tensor
 _SAFE = " ()[]=,+@"  # what stands as it is in the name of a metric's array, beside letters, digits and -._~
 _LONGEST = 255  # bytes of a file's name, on all common file systems
 _SHOWN = 40  # characters of a name in a message
@@ -63,9 +66,14 @@ class TensorSpec:
 
         Returns:
             The specification.
+
+        Raises:
+            ValueError: it names no type of a tensor, or too many dimensions.
         """
         name, shape, dtype, offset = entry
-        return TensorSpec(text(name), wholes(shape), text(dtype), whole(offset))
+        if not _DTYPE.fullmatch(text(dtype)) or len(counts(shape)) > _MOST_DIMENSIONS:
+            raise ValueError
+        return TensorSpec(text(name), counts(shape), dtype, count(offset))
 
 
 @dataclass(frozen=True)
@@ -93,6 +101,11 @@ class RowColumns:
     def width(self) -> int:
         """Columns in a row."""
         return 1 + self.measurements * (1 + len(self.layers))
+
+    @property
+    def names(self) -> list[str]:
+        """The arrays over `step`."""
+        return list(self.split(np.empty((0, self.width))))
 
     def split(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Return rows as the store's arrays.

@@ -1,6 +1,6 @@
 """`RunMetadata`: what a store's root says of a run, but for the state of its recording (`Commit`)."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -153,43 +153,117 @@ class RunMetadata:
             StoreError: an entry is missing or of another type; the message names it.
         """
         root = Entries(values, path)
-        parameters = root.get("parameters", _specs)
+        parameters = root.get("parameters", _flat)
+        buffers = root.get("buffers", _specs)
+        groups = root.get_or("layers", Groups.single(spec.name for spec in parameters), _groups_of(parameters))
         return RunMetadata(
             parameters=parameters,
-            buffers=root.get("buffers", _specs),
-            tied=root.get("tied", entries.names),
-            groups=root.get_or("layers", Groups.single(spec.name for spec in parameters), _groups),
-            quantities=root.get_or("quantities", QUANTITIES[:1], entries.texts),
-            origins=root.get("origins", entries.wholes),
-            ranks=root.get_or("ranks", (), entries.wholes),
+            buffers=buffers,
+            tied=root.get("tied", _tied_to({spec.name for spec in (*parameters, *buffers)})),
+            groups=groups,
+            quantities=root.get_or("quantities", QUANTITIES[:1], _quantities),
+            origins=root.get("origins", _origins),
+            ranks=root.get_or("ranks", (), _ranks),
             snapshot=root.get_or("snapshot", SnapshotFormat(), _snapshot),
             sketch=root.get_or("sketch", SketchFormat(), _sketch),
             origin_norm=root.get("origin_norm", entries.number),
-            origin_norms=root.get_or("origin_norms", (), entries.numbers),
+            origin_norms=root.get_or("origin_norms", (), _norms_of(groups)),
             id=root.get_or("id", None, entries.optional_text),
             config=root.get("config", entries.mapping),
             seed=root.get("seed", entries.optional_whole),
             host=root.get_or("host", None, entries.optional_text),
             commit=root.get_or("commit", None, entries.optional_text),
             versions=root.get("versions", entries.names),
-            resumed=root.get_or("resumed", (), entries.wholes),
+            resumed=root.get_or("resumed", (), entries.counts),
             schedules=root.get_or("schedules", (), _schedules),
             others={key: value for key, value in values.items() if key not in _KEYS | STATE_KEYS | {"format"}},
         )
 
 
 def _parse_snapshot(value: Any) -> SnapshotFormat:
-    return SnapshotFormat(**{key: entries.optional_text(value[key]) for key in ("dtype", "compression")})
+    dtype, compression = (entries.optional_text(value[key]) for key in ("dtype", "compression"))
+    if dtype not in (None, "float32", "float64", "bfloat16") or compression not in (None, "zstd"):
+        raise ValueError
+    return SnapshotFormat(dtype, compression)
 
 
 def _parse_sketch(value: Any) -> SketchFormat:
     if not entries.mapping(value):
         return SketchFormat()
-    return SketchFormat(entries.whole(value["buckets"]), entries.whole(value["seed"]))
+    return SketchFormat(entries.count(value["buckets"]), entries.whole(value["seed"]))
 
 
-_specs = Kind("a list of [name, shape, dtype, offset]", lambda value: tuple(map(TensorSpec.from_json, value)))
-_groups = Kind("a list of [name, [parameter, ...]]", Groups.from_json)
+def _parse_specs(value: Any) -> tuple[TensorSpec, ...]:
+    specs = tuple(map(TensorSpec.from_json, value))
+    if len({spec.name for spec in specs}) < len(specs):
+        raise ValueError
+    return specs
+
+
+def _parse_flat(value: Any) -> tuple[TensorSpec, ...]:
+    """Parse tensors that lie one behind the other."""
+    specs, end = _parse_specs(value), 0
+    for spec in specs:
+        if spec.offset != end:
+            raise ValueError
+        end += spec.size
+    return specs
+
+
+def _parse_quantities(value: Any) -> tuple[str, ...]:
+    quantities = entries.texts(value)
+    if quantities != tuple(name for name in QUANTITIES if name in ("distance", *quantities)):
+        raise ValueError
+    return quantities
+
+
+def _parse_ascending(value: Any, first: int) -> tuple[int, ...]:
+    numbers = entries.counts(value)
+    if not entries.in_order(numbers, first):
+        raise ValueError
+    return numbers
+
+
+def _groups_of(parameters: Sequence[TensorSpec]) -> Kind[Groups]:
+    known = {spec.name for spec in parameters}
+
+    def parse(value: Any) -> Groups:
+        groups = Groups.from_json(value)
+        members = groups.parameters
+        if not known.issuperset(members) or len(set(members)) < len(members):
+            raise ValueError
+        if len(set(groups.names)) < len(groups.names):
+            raise ValueError
+        return groups
+
+    return Kind("a list of [name, [parameter, ...]], each name and each of the parameters once", parse)
+
+
+def _tied_to(tensors: Collection[str]) -> Kind[Mapping[str, str]]:
+    def parse(value: Any) -> Mapping[str, str]:
+        tied = entries.names(value)
+        if not set(tied.values()) <= set(tensors):
+            raise ValueError
+        return tied
+
+    return Kind("an object of named strings, each the name of a parameter or buffer", parse)
+
+
+def _norms_of(groups: Groups) -> Kind[tuple[float, ...]]:
+    def parse(value: Any) -> tuple[float, ...]:
+        norms = entries.numbers(value)
+        if len(norms) not in (0, len(groups.names)):
+            raise ValueError
+        return norms
+
+    return Kind("a number for each layer", parse)
+
+
+_specs = Kind("a list of [name, shape, dtype, offset], each name once", _parse_specs)
+_flat = Kind("a list of [name, shape, dtype, offset], each name once and each tensor behind the last", _parse_flat)
+_quantities = Kind(f"some of {', '.join(QUANTITIES)} in this order, the distance among them", _parse_quantities)
+_origins = Kind("a list of increasing whole numbers from 1 on", lambda value: _parse_ascending(value, 1))
+_ranks = Kind("a list of increasing whole numbers from 0 on", lambda value: _parse_ascending(value, 0))
 _schedules = Kind("a list of [step, schedule]", schedules.from_json)
-_snapshot = Kind("an object with dtype and compression", _parse_snapshot)
+_snapshot = Kind("an object with dtype and compression (null or zstd)", _parse_snapshot)
 _sketch = Kind("an object with buckets and seed, or an empty one", _parse_sketch)

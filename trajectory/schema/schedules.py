@@ -5,7 +5,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from trajectory.schedule import Every, LogSpaced, Schedule
-from trajectory.schema.entries import mapping, optional_whole, whole
+from trajectory.schema.entries import count, mapping, optional_count, whole
 
 Periods: TypeAlias = tuple[tuple[int, Schedule | None], ...]
 """The number of updates after which each schedule of a run began; None stands for one that is not known."""
@@ -83,7 +83,7 @@ def from_json(entry: Any) -> Periods:
     Returns:
         The run's schedules.
     """
-    return tuple((whole(start), _parse(schedule)) for start, schedule in entry)
+    return tuple((count(start), _parse(schedule)) for start, schedule in entry)
 
 
 def _describe(schedule: Schedule | None) -> dict[str, int | None] | None:
@@ -96,4 +96,4 @@ def _describe(schedule: Schedule | None) -> dict[str, int | None] | None:
 
 def _parse(entry: Any) -> Schedule | None:
     known = [] if entry is None else [kind for kind in _KINDS if kind in mapping(entry)]
-    return _KINDS[known[0]](whole(entry[known[0]]), optional_whole(entry["until"])) if known else None
+    return _KINDS[known[0]](whole(entry[known[0]]), optional_count(entry["until"])) if known else None

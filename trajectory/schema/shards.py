@@ -98,12 +98,21 @@ def from_table(table: np.ndarray, parameters: Sequence[TensorSpec]) -> list[Shar
 
     Returns:
         The shards of all ranks, in order.
+
+    Raises:
+        ValueError: a box is not within its parameter.
     """
     width = (table.shape[1] - 2) // 2
     shards = []
     for rank, parameter, *box in table.tolist():
-        dims = len(parameters[parameter].shape)
-        shards.append(Shard(rank, parameter, tuple(box[:dims]), tuple(box[width : width + dims])))
+        if not 0 <= parameter < len(parameters):
+            raise ValueError(f"a shard is of parameter {parameter}, of {len(parameters)}")
+        shape = parameters[parameter].shape
+        shard = Shard(rank, parameter, tuple(box[: len(shape)]), tuple(box[width : width + len(shape)]))
+        limits = zip(shard.start, shard.shape, shape, strict=True)
+        if any(at < 0 or length < 0 or at + length > size for at, length, size in limits):
+            raise ValueError(f"a shard of {parameters[parameter].name} is not within it")
+        shards.append(shard)
     return shards
 
 

@@ -13,6 +13,7 @@ from zarr.core.metadata import ArrayV3Metadata
 
 from trajectory.schema.layout import DIMENSIONS, ROWS_PER_CHUNK, RowColumns, hash_array, shard_array
 from trajectory.schema.metadata import RunMetadata
+from trajectory.schema.nodes import FIRST_ROW
 from trajectory.schema.shards import Shard, shard_sizes, to_table
 
 _ROW_OF = {"metrics": "step", "snapshots": "snapshot", "origins": "kept", "sketches": "sketch"}
@@ -126,6 +127,7 @@ def create_column(
         chunks=(chunk, *(max(size, 1) for size in across)),
         dtype=dtype,
         fill_value=-1 if dtype == "int64" else float("nan"),
+        attributes={FIRST_ROW: length} if name.startswith("metrics/") else {},
         compressors=_STREAM,
         dimension_names=dimensions,
         overwrite=True,  # what a kill before the commit has left

@@ -9,9 +9,10 @@ object as a whole or not at all.
 import errno
 import os
 import shutil
+import stat
 from abc import ABC, abstractmethod
 from asyncio import gather
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
@@ -69,6 +70,17 @@ class Backend(ABC):
 
         Returns:
             True if it is there.
+        """
+
+    @abstractmethod
+    def sizes(self, keys: Sequence[str]) -> list[int | None]:
+        """Return how long files or objects are.
+
+        Args:
+            keys: their keys.
+
+        Returns:
+            The bytes of each, None where there is no such file or object.
         """
 
     @abstractmethod
@@ -211,6 +223,16 @@ class LocalBackend(Backend):
     def holds(self, key: str) -> bool:
         return (self.root / key).is_file()
 
+    def sizes(self, keys: Sequence[str]) -> list[int | None]:
+        return [self._size(key) for key in keys]
+
+    def _size(self, key: str) -> int | None:
+        try:
+            status = (self.root / key).stat()
+        except (OSError, ValueError):
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else None
+
     def stamp(self, key: str) -> object:
         try:
             status = (self.root / key).stat()
@@ -219,7 +241,10 @@ class LocalBackend(Backend):
         return status.st_ino, status.st_mtime_ns, status.st_size
 
     def read(self, key: str) -> bytes:
-        return (self.root / key).read_bytes()
+        file = self.root / key
+        if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe would be waited for without end
+            raise OSError(errno.EINVAL, "not a regular file", str(file))
+        return file.read_bytes()
 
     def replace(self, key: str, data: bytes) -> None:
         path = self.root / key
@@ -293,6 +318,18 @@ class ZarrBackend(Backend):
 
     def holds(self, key: str) -> bool:
         return self._wait(self.root.exists(key))
+
+    def sizes(self, keys: Sequence[str]) -> list[int | None]:
+        async def size(key: str) -> int | None:
+            try:
+                return await self.root.getsize(key)
+            except FileNotFoundError:
+                return None
+
+        async def all_sizes() -> list[int | None]:
+            return list(await gather(*map(size, keys)))
+
+        return self._wait(all_sizes())
 
     def stamp(self, key: str) -> None:
         return None

@@ -1,24 +1,29 @@
 """The append-only part of a store: rows that do not fill a Zarr chunk yet.
 
 A record is `kind (1 byte), length (uint32), crc32 of kind and payload (uint32), payload`, little-endian.
-A killed process can leave its last record torn: reading stops at the first record whose length or
-checksum does not hold, so intact records are returned and nothing else.
+A killed process can leave its last record torn, which is no damage: what it held was not saved yet. A record whose
+checksum does not hold although it is whole, or although others follow it, is damaged; those that follow are read.
 """
 
 # ruff: noqa: D102 (`Journal` says what the methods of its subclasses do)
 
 import json
 import os
+import re
 import struct
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 ROWS, METRICS, EVENT = b"R", b"M", b"E"
+_KINDS = (ROWS, METRICS, EVENT)
+_BEGINNING = re.compile(b"[RME]")
+_SEARCHED = 16  # times a journal's length: the bytes of possible records that are looked at behind a damaged one
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
 _HEADER = struct.Struct("<cII")
 
@@ -82,8 +87,8 @@ class FileJournal(Journal):
     def __init__(self, path: Path, *, append: bool = False):
         self.path = path
         self._size = 0
-        if append and path.exists():  # behind the last intact record: one that a kill tore would hide the rest
-            self._size = sum(_HEADER.size + len(payload) for _, payload in read(path.read_bytes()))
+        if append and path.exists():  # behind the last intact record: what a kill tore would be taken for damage
+            self._size = read(path.read_bytes()).end
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_LINK
         self._fd = os.open(path, flags | (0 if append else os.O_TRUNC), 0o666)
         if append:
@@ -152,23 +157,90 @@ class ObjectJournal(Journal):
         self._delete(self.key(self._folder, n) for n in range(self._count))
 
 
-def read(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Read a journal's intact records.
+@dataclass(frozen=True)
+class Records:
+    """What a journal holds.
+
+    Attributes:
+        intact: (kind, payload) of each intact record, in the order they were appended.
+        damaged: where bytes lie that are no intact record, although intact ones follow or a whole one was written:
+            (first byte, byte behind the last) of each stretch.
+        end: the byte behind the last intact record; what is behind it is torn, unless it is damaged.
+    """
+
+    intact: list[tuple[bytes, bytes]]
+    damaged: list[tuple[int, int]]
+    end: int
+
+
+def read(data: bytes) -> Records:
+    """Read a journal's records.
 
     Args:
         data: its bytes, the last record of which may be torn.
 
-    Yields:
-        (kind, payload) of each record, in the order they were appended.
+    Returns:
+        The intact records, and where others are damaged.
     """
-    at = 0
-    while at + _HEADER.size <= len(data):
-        kind, length, checksum = _HEADER.unpack_from(data, at)
-        payload = data[at + _HEADER.size : at + _HEADER.size + length]
-        if len(payload) < length or zlib.crc32(kind + payload) != checksum:
-            return
-        yield kind, payload
-        at += _HEADER.size + length
+    intact, damaged, at = [], list[tuple[int, int]](), 0
+    while at < len(data):
+        record = _record(data, at)
+        if record is None:
+            following = _following(data, at + 1)
+            if following is None:
+                if not _is_torn(data, at):
+                    damaged.append((at, len(data)))
+                break
+            damaged.append((at, following))
+            at = following
+            continue
+        intact.append(record)
+        at += _HEADER.size + len(record[1])
+    return Records(intact, damaged, min(at, len(data)))
+
+
+def _record(data: bytes, at: int) -> tuple[bytes, bytes] | None:
+    """Return the intact record that begins at a byte, if one does."""
+    if at + _HEADER.size > len(data):
+        return None
+    kind, length, checksum = _HEADER.unpack_from(data, at)
+    payload = data[at + _HEADER.size : at + _HEADER.size + length]
+    whole = len(payload) == length and kind in _KINDS and zlib.crc32(kind + payload) == checksum
+    return (kind, payload) if whole else None
+
+
+def _following(data: bytes, start: int) -> int | None:
+    """Return where the next intact record begins, if one does; bytes that could be many are not searched for ever."""
+    budget = _SEARCHED * len(data)
+    for match in _BEGINNING.finditer(data, start):
+        if match.start() + _HEADER.size > len(data):
+            return None
+        _, length, _ = _HEADER.unpack_from(data, match.start())
+        if length > len(data) - match.start() - _HEADER.size:
+            continue
+        budget -= length
+        if budget < 0:
+            return None
+        if _record(data, match.start()):
+            return match.start()
+    return None
+
+
+def _is_torn(data: bytes, at: int) -> bool:
+    """Return whether what is behind the last intact record is the beginning of one, as a kill leaves it.
+
+    A power failure leaves zeros in place of what was not written.
+    """
+    rest = data[at:]
+    if not rest.rstrip(b"\0"):
+        return True
+    if len(rest) < _HEADER.size:
+        return True
+    kind, length, checksum = _HEADER.unpack_from(rest)
+    payload = rest[_HEADER.size :]
+    if zlib.crc32(kind + payload) == checksum:  # whole, and its length is not the one that was written
+        return False
+    return kind in _KINDS and (len(payload) < length or not payload[length - 8 : length].strip(b"\0"))
 
 
 def decode(payload: bytes) -> Any:

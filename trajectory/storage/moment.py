@@ -7,13 +7,11 @@ is closed, its rows may move to larger chunks: the root lists these before the f
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
 import numpy as np
-import zarr
 
-from trajectory.errors import StoreError, first_line
-from trajectory.storage.arrays import chunk_key, chunk_length, read_rows
+from trajectory.errors import StoreError
+from trajectory.storage.array_reader import ArrayReader, Damage
 from trajectory.storage.backend import Backend
 from trajectory.storage.reader import UncommittedRows, read_store
 from trajectory.storage.root import ROOT, Root, read_root
@@ -53,12 +51,11 @@ class Moment:
             StoreError: the store is not a run of a known format, or its journal is missing.
         """
         stamp = backend.stamp(ROOT)
-        return cls(backend, *read_store(backend), stamp)
+        return cls(backend, *read_store(backend, skip_damaged=True), stamp)
 
     @cached_property
-    def group(self) -> zarr.Group:
-        """The store's Zarr group, with the shapes of the root or of a later one."""
-        return zarr.open_group(self.backend.root, mode="r")
+    def _arrays(self) -> ArrayReader:
+        return ArrayReader(self.backend, self.root)
 
     def names(self, group: str) -> list[str]:
         """List the arrays of a group.
@@ -70,7 +67,7 @@ class Moment:
             Their names within the group, as the root lists them.
         """
         prefix = f"{group}/"
-        return [name.removeprefix(prefix) for name in self.root.nodes if name.startswith(prefix)]
+        return [name.removeprefix(prefix) for name in self.root.arrays if name.startswith(prefix)]
 
     def read(self, name: str, stop: int | None, start: int = 0) -> np.ndarray:
         """Read rows of an array.
@@ -85,47 +82,39 @@ class Moment:
 
         Raises:
             RewrittenError: the run was cut back or replaced since.
-            StoreError: a chunk of these rows is damaged or missing.
+            StoreError: a chunk of these rows is damaged or missing; the message names its file.
         """
         try:
-            values = read_rows(self.group, name, stop, start)
-            missing = self._missing(name, values, start)
-        except Exception as error:  # codecs raise errors of many kinds
+            values = self._arrays.read(name, stop, start)
+        except StoreError:
             if self._moved(name, self.check()):
                 return self.read(name, stop, start)
-            raise StoreError(
-                f"{self.backend.path}: {name} is damaged ({first_line(error)}); restore it as it was written"
-            ) from error
-        if self._moved(name, self.check()):
-            return self.read(name, stop, start)
-        if missing:
-            raise StoreError(f"{self.backend.path}: {missing} is missing; restore it as it was written")
-        return values
+            raise
+        return self.read(name, stop, start) if self._moved(name, self.check()) else values
 
     def _moved(self, name: str, root: Root) -> bool:
-        """Return whether a root lists other chunks of an array than those open here; if it does, open those."""
-        if root is self.root or name not in root.nodes:
+        """Return whether a root lists other chunks of an array than those read here; if it does, read those."""
+        before, now = self._arrays.root.arrays.get(name), root.arrays.get(name)
+        if root is self.root or before is None or now is None or before.chunk_shape == now.chunk_shape:
             return False
-        if chunk_length(root.nodes[name]) == cast(zarr.Array, self.group[name]).chunks[0]:
-            return False
-        del self.__dict__["group"]  # is opened anew
+        self.__dict__["_arrays"] = ArrayReader(self.backend, root)
         return True
 
-    def _missing(self, name: str, values: np.ndarray, start: int) -> str | None:
-        """Return the key of a chunk that is not there. It reads as fill values: where those are, it is looked for."""
-        array = cast(zarr.Array, self.group[name])
-        if name.startswith("metrics/") and name != "metrics/step":
-            return None  # a metric that was not logged from the start has no chunks there
-        if values.dtype.kind == "f" and not self.root.metadata.schedules:
-            return None  # the first versions wrote no chunk that was NaN throughout
-        length, fill = array.chunks[0], array.fill_value
-        for chunk in range(start // length, -(-(start + len(values)) // length) if values.size else 0):
-            rows = values[max(chunk * length - start, 0) : (chunk + 1) * length - start]
-            if _holds_only(fill, rows[:1]) and _holds_only(fill, rows):
-                key = chunk_key(name, array, chunk)
-                if not self.backend.holds(key):
-                    return key
-        return None
+    def read_intact(self, name: str, stop: int) -> tuple[np.ndarray, list[Damage]]:
+        """Read the rows of an array that can be read.
+
+        Args:
+            name: the array's path.
+            stop: the number of the first row that is not read.
+
+        Returns:
+            The rows (n, ...), NaN or -1 where they cannot be read; and the chunks that cannot.
+
+        Raises:
+            RewrittenError: the run was cut back or replaced since.
+        """
+        values, damage = self._arrays.read_intact(name, stop)
+        return self.read_intact(name, stop) if self._moved(name, self.check()) else (values, damage)
 
     def check(self) -> Root:
         """Check that what the root speaks of is there still.
@@ -145,7 +134,3 @@ class Moment:
         if then.resumed != now.resumed:
             raise RewrittenError(f"{path}: was resumed at step {now.resumed[-1]} since it was opened; open it again")
         return root
-
-
-def _holds_only(value: float, rows: np.ndarray) -> bool:
-    return np.array_equal(rows, np.full_like(rows, value), equal_nan=rows.dtype.kind == "f")

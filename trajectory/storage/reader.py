@@ -1,15 +1,18 @@
 """What a store holds at a moment: its root, and the rows that its journal holds beyond the arrays."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trajectory.errors import StoreError
+from trajectory.errors import StoreError, first_line
+from trajectory.schema.entries import count, in_order, mapping, number, text
 from trajectory.schema.layout import Event, RowColumns
 from trajectory.storage import journal
 from trajectory.storage.backend import Backend
 from trajectory.storage.root import Root, read_root
+
+_LAST_STEP = 2**53  # beyond it, a float64 does not tell a step from the next
 
 
 @dataclass(frozen=True)
@@ -20,22 +23,32 @@ class UncommittedRows:
         rows: float64 (n, width), columns as in `RowColumns`.
         metrics: scalars by step and name.
         events: events in order.
+        damage: what is damaged in the journal, in words; None: nothing is.
+        torn: the bytes of a record that a kill has left unfinished.
     """
 
     rows: np.ndarray
     metrics: dict[int, dict[str, float]]
     events: list[Event]
+    damage: str | None = None
+    torn: int = 0
 
     @staticmethod
-    def of(records: Iterable[tuple[bytes, bytes]], columns: RowColumns) -> "UncommittedRows":
+    def of(
+        records: Iterable[tuple[bytes, bytes]], columns: RowColumns, damage: str | None = None
+    ) -> "UncommittedRows":
         """Sort a journal's records.
 
         Args:
             records: (kind, payload) of each, in order.
             columns: those of a row.
+            damage: what is damaged beside them, in words.
 
         Returns:
             What they hold.
+
+        Raises:
+            ValueError: a record does not hold what its kind says.
         """
         rows, metrics, events = [np.empty((0, columns.width))], dict[int, dict[str, float]](), list[Event]()
         for kind, payload in records:
@@ -43,36 +56,71 @@ class UncommittedRows:
                 rows.append(np.frombuffer(payload, dtype="<f8").reshape(-1, columns.width))
             elif kind == journal.METRICS:
                 for step, scalars in journal.decode(payload):
-                    metrics.setdefault(step, {}).update(scalars)
+                    named = {text(name): _scalar(value) for name, value in mapping(scalars).items()}
+                    metrics.setdefault(count(step), {}).update(named)
             else:
-                events.append(Event(*journal.decode(payload)))
-        return UncommittedRows(np.concatenate(rows), metrics, events)
+                step, name, details = journal.decode(payload)
+                events.append(Event(count(step), text(name), mapping(details)))
+        table = np.concatenate(rows)
+        steps = table[:, 0]
+        if not in_order(steps.tolist(), 0) or np.any((steps % 1 != 0) | (steps > _LAST_STEP)):
+            raise ValueError("its steps do not increase")
+        return UncommittedRows(table, metrics, events, damage)
 
 
-def read_store(backend: Backend) -> tuple[Root, UncommittedRows]:
+def _scalar(value: object) -> float:
+    return float("nan") if value is None else number(value)
+
+
+def read_store(backend: Backend, *, skip_damaged: bool = False) -> tuple[Root, UncommittedRows]:
     """Read a store's root and its journal, as of one moment.
 
     A running recorder may commit between the two reads and remove the journal: then both are read again.
 
     Args:
         backend: where the store lies.
+        skip_damaged: return the intact records of a damaged journal, and say in `damage` that others are lost.
 
     Returns:
         The root, and the rows that are not in the arrays yet.
 
     Raises:
-        StoreError: the store is not a run of a known format, or its journal is missing.
+        StoreError: the store is not a run of a known format, or its journal is damaged or missing.
     """
     root = read_root(backend)
     for _ in range(10):
-        columns, generation = root.metadata.columns, root.commit.journal
+        generation = root.commit.journal
         if generation is None:
-            return root, UncommittedRows.of([], columns)
+            return root, UncommittedRows.of([], root.metadata.columns)
         try:
-            records: bytes | None = backend.read_journal(generation)
+            data: bytes | None = backend.read_journal(generation)
         except FileNotFoundError:
-            records = None
+            data = None
+        except OSError as error:
+            raise StoreError(
+                f"{backend.path}: journal.{generation} cannot be read ({first_line(error)}); restore the whole run"
+            ) from error
         before, root = root, read_root(backend)
-        if records is not None and root.commit.journal == generation:
-            return before, UncommittedRows.of(journal.read(records), columns)
+        if data is not None and root.commit.journal == generation:
+            uncommitted = _sorted(backend, before, data)
+            if uncommitted.damage and not skip_damaged:
+                raise StoreError(f"{backend.path}: {uncommitted.damage}")
+            return before, uncommitted
     raise StoreError(f"{backend.path}: its journal.{root.commit.journal} is missing; restore the whole run")
+
+
+def _sorted(backend: Backend, root: Root, data: bytes) -> UncommittedRows:
+    name, records, damage = f"journal.{root.commit.journal}", journal.read(data), None
+    if records.damaged:
+        start, stop = records.damaged[0]
+        damage = (
+            f"{name} is damaged (bytes {start} to {stop - 1} are no record); restore it as it was written, or keep"
+            " its other records by `ultraslow verify --repair`"
+        )
+    try:
+        uncommitted = UncommittedRows.of(records.intact, root.metadata.columns, damage)
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise StoreError(
+            f"{backend.path}: {name} is damaged ({first_line(error)}); restore it as it was written"
+        ) from error
+    return replace(uncommitted, torn=0 if damage else len(data) - records.end)

@@ -2,17 +2,21 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from trajectory.errors import RunNotFoundError, StoreError
+from blake3 import blake3
+
+from trajectory.errors import RunNotFoundError, StoreError, first_line
 from trajectory.schema.commit import Commit
 from trajectory.schema.entries import Entries, mapping
 from trajectory.schema.layout import FORMAT, LR_DROP, Event
 from trajectory.schema.metadata import RunMetadata
+from trajectory.schema.nodes import ArrayNode, parse_nodes
 from trajectory.storage.backend import Backend
 
 ROOT = "zarr.json"
+CHECKSUM = "ultraslow_blake3"  # beside `ultraslow`: an earlier version that writes the store on leaves it out
 _EMPTY_GROUP = {"attributes": {}, "zarr_format": 3, "node_type": "group"}  # what zarr writes before the first commit
 
 
@@ -24,11 +28,21 @@ class Root:
         metadata: what is known of the run.
         commit: the state of its recording.
         nodes: the metadata of every array and group, by path, at the commit's lengths.
+        arrays: the arrays among them, as they were read and checked.
+        checksum: whether the root carried its checksum, as earlier versions' do not.
     """
 
     metadata: RunMetadata
     commit: Commit
     nodes: Mapping[str, dict[str, Any]]
+    arrays: Mapping[str, ArrayNode] = field(default_factory=dict)
+    checksum: bool = True
+
+    @property
+    def writes_all(self) -> bool:
+        """Whether every committed chunk was written; earlier versions left out what was NaN or 0 throughout."""
+        schedules = self.metadata.schedules
+        return bool(schedules and schedules[0][0] == 0) or (self.checksum and not self.metadata.resumed)
 
 
 def read_root(backend: Backend) -> Root:
@@ -44,37 +58,70 @@ def read_root(backend: Backend) -> Root:
         RunNotFoundError: there is no store.
         StoreError: the store is not a run, is damaged, or has a newer format.
     """
+    path = backend.path
     try:
-        root = json.loads(backend.read(ROOT))
+        root = _parse(backend.read(ROOT))
         attributes = root["attributes"]["ultraslow"]
         version = attributes["format"]
     except OSError as error:
-        if isinstance(error, FileNotFoundError) and not backend.exists():
-            raise RunNotFoundError(
-                f"{backend.path}: no such run; expected the folder a Recorder wrote (such as runs/sb.zarr)"
-            ) from error
-        if is_begun(backend):
-            raise _no_run_yet(backend) from error
-        found = {
-            FileNotFoundError: "a folder without zarr.json",
-            NotADirectoryError: "a file",
-            PermissionError: "a path that may not be read",
-        }.get(type(error), str(error.strerror))
-        raise StoreError(f"{backend.path}: not a run: got {found}, expected the folder a Recorder wrote") from error
+        raise _not_readable(backend, error) from error
     except (ValueError, KeyError, TypeError) as error:
         if is_begun(backend):
             raise _no_run_yet(backend) from error
+        if isinstance(error, ValueError) and _holds_more(backend):
+            raise _damaged(backend, first_line(error)) from error
         raise StoreError(
-            f"{backend.path}: not a run: its zarr.json has no ultraslow format; expected the folder a Recorder wrote"
+            f"{path}: not a run: its zarr.json has no ultraslow format; expected the folder a Recorder wrote"
         ) from error
     if not isinstance(version, int) or version > FORMAT:
         raise StoreError(
-            f"{backend.path}: written in format {version}, this ultraslow reads up to {FORMAT}; "
+            f"{path}: written in format {str(version)[:20]}, this ultraslow reads up to {FORMAT}; "
             "upgrade ultraslow to read it"
         )
-    path = backend.path
     nodes = Entries(root, path).nested("consolidated_metadata").get("metadata", mapping)
-    return Root(RunMetadata.from_json(attributes, path), Commit.from_json(attributes, path), nodes)
+    checksum = root["attributes"].get(CHECKSUM)
+    if checksum is not None and checksum != _checksum(attributes, nodes):
+        raise _damaged(backend, "its checksum is another")
+    metadata, commit = RunMetadata.from_json(attributes, path), Commit.from_json(attributes, path)
+    return Root(metadata, commit, nodes, parse_nodes(nodes, metadata, commit, path), checksum is not None)
+
+
+def _parse(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _not_readable(backend: Backend, error: OSError) -> StoreError:
+    """Say why there is no root to read."""
+    path = backend.path
+    if isinstance(error, FileNotFoundError) and not backend.exists():
+        return RunNotFoundError(f"{path}: no such run; expected the folder a Recorder wrote (such as runs/sb.zarr)")
+    if is_begun(backend):
+        return _no_run_yet(backend)
+    if isinstance(error, FileNotFoundError) and _holds_more(backend):
+        return StoreError(f"{path}: its zarr.json is missing; restore it as it was written")
+    found = {
+        FileNotFoundError: "a folder without zarr.json",
+        NotADirectoryError: "a file",
+        PermissionError: "a path that may not be read",
+    }.get(type(error), str(error.strerror))
+    return StoreError(f"{path}: not a run: got {found}, expected the folder a Recorder wrote")
+
+
+def _holds_more(backend: Backend) -> bool:
+    """Return whether a run's arrays are there, of which the root has lost what it said."""
+    return all(backend.holds(f"{node}/{ROOT}") for node in ("step", "distance", "metrics"))
+
+
+def _damaged(backend: Backend, why: str) -> StoreError:
+    return StoreError(f"{backend.path}: its zarr.json is damaged ({why}); restore it as it was written")
+
+
+def _checksum(attributes: Any, nodes: Any) -> str:
+    """Return the BLAKE3 hash of what a root says: of its JSON with sorted keys, without spaces, in ASCII."""
+    return blake3(json.dumps([attributes, nodes], sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _no_run_yet(backend: Backend) -> StoreError:
@@ -96,15 +143,15 @@ def write_root(backend: Backend, root: Root) -> None:
         root: what its root is to hold.
     """
     attributes = {"format": FORMAT, **root.metadata.to_json(), **root.commit.to_json()}
-    nodes = {name: _described(name, node, root) for name, node in root.nodes.items()}
+    nodes = {name: _described(name, node, root) for name, node in sorted(root.nodes.items())}
     document = {
         "zarr_format": 3,
         "node_type": "group",
-        "attributes": {"ultraslow": attributes},
+        "attributes": {"ultraslow": attributes, CHECKSUM: _checksum(attributes, nodes)},
         "consolidated_metadata": {
             "kind": "inline",
             "must_understand": False,
-            "metadata": dict(sorted(nodes.items())),
+            "metadata": nodes,
         },
     }
     backend.replace(ROOT, json.dumps(document, allow_nan=False).encode())
@@ -143,10 +190,17 @@ def is_run(backend: Backend) -> bool:
 
     Returns:
         Whether the root holds a run's attributes.
+
+    Raises:
+        StoreError: there is a root that cannot be read.
     """
     try:
-        return "ultraslow" in json.loads(backend.read(ROOT))["attributes"]
+        return "ultraslow" in _parse(backend.read(ROOT))["attributes"]
     except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (ValueError, KeyError, TypeError):
+        if not is_begun(backend):
+            read_root(backend)  # says what is wrong with it
         return False
 
 
@@ -164,7 +218,7 @@ def is_begun(backend: Backend) -> bool:
     except OSError:
         return False
     try:
-        return json.loads(backend.read(ROOT)) == _EMPTY_GROUP
+        return _parse(backend.read(ROOT)) == _EMPTY_GROUP
     except FileNotFoundError:
         return True
     except ValueError:  # damaged
@@ -180,8 +234,17 @@ def read_node(backend: Backend, node: str) -> dict[str, Any]:
 
     Returns:
         The content of its own `zarr.json`.
+
+    Raises:
+        StoreError: it is damaged or missing.
     """
-    return json.loads(backend.read(f"{node}/{ROOT}"))
+    try:
+        return dict(_parse(backend.read(f"{node}/{ROOT}")))
+    except (ValueError, TypeError, FileNotFoundError) as error:
+        what = "missing" if isinstance(error, OSError) else "damaged"
+        raise StoreError(
+            f"{backend.path}: {node}/{ROOT} is {what}; `ultraslow verify --repair` writes it anew"
+        ) from error
 
 
 def write_node(backend: Backend, node: str, content: Mapping[str, Any]) -> None:

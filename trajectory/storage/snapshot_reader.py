@@ -1,22 +1,21 @@
 """Stored copies of the weights: snapshots, and the weights that distances are measured from."""
 
 import math
-from collections.abc import Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import zarr
 
 from trajectory.errors import StoreError
-from trajectory.schema.layout import hash_array, shard_array
+from trajectory.schema.layout import TensorSpec, hash_array, shard_array
 from trajectory.schema.metadata import RunMetadata
-from trajectory.schema.shards import assemble, from_table
-from trajectory.storage.arrays import hash_of, read_rows
+from trajectory.schema.shards import assemble, check_cover, from_table
+from trajectory.storage.array_reader import ArrayReader
+from trajectory.storage.arrays import hash_of
 from trajectory.storage.backend import Backend
 from trajectory.storage.moment import Moment
-from trajectory.storage.root import read_root
+from trajectory.storage.root import Root, read_root
 
 if TYPE_CHECKING:
     import torch
@@ -59,18 +58,34 @@ class SnapshotReader:
             raw, weights = self._row("snapshots/buffers", k), self._weights(k)
         except StoreError:
             raise
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, KeyError) as error:
             raise StoreError(
                 f"{self._backend.path}: the snapshot at step {step} is damaged ({error}); use another"
             ) from error
         tensors = {}
         for spec, values in zip(self._metadata.parameters, weights, strict=True):
-            tensors[spec.name] = torch.from_numpy(values).to(getattr(torch, spec.dtype))
+            tensors[spec.name] = torch.from_numpy(values).to(self._type(spec))
         for spec in self._metadata.buffers:
-            dtype = getattr(torch, spec.dtype)
-            flat = torch.from_numpy(raw[spec.offset : spec.offset + spec.size * dtype.itemsize])
-            tensors[spec.name] = flat.clone().view(dtype).reshape(spec.shape)
+            dtype = self._type(spec)
+            end = spec.offset + spec.size * dtype.itemsize
+            if end > len(raw):
+                raise StoreError(
+                    f"{self._backend.path}: zarr.json says that the buffer {spec.name!r} ends at byte {end}, and"
+                    f" snapshots/buffers holds {len(raw)}; restore them as they were written"
+                )
+            tensors[spec.name] = torch.from_numpy(raw[spec.offset : end]).clone().view(dtype).reshape(spec.shape)
         return tensors | {name: tensors[source] for name, source in self._metadata.tied.items()}
+
+    def _type(self, spec: TensorSpec) -> "torch.dtype":
+        import torch
+
+        dtype = getattr(torch, spec.dtype, None)
+        if not isinstance(dtype, torch.dtype):
+            raise StoreError(
+                f"{self._backend.path}: {spec.name!r} is of the type {spec.dtype}, which this torch"
+                f" ({torch.__version__}) does not know; read it with the one that recorded it"
+            )
+        return dtype
 
     def layer_displacement(self, origin: int) -> pd.DataFrame:
         """Compute how far the weights have moved since a snapshot, at each later one.
@@ -105,7 +120,7 @@ class SnapshotReader:
     def _weights(self, k: int) -> list[np.ndarray]:
         """Read the k-th snapshot's parameters; put together from the ranks' shards where the model was sharded."""
         parameters, ranks = self._metadata.parameters, self._metadata.ranks
-        for whose in missing_copies(self._backend, ranks, k).values():
+        for whose in missing_copies(self._backend, self._moment.root, k).values():
             self._moment.check()
             raise StoreError(
                 f"{self._backend.path}: {whose}the snapshot at step {self.steps[k]} is missing;"
@@ -115,6 +130,7 @@ class SnapshotReader:
             flat = self._widened(self._row("snapshots/weights", k))
             return [flat[spec.offset : spec.offset + spec.size].reshape(spec.shape) for spec in parameters]
         shards = from_table(self._moment.read("part", None), parameters)
+        check_cover(parameters, shards)
         stored = {rank: self._row(f"snapshots/{shard_array(rank)}", k) for rank in ranks}
         return assemble(parameters, shards, {rank: self._widened(row) for rank, row in stored.items()})
 
@@ -125,22 +141,26 @@ class SnapshotReader:
         return (row.astype("uint32") << 16).view("float32")
 
 
-def missing_copies(backend: Backend, ranks: Iterable[int], k: int, group: str = "snapshots") -> dict[str, str]:
+def missing_copies(backend: Backend, root: Root, k: int, group: str = "snapshots") -> dict[str, str]:
     """Find the arrays whose copy of the weights is not in the store.
 
     A chunk that is not there reads as zeros: it has to be looked for.
 
     Args:
         backend: where the store lies.
-        ranks: those that store shards; empty: there is one array, of all weights.
+        root: its root.
         k: the copy's number.
         group: `snapshots` or `origins`.
 
     Returns:
         The names of the arrays within the group, and whose shards are missing, in words that precede "the snapshot".
     """
-    arrays = {shard_array(rank): f"rank {rank}'s shards of " for rank in ranks} or {"weights": ""}
-    return {name: whose for name, whose in arrays.items() if not backend.holds(f"{group}/{name}/c/{k}/0")}
+    arrays = {shard_array(rank): f"rank {rank}'s shards of " for rank in root.metadata.ranks} or {"weights": ""}
+    return {
+        name: whose
+        for name, whose in arrays.items()
+        if f"{group}/{name}" in root.arrays and not backend.holds(f"{group}/{name}/c/{k}/0")
+    }
 
 
 def read_origins(backend: Backend, name: str, last: int) -> dict[int, np.ndarray]:
@@ -157,17 +177,15 @@ def read_origins(backend: Backend, name: str, last: int) -> dict[int, np.ndarray
     Raises:
         StoreError: stored bytes are damaged or missing.
     """
-    committed = read_root(backend).commit.origins
-    group = zarr.open_group(backend.root, path="origins", mode="r", use_consolidated=False)
-    steps = read_rows(group, "step", committed)
+    root = read_root(backend)
+    arrays, committed = ArrayReader(backend, root), root.commit.origins
+    if not committed:
+        return {}
+    steps = arrays.read("origins/step", committed)
     wanted = [(k, int(step)) for k, step in enumerate(steps) if step <= last]
-    if name not in group:
+    if f"origins/{name}" not in root.arrays:
         return {step: np.empty(0, "float32") for _, step in wanted}
     for k, step in wanted:
         if not backend.holds(f"origins/{name}/c/{k}/0"):
             raise StoreError(f"{backend.path}: the copy of the weights at step {step} is missing; record a new run")
-    try:
-        weights = cast(zarr.Array, group[name])
-        return {step: np.asarray(weights[k]) for k, step in wanted}
-    except (ValueError, RuntimeError) as error:
-        raise StoreError(f"{backend.path}: an origin's weights are damaged ({error}); record a new run") from error
+    return {step: arrays.read(f"origins/{name}", k + 1, k)[0] for k, step in wanted}

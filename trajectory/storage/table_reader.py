@@ -9,7 +9,8 @@ import pandas as pd
 from trajectory.errors import StoreError
 from trajectory.schema.angle import angle
 from trajectory.schema.layout import metric_name
-from trajectory.storage.moment import Moment
+from trajectory.storage.array_reader import Damage
+from trajectory.storage.moment import Moment, RewrittenError
 
 _READ_AT_ONCE = 65536  # rows: what takes a fraction of a second
 
@@ -19,26 +20,49 @@ class TableReader:
 
     Args:
         moment: the store as it stood when it was opened.
+        skip_damaged: leave out rows that cannot be read, instead of raising a StoreError that names their file.
     """
 
-    def __init__(self, moment: Moment):
+    def __init__(self, moment: Moment, *, skip_damaged: bool = False):
         root, uncommitted = moment.root, moment.uncommitted
         self.metadata = root.metadata
         self._moment, self._path, self._commit = moment, moment.backend.path, root.commit
         self._newest = root.metadata.columns.split(uncommitted.rows)
         self._newest_metrics = uncommitted.metrics
+        self._skip_damaged = skip_damaged
         self._read: dict[str, np.ndarray] = {}
+        self._damage: dict[str, list[Damage]] = {}
 
     def read_totals(self) -> None:
         """Read what was recorded and logged in total, unless that would take long.
 
+        What is damaged is refused when it is asked for, so that all else can be read.
+
         Raises:
             RewrittenError: the run was cut back or replaced since it was opened.
         """
-        if max(self._commit.steps, self._commit.metrics) <= _READ_AT_ONCE:
-            for name in ("step", *self.metadata.quantities):
-                self.rows(name)
-            self.metrics  # noqa: B018 (read once, then kept)
+        if max(self._commit.steps, self._commit.metrics) > _READ_AT_ONCE:
+            return
+        for name in ("step", *self.metadata.quantities, "metrics"):
+            try:
+                self.metrics if name == "metrics" else self.rows(name)
+            except RewrittenError:
+                raise
+            except StoreError:
+                continue
+
+    @property
+    def damage(self) -> list[str]:
+        """What cannot be read of all rows and scalars, a sentence for each file."""
+        for name in ("step", *self.names):
+            self.rows(name)
+        self.metrics  # noqa: B018 (read once, then kept)
+        journal = [self._moment.uncommitted.damage] if self._moment.uncommitted.damage else []
+        return journal + [
+            f"{bad.message}: rows {bad.start} to {bad.stop - 1} of {name} are left out"
+            for name, found in self._damage.items()
+            for bad in found
+        ]
 
     @property
     def names(self) -> list[str]:
@@ -60,9 +84,48 @@ class TableReader:
             The rows (step, ...).
         """
         if name not in self._read:
-            committed, newest = self._moment.read(name, self._commit.steps), self._newest[name]
-            self._read[name] = np.concatenate([committed, newest]) if len(newest) else committed
+            committed, newest = self._committed(name, self._commit.steps), self._newest[name]
+            if self._skip_damaged:
+                committed = committed[self._known_rows("step", self._commit.steps)]
+            rows = np.concatenate([committed, newest]) if len(newest) else committed
+            if name == "step":
+                self._check_order(name, rows)
+            self._read[name] = rows
         return self._read[name]
+
+    def _committed(self, name: str, count: int) -> np.ndarray:
+        """Read committed rows; where they are damaged and to be skipped, NaN or -1."""
+        damage = self._moment.uncommitted.damage
+        if not self._skip_damaged:
+            if damage:
+                raise StoreError(f"{self._path}: {damage}, or leave them out by Run(..., skip_damaged=True)")
+            return self._moment.read(name, count)
+        values, self._damage[name] = self._moment.read_intact(name, count)
+        return values
+
+    def _known_rows(self, steps: str, count: int) -> np.ndarray:
+        """Return which of the committed rows have a step that can be read: bool (row,)."""
+        known = np.ones(count, dtype=bool)
+        if self._skip_damaged and steps not in self._damage:
+            self._committed(steps, count)
+        for bad in self._damage.get(steps, ()):
+            known[bad.start : bad.stop] = False
+        return known
+
+    def _readable(self, name: str) -> np.ndarray:
+        """Return which of the rows that have a step can be read of an array: bool (row,)."""
+        readable = np.ones(self._commit.steps, dtype=bool)
+        self.rows(name)
+        for bad in self._damage.get(name, ()):
+            readable[bad.start : bad.stop] = False
+        newest = np.ones(len(self._newest[name]), dtype=bool)
+        return np.concatenate([readable[self._known_rows("step", self._commit.steps)], newest])
+
+    def _check_order(self, name: str, steps: np.ndarray) -> None:
+        if np.any(np.diff(steps) <= 0) or (len(steps) and steps[0] < 0):
+            raise StoreError(
+                f"{self._path}: {name} is damaged (the steps in it do not increase); restore it as it was written"
+            )
 
     def displacement(self, origin: int) -> pd.Series:
         """Return the distance from the weights at an origin.
@@ -76,8 +139,8 @@ class TableReader:
         Raises:
             StoreError: it was not measured from there.
         """
-        values = self._measured_from(origin, "distance", "displacement")
-        return pd.Series(values, index=self.steps, name="distance").loc[origin + 1 :]
+        values, readable = self._measured_from(origin, "distance", "displacement")
+        return pd.Series(values, index=self.steps, name="distance")[readable].loc[origin + 1 :]
 
     def total(self, quantity: str) -> pd.Series:
         """Return a quantity over all measured parameters.
@@ -92,10 +155,11 @@ class TableReader:
             StoreError: it was not recorded.
         """
         if quantity == "angle":
-            values = angle(self.rows("distance"), self.total("norm"), self.metadata.origin_norm)
+            values = angle(self.rows("distance"), self.rows(self._known("norm")), self.metadata.origin_norm)
+            readable = self._readable("distance") & self._readable("norm")
         else:
-            values = self.rows(self._known(quantity))
-        return pd.Series(values, index=self.steps, name=quantity)
+            values, readable = self.rows(self._known(quantity)), self._readable(quantity)
+        return pd.Series(values, index=self.steps, name=quantity)[readable]
 
     def layers(self, quantity: str, origin: int = 0) -> pd.DataFrame:
         """Return a quantity by parameter, or by group of them.
@@ -113,21 +177,26 @@ class TableReader:
         if origin and quantity != "distance":
             raise StoreError(f"{self._path}: layers({quantity!r}, origin={origin}); only the distance has an origin")
         if quantity == "angle":
-            norm, start = self.layers("norm"), np.array(self.metadata.origin_norms)
+            norm, start = self.rows(f"layer_{self._known('norm')}"), np.array(self.metadata.origin_norms)
             values = angle(self.rows("layer_distance"), norm, start)
+            readable = self._readable("layer_distance") & self._readable("layer_norm")
         elif quantity == "distance":
-            values = self._measured_from(origin, "layer_distance", "layer_displacement")
+            values, readable = self._measured_from(origin, "layer_distance", "layer_displacement")
         else:
             values = self.rows(f"layer_{self._known(quantity)}")
+            readable = self._readable(f"layer_{quantity}")
         names = pd.Index(self.metadata.groups.names, name="parameter")
-        return pd.DataFrame(values, index=self.steps, columns=names).loc[origin + 1 :]
+        return pd.DataFrame(values, index=self.steps, columns=names)[readable].loc[origin + 1 :]
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """Everything logged: step × name, NaN where a scalar was not logged at a step."""
         count = self._commit.metrics
-        columns = {key: self._moment.read(f"metrics/{key}", count) for key in self._moment.names("metrics")}
+        columns = {key: self._committed(f"metrics/{key}", count) for key in self._moment.names("metrics")}
+        known = self._known_rows("metrics/step", count)
+        columns = {key: column[known] for key, column in columns.items()}
         steps = columns.pop("step")
+        self._check_order("metrics/step", steps)
         committed = pd.DataFrame({metric_name(key): column for key, column in columns.items()}, index=steps)
         newest = pd.DataFrame.from_dict(self._newest_metrics, orient="index", dtype="float64")
         newest = newest.sort_index()  # pandas 2.2 lists the steps by what was logged
@@ -190,9 +259,11 @@ class TableReader:
             )
         return quantity
 
-    def _measured_from(self, origin: int, start: str, displaced: str) -> np.ndarray:
-        """Return the array `start` for w_0, the origin's slice of `displaced` otherwise."""
+    def _measured_from(self, origin: int, start: str, displaced: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the array `start` for w_0, the origin's slice of `displaced` otherwise; and which rows it has."""
         origins = [0, *self.metadata.origins]
         if origin not in origins:
             raise StoreError(f"{self._path}: no distances from step {origin}; this run holds origins {origins}")
-        return self.rows(displaced)[:, origins.index(origin) - 1] if origin else self.rows(start)
+        if not origin:
+            return self.rows(start), self._readable(start)
+        return self.rows(displaced)[:, origins.index(origin) - 1], self._readable(displaced)

@@ -359,7 +359,7 @@ def test_a_gap_in_the_rows_is_named(interrupted):
 def test_a_store_that_does_not_say_its_schedule_is_taken_to_have_that_of_now(shortened):
     path, state, before = shortened
     root = json.loads((path / "zarr.json").read_text())
-    del root["attributes"]["ultraslow"]["schedules"]
+    del root["attributes"]["ultraslow"]["schedules"], root["attributes"]["ultraslow_blake3"]
     (path / "zarr.json").write_text(json.dumps(root))
     run, _, _ = recorder(path, resume="must", schedule=before)
     with run, pytest.raises(StoreError, match="holds no row of step"):

@@ -11,7 +11,7 @@ import zarr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trajectory import Event, Run, StoreError
+from trajectory import Event, Run, StoreError, verify
 from trajectory.schema.layout import ROWS_PER_CHUNK, TensorSpec, metric_array, metric_name
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.parameter_groups import Groups
@@ -108,16 +108,27 @@ def test_a_torn_journal_gives_its_whole_records(tmp_path, keep):
     assert list(Run(path).distance.index) == list(range(1, 1 + min(keep // record, 4)))
 
 
-def test_a_flipped_bit_in_the_journal_ends_it_there(tmp_path):
+@pytest.mark.parametrize(("byte", "lost"), [(0, 3), (3, 3), (6, 3), (20, 3), (41, 4), (44, 4), (47, 4), (70, 4)])
+def test_a_flipped_bit_in_the_journal_costs_its_own_record(tmp_path, byte, lost):
+    """In the kind, the length, the checksum and the payload of a record in the middle, and of the last one."""
     path = tmp_path / "run.zarr"
     store = make_store(path)
     for step in range(1, 5):
         store.append_rows(np.array([[step, 1.0, 1.0, 1.0]]))
     (journal,) = path.glob("journal.*")
     damaged = bytearray(journal.read_bytes())
-    damaged[2 * 41 + 20] ^= 1
+    damaged[2 * 41 + byte] ^= 1
     journal.write_bytes(damaged)
-    assert list(Run(path).distance.index) == [1, 2]
+    with pytest.raises(StoreError, match=r"journal\.0 is damaged"):
+        Run(path).distance  # noqa: B018
+    left = [step for step in range(1, 5) if step != lost]
+    run = Run(path, skip_damaged=True)
+    assert list(run.distance.index) == left
+    assert "journal.0 is damaged" in run.damage[0]
+    store.release()
+    assert "journal.0 is damaged" in " ".join(problem.message for problem in verify(path, repair=True))
+    assert list(Run(path).distance.index) == left
+    assert (path / "journal.0.damaged").read_bytes() == damaged
 
 
 @pytest.mark.parametrize("name", ["", "step", ".hidden", "__x", "\ud800", "x" * 256, "损" * 86, "/" * 86])
