@@ -1,5 +1,10 @@
 """One tree of errors. Every message is one line: what was got, what was expected, what to do."""
 
+import re
+
+# C0 and C1 controls but tab and line feed; what changes the direction or ends a line; halves of characters
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
 
 class UltraslowError(ValueError):
     """A problem with the user's input or data; the command line prints it and exits with 1.
@@ -68,3 +73,18 @@ def first_line(error: BaseException) -> str:
     """
     text = str(error).strip()
     return text.splitlines()[0] if text else type(error).__name__
+
+
+def printable(text: str) -> str:
+    r"""Return a text such that a terminal shows it and does nothing else.
+
+    Names come from stores and models of others: an escape sequence in one would move the cursor, set the window's
+    title, or reverse the order of what stands on the line.
+
+    Args:
+        text: any text.
+
+    Returns:
+        The text with control characters, but for line feeds and tabs, as Python writes them: `\x1b`.
+    """
+    return _CONTROLS.sub(lambda match: match[0].encode("unicode_escape").decode(), text)

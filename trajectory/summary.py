@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from trajectory.errors import printable
+
 _WIDEST = 100  # characters of a value: what is longer is left to `Run.to_dict`
 
 
@@ -88,5 +90,5 @@ def _steps(steps: Sequence[int]) -> str:
 
 
 def _short(value: str) -> str:
-    line = " ".join(value.split())
+    line = printable(" ".join(value.split()))
     return line if len(line) <= _WIDEST else f"{line[: _WIDEST - 1]}…"

@@ -15,6 +15,7 @@ from ultraslow._packages import HiddenPackageError, require
 from ultraslow.cli.budget import budget
 from ultraslow.cli.collapse import collapse
 from ultraslow.cli.compare import compare
+from ultraslow.cli.console import say
 from ultraslow.cli.demo import demo
 from ultraslow.cli.fit import fit
 from ultraslow.cli.import_ import import_
@@ -73,7 +74,7 @@ def main() -> None:
             config=(tyro.conf.FlagCreatePairsOff,),
         )
     except UltraslowError as error:
-        print(f"ultraslow: {error}", file=sys.stderr)
+        say("\\n".join(f"ultraslow: {error}".split("\n")), file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("ultraslow: interrupted", file=sys.stderr)

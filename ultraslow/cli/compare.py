@@ -5,7 +5,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Scalar, Updates, named_curves
-from ultraslow.cli.console import print_json
+from ultraslow.cli.console import print_json, say
 
 
 def compare(
@@ -51,4 +51,4 @@ def compare(
         from analysis import figures
 
         figures.save(figures.compare(result, columns=columns), plot)
-    print_json(result.to_dict()) if json else print(result)
+    print_json(result.to_dict()) if json else say(result)

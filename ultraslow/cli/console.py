@@ -5,11 +5,12 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 
 def print_json(value: Any) -> None:
@@ -21,6 +22,18 @@ def print_json(value: Any) -> None:
     print(json.dumps(value, indent=1, allow_nan=False))
 
 
+def say(*lines: object, file: TextIO | None = None) -> None:
+    """Print lines that hold names of a user's or of a store's, without what a terminal would obey in them.
+
+    Args:
+        *lines: what is printed, each by its `str`.
+        file: standard output unless another is named.
+    """
+    from trajectory.errors import printable
+
+    print(*(printable(str(line)) for line in lines), sep="\n", file=file)
+
+
 def print_values(values: dict[str, Any]) -> None:
     """Print a table of names and values.
 
@@ -29,7 +42,7 @@ def print_values(values: dict[str, Any]) -> None:
     """
     table = Table(show_header=False)
     for key, value in values.items():
-        table.add_row(key, _words(value))
+        table.add_row(_cell(key), _cell(_words(value)))
     Console(highlight=False).print(table)
 
 
@@ -39,10 +52,17 @@ def print_table(rows: list[dict[str, str]]) -> None:
     Args:
         rows: the cells by column, one mapping per row.
     """
-    table = Table(*rows[0], box=None, padding=(0, 1, 0, 0), header_style="bold")
+    table = Table(*(Column(_cell(name)) for name in rows[0]), box=None, padding=(0, 1, 0, 0), header_style="bold")
     for row in rows:
-        table.add_row(*row.values())
+        table.add_row(*map(_cell, row.values()))
     Console(highlight=False).print(table)
+
+
+def _cell(text: str) -> Text:
+    """Return a cell in which neither rich nor a terminal finds anything but text."""
+    from trajectory.errors import printable
+
+    return Text(printable(text))
 
 
 def _words(value: Any) -> str:
@@ -83,7 +103,12 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     Yields:
         The function that advances it, called with a name, the updates done and their total.
     """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         tasks: dict[str, Any] = {}

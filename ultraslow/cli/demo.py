@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from ultraslow.cli.console import interruptible, print_json, print_table, progress_bar
+from ultraslow.cli.console import interruptible, print_json, print_table, progress_bar, say
 
 
 def demo(*, out: Path = Path("ultraslow-demo"), seed: int = 0, json: bool = False) -> None:
@@ -25,4 +25,4 @@ def demo(*, out: Path = Path("ultraslow-demo"), seed: int = 0, json: bool = Fals
     print_table(result.table())
     print("distance: ‖w_t − w_0‖ at the end; error: validation error; drop at: update (distance there)")
     print("α: * provisional, from one run alone; ? no law of the family holds, α describes nothing")
-    print(*(f"! {note}" for note in result.notes), "", *result.paths, sep="\n")
+    say(*(f"! {note}" for note in result.notes), "", *result.paths)

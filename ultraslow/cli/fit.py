@@ -1,7 +1,7 @@
 """`ultraslow fit`: the exponent of the ultra-slow law, with its confidence interval."""
 
 from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Scalar, Updates, named_curves
-from ultraslow.cli.console import print_json
+from ultraslow.cli.console import print_json, say
 
 
 def fit(
@@ -49,11 +49,11 @@ def fit(
         frame = fit_layers(
             paths, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin, force=force
         )
-        print_json(records(frame.reset_index())) if json else print(frame.to_string())
+        print_json(records(frame.reset_index())) if json else say(frame.to_string())
         return
     result = fit_runs(paths, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin, force=force)
     if plot is not None:
         from analysis import figures
 
         figures.save(figures.fit(result, columns=columns), plot)
-    print_json(result.to_dict()) if json else print(result)
+    print_json(result.to_dict()) if json else say(result)

@@ -5,7 +5,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from ultraslow.cli.arguments import Count, File, Origin, RunPath, Seeds
-from ultraslow.cli.console import print_json
+from ultraslow.cli.console import print_json, say
 
 
 def match(
@@ -52,4 +52,4 @@ def match(
     if json:
         print_json({**result.to_dict(), "forecast": forecast.to_dict() if forecast else None})
     else:
-        print(*filter(None, [result, forecast, why_not]), sep="\n")
+        say(*filter(None, [result, forecast, why_not]))

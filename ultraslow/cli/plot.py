@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 from tyro.conf import Positional, arg
 
 from ultraslow.cli.arguments import MoreRuns, RunPath
+from ultraslow.cli.console import say
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -66,7 +67,7 @@ def plot(
     from analysis.figures import save
 
     for path in save(draw(figure, [run, *runs], **options), out):
-        print(path)
+        say(path)
 
 
 def draw(name: Name, runs: "Run | str | Path | Sequence[Run | str | Path]", **options: object) -> "Figure":

@@ -1,7 +1,7 @@
 """`ultraslow scan`: the fit as a function of the first update used."""
 
 from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Scalar, Updates, named_curves
-from ultraslow.cli.console import print_json
+from ultraslow.cli.console import print_json, say
 
 
 def scan(
@@ -51,4 +51,4 @@ def scan(
         from analysis import figures
 
         figures.save(figures.scan(frame, columns=columns), plot)
-    print_json(records(frame)) if json else print(frame.to_string(index=False, float_format="{:.4g}".format))
+    print_json(records(frame)) if json else say(frame.to_string(index=False, float_format="{:.4g}".format))

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from tyro.conf import Positional, arg
 
-from ultraslow.cli.console import print_json, print_table
+from ultraslow.cli.console import print_json, print_table, say
 
 if TYPE_CHECKING:
     from train.sweeps.spec import PlannedRun, Sweep
@@ -67,7 +67,7 @@ def sweep(
         print_json([{"path": path, **row} for path, row in rows.items()])
     failures = {path: at.failure for path, at in found.items() if at.status == "failed"}
     for path, failure in failures.items():
-        print(f"ultraslow: {_name(path)} failed: {failure}", file=sys.stderr)
+        say(f"ultraslow: {_name(path)} failed: {failure}", file=sys.stderr)
     if not json:
         print(f"{len(found) - len(failures)} of {len(found)} runs are done")
     if failures:

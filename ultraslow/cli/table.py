@@ -5,7 +5,7 @@ from math import isnan
 from typing import Any
 
 from ultraslow.cli.arguments import MoreRuns, RunPath
-from ultraslow.cli.console import print_json, print_table
+from ultraslow.cli.console import print_json, print_table, say
 
 
 def table(run: RunPath, runs: MoreRuns = (), *, json: bool = False) -> None:
@@ -32,7 +32,7 @@ def table(run: RunPath, runs: MoreRuns = (), *, json: bool = False) -> None:
     else:
         print_table([_cells(row) for row in rows])
     for name in frame.attrs["left_out"]:
-        print(f"! {name} is left out: it is not complete", file=sys.stderr)
+        say(f"! {name} is left out: it is not complete", file=sys.stderr)
 
 
 def _cells(row: dict[str, Any]) -> dict[str, str]:

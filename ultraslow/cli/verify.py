@@ -4,7 +4,7 @@ import sys
 from dataclasses import asdict
 
 from ultraslow.cli.arguments import RunPath
-from ultraslow.cli.console import print_json
+from ultraslow.cli.console import print_json, say
 
 
 def verify(run: RunPath, *, repair: bool = False, json: bool = False) -> None:
@@ -24,8 +24,8 @@ def verify(run: RunPath, *, repair: bool = False, json: bool = False) -> None:
         print_json([asdict(problem) for problem in problems])
     for problem in () if json else problems:
         state = "damage" if not problem.repairable else "repaired" if repair else "--repair repairs it"
-        print(f"{run}: {problem.message} [{state}]")
+        say(f"{run}: {problem.message} [{state}]")
     if not (problems or json):
-        print(f"{run}: intact")
+        say(f"{run}: intact")
     if any(not (problem.repairable and repair) for problem in problems):
         sys.exit(1)
