@@ -7,6 +7,7 @@ modules offer are therefore written out; tests hold them equal to those modules'
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, fields
 from difflib import get_close_matches
+from math import ceil
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
@@ -21,12 +22,14 @@ DatasetName = Literal["digits", "mnist", "fashion-mnist", "cifar10", "cifar100",
 LaterPhases = Literal["updates", "distance"]  # analysis.matching.reference
 OnFailure = Literal["keep", "drop", "raise"]  # ultraslow.large_batch.distance_matched_lr
 Precision = Literal["float32", "bfloat16"]
+Protocol = Literal["default", "published"]
 Quantity = Literal["distance", "norm", "update_norm", "grad_norm"]  # trajectory.schema.layout.QUANTITIES
 
 # Of a matched run, unless it says otherwise: without one a √-scaled batch of 4096 overshoots its target
 # (docs/matching.md).
 MATCH_WARMUP_STEPS = 100
 MATCH_MIN_STEP = 100  # analysis.matching.distance_matcher.TRANSIENT
+_PUBLISHED_BASE = 256  # of the published code's main_normal.py, though its help says 128
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,6 +70,8 @@ class TrainConfig:
     """Pairs EPOCH FACTOR: after that many epochs the learning rate is multiplied by the factor."""
     epochs: float
     """Passes through the training set; counted at the base batch size under regime adaptation."""
+    protocol: Protocol = "default"
+    """default: as this page says. published: what the paper's published code does (docs/reproduction.md)."""
     regime_adaptation: bool = False
     """Stretch the epoch counts, so that a large batch makes as many updates as the base batch."""
     warmup_steps: int | None = None
@@ -151,11 +156,32 @@ class TrainConfig:
             raise ConfigError(
                 "got cuda_graph with rows_per_decade, origins or match_origin; leave one out: a graph stays as it is"
             )
+        if self.cuda_graph and self.published:
+            raise ConfigError(
+                "got cuda_graph with the published protocol, whose last batches are short; leave one out"
+            )
         for quantity in self.quantities:
             one_of("quantity", quantity, get_args(Quantity))
         if "distance" not in self.quantities:
             raise ConfigError(f"quantities are {', '.join(self.quantities)}; expected distance among them")
         self.origin_steps()
+
+    @property
+    def published(self) -> bool:
+        """Whether the run follows the paper's published code: also its networks, pictures and last, short batches."""
+        return self.protocol == "published"
+
+    @property
+    def augments(self) -> bool:
+        """Whether training images are cropped and mirrored: the published code does so with all but the digits."""
+        return self.augment or (self.published and self.dataset != "digits")
+
+    @property
+    def _scaling_base(self) -> int:
+        """The batch size that learning rate and epochs are scaled from: the code's are 256, and its ghost size."""
+        if not self.published:
+            return self.base_batch_size
+        return _PUBLISHED_BASE if self.ghost_batch_size is None else self.ghost_batch_size
 
     @property
     def method(self) -> str:
@@ -174,7 +200,8 @@ class TrainConfig:
     def regime(self, train_size: int) -> Regime:
         """Return the regime as it is run: learning rate and epoch counts adapted to the batch size.
 
-        Regime adaptation counts in whole batches, (N // B₀) / (N // B), so that the numbers of updates are equal.
+        Regime adaptation counts in whole batches, (N // B₀) / (N // B), so that the numbers of updates are equal. The
+        published code multiplies epochs by B/B₀, rounded up.
 
         Args:
             train_size: samples in the training set, N.
@@ -185,6 +212,8 @@ class TrainConfig:
         regime = self._regime()
         if not self.regime_adaptation:
             return regime
+        if self.published:
+            return regime.adapted(ceil(self.batch_size / self._scaling_base))
         base = updates_per_epoch(train_size, self.base_batch_size)
         return regime.adapted(base / updates_per_epoch(train_size, self.batch_size))
 
@@ -197,7 +226,7 @@ class TrainConfig:
         Raises:
             ConfigError: if a batch size is beyond the training set.
         """
-        return self.regime(train_size).schedule(train_size, self.batch_size)
+        return self.regime(train_size).schedule(train_size, self.batch_size, keep_short=self.published)
 
     def origin_steps(self) -> tuple[int, ...]:
         """Return the updates that distances are measured from, beside w_0.
@@ -230,6 +259,8 @@ class TrainConfig:
             "label": self.label or self.method,
             "lr": regime.lr,
             "origins": list(self.origin_steps()),
+            "momentum": regime.momentum,
+            "augment": self.augments,
             "epochs": regime.epochs,
             "warmup_steps": regime.warmup_steps,
             "drops": regime.drops,
@@ -242,11 +273,11 @@ class TrainConfig:
     def _regime(self) -> Regime:
         default_warmup = MATCH_WARMUP_STEPS if self.match else 0
         return Regime(
-            lr=scaled_lr(self.lr_scaling, self.lr, self.batch_size, self.base_batch_size),
+            lr=scaled_lr(self.lr_scaling, self.lr, self.batch_size, self._scaling_base),
             drops=() if self.match else self.drops,
             epochs=self.epochs,
             warmup_steps=default_warmup if self.warmup_steps is None else self.warmup_steps,
-            momentum=self.momentum,
+            momentum=0.0 if self.published and self.network == "c1" else self.momentum,  # the code sets none there
             weight_decay=self.weight_decay,
             weight_decay_until=self.weight_decay_until,
             max_grad_norm=self.max_grad_norm,

@@ -107,17 +107,18 @@ class Regime:
         until = None if self.weight_decay_until is None else self.weight_decay_until * factor
         return replace(self, epochs=self.epochs * factor, drops=drops, weight_decay_until=until)
 
-    def schedule(self, train_size: int, batch_size: int) -> Schedule:
+    def schedule(self, train_size: int, batch_size: int, *, keep_short: bool = False) -> Schedule:
         """Return the regime in updates. A drop falls on the nearest update; one beyond the end is left out.
 
         Args:
             train_size: samples in the training set.
             batch_size: samples in an update.
+            keep_short: train on the short last batch of an epoch too.
 
         Raises:
             ConfigError: if the batch is beyond the training set.
         """
-        per_epoch = updates_per_epoch(train_size, batch_size)
+        per_epoch = updates_per_epoch(train_size, batch_size, keep_short=keep_short)
         updates = max(1, round(self.epochs * per_epoch))
         drops = ((round(epoch * per_epoch), factor) for epoch, factor in self.drops)
         until = self.weight_decay_until
@@ -131,19 +132,20 @@ class Regime:
         )
 
 
-def updates_per_epoch(train_size: int, batch_size: int) -> int:
-    """Return the number of whole batches in the training set; the short last batch of an epoch is dropped.
+def updates_per_epoch(train_size: int, batch_size: int, *, keep_short: bool = False) -> int:
+    """Return the number of batches in the training set.
 
     Args:
         train_size: samples in the training set.
         batch_size: samples in an update.
+        keep_short: count the short last batch; otherwise it is dropped.
 
     Raises:
         ConfigError: if the batch is beyond the training set.
     """
     if not 1 <= batch_size <= train_size:
         raise ConfigError(f"batch_size is {batch_size}; expected 1 to {train_size}, the training set")
-    return train_size // batch_size
+    return -(-train_size // batch_size) if keep_short else train_size // batch_size
 
 
 def _check(name: str, value: float, holds: bool, expected: str) -> None:

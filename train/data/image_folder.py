@@ -26,11 +26,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, default_collate
 from torch.utils.data import Dataset as TorchDataset
 
-from train.data.images import batches, epoch_seed
+from train.data.images import IMAGENET_MEAN, IMAGENET_STD, batches, epoch_seed
 from train.errors import DataError
 
-# of ImageNet's training pixels, in units of 255, as every network for it takes them
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SUFFIXES = (".jpeg", ".jpg", ".png")
 _TEST_BATCH = 256  # samples evaluated at a time: bounds the memory, changes no result
 _TRIES = 10  # to draw a crop that lies within the image; then its centre is taken
@@ -60,6 +58,8 @@ class ImageFolder:
     """Processes that decode images; 0: this process decodes them."""
     size: int = 224
     """Height and width of the images as the network sees them."""
+    whole_scale: bool = False
+    """Crop training images out of the scaled image, as test images are, at random places; not a part of any scale."""
 
     @property
     def train_size(self) -> int:
@@ -72,23 +72,24 @@ class ImageFolder:
         return 3, self.size, self.size
 
     def train_batches(
-        self, batch_size: int, *, seed: int, epoch: int, augment: bool, start: int = 0
+        self, batch_size: int, *, seed: int, epoch: int, augment: bool, start: int = 0, keep_short: bool = False
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Return the batches of an epoch: normalized images (B, C, H, W) and labels (B,).
 
         Args:
-            batch_size: samples in a batch, B; the short end of the epoch is dropped.
+            batch_size: samples in a batch, B.
             seed: fixes order and crops, with the epoch, whatever the number of workers.
             epoch: number of the epoch, from 0.
             augment: crop each image at random and mirror half of them; otherwise they are cropped as test images.
             start: batches of the epoch to leave out.
+            keep_short: end with the short batch that is left over; otherwise it is dropped.
 
         Raises:
             DataError: for a file that is no image.
         """
-        order = batches(self.train_size, batch_size, seed=seed, epoch=epoch, device="cpu")
+        order = batches(self.train_size, batch_size, seed=seed, epoch=epoch, device="cpu", keep_short=keep_short)
         crop_seed = epoch_seed(seed, epoch, "crop") if augment else None
-        samples = _Samples(self.train_files, self.train_y, self.size, crop_seed)
+        samples = _Samples(self.train_files, self.train_y, self.size, crop_seed, self.whole_scale)
         return self._load(samples, islice(order, start, None))
 
     def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -102,7 +103,7 @@ class ImageFolder:
 
     def _load(self, samples: "_Samples", order: Iterator[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches of the samples that each tensor of `order` names."""
-        mean, std = (255 * torch.tensor(v, device=self.device).view(3, 1, 1) for v in (_MEAN, _STD))
+        mean, std = (255 * torch.tensor(v, device=self.device).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
         loader = DataLoader(
             samples,
             batch_sampler=(index.tolist() for index in order),
@@ -190,10 +191,14 @@ class _Samples(TorchDataset):
     """Images (3, size, size), uint8, and labels by number, as a worker makes them.
 
     crop_seed: seed of the epoch's crops; None for the centre of every image.
+    whole_scale: `ImageFolder.whole_scale`.
     """
 
-    def __init__(self, files: Sequence[str], labels: Tensor, size: int, crop_seed: int | None):
-        self.files, self.labels, self.size, self.crop_seed = files, labels, size, crop_seed
+    def __init__(
+        self, files: Sequence[str], labels: Tensor, size: int, crop_seed: int | None, whole_scale: bool = False
+    ):
+        self.files, self.labels, self.size = files, labels, size
+        self.crop_seed, self.whole_scale = crop_seed, whole_scale
 
     def __getitem__(self, number: int) -> "tuple[Tensor, Tensor] | DataError":
         try:
@@ -202,10 +207,14 @@ class _Samples(TorchDataset):
         except OSError as error:  # an exception would reach the training as a worker's traceback
             return DataError(f"{self.files[number]} cannot be read as an image ({type(error).__name__}); replace it")
         if self.crop_seed is None:
-            image = center_crop(image, self.size)
+            image = scaled_crop(image, self.size)
         else:
             rng = np.random.default_rng([self.crop_seed, number])
-            image = image.crop(random_box(*image.size, rng)).resize((self.size, self.size), Image.Resampling.BILINEAR)
+            if self.whole_scale:
+                image = scaled_crop(image, self.size, rng)
+            else:
+                box, sides = random_box(*image.size, rng), (self.size, self.size)
+                image = image.crop(box).resize(sides, Image.Resampling.BILINEAR)
             if rng.random() < 0.5:
                 image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return torch.from_numpy(np.array(image)).permute(2, 0, 1), self.labels[number]
@@ -236,19 +245,21 @@ def random_box(width: int, height: int, rng: np.random.Generator) -> Box:
     return left, upper, left + w, upper + h
 
 
-def center_crop(image: Image.Image, size: int) -> Image.Image:
-    """Scale an image so that its shorter side is 8/7 of `size` (256 for 224), and crop its centre.
+def scaled_crop(image: Image.Image, size: int, rng: np.random.Generator | None = None) -> Image.Image:
+    """Scale an image so that its shorter side is 8/7 of `size` (256 for 224), and crop it.
 
     Args:
         image: the image.
         size: height and width of the crop, in pixels.
+        rng: source of the random place; None for the centre.
 
     Returns:
         The crop.
     """
     scale = size * 8 / 7 / min(image.size)
     width, height = (round(scale * side) for side in image.size)
-    left, upper = (width - size) // 2, (height - size) // 2
+    spare = width - size, height - size
+    left, upper = (n // 2 if rng is None else int(rng.integers(n + 1)) for n in spare)
     scaled = image.resize((width, height), Image.Resampling.BILINEAR)
     return scaled.crop((left, upper, left + size, upper + size))
 

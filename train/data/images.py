@@ -14,7 +14,7 @@ device.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -28,6 +28,7 @@ from train.data.readers import READERS
 from train.errors import DataError
 
 _TEST_BATCH = 2000  # samples evaluated at a time: bounds the memory, changes no result
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # by channel, of pixels from 0 to 1
 CROP_PADDING = 4  # CIFAR: "pad 4, random crop, horizontal flip" (He et al. 2016, section 4.2)
 
 
@@ -47,16 +48,17 @@ class Images(Protocol):
         """The (C, H, W) of an image."""
 
     def train_batches(
-        self, batch_size: int, *, seed: int, epoch: int, augment: bool, start: int = 0
+        self, batch_size: int, *, seed: int, epoch: int, augment: bool, start: int = 0, keep_short: bool = False
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch: normalized images (B, C, H, W) and labels (B,).
 
         Args:
-            batch_size: samples in a batch, B; the short end of the epoch is dropped.
+            batch_size: samples in a batch, B.
             seed: fixes order and augmentation, with the epoch.
             epoch: number of the epoch, from 0.
             augment: crop each image at random, and mirror half of them.
             start: batches of the epoch to leave out.
+            keep_short: end with the short batch that is left over; otherwise it is dropped.
         """
 
     def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -83,9 +85,13 @@ class Dataset:
     """Mean of the training pixels by channel, (C, 1, 1), from 0 to 255."""
     std: Tensor
     """Standard deviation of the training pixels by channel, (C, 1, 1)."""
+    padding: int = CROP_PADDING
+    """Pixels that an image is padded by on each side before it is cropped."""
+    fill: int = 0
+    """Their value."""
 
     def normalize(self, x: Tensor) -> Tensor:
-        """Return images as float32, with the training set's mean 0 and standard deviation 1 in each channel.
+        """Return images as float32, less `mean` and over `std`.
 
         Args:
             x: images, uint8 (B, C, H, W).
@@ -103,24 +109,27 @@ class Dataset:
         return tuple(self.train_x.shape[1:])
 
     def train_batches(
-        self, batch_size: int, *, seed: int, epoch: int, augment: bool, start: int = 0
+        self, batch_size: int, *, seed: int, epoch: int, augment: bool, start: int = 0, keep_short: bool = False
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield the batches of an epoch: normalized images (B, C, H, W) and labels (B,).
 
         Args:
-            batch_size: samples in a batch, B; the short end of the epoch is dropped.
+            batch_size: samples in a batch, B.
             seed: fixes order and crops, with the epoch.
             epoch: number of the epoch, from 0.
-            augment: pad each image by 4, crop it at random, and mirror half of them.
+            augment: pad each image, crop it at random, and mirror half of them.
             start: batches of the epoch to leave out.
+            keep_short: end with the short batch that is left over; otherwise it is dropped.
         """
         device = self.train_x.device
-        crops = crop_choices(self.train_size, seed=seed, epoch=epoch, device=device) if augment else None
-        order = batches(self.train_size, batch_size, seed=seed, epoch=epoch, device=device)
+        crops = (
+            crop_choices(self.train_size, self.padding, seed=seed, epoch=epoch, device=device) if augment else None
+        )
+        order = batches(self.train_size, batch_size, seed=seed, epoch=epoch, device=device, keep_short=keep_short)
         for index in islice(order, start, None):
             x = self.train_x[index]
             if crops is not None:
-                x = crop_and_flip(x, crops[index])
+                x = crop_and_flip(x, crops[index], self.padding, self.fill)
             yield self.normalize(x), self.train_y[index]
 
     def test_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
@@ -167,6 +176,24 @@ def load(name: str, root: str | Path = "data", device: torch.device | str = "cpu
     )
 
 
+def as_published(data: Dataset) -> Dataset:
+    """Return a data set as the paper's published code prepares it (`preprocess.py`, commit 0c69f28).
+
+    MNIST (and Fashion-MNIST) is padded by 2, and normalized by mean and standard deviation ½; CIFAR is padded by 4
+    with grey 127, and normalized by ImageNet's statistics. Digits stay as they are.
+
+    Args:
+        data: the data set.
+    """
+    if data.name == "digits":
+        return data
+    if data.shape[0] == 1:
+        half = torch.full_like(data.mean, 255 / 2)
+        return replace(data, mean=half, std=half, padding=2)
+    mean, std = (255 * torch.tensor(v, device=data.mean.device).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    return replace(data, mean=mean, std=std, fill=127)
+
+
 def shuffle_labels(labels: Tensor, fraction: float) -> Tensor:
     """Return labels of which a fraction, always the same ones, are permuted among themselves.
 
@@ -194,8 +221,10 @@ def epoch_seed(seed: int, epoch: int, purpose: str) -> int:
     return int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0])
 
 
-def batches(n: int, batch_size: int, *, seed: int, epoch: int, device: torch.device | str) -> Iterator[Tensor]:
-    """Yield the samples' numbers of each batch of an epoch, (batch_size,): a permutation, its short end dropped.
+def batches(
+    n: int, batch_size: int, *, seed: int, epoch: int, device: torch.device | str, keep_short: bool = False
+) -> Iterator[Tensor]:
+    """Yield the samples' numbers of each batch of an epoch, (batch_size,), out of a permutation.
 
     Args:
         n: samples in the training set.
@@ -203,42 +232,47 @@ def batches(n: int, batch_size: int, *, seed: int, epoch: int, device: torch.dev
         seed: fixes the permutation, with the epoch.
         epoch: number of the epoch, from 0.
         device: where the numbers are put.
+        keep_short: end with the short batch that is left over; otherwise it is dropped.
     """
     generator = torch.Generator().manual_seed(epoch_seed(seed, epoch, "order"))
-    order = torch.randperm(n, generator=generator)[: n - n % batch_size]
+    order = torch.randperm(n, generator=generator)[: n if keep_short else n - n % batch_size]
     yield from order.to(device).split(batch_size)
 
 
-def crop_choices(n: int, *, seed: int, epoch: int, device: torch.device | str) -> Tensor:
+def crop_choices(n: int, padding: int = CROP_PADDING, *, seed: int, epoch: int, device: torch.device | str) -> Tensor:
     """Draw an epoch's crop and flip of each sample.
 
     Args:
         n: samples in the training set.
+        padding: pixels that the images are padded by on each side.
         seed: fixes the choices, with the epoch.
         epoch: number of the epoch, from 0.
         device: where the choices are put.
 
     Returns:
-        For each sample the row and the column of its crop, 0 to 8, and 1 if it is mirrored: int64 (n, 3).
+        For each sample the row and the column of its crop, 0 to 2 · padding, and 1 if it is mirrored: int64 (n, 3).
     """
     generator = torch.Generator().manual_seed(epoch_seed(seed, epoch, "crop"))
-    corner = torch.randint(2 * CROP_PADDING + 1, (n, 2), generator=generator)
+    corner = torch.randint(2 * padding + 1, (n, 2), generator=generator)
     flip = torch.randint(2, (n, 1), generator=generator)
     return torch.cat([corner, flip], dim=1).to(device)
 
 
-def crop_and_flip(x: Tensor, choices: Tensor) -> Tensor:
-    """Pad images by 4 black pixels, crop them to their size, and mirror some.
+def crop_and_flip(x: Tensor, choices: Tensor, padding: int = CROP_PADDING, fill: int = 0) -> Tensor:
+    """Pad images, crop them to their size, and mirror some.
 
     Args:
         x: images, uint8 (B, C, H, W).
         choices: `crop_choices` of these samples, (B, 3).
+        padding: pixels that are added on each side.
+        fill: their value.
 
     Returns:
         The images, (B, C, H, W).
     """
     height, width = x.shape[2:]
-    windows = F.pad(x, [CROP_PADDING] * 4).unfold(2, height, 1).unfold(3, width, 1)  # a view: (B, C, 9, 9, H, W)
+    padded = F.pad(x, [padding] * 4, value=fill)
+    windows = padded.unfold(2, height, 1).unfold(3, width, 1)  # a view: (B, C, 2 padding + 1, 2 padding + 1, H, W)
     row, column, flip = choices.unbind(1)
     cropped = windows[torch.arange(len(x), device=x.device), :, row, column]
     return torch.where(flip.bool()[:, None, None, None], cropped.flip(3), cropped)

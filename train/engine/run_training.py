@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from train.configs.config import TrainConfig
 from train.data.image_folder import load_image_folder
-from train.data.images import Images, epoch_seed, load, shuffle_labels
+from train.data.images import Images, as_published, epoch_seed, load, shuffle_labels
 from train.data.readers import IMAGE_FOLDERS
 from train.engine.checkpoint import Checkpoint, finishing_the_update, is_complete
 from train.engine.data_parallel import data_parallel, device_of_rank
 from train.engine.trainer import Snapshots, Trainer
 from train.engine.warm_start import warm_start
 from train.errors import ConfigError
-from train.models import NETWORKS
+from train.models import NETWORKS, PUBLISHED
 from trajectory import LogSpaced, Recorder
 from trajectory.storage.backend import StoreLike
 from ultraslow.large_batch.ghost_batch_norm import convert_ghost_batch_norm
@@ -91,6 +91,10 @@ def train(
     device = device_of_rank(available(device))
     ranks = data_parallel(device)
     ranks.check(config.batch_size)
+    if config.published and ranks.size > 1:
+        raise ConfigError(
+            f"the published protocol in {ranks.size} processes: its last batches are short; expected one"
+        )
     if config.cuda_graph and (device.type != "cuda" or ranks.size > 1):
         raise ConfigError(f"cuda_graph on {device.type} in {ranks.size} processes; expected cuda, in one process")
     state = ranks.raise_on_all_ranks(lambda: checkpoint.read(config)) if resume else None
@@ -177,8 +181,11 @@ def data_of(config: TrainConfig, root: str | Path, device: torch.device) -> Imag
     """
     if config.dataset in IMAGE_FOLDERS:
         folder = load_image_folder(config.dataset, root, device)
-        return replace(folder, train_y=shuffle_labels(folder.train_y, config.label_noise))
+        return replace(
+            folder, whole_scale=config.published, train_y=shuffle_labels(folder.train_y, config.label_noise)
+        )
     data = load(config.dataset, root, device)
+    data = as_published(data) if config.published else data
     return replace(data, train_y=shuffle_labels(data.train_y, config.label_noise))
 
 
@@ -195,7 +202,7 @@ def network_of(config: TrainConfig, data: Images) -> nn.Module:
     Raises:
         ConfigError: if the network does not take images of that shape.
     """
-    model = NETWORKS[config.network](data.shape, data.classes)
+    model = (PUBLISHED if config.published else NETWORKS)[config.network](data.shape, data.classes)
     if config.ghost_batch_size is not None:
         convert_ghost_batch_norm(model, config.ghost_batch_size)
     return model
@@ -215,8 +222,8 @@ def optimizer_of(config: TrainConfig, data: Images, parameters: Iterable[Tensor]
     weights = list(parameters)
     return torch.optim.SGD(
         weights,
-        lr=config.schedule(data.train_size).lr,
-        momentum=config.momentum,
+        lr=config.regime(data.train_size).lr,
+        momentum=config.regime(data.train_size).momentum,
         weight_decay=config.weight_decay,
         fused=True if weights[0].device.type == "cpu" else None,
     )

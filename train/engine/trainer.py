@@ -60,7 +60,7 @@ class Trainer:
         step = TrainStep(config, processes.wrap(model), optimizer)
         self._step: Step = GraphedTrainStep(step, recorder) if config.cuda_graph else step
         self.schedule: Schedule = config.schedule(data.train_size)
-        self.per_epoch = updates_per_epoch(data.train_size, config.batch_size)
+        self.per_epoch = updates_per_epoch(data.train_size, config.batch_size, keep_short=config.published)
         self.t = 0
         self._sigma = matching_sigma(config.batch_size, config.base_batch_size)
         parameter = next(model.parameters())
@@ -154,8 +154,15 @@ class Trainer:
         Returns:
             An iterator over normalized images (B, C, H, W) and labels (B,).
         """
-        seed, augment = self.config.seed, self.config.augment
-        return self.data.train_batches(self.config.batch_size, seed=seed, epoch=epoch, augment=augment, start=start)
+        config = self.config
+        return self.data.train_batches(
+            config.batch_size,
+            seed=config.seed,
+            epoch=epoch,
+            augment=config.augments,
+            start=start,
+            keep_short=config.published,
+        )
 
     def update(self, x: Tensor, y: Tensor) -> None:
         """Make one update.
@@ -215,11 +222,13 @@ class Trainer:
             self.recorder.event(name, lr_from=before, lr_to=rate, reason="regime")
 
     def begin_epoch(self, epoch: int) -> None:
-        """Start the epoch's noise and its means.
+        """Start the epoch's noise and its means; the published code also makes a new optimizer, without momentum.
 
         Args:
             epoch: number of the epoch, from 0.
         """
+        if self.config.published:
+            self.optimizer.state.clear()
         self._noise.manual_seed(epoch_seed(self.config.seed, epoch, "noise"))
         self._losses = []
         self._wrong.zero_()
@@ -238,7 +247,7 @@ class Trainer:
             epoch=self.t / self.per_epoch,
             validation_error=error,
             validation_loss=loss,
-            train_error=self._wrong / (len(self._losses) * self.config.batch_size),
+            train_error=self._wrong / min(len(self._losses) * self.config.batch_size, self.data.train_size),
             train_loss=torch.stack(self._losses).mean(),
             wall_time=perf_counter() - self._began,
         )

@@ -1,20 +1,8 @@
-"""The networks of the experiments (Hoffer, Hubara, Soudry 2017, arXiv 1705.08741).
-
-Linear layers start as PyTorch's do by default: weights and biases uniform in ±1/√(fan-in). Convolutions start with
-He's normal weights, variance 2/fan-out (He et al. 2015, arXiv 1502.01852), in every network here; the authors of the
-paper start only their two residual networks so, and leave PyTorch's default in the others. Batch-norm scales start
-at 1, shifts at 0. The caller seeds the global generator (`torch.manual_seed`) to fix the weights.
-"""
-
-from collections.abc import Callable
-from functools import partial
-from math import prod
+"""The networks, as the papers that introduced them have them (`train.models`)."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from train.errors import ConfigError
 
 
 def f1(in_features: int, classes: int, *, width: int = 512, depth: int = 5) -> nn.Sequential:
@@ -47,7 +35,7 @@ def c1(classes: int) -> nn.Sequential:
     Returns:
         The network, for images (B, 3, 32, 32).
     """
-    return _he_normal(
+    return he_normal(
         nn.Sequential(
             *_conv_norm_relu(3, 64, 5),
             nn.MaxPool2d(3, 2),
@@ -79,7 +67,7 @@ def vgg(classes: int) -> nn.Sequential:
             layers += _conv_norm_relu(channels, width, 3)
             channels = width
         layers.append(nn.MaxPool2d(2))
-    return _he_normal(nn.Sequential(*layers, nn.Flatten(), *_dense(512, 512), nn.Linear(512, classes)))
+    return he_normal(nn.Sequential(*layers, nn.Flatten(), *_dense(512, 512), nn.Linear(512, classes)))
 
 
 def resnet(depth: int, classes: int) -> nn.Sequential:
@@ -102,7 +90,7 @@ def resnet(depth: int, classes: int) -> nn.Sequential:
         for _ in range(n):
             blocks.append(_ResidualBlock(channels, width))
             channels = width
-    return _he_normal(nn.Sequential(*_conv_norm_relu(3, 16, 3), *blocks, *_pool_and_classify(64, classes)))
+    return he_normal(nn.Sequential(*_conv_norm_relu(3, 16, 3), *blocks, *pool_and_classify(64, classes)))
 
 
 def wide_resnet(depth: int, factor: int, classes: int) -> nn.Sequential:
@@ -124,8 +112,8 @@ def wide_resnet(depth: int, factor: int, classes: int) -> nn.Sequential:
         for _ in range(n):
             blocks.append(_PreActivationBlock(channels, width))
             channels = width
-    end = [nn.BatchNorm2d(channels), nn.ReLU(), *_pool_and_classify(channels, classes)]
-    return _he_normal(nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False), *blocks, *end))
+    end = [nn.BatchNorm2d(channels), nn.ReLU(), *pool_and_classify(channels, classes)]
+    return he_normal(nn.Sequential(nn.Conv2d(3, 16, 3, padding=1, bias=False), *blocks, *end))
 
 
 def alexnet(classes: int) -> nn.Sequential:
@@ -150,7 +138,7 @@ def alexnet(classes: int) -> nn.Sequential:
         layers += [convolution, nn.BatchNorm2d(width), nn.ReLU(), *then]
     for fan_in in (256 * 6 * 6, 4096):
         layers += [nn.Flatten(), nn.Dropout(0.5), nn.Linear(fan_in, 4096), nn.BatchNorm1d(4096), nn.ReLU()]
-    return _he_normal(nn.Sequential(*layers, nn.Linear(4096, classes)))
+    return he_normal(nn.Sequential(*layers, nn.Linear(4096, classes)))
 
 
 class _ResidualBlock(nn.Module):
@@ -207,37 +195,26 @@ def _dense(fan_in: int, width: int) -> list[nn.Module]:
     return [nn.Linear(fan_in, width, bias=False), nn.BatchNorm1d(width), nn.ReLU()]
 
 
-def _pool_and_classify(channels: int, classes: int) -> list[nn.Module]:
+def pool_and_classify(channels: int, classes: int) -> list[nn.Module]:
+    """Return the layers that end a residual network.
+
+    Args:
+        channels: of the images that come in.
+        classes: outputs.
+    """
     return [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)]
 
 
-def _he_normal(network: nn.Sequential) -> nn.Sequential:
+def he_normal(network: nn.Sequential) -> nn.Sequential:
+    """Start a network's convolutions with He's normal weights, variance 2/fan-out.
+
+    Args:
+        network: the network, which is changed.
+
+    Returns:
+        The network.
+    """
     for layer in network.modules():
         if isinstance(layer, nn.Conv2d):
             nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
     return network
-
-
-def _for_images(
-    shape: tuple[int, ...], network: Callable[[int], nn.Module]
-) -> Callable[[tuple[int, ...], int], nn.Module]:
-    def build(image: tuple[int, ...], classes: int) -> nn.Module:
-        if image != shape:
-            got, expected = (" × ".join(map(str, s)) for s in (image, shape))
-            raise ConfigError(f"the data set's images are {got}, the network expects {expected}; choose f1")
-        return network(classes)
-
-    return build
-
-
-_CIFAR = (3, 32, 32)
-# by name: builds the network for images (C, H, W) and a number of classes
-NETWORKS: dict[str, Callable[[tuple[int, ...], int], nn.Module]] = {
-    "f1": lambda image, classes: f1(prod(image), classes),
-    "f1-small": lambda image, classes: f1(prod(image), classes, width=64, depth=3),
-    "c1": _for_images(_CIFAR, c1),
-    "vgg": _for_images(_CIFAR, vgg),
-    "resnet44": _for_images(_CIFAR, partial(resnet, 44)),
-    "wrn16-4": _for_images(_CIFAR, partial(wide_resnet, 16, 4)),
-    "alexnet": _for_images((3, 224, 224), alexnet),
-}
