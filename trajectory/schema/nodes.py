@@ -200,7 +200,7 @@ def _chunk_of(shape: tuple[int, ...]) -> Kind[tuple[int, ...]]:
 def _names_of(shape: tuple[int, ...]) -> Kind[tuple[str | None, ...]]:
     def parse(value: Any) -> tuple[str | None, ...]:
         names = tuple(map(entries.optional_text, value))
-        if len(names) != len(shape):
+        if not isinstance(value, list) or len(names) != len(shape):
             raise ValueError
         return names
 
@@ -217,7 +217,7 @@ def _one_of(*values: str) -> Kind[str]:
 
 
 def _parse_encoding(value: Any) -> str:
-    separator = value.get("configuration", {"separator": "/"})["separator"]
+    separator = entries.mapping(value).get("configuration", {"separator": "/"})["separator"]
     if value["name"] != "default" or separator not in ("/", "."):
         raise ValueError
     return str(separator)

@@ -1,0 +1,146 @@
+"""Stores whose root lies under a checksum that holds: they end in rows or in one line, soon and in little memory."""
+
+import json
+import shutil
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from trajectory import Recorder, Run, StoreError, verify
+from trajectory.storage.root import CHECKSUM, _checksum
+
+
+@pytest.fixture(scope="module")
+def honest(tmp_path_factory):
+    path = tmp_path_factory.mktemp("hostile") / "run.zarr"
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(path, model, optimizer, quantities=["distance", "norm"], origins=[5], snapshots=20, sketch=4) as r:
+        for t in range(1, 41):
+            for p in model.parameters():
+                p.grad = torch.full_like(p, float(t % 5) - 1)
+            optimizer.step()
+            r.log(loss=float(t))
+        r.event("mark", at=3)
+    return path
+
+
+def places(value, path=()):
+    """The path of each entry of a JSON document."""
+    for key, child in (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    ):
+        yield (*path, key)
+        yield from places(child, (*path, key))
+
+
+def lie(path, where, value):
+    """Replace an entry of a root, and its checksum with it."""
+    root = json.loads((path / "zarr.json").read_text())
+    parent = root
+    for key in where[:-1]:
+        parent = parent[key]
+    parent[where[-1]] = value
+    attributes, nodes = root.get("attributes"), root.get("consolidated_metadata")
+    if isinstance(attributes, dict):
+        nodes = nodes.get("metadata") if isinstance(nodes, dict) else None
+        attributes[CHECKSUM] = _checksum(attributes.get("ultraslow"), nodes)
+    (path / "zarr.json").write_text(json.dumps(root))
+
+
+def read_all(path):
+    run = Run(path)
+    run.to_dict()
+    for act in (run.layers, run.to_xarray, run.pairwise_distance, lambda: run.layers(origin=5), lambda: verify(path)):
+        with suppress(StoreError):
+            act()
+    for step in run.snapshots:
+        run.state_dict(step)
+
+
+VALUES = [
+    *(
+        None,
+        True,
+        -1,
+        0,
+        10**15,
+        2**63,
+        10**400,
+        1.5,
+        float("nan"),
+        "",
+        "../..",
+        "x" * 5000,
+        [],
+        [[]],
+        {},
+        ["a", "a"],
+    ),
+    *([10**15], [-1], [0] * 100, {"name": 1}),
+]
+
+
+@settings(max_examples=80, deadline=None)
+@given(data=st.data())
+def test_whatever_a_root_says_it_is_read_or_refused(honest, data):
+    root = json.loads((honest / "zarr.json").read_text())
+    where = data.draw(st.sampled_from(list(places(root))))
+    value = data.draw(st.sampled_from(VALUES))
+    with TemporaryDirectory() as folder:
+        path = Path(shutil.copytree(honest, Path(folder) / "run.zarr"))
+        lie(path, where, value)
+        try:
+            read_all(path)
+        except StoreError as error:
+            said = str(error)
+        else:
+            return
+    assert said.startswith(f"{path}: ")
+    assert "\n" not in said
+
+
+def test_rows_that_no_file_holds_are_not_looked_for_one_by_one(honest, tmp_path):
+    """10^15 rows are 10^12 chunks: the first that is missing is enough."""
+    path = shutil.copytree(honest, tmp_path / "run.zarr")
+    many = 10**15
+    lie(path, ("attributes", "ultraslow", "committed", "step"), many)
+    for name in ("step", "distance", "norm", "displacement", "layer_distance", "layer_norm", "layer_displacement"):
+        lie(path, ("consolidated_metadata", "metadata", name, "shape", 0), many)
+    with pytest.raises(StoreError, match="/c/1 is missing"):
+        Run(path).distance  # noqa: B018
+    with pytest.raises(StoreError, match="are missing or too short"):
+        verify(path)
+
+
+def test_a_chunk_that_would_not_fit_into_memory_is_refused(honest, tmp_path):
+    path = shutil.copytree(honest, tmp_path / "run.zarr")
+    lie(
+        path,
+        ("consolidated_metadata", "metadata", "distance", "chunk_grid", "configuration", "chunk_shape", 0),
+        10**15,
+    )
+    with pytest.raises(StoreError, match=r"distance/c/0 is damaged \(\d+ bytes, too few for"):
+        Run(path).distance  # noqa: B018
+
+
+def test_json_that_is_nested_without_end_is_refused(honest, tmp_path):
+    path = shutil.copytree(honest, tmp_path / "run.zarr")
+    (path / "zarr.json").write_text("[" * 100_000)
+    with pytest.raises(StoreError, match=r"zarr\.json is damaged \(nested too deeply\)"):
+        Run(path)
+
+
+def test_a_flipped_bit_in_the_root_is_named(honest, tmp_path):
+    path = shutil.copytree(honest, tmp_path / "run.zarr")
+    text = (path / "zarr.json").read_text()
+    (path / "zarr.json").write_text(text.replace('"origin_norm": ', '"origin_norm": 1', 1))
+    with pytest.raises(StoreError, match=r"zarr\.json is damaged \(its checksum is another\)"):
+        Run(path)
