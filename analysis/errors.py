@@ -1,6 +1,7 @@
 """The analysis' branch of the error tree. Every message is one line: what was got, expected, to do."""
 
 from trajectory.errors import UltraslowError
+from trajectory.errors import printable as printable
 
 
 class AnalysisError(UltraslowError):

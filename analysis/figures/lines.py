@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from analysis.curve import Curve
-from analysis.errors import FigureError
+from analysis.errors import FigureError, printable
 from analysis.figures.style import COLOURS, DROP, TRIANGLE
 from analysis.fitting.laws import Array
 
@@ -21,12 +21,13 @@ LineStyle = dict[str, Any]
 def literal(text: str) -> str:
     r"""Return a user's text such that matplotlib draws it letter by letter.
 
-    Without this a `$` begins a formula, and a legend leaves out what begins with an underscore.
+    Without this a `$` begins a formula, and a legend leaves out what begins with an underscore. Control characters,
+    which no font holds, are written as `\x1b`.
 
     Args:
         text: the label or the name of a run.
     """
-    return (_JOINER if text.startswith("_") else "") + text.replace("$", r"\$")
+    return (_JOINER if text.startswith("_") else "") + printable(text).replace("$", r"\$")
 
 
 def by_label(group: Sequence[Curve]) -> list[tuple[LineStyle, list[Curve]]]:
