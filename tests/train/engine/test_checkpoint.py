@@ -129,6 +129,7 @@ def test_killed_and_resumed_equals_uninterrupted(folder, name):
     state, whole = (torch.load(folder / f"{run}.57.pt") for run in (name, f"{name}-whole"))
     assert state["recorder"].pop("run") != whole["recorder"].pop("run")
     assert state.pop("wall_time") > 0 < whole.pop("wall_time")
+    assert state.pop("blake3") != whole.pop("blake3")
     assert plain(state) == plain(whole)  # optimizer, random states, scheduler
 
 
@@ -194,6 +195,16 @@ def test_what_is_no_interruption_of_this_run_is_refused(tmp_path):
     content = checkpoint.read_bytes()
     checkpoint.write_bytes(content[: len(content) // 2])
     assert refused(SHORT, out).startswith(f"{checkpoint}: cannot be read as a checkpoint")
+    checkpoint.write_bytes(content)
+    state = torch.load(checkpoint)
+    for message, wrong in {
+        "its hash is another": state | {"t": 4},
+        "it lacks optimizer": {key: value for key, value in state.items() if key != "optimizer"},
+        "it lacks all that": [1],
+        "written in version 2": state | {"version": 2},
+    }.items():
+        torch.save(wrong, checkpoint)
+        assert message in refused(SHORT, out)
     checkpoint.unlink()
     assert f"no checkpoint {checkpoint}" in refused(SHORT, out)
     assert len(Run(out).distance) == 3  # untouched
