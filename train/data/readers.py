@@ -37,14 +37,14 @@ def digits(root: Path) -> Arrays:
     return train_x, train_y, test_x, test_y
 
 
-def mnist_like(root: Path, *, folder: str, url: str, md5: dict[str, str]) -> Arrays:
+def mnist_like(root: Path, *, folder: str, url: str, sha256: dict[str, str]) -> Arrays:
     """Return MNIST, or a data set like it, from its four IDX files.
 
     Args:
         root: folder of the data sets.
         folder: folder of the files under it.
         url: where the packed files are downloaded from.
-        md5: checksums of the packed files, by the beginning of their names.
+        sha256: checksums of the packed files, by the beginning of their names.
 
     Raises:
         DataError: for a file that is missing and cannot be downloaded, or a damaged one.
@@ -54,7 +54,7 @@ def mnist_like(root: Path, *, folder: str, url: str, md5: dict[str, str]) -> Arr
         for kind, axes in (("images-idx3", 3), ("labels-idx1", 1)):
             path = root / folder / f"{part}-{kind}-ubyte"
             if not path.exists():
-                _download(f"{url}/{path.name}.gz", md5[f"{part}-{kind}"], path, path.parent)
+                _download(f"{url}/{path.name}.gz", sha256[f"{part}-{kind}"], path, path.parent)
             arrays.append(_idx(path, axes))
     train_x, train_y, test_x, test_y = arrays
     for part, x, y in (("train", train_x, train_y), ("t10k", test_x, test_y)):
@@ -95,7 +95,7 @@ def cifar(
     classes: int,
     records: tuple[int, int],
     url: str,
-    md5: str,
+    sha256: str,
 ) -> Arrays:
     """Return CIFAR-10 or CIFAR-100: the binary layout if its folder is there, else the pickled one, else a download.
 
@@ -109,7 +109,7 @@ def cifar(
         classes: number of classes.
         records: images in each training file, and in the test file.
         url: where the packed binary layout is downloaded from.
-        md5: its checksum.
+        sha256: its checksum.
 
     Raises:
         DataError: for a file that is missing and cannot be downloaded, or a damaged one.
@@ -124,7 +124,7 @@ def cifar(
     for name in names:
         path = folder / name
         if not path.exists():
-            _download(url, md5, path, root)
+            _download(url, sha256, path, root)
         x, y = read(path, records=records[name == names[-1]])
         if y.max() >= classes:
             raise DataError(f"{path} holds the label {y.max()}, expected 0 to {classes - 1}; {_REPAIR}")
@@ -170,7 +170,7 @@ class _ArraysOnly(pickle.Unpickler):
         raise pickle.UnpicklingError(f"it asks for {module}.{name}")
 
 
-def _download(url: str, md5: str, path: Path, folder: Path) -> None:
+def _download(url: str, sha256: str, path: Path, folder: Path) -> None:
     """Downloads the archive that holds `path` into `folder`, compares its checksum and unpacks it."""
     import pooch  # with requests, which no run needs whose files are there
 
@@ -180,7 +180,7 @@ def _download(url: str, md5: str, path: Path, folder: Path) -> None:
     try:
         pooch.retrieve(
             url,
-            f"md5:{md5}",
+            f"sha256:{sha256}",
             fname=url.rpartition("/")[2],
             path=folder,
             processor=unpack,
@@ -200,22 +200,22 @@ READERS: dict[str, Callable[[Path], Arrays]] = {
         mnist_like,
         folder="MNIST/raw",
         url="https://ossci-datasets.s3.amazonaws.com/mnist",
-        md5={
-            "train-images-idx3": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
-            "train-labels-idx1": "d53e105ee54ea40749a09fcbcd1e9432",
-            "t10k-images-idx3": "9fb629c4189551a2d022fa330f9573f3",
-            "t10k-labels-idx1": "ec29112dd5afa0611ce80d1b7f02629c",
+        sha256={
+            "train-images-idx3": "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+            "train-labels-idx1": "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+            "t10k-images-idx3": "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+            "t10k-labels-idx1": "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
         },
     ),
     "fashion-mnist": partial(
         mnist_like,
         folder="FashionMNIST/raw",
-        url="http://fashion-mnist.s3-website.eu-central-1.amazonaws.com",
-        md5={
-            "train-images-idx3": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-            "train-labels-idx1": "25c81989df183df01b3e8a0aad5dffbe",
-            "t10k-images-idx3": "bef4ecab320f06d8554ea6380940ec79",
-            "t10k-labels-idx1": "bb300cfdad3c16e7a12a480ee83cd310",
+        url="https://fashion-mnist.s3.eu-central-1.amazonaws.com",
+        sha256={
+            "train-images-idx3": "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+            "train-labels-idx1": "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+            "t10k-images-idx3": "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+            "t10k-labels-idx1": "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
         },
     ),
     "cifar10": partial(
@@ -228,7 +228,7 @@ READERS: dict[str, Callable[[Path], Arrays]] = {
         classes=10,
         records=(10_000, 10_000),
         url="https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",
-        md5="c32a1d4ab5d03f1284b67883e8d87530",
+        sha256="c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd",
     ),
     "cifar100": partial(
         cifar,
@@ -240,7 +240,7 @@ READERS: dict[str, Callable[[Path], Arrays]] = {
         classes=100,
         records=(50_000, 10_000),
         url="https://www.cs.toronto.edu/~kriz/cifar-100-binary.tar.gz",
-        md5="03b5dce01913d631647c71ecec9e9cb8",
+        sha256="58a81ae192c23a4be8b1804d68e518ed807d710a4eb253b1f2a199162a40d8ec",
     ),
 }
 

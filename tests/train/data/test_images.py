@@ -62,15 +62,15 @@ def server(tmp_path, idx_files):
     """Serves the packed files; gives its address and their checksums."""
     folder = tmp_path / "served"
     folder.mkdir()
-    md5 = {}
+    sha256 = {}
     for name, content in idx_files[1].items():
         packed = gzip.compress(content)
         (folder / f"{name}.gz").write_bytes(packed)
-        md5[name.removesuffix("-ubyte")] = hashlib.md5(packed).hexdigest()
+        sha256[name.removesuffix("-ubyte")] = hashlib.sha256(packed).hexdigest()
     with ThreadingHTTPServer(("127.0.0.1", 0), partial(_Quiet, directory=folder)) as listening:
         thread = threading.Thread(target=listening.serve_forever, daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{listening.server_port}", md5
+        yield f"http://127.0.0.1:{listening.server_port}", sha256
         listening.shutdown()
         thread.join()
 
@@ -203,20 +203,20 @@ def test_an_unknown_data_set_lists_the_known_ones(tmp_path):
 
 
 def test_missing_files_are_downloaded_and_checked(tmp_path, server, idx_files):
-    url, md5 = server
-    read = partial(readers.mnist_like, folder="MNIST/raw", url=url, md5=md5)
+    url, sha256 = server
+    read = partial(readers.mnist_like, folder="MNIST/raw", url=url, sha256=sha256)
     train_x, *_, test_y = read(tmp_path)
     assert np.array_equal(train_x[:, 0], idx_files[0]["train-images-idx3-ubyte"])
     assert np.array_equal(test_y, idx_files[0]["t10k-labels-idx1-ubyte"])
     written = (tmp_path / "MNIST/raw/train-images-idx3-ubyte").read_bytes()
     assert written == idx_files[1]["train-images-idx3-ubyte"]
-    read = partial(readers.mnist_like, folder="MNIST/raw", url="http://127.0.0.1:1", md5=md5)
+    read = partial(readers.mnist_like, folder="MNIST/raw", url="http://127.0.0.1:1", sha256=sha256)
     assert np.array_equal(read(tmp_path)[0], train_x)  # and not a second time
 
 
 def test_a_download_with_another_checksum_is_refused(tmp_path, server):
-    url, md5 = server
-    read = partial(readers.mnist_like, folder="MNIST/raw", url=url, md5={**md5, "train-images-idx3": "0" * 32})
+    url, sha256 = server
+    read = partial(readers.mnist_like, folder="MNIST/raw", url=url, sha256={**sha256, "train-images-idx3": "0" * 64})
     with pytest.raises(DataError, match=r"could not be had \(its checksum is another\)") as caught:
         read(tmp_path)
     assert "\n" not in str(caught.value)
@@ -225,9 +225,9 @@ def test_a_download_with_another_checksum_is_refused(tmp_path, server):
 
 def test_without_a_download_the_missing_file_is_named(tmp_path):
     url, path = "http://127.0.0.1:1", tmp_path / "MNIST/raw/train-images-idx3-ubyte"
-    md5 = dict.fromkeys((name.removesuffix("-ubyte") for name in SHAPES), "0" * 32)
+    sha256 = dict.fromkeys((name.removesuffix("-ubyte") for name in SHAPES), "0" * 64)
     with pytest.raises(DataError) as caught:
-        readers.mnist_like(tmp_path, folder="MNIST/raw", url=url, md5=md5)
+        readers.mnist_like(tmp_path, folder="MNIST/raw", url=url, sha256=sha256)
     assert str(caught.value) == (
         f"{path} is missing and {url}/{path.name}.gz could not be had (ConnectionError); put the unpacked file there"
     )
@@ -236,7 +236,7 @@ def test_without_a_download_the_missing_file_is_named(tmp_path):
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")  # pooch leaves a refused download's socket to the gc
 def test_a_refused_download_names_the_missing_file(tmp_path, server):
     with pytest.raises(DataError, match=r"train-images-idx3-ubyte is missing and .* \(HTTPError\)"):
-        readers.mnist_like(tmp_path, folder="MNIST/raw", url=f"{server[0]}/nothing", md5=server[1])
+        readers.mnist_like(tmp_path, folder="MNIST/raw", url=f"{server[0]}/nothing", sha256=server[1])
     gc.collect()
 
 
@@ -370,8 +370,8 @@ def test_missing_cifar_is_downloaded_and_unpacked(tmp_path, server):
             entry = tarfile.TarInfo(f"cifar-100-binary/{stem}.bin")
             entry.size = len(stored)
             tar.addfile(entry, io.BytesIO(stored))
-    md5 = hashlib.md5(archive.read_bytes()).hexdigest()
-    read = _cifar_reader("cifar100", url=f"{server[0]}/{archive.name}", md5=md5)
+    sha256 = hashlib.sha256(archive.read_bytes()).hexdigest()
+    read = _cifar_reader("cifar100", url=f"{server[0]}/{archive.name}", sha256=sha256)
     assert np.array_equal(read(tmp_path / "root")[0], content["train"][0])
     with pytest.raises(DataError, match=r"cifar-100-binary/train\.bin is missing and .* could not be had"):
         _cifar_reader("cifar100", url="http://127.0.0.1:1/cifar.tar.gz")(tmp_path / "elsewhere")
@@ -435,3 +435,11 @@ def test_the_sizes_that_are_known_without_files_are_those_of_the_files():
     for name in ("cifar10", "cifar100"):
         asked = readers.READERS[name].keywords
         assert readers.TRAIN_SIZES[name] == len(asked["train"]) * asked["records"][0]
+
+
+def test_downloads_are_encrypted_and_checked_by_sha256():
+    for reader in readers.READERS.values():
+        if isinstance(reader, partial):
+            assert reader.keywords["url"].startswith("https://")
+            digests = reader.keywords["sha256"]
+            assert all(len(digest) == 64 for digest in ([digests] if isinstance(digests, str) else digests.values()))
