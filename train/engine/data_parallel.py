@@ -1,11 +1,10 @@
 """One run in several processes, as `torchrun` starts them: each takes its share of every batch.
 
 Rank r of W takes the samples r, r + W, r + 2W, … of a batch of B, and gradients are averaged over the ranks: the
-update is that of one process on the whole batch, up to the order of summation, since whatever is random (order,
-crops, noise) is drawn on every rank for the whole batch. Two things are each rank's own. Dropout's masks; and batch
-normalization, which is over the rank's share, or over ghost batches within it: a ghost batch is never spread over
-ranks. Where W divides the number of ghost batches and ghost_batch_size divides B, the ranks' ghost batches are those
-of one process. The running statistics, and so the evaluation, are the first rank's.
+update is that of one process on the whole batch, up to the order of summation. Whatever is random (order, crops,
+noise) is drawn on every rank for the whole batch; batch norm is over the whole batch, or its ghost batches, and has
+the same running statistics on every rank (`ultraslow.large_batch.synchronized_norm`). Dropout's masks alone are each
+rank's own.
 """
 
 import atexit
@@ -20,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from train.errors import ConfigError
 from trajectory.measure.ranks import Ranks
+from ultraslow.large_batch.synchronized_norm import synchronize_batch_norm
 
 
 @dataclass(frozen=True)
@@ -56,16 +56,20 @@ class DataParallel(Ranks):
         return samples[self.rank :: self.size] if self.size > 1 else samples
 
     def wrap(self, model: nn.Module) -> nn.Module:
-        """Let a model's gradients be averaged over the ranks; its buffers stay each rank's own.
+        """Let a model's gradients be averaged over the ranks, and its batch norms be over whole batches.
 
         Args:
             model: The model, which must have the same weights on all ranks.
 
         Returns:
             The model in DistributedDataParallel; the model itself in a single process.
+
+        Raises:
+            GhostBatchNormError: The model has a batch norm that cannot be taken over several processes.
         """
         if self.size == 1:
             return model
+        synchronize_batch_norm(model, self.group)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # of torch 2.13's other name, which earlier ones lack
             return DistributedDataParallel(model, broadcast_buffers=False)

@@ -45,8 +45,19 @@ def ghost_batch_sizes(batch_size: int, ghost_batch_size: int) -> list[int]:
     return [size + 1] * larger + [size] * (n - larger)
 
 
-class _GhostBatchNorm(_BatchNorm):
-    """The 1-d and the 2-d layer but for the check of the input's dimensions."""
+class GhostBatchNorm(_BatchNorm):
+    """The 1-d and the 2-d layer but for the check of the input's dimensions.
+
+    Args:
+        num_features: channels C.
+        ghost_batch_size: samples in a ghost batch, at most; 2 or more.
+        eps: added to the variance, for stability.
+        momentum: weight e of the newest ghost batch in the running statistics; None for the average over all.
+        affine: learn a scale and a shift for each channel.
+        track_running_stats: keep running statistics for the evaluation.
+        device: where parameters and statistics are.
+        dtype: their type.
+    """
 
     ghost_batch_size: int
 
@@ -86,7 +97,7 @@ class _GhostBatchNorm(_BatchNorm):
             parts = (self._normalize(x[:cut], larger), self._normalize(x[cut:], len(sizes) - larger))
             y, means, variances = (torch.cat(both) for both in zip(*parts, strict=True))
         if self.training and self.running_mean is not None:
-            self._update_running(means, variances)
+            self.update_running(means, variances)
         if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
             return y.contiguous(memory_format=torch.channels_last)
         return y
@@ -114,8 +125,13 @@ class _GhostBatchNorm(_BatchNorm):
         return y.reshape(x.shape), mean.view(n, channels), variance.view(n, channels)
 
     @torch.no_grad()
-    def _update_running(self, means: Tensor, variances: Tensor) -> None:
-        """Make n successive updates in one, with weights (1−e)^(n−i) e, or 1/(k+n) for the cumulative average."""
+    def update_running(self, means: Tensor, variances: Tensor) -> None:
+        """Make n successive updates in one, with weights (1−e)^(n−i) e, or 1/(k+n) for the cumulative average.
+
+        Args:
+            means: of the ghost batches, (n, C).
+            variances: of them, unbiased, (n, C).
+        """
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
@@ -132,10 +148,11 @@ class _GhostBatchNorm(_BatchNorm):
             running.copy_(wide)
 
     def extra_repr(self) -> str:
+        """Return the layer's settings, as its `repr` shows them."""
         return f"{super().extra_repr()}, ghost_batch_size={self.ghost_batch_size}"
 
 
-class GhostBatchNorm1d(_GhostBatchNorm, nn.BatchNorm1d):
+class GhostBatchNorm1d(GhostBatchNorm, nn.BatchNorm1d):
     """`BatchNorm1d` over ghost batches, for inputs (B, C) or (B, C, L); their state dicts are interchangeable.
 
     Args:
@@ -162,7 +179,7 @@ class GhostBatchNorm1d(_GhostBatchNorm, nn.BatchNorm1d):
     """
 
 
-class GhostBatchNorm2d(_GhostBatchNorm, nn.BatchNorm2d):
+class GhostBatchNorm2d(GhostBatchNorm, nn.BatchNorm2d):
     """`BatchNorm2d` over ghost batches, for inputs (B, C, H, W); their state dicts are interchangeable.
 
     A contiguous input is normalized without a copy. A channels-last one has no such view: it is copied, and the
@@ -192,7 +209,7 @@ class GhostBatchNorm2d(_GhostBatchNorm, nn.BatchNorm2d):
     """
 
 
-_GHOST: dict[type[_BatchNorm], type[_GhostBatchNorm]] = {
+_GHOST: dict[type[_BatchNorm], type[GhostBatchNorm]] = {
     nn.BatchNorm1d: GhostBatchNorm1d,
     nn.BatchNorm2d: GhostBatchNorm2d,
 }
@@ -231,14 +248,14 @@ def convert_ghost_batch_norm(model: nn.Module, ghost_batch_size: int) -> nn.Modu
             "leave the ghost batch size out"
         )
     for name, layer in layers.items():
-        if not isinstance(layer, _GhostBatchNorm) and type(layer) not in _GHOST:
+        if not isinstance(layer, GhostBatchNorm) and type(layer) not in _GHOST:
             raise GhostBatchNormError(
                 f"layer {name or 'itself'} is a {type(layer).__name__}; only BatchNorm1d and BatchNorm2d "
                 "have a ghost batch norm"
             )
     for layer in layers.values():
         layer.__class__ = _GHOST.get(type(layer), type(layer))
-        assert isinstance(layer, _GhostBatchNorm)
+        assert isinstance(layer, GhostBatchNorm)
         layer.ghost_batch_size = size
     return model
 

@@ -38,6 +38,8 @@ f1 = models.NETWORKS["f1-small"]
 with_dropout = lambda *size: nn.Sequential(*f1(*size)[:-1], nn.Dropout(0.5), f1(*size)[-1])
 short = replace(f1_digits(), batch_size=64, epochs=2, drops=((1, 0.1),), input_noise=0.0)
 noisy = replace(short, ghost_batch_size=16, input_noise=0.5, multiplicative_noise=True, augment=True)
+uneven = replace(short, ghost_batch_size=12, epochs=0.5, drops=())  # 6 ghost batches, of 11 and 10 samples
+whole = replace(short, epochs=0.5, drops=())
 train(replace(short, epochs=1, drops=()), folder / "alone.zarr")  # imports what is imported late, once for all ranks
 
 def in_two(name, what):
@@ -79,7 +81,11 @@ def refusals():
     refused(ConfigError, "batch_size is 65; expected a multiple of 2", replace(short, batch_size=65), "odd.zarr")
     refused(StoreError, "already exists", short, "two.zarr")  # seen by the first alone
 
-assert in_two("a", lambda: in_float64(noisy, "two.zarr")) == [0, 0]
+def three():
+    for config, name in ((noisy, "two.zarr"), (uneven, "uneven.zarr"), (whole, "synchronized.zarr")):
+        in_float64(config, name)
+
+assert in_two("a", three) == [0, 0]
 assert in_two("b", lambda: dropout("whole.zarr", checkpoint_every=0)) == [0, 0]
 killed, other = in_two("c", lambda: dropout("killed.zarr", checkpoint_every=0, progress=die_at(33)))
 assert killed == signal.SIGKILL and other != 0
@@ -97,9 +103,7 @@ def folder(tmp_path_factory):
     return folder
 
 
-def test_two_processes_train_what_one_does_where_their_ghost_batches_are_its_own(
-    folder, tmp_path, in_float64, same_training
-):
+def test_two_processes_train_what_one_does(folder, tmp_path, in_float64, same_training):
     """Half a batch is another shape, so its products are rounded otherwise: in float64 that stays out of sight."""
     config = replace(SHORT, ghost_batch_size=16, input_noise=0.5, multiplicative_noise=True, augment=True)
     one, two = Run(train(config, tmp_path / "one.zarr")), Run(folder / "two.zarr")
@@ -109,9 +113,22 @@ def test_two_processes_train_what_one_does_where_their_ghost_batches_are_its_own
     for name in ("loss", "train_loss", "train_error", "learning_rate"):
         np.testing.assert_allclose(two.metrics[name], one.metrics[name], **same_training)
     for name, value in one.state_dict(40).items():
-        if "running" not in name and "tracked" not in name:  # statistics are the first rank's
-            torch.testing.assert_close(two.state_dict(40)[name], value, **same_training)
+        torch.testing.assert_close(two.state_dict(40)[name], value, **same_training)
+    np.testing.assert_allclose(two.metrics["validation_loss"], one.metrics["validation_loss"], **same_training)
     assert two.metrics["validation_error"].notna().sum() == 2
+
+
+@pytest.mark.parametrize(("name", "ghost_batch_size"), [("uneven", 12), ("synchronized", None)])
+def test_batches_are_normalized_whole_however_many_processes_share_them(
+    folder, tmp_path, in_float64, same_training, name, ghost_batch_size
+):
+    """Ten updates: six ghost batches of 11 and 10 samples, each spread over both processes; and whole batches."""
+    config = replace(SHORT, ghost_batch_size=ghost_batch_size, epochs=0.5, drops=())
+    one, two = Run(train(config, tmp_path / "one.zarr")), Run(folder / f"{name}.zarr")
+    assert len(two.distance) == 10
+    np.testing.assert_allclose(two.layers(), one.layers(), **same_training)
+    for name, value in one.state_dict(10).items():
+        torch.testing.assert_close(two.state_dict(10)[name], value, **same_training)
 
 
 def test_a_killed_rank_ends_the_other_and_the_run_goes_on_bit_for_bit(folder):
