@@ -3,7 +3,7 @@
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from trajectory.schema.layout import LR_DROP, Event
+from trajectory.schema.layout import LR_DROP, WARNING, Event
 from trajectory.storage.reader import UncommittedRows
 from trajectory.storage.root import Root
 
@@ -106,3 +106,9 @@ class RunDescription:
     def drops(self) -> list[Event]:
         """The learning-rate drops; an event's step is the number of updates made before the new rate."""
         return [event for event in self.events if event.name == LR_DROP]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the recorder saw that a reader of the distances has to know, in order."""
+        reported = [event for event in self.events if WARNING in event.details]
+        return [f"update {event.step}: {event.details[WARNING]}" for event in reported]

@@ -102,7 +102,8 @@ def test_a_run_without_steps_opens_empty(tmp_path):
     model = nn.Linear(3, 2)
     Recorder(tmp_path / "empty.zarr", model, torch.optim.SGD(model.parameters(), lr=0.1)).close()
     run = Run(tmp_path / "empty.zarr")
-    assert (len(run.distance), len(run.metrics), run.events, run.snapshots) == (0, 0, [], [])
+    assert (len(run.distance), len(run.metrics), run.snapshots) == (0, 0, [])
+    assert run.warnings == ["update 0: the run ends without an update"]
 
 
 def test_an_unknown_quantity(recorded):

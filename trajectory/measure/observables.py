@@ -89,10 +89,17 @@ class Observables:
         parameters: The parameters w.
         quantities: The names of the quantities, in the order of a row, the distance first.
         origins: The number of origins other than w_0.
+
+    Attributes:
+        parameters: The parameters, then those of `extend`.
+        resized: The numbers of the parameters whose tensors have got another shape. They are not measured any more:
+            what is written for them is what w_0 would give.
     """
 
     def __init__(self, parameters: Sequence[Tensor], quantities: Sequence[str] = QUANTITIES[:1], origins: int = 0):
         self.parameters = parameters
+        self._first = parameters  # without those of `extend`
+        self.resized: list[int] = []
         self.quantities = tuple(quantities)
         self.copies: list[Copy | None] = [Copy(self.parameters)] + [None] * origins
         self.previous = Copy(self.parameters) if "update_norm" in quantities else None
@@ -112,12 +119,43 @@ class Observables:
         """
         self.copies[1 + k] = Copy(self.parameters)
 
+    def extend(self, parameters: Sequence[Tensor]) -> None:
+        """Measure more parameters, whose weights have been what they are now since w_0.
+
+        Args:
+            parameters: The further parameters.
+        """
+        if self.have_moved():
+            self._lay_out()
+        self.parameters = [*self.parameters, *parameters]
+        for copy in [*self.copies, self.previous]:
+            if copy:
+                copy.tensors += Copy(parameters).tensors
+        self._pointers = []
+        self._lay_out()
+
+    def replace(self, k: int, parameter: Tensor) -> None:
+        """Measure another tensor in the place of a parameter, from the same origins.
+
+        Args:
+            k: The parameter's number.
+            parameter: The tensor, of the same shape.
+        """
+        self.parameters = [*self.parameters[:k], parameter, *self.parameters[k + 1 :]]
+        if k < len(self._first):
+            self._first = self.parameters[: len(self._first)]
+
+    def have_moved(self) -> bool:
+        """Return whether the parameters lie elsewhere than when they were measured last."""
+        return [p.data_ptr() for p in self.parameters] != self._pointers
+
     def restore(self, origins: Sequence[Sequence[Tensor]]) -> None:
-        """Measure from stored weights.
+        """Measure from stored weights, and those parameters alone that were there at construction.
 
         Args:
             origins: The weights w_0, then those at the other origins reached so far, each as `parameters`.
         """
+        self.parameters = self._first
         reached = [Copy(self.parameters) for _ in origins]
         for copy, weights in zip(reached, origins, strict=True):
             copy.refresh(weights)
@@ -139,7 +177,7 @@ class Observables:
             out: Takes the sums (measurement, parameter).
             keep: Whether to do also what `keep()` does.
         """
-        if [p.data_ptr() for p in self.parameters] != self._pointers:
+        if self.have_moved():
             self._lay_out()
         kept = self.previous if keep else None
         if self._kernel is not None and out.device == self.parameters[0].device:
@@ -152,10 +190,18 @@ class Observables:
     def _lay_out(self) -> None:
         """Follow the parameters' storage: .to(), load_state_dict(assign=True), an optimizer that swaps tensors."""
         if self._pointers:
+            self._leave_out_resized()
             self.copies = [copy and copy.laid_out_as(self.parameters) for copy in self.copies]
             self.previous = self.previous and self.previous.laid_out_as(self.parameters)
         self._pointers = [p.data_ptr() for p in self.parameters]
         self._kernel = _kernel(self.parameters, self.measurements)
+
+    def _leave_out_resized(self) -> None:
+        start = self.copies[0]
+        for k, weights in enumerate(start.tensors if start else ()):
+            if self.parameters[k].shape != weights.shape:
+                self.resized.append(k)
+                self.replace(k, weights)
 
     def _gradients(self) -> list[Tensor | None]:
         """Return each parameter's gradient, dense."""

@@ -13,6 +13,7 @@ from trajectory.measure.observables import accumulator
 from trajectory.measure.sharding import whole
 from trajectory.schema.layout import TensorSpec
 from trajectory.schema.parameter_groups import GroupBy, Groups, group
+from trajectory.schema.parameter_groups import chosen as chosen_names
 
 _PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel's and torch.compile's
 # Modules that hold the model, or a part of it, under a name that is none of the model's. They are compared by name,
@@ -34,13 +35,15 @@ class TrackedParameters:
     Attributes:
         parameters: All trainable parameters; a tied one stands once.
         measured: Those of them that distances are taken over.
+        frozen: The parameters that distances would be taken over if they were trainable.
         groups: The groups of these that are measured apart.
         buffers: The buffers of the model's state dict.
         tied: Further names of tied parameters, and the name each is recorded under.
     """
 
-    parameters: Mapping[str, nn.Parameter]
-    measured: Mapping[str, nn.Parameter]
+    parameters: dict[str, nn.Parameter]
+    measured: dict[str, nn.Parameter]
+    frozen: Mapping[str, nn.Parameter]
     groups: Groups
     buffers: Mapping[str, Tensor]
     tied: Mapping[str, str]
@@ -52,6 +55,9 @@ class TrackedParameters:
         group_by: GroupBy = "parameter",
         include: str | Iterable[str] | None = None,
         exclude: str | Iterable[str] = (),
+        *,
+        frozen: bool = False,
+        recorded: Collection[str] | None = None,
     ) -> "TrackedParameters":
         """Choose the parameters of a model.
 
@@ -60,6 +66,9 @@ class TrackedParameters:
             group_by: How parameters are grouped, as `Recorder` takes it.
             include: Patterns of names to measure, as `Recorder` takes them.
             exclude: Patterns of names to leave out.
+            frozen: Whether frozen parameters are recorded as trainable ones are.
+            recorded: The names of the parameters that a run to be resumed holds, which are taken for the trainable
+                ones; None for a new run.
 
         Returns:
             The chosen parameters.
@@ -68,8 +77,9 @@ class TrackedParameters:
             RecordingError: There is nothing to measure, or a parameter is complex, or one to measure is of a kind
                 that distances cannot be taken of.
         """
-        parameters = trainable(model)
-        groups = group(parameters, group_by, include, exclude)
+        parameters = trainable(model, frozen=frozen, recorded=recorded)
+        others = {name: p for name, p in _floating(model).items() if name not in parameters}
+        groups = group(parameters, group_by, include, exclude, frozen=others)
         chosen = set(groups.parameters)
         for name in groups.parameters:
             if fault := _without_weights(parameters[name]) or _not_measurable(parameters[name]):
@@ -78,8 +88,23 @@ class TrackedParameters:
         if not any(p.numel() for p in parameters.values()):
             raise RecordingError("all trainable parameters are empty; expected one at least with weights")
         measured = {name: parameters[name] for name in parameters if name in chosen}
-        tied = {name: owner for name, owner in tied_names(model).items() if owner in parameters}
-        return cls(parameters, measured, groups, buffers(model), tied)
+        later = {
+            name: others[name]
+            for name in chosen_names(others, include, exclude)
+            if not (_without_weights(others[name]) or _not_measurable(others[name]))
+        }
+        return cls(parameters, measured, later, groups, buffers(model), tied_names(model, parameters))
+
+    def replace(self, name: str, parameter: nn.Parameter) -> None:
+        """Record another parameter under a name.
+
+        Args:
+            name: The name.
+            parameter: The parameter, of the same shape as the one before.
+        """
+        self.parameters[name] = parameter
+        if name in self.measured:
+            self.measured[name] = parameter
 
     @property
     def specs(self) -> list[TensorSpec]:
@@ -184,11 +209,15 @@ def _without_prefixes(name: str) -> str:
     return name
 
 
-def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
+def trainable(
+    model: nn.Module, *, frozen: bool = False, recorded: Collection[str] | None = None
+) -> dict[str, nn.Parameter]:
     """List the parameters that a distance is taken over.
 
     Args:
         model: The model, which may be compiled or wrapped.
+        frozen: Whether frozen parameters of real weights are among them.
+        recorded: The names to list, whatever is frozen; None for all.
 
     Returns:
         The parameters by plain name in the model's order; a tied one stands once.
@@ -197,13 +226,22 @@ def trainable(model: nn.Module) -> dict[str, nn.Parameter]:
         RecordingError: There are none, or one is complex.
     """
     plain = plain_names(model)
-    parameters = {plain(name): p for name, p in model.named_parameters() if p.requires_grad}
+    own = {plain(name): p for name, p in model.named_parameters()}
+    if recorded is None:
+        parameters = {name: p for name, p in own.items() if p.requires_grad or (frozen and p.is_floating_point())}
+    else:
+        parameters = {name: p for name, p in own.items() if name in recorded}
     if not parameters:
         raise RecordingError("the model has no trainable parameters; expected one at least with requires_grad=True")
     for name, parameter in parameters.items():
         if not parameter.is_floating_point():
             raise RecordingError(f"parameter {name} is {parameter.dtype}; expected real floating-point weights")
     return parameters
+
+
+def _floating(model: nn.Module) -> dict[str, nn.Parameter]:
+    plain = plain_names(model)
+    return {plain(name): p for name, p in model.named_parameters() if p.is_floating_point()}
 
 
 def buffers(model: nn.Module) -> dict[str, Tensor]:
@@ -223,17 +261,18 @@ def buffers(model: nn.Module) -> dict[str, Tensor]:
     }
 
 
-def tied_names(model: nn.Module) -> dict[str, str]:
-    """List further names of tied trainable parameters.
+def tied_names(model: nn.Module, parameters: Mapping[str, Tensor]) -> dict[str, str]:
+    """List further names of tied parameters.
 
     Args:
         model: The model, which may be compiled or wrapped.
+        parameters: The recorded parameters by name.
 
     Returns:
         Each further name, and the name that its parameter is recorded under.
     """
     plain = plain_names(model)
-    names = {id(parameter): name for name, parameter in trainable(model).items()}
+    names = {id(parameter): name for name, parameter in parameters.items()}
     return {
         plain(name): names[id(parameter)]
         for name, parameter in model.named_parameters(remove_duplicate=False)

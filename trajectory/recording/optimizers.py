@@ -1,14 +1,11 @@
-"""The optimizers that a recorder follows: what is told of their steps, and when several have made one update."""
+"""The optimizers that a recorder follows: which they may be, and which parameters they hold."""
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from trajectory.errors import RecordingError
 
@@ -21,7 +18,6 @@ _WRAPPERS = {
     *(f"{package}.wrappers._FabricOptimizer" for package in ("lightning.fabric", "lightning_fabric")),
 }
 _BY_HAND = "leave the optimizer out, as in Recorder(path, model), and call recorder.update() after each update"
-_WATCHED = 3  # the rounds whose order is looked at
 
 
 def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
@@ -157,111 +153,3 @@ def _memory(tensor: Tensor) -> int:
         return tensor.untyped_storage().data_ptr()
     except (RuntimeError, NotImplementedError, ValueError):  # not initialized yet, sparse, on no device
         return 0
-
-
-class StepHooks:
-    """Hooks on optimizers that together make one update of a model.
-
-    A round ends with the step of the optimizer listed last, and makes one update: the others are to step before it,
-    and may step more often or more seldom. If a GradScaler leaves the last one's step out, the round goes on.
-
-    A round is counted by one call into C, as soon as torch calls the last optimizer's hook: an interrupt comes before
-    that or after it. The weights stay as they are until `before_step` is called.
-
-    Args:
-        optimizers: The optimizers, in the order in which they step.
-        before_step: Is called before each step of an optimizer.
-        after_round: Is called after each round, and once more if an interrupt ends it.
-        misordered: Is called with the optimizer that steps after the last one listed, if one does.
-    """
-
-    def __init__(
-        self,
-        optimizers: Sequence[Optimizer],
-        before_step: Callable[[], None],
-        after_round: Callable[[], None],
-        misordered: Callable[[Optimizer], None],
-    ):
-        self.optimizers = tuple(optimizers)
-        self._after_round, self._misordered = after_round, misordered
-        self._stepped: set[int] = set()  # those that have stepped in this round
-        self._rounds: list[set[int]] = []  # the same of the first rounds
-        self._first: list[RemovableHandle] = []
-        # a cache of no entries counts its calls, before the first instruction of the function that it calls
-        hooks = [lru_cache(maxsize=0)(self._hook(k)) for k in range(len(self.optimizers))]
-        self._count = hooks[-1].cache_info if hooks else None
-
-        def before(*_: object) -> None:
-            before_step()
-
-        self._hooks = [
-            *(o.register_step_pre_hook(torch.compiler.disable(before)) for o in self.optimizers),
-            *(
-                o.register_step_post_hook(torch.compiler.disable(h))
-                for o, h in zip(self.optimizers, hooks, strict=True)
-            ),
-        ]
-
-    @property
-    def rounds(self) -> int:
-        """The number of rounds made."""
-        return self._count().misses if self._count else 0
-
-    def watch_first(self, before_first: Callable[[], None]) -> None:
-        """Have a function called before the first step of the next round.
-
-        Args:
-            before_first: The function. It is called again if the step then fails.
-        """
-        if self._first:
-            return
-
-        def before(*_: object) -> None:
-            if not self._stepped:
-                before_first()
-
-        self._first = [optimizer.register_step_pre_hook(before) for optimizer in self.optimizers]
-
-    def unwatch_first(self) -> None:
-        """Call nothing before steps from now on."""
-        handles, self._first = self._first, []
-        for handle in handles:
-            handle.remove()
-
-    def remove(self) -> None:
-        """Take all hooks from the optimizers."""
-        self.unwatch_first()
-        for handle in self._hooks:
-            handle.remove()
-
-    def _hook(self, k: int) -> Callable[..., None]:
-        last = len(self.optimizers) - 1
-
-        def after_step(*_: object) -> None:
-            try:
-                self._note_step(k)
-                if k == last:
-                    self._after_round()
-            except BaseException:
-                with suppress(Exception):  # what an interrupt cut short, while the gradients are there
-                    if k == last:
-                        self._after_round()
-                raise
-
-        return after_step
-
-    def _note_step(self, k: int) -> None:
-        self._stepped.add(k)
-        last = len(self.optimizers) - 1
-        if k < last:
-            return
-        stepped, self._stepped = self._stepped, set()
-        if last and len(self._rounds) < _WATCHED:
-            self._watch_order(stepped)
-
-    def _watch_order(self, stepped: set[int]) -> None:
-        """Report an optimizer that has not stepped before the first round's end, but in every round from then on."""
-        self._rounds.append(stepped)
-        if len(self._rounds) == _WATCHED:
-            for k in sorted(set.intersection(*self._rounds[1:]) - self._rounds[0]):
-                self._misordered(self.optimizers[k])

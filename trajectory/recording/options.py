@@ -37,6 +37,7 @@ class RecordingOptions:
         group_by: How parameters are grouped.
         include: Patterns of the names to measure; None for all.
         exclude: Patterns of the names to leave out.
+        frozen: Whether frozen parameters are recorded as trainable ones are.
         snapshots: The steps whose weights and buffers are saved.
         snapshot_dtype: The type of the weights in a snapshot.
         compression: How snapshots are compressed; None if they are not.
@@ -59,6 +60,7 @@ class RecordingOptions:
     group_by: GroupBy
     include: str | Iterable[str] | None
     exclude: str | Iterable[str]
+    frozen: bool
     snapshots: Schedule
     snapshot_dtype: SnapshotDtype
     compression: Compression | None

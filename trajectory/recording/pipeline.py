@@ -1,7 +1,7 @@
 """What a recorder does with an update: it measures the weights, and sends rows, scalars and copies to the store."""
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -19,8 +19,12 @@ from trajectory.recording.snapshot_writer import SnapshotWriter
 from trajectory.recording.unclosed import STATUS
 from trajectory.recording.worker import Call
 from trajectory.recording.writer_thread import WriterThread
-from trajectory.schema.layout import LR_DROP, Event
+from trajectory.schema.layout import LR_DROP, WARNING, Event
 
+UNKNOWN_OPTIMIZER, OPTIMIZER_ORDER = "unknown_optimizer", "optimizer_order"
+WEIGHTS_CHANGED, _REPEATED_LOG = "weights_changed", "repeated_log"
+NO_UPDATES = "no_updates"
+_CAUSES, _CONSEQUENCES = {UNKNOWN_OPTIMIZER, OPTIMIZER_ORDER}, {WEIGHTS_CHANGED, _REPEATED_LOG}
 _INTERRUPTED = "interrupted_update"  # the event of an update that an interrupt kept from being measured whole
 
 
@@ -88,6 +92,8 @@ class Pipeline:
         self._current: _Update | None = None
         self._synced: Call | None = None
         self._closing: Call | None = None
+        self._uncounted = False  # whether updates are known to lack their rows
+        self._reported: set[str] = set()  # kinds of reports that a warning was given of
         self._refused: set[str] = set()  # the scalars that a warning has said are left out
 
     def made(self, rounds: int) -> int:
@@ -99,6 +105,23 @@ class Pipeline:
         begun = self._current
         step, recorded = (self.step, self.rounds) if begun is None else (begun.step, begun.round)
         return step + rounds - recorded
+
+    def check_open(self, *, awaits_step: bool = False) -> None:
+        """Refuse what cannot be done now.
+
+        Args:
+            awaits_step: Whether it can be done before it is known at which step a run is resumed.
+
+        Raises:
+            RecordingError: The run is closed, or is to be resumed at a step that is not known yet.
+        """
+        if self.closed:
+            raise RecordingError(f"{self._session.path}: the recorder is closed; log and file events before close()")
+        if not self.started and not awaits_step:
+            raise RecordingError(
+                f"{self._session.path}: holds a run to resume, but not from which step; call load_state_dict() with"
+                " the checkpoint's, or give step= (0 starts over)"
+            )
 
     def subscribe(self, receive: Callable[[Rows], None]) -> None:
         """Pass every flushed block of rows to a function.
@@ -133,20 +156,63 @@ class Pipeline:
         event = Event(self.step, name, {key: to_jsonable(value) for key, value in details.items()})
         self._thread.call(self._store.append_event, event)
 
-    def report(self, name: str, sentence: str, details: Mapping[str, object]) -> None:
-        """Warn of what a reader of the rows has to know, and file it as an event, unless that was done before.
+    def report(self, name: str, sentence: str, details: Mapping[str, object], *, silently: bool = False) -> None:
+        """File what a reader of the rows has to know as an event, and warn of it, unless that was done before.
 
         Args:
-            name: The kind of event.
+            name: The kind of event, of which one warning is given.
             sentence: What is wrong, and what to do.
             details: What else is to be known of it.
+            silently: Whether to file it alone.
         """
         if self._rows.silent:
             return
-        warnings.warn(f"{self._session.path}: {sentence}", RuntimeWarning, stacklevel=4)
+        if name in _CONSEQUENCES and self._reported & _CAUSES:
+            return
+        self._uncounted |= name == UNKNOWN_OPTIMIZER or (name == NO_UPDATES and bool(details["count"]))
+        details = {**details, WARNING: sentence}
         filed = [(event.name, event.details) for event in self._store.events]
         if (name, {key: to_jsonable(value) for key, value in details.items()}) not in filed:
             self.event(name, details)
+        if name not in self._reported and not silently:
+            self._reported.add(name)
+            warnings.warn(f"{self._session.path}: {sentence}", RuntimeWarning, stacklevel=4)
+
+    def extend(self, parameters: Sequence[Tensor]) -> bool:
+        """Count more parameters in the totals.
+
+        Args:
+            parameters: The parameters, whose weights have been what they are now since w_0.
+
+        Returns:
+            Whether they count; not so where a graph or the shards of a model fix what is measured.
+        """
+        if self._observables is None or self._session.ranks.sharded or self._options.capturable:
+            return False
+        self._rows.extend(self._observables, parameters)
+        return True
+
+    def replace(self, name: str, parameter: nn.Parameter) -> None:
+        """Record another parameter under a name; the model may not be sharded.
+
+        Args:
+            name: The name.
+            parameter: The parameter, of the same shape as the one before.
+        """
+        self._session.replace(name, parameter)
+        if self._observables is not None:
+            self._rows.fit_ring(self._observables)
+
+    def changed(self) -> Tensor | None:
+        """Compare the weights with those of the last update.
+
+        Returns:
+            Whether each measured parameter has changed since (on its device); None if that cannot be told.
+        """
+        fixed = self._session.ranks.sharded or self._options.capturable or self._rows.silent
+        if self._observables is None or fixed or is_capturing(self._session.weights[0].device):
+            return None
+        return self._rows.changed_since(self._observables, self.step)
 
     def start(self) -> None:
         """Take the copies that are due before the first update: those of w_0."""
@@ -250,6 +316,8 @@ class Pipeline:
             events: How many events had been filed by then; None for all up to that step.
         """
         self._session.rewind(step, events)
+        if self._observables is not None:
+            self._rows.fit_ring(self._observables)
         filed = self._store.events
         self._rows.finite = all(event.name != NON_FINITE for event in filed)
         self.lr.resume(self._store.scalars(step).get(RATE), filed)
@@ -288,6 +356,8 @@ class Pipeline:
         except Exception as error:  # a subscriber's
             failure = error
         self._thread.wait()
+        if status == "complete" and self._uncounted:
+            status = "incomplete (updates not counted)"
         if self._closing is None:
             status = "interrupted (recording failed)" if self._thread.failures else status
             self._closing = Call(self._store.close, status)
@@ -337,7 +407,8 @@ class Pipeline:
             return
         for name, value in scalars.items():
             try:
-                self._rows.log(step, name, value)
+                if self._rows.log(step, name, value) == BLOCK:
+                    self._report_repeated(name)
             except Exception as error:
                 if self._options.on_error == "raise" or is_raised_by_handler(error):
                     raise
@@ -429,6 +500,8 @@ class Pipeline:
 
     def _take_copies(self, update: _Update, observables: Observables) -> None:
         """Copy the weights as they are now, where an origin, a snapshot or a sketch is due."""
+        if observables.resized:
+            self._session.leave_out_resized()
         step, calls = update.step, update.copies
         if step in self._origins:
             if "origin" not in calls:
@@ -446,6 +519,14 @@ class Pipeline:
                 calls["sketch"] = Call(self._append_sketch, step, HostCopy(values))
             if not self._rows.silent:
                 self._thread.put(calls["sketch"])
+
+    def _report_repeated(self, name: str) -> None:
+        self.report(
+            _REPEATED_LOG,
+            f"log({name}=...) was called {BLOCK} times at t = {self.step}, and each value replaced the one before; if"
+            " weights were updated meanwhile, have the updates counted, by follow(optimizer) or update()",
+            {"metric": name},
+        )
 
     def _append_sketch(self, step: int, values: HostCopy) -> None:
         self._store.append_sketch(step, values.wait().numpy())

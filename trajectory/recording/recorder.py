@@ -7,18 +7,9 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from trajectory.errors import RecordingError
-from trajectory.recording.optimizers import (
-    Optimizers,
-    StepHooks,
-    check_common,
-    first_names,
-    memory_time,
-    uncovered,
-    unwrap_optimizers,
-)
+from trajectory.recording.optimizers import Optimizers, check_common, memory_time, unwrap_optimizers
 from trajectory.recording.options import (
     Compression,
     RecordingOptions,
@@ -30,6 +21,7 @@ from trajectory.recording.resume import Resume, check_state
 from trajectory.recording.row_buffer import Rows
 from trajectory.recording.session import Session
 from trajectory.recording.unclosed import finish_in_the_end
+from trajectory.recording.update_counter import UpdateCounter
 from trajectory.recording.writer_thread import OnError
 from trajectory.schedule import LogSpaced, Schedule, as_schedule, origin_steps
 from trajectory.schema.layout import QUANTITIES
@@ -85,8 +77,11 @@ class Recorder:
             alone. Snapshots hold all parameters.
         exclude: Patterns of parameters' names to leave out. Those without dense weights of their own (lazy, meta,
             sparse) are left out of snapshots as well.
-        snapshots: The steps whose weights and buffers are saved; None for none. Frozen parameters are not saved.
-            Each snapshot carries a hash, which `verify` checks.
+        frozen: Whether parameters with requires_grad=False are recorded from the start as all others are, which
+            takes a copy of their weights. Otherwise they are left out; one that is unfrozen later counts in the
+            totals from then on.
+        snapshots: The steps whose weights and buffers are saved; None for none. Parameters that are frozen at the
+            start are saved with frozen=True alone. Each snapshot carries a hash, which `verify` checks.
         snapshot_dtype: "float32" saves weights as they are (float64 if a parameter is); "bfloat16" rounds them to
             half the bytes.
         compression: "zstd" compresses snapshots without loss; docs/recording.md says what it gains.
@@ -148,6 +143,7 @@ class Recorder:
         group_by: GroupBy = "parameter",
         include: str | Iterable[str] | None = None,
         exclude: str | Iterable[str] = (),
+        frozen: bool = False,
         snapshots: Schedule | int | None = None,
         snapshot_dtype: SnapshotDtype = "float32",
         compression: Compression | None = None,
@@ -172,6 +168,7 @@ class Recorder:
             group_by=group_by,
             include=include,
             exclude=exclude,
+            frozen=frozen,
             snapshots=() if snapshots is None else as_schedule(snapshots),
             snapshot_dtype=snapshot_dtype,
             compression=compression,
@@ -194,12 +191,12 @@ class Recorder:
         self.parameter_specs = session.tracked.parameter_specs
         self._pipeline = Pipeline(session, model, options)
         self._end = finish_in_the_end(self, self._pipeline.close_forgotten)
-        self._hooks = StepHooks(optimizers, self._before_step, self._after_round, self._report_order)
+        self._updates = UpdateCounter(model, optimizers, session, self._pipeline, owner=self)
         if session.ranks.is_replica:
             self._pipeline.step = step or 0
         elif not session.resumes:
             self._pipeline.start()
-            self._report_uncovered()
+            self._updates.begin()
         elif step:
             try:
                 self._rewind(step)
@@ -207,7 +204,7 @@ class Recorder:
                 self.close()  # for a later attempt
                 raise
         else:
-            self._hooks.watch_first(self._before_first_step)
+            self._updates.await_step()
 
     def __enter__(self) -> Self:
         return self
@@ -224,7 +221,7 @@ class Recorder:
     @property
     def step(self) -> int:
         """The number t of updates made."""
-        return self._pipeline.made(self._hooks.rounds)
+        return self._pipeline.made(self._updates.rounds)
 
     @property
     def origins(self) -> list[int]:
@@ -267,7 +264,7 @@ class Recorder:
         self._refuse_if_closed()
         if not self._options.capturable:
             raise RecordingError(f"{self.path}: replayed() without capturable=True; give it to the Recorder")
-        self._pipeline.update(self._rate(), measured=True)
+        self._pipeline.update(self._updates.rate(), measured=True)
 
     def update(self, *, learning_rate: float | Tensor | None = None) -> None:
         """Count and record the update of the weights just made, where no optimizer's steps are counted.
@@ -292,12 +289,33 @@ class Recorder:
             [1.414, 2.828]
         """
         self._refuse_if_closed()
-        if self._hooks.optimizers:
-            raise RecordingError(
-                f"{self.path}: update() where an optimizer's steps are counted; leave the optimizer out, as in"
-                " Recorder(path, model), and report every update"
-            )
-        self._pipeline.update(learning_rate)
+        self._updates.count_reported(learning_rate)
+
+    def follow(self, optimizer: Optimizers) -> None:
+        """Count another optimizer's steps from now on, which has taken the place of those followed so far.
+
+        Args:
+            optimizer: The optimizer, or several in the order in which they step, as for `Recorder`.
+
+        Raises:
+            RecordingError: The updates are reported by `update()`, the optimizers hold none of the model's trainable
+                parameters, or the recorder is closed.
+
+        Examples:
+            >>> import torch
+            >>> from trajectory import Recorder, Run
+            >>> model = torch.nn.Linear(2, 1)
+            >>> with Recorder("rebuilt.zarr", model, torch.optim.SGD(model.parameters(), lr=0.1)) as recorder:
+            ...     for epoch in range(3):
+            ...         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+            ...         recorder.follow(optimizer)
+            ...         model(torch.ones(1, 2)).sum().backward()
+            ...         optimizer.step()
+            >>> len(Run("rebuilt.zarr").distance)
+            3
+        """
+        self._refuse_if_closed(awaits_step=True)
+        self._updates.follow(optimizer)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the recording in plain types, to be saved in the training's checkpoint.
@@ -379,80 +397,19 @@ class Recorder:
         if self._pipeline.ended:
             return
         try:
-            self._catch_up()
+            self._updates.catch_up()
+            if collective:
+                self._updates.at_end()
         finally:
-            self._hooks.remove()
+            self._updates.remove()
             self._pipeline.close(status, collective=collective)
             self._end.detach()
 
     def _rewind(self, step: int, events: int | None = None) -> None:
         """Continue after `step` updates, when `events` had been filed."""
-        self._pipeline.rounds = self._hooks.rounds  # none of them is left to be recorded
         self._pipeline.rewind(step, events=events)
-        self._hooks.watch_first(self._before_first_step)
-        self._report_uncovered()
-
-    def _report_uncovered(self) -> None:
-        measured = self._session.tracked.measured
-        if names := uncovered(measured, self._hooks.optimizers):
-            self._pipeline.report(
-                "uncovered_parameters",
-                f"{len(names)} of {len(measured)} measured parameters are in no optimizer given"
-                f" ({first_names(names)}); if another one moves them, list all in the order in which they step, as in"
-                " Recorder(path, model, [first, second])",
-                {"names": names[:3], "count": len(names)},
-            )
-
-    def _report_order(self, late: Optimizer) -> None:
-        kind = type(late).__name__
-        self._pipeline.report(
-            "optimizer_order",
-            f"{kind} steps after the optimizer listed last, so that each row lacks its latest step; list the"
-            " optimizers in the order in which they step",
-            {"optimizer": kind},
-        )
-
-    def _before_first_step(self) -> None:
-        self._refuse_if_closed()
-        self._pipeline.before_resumed()
-
-    def _before_step(self) -> None:
-        try:
-            self._catch_up()
-        except Exception:  # twice told: it is not to keep the training from going on
-            self._pipeline.drop(self._hooks.rounds)
-            raise
-
-    def _after_round(self) -> None:
-        if self._pipeline.capture():
-            self._pipeline.rounds = self._hooks.rounds
-            return
-        self._pipeline.finish()
-        if self._pipeline.rounds < self._hooks.rounds:
-            self._hooks.unwatch_first()
-            # a GradScaler sets found_inf while a fused optimizer steps
-            found_inf = getattr(self._hooks.optimizers[-1], "found_inf", None)
-            skipped = found_inf if isinstance(found_inf, Tensor) else None
-            self._pipeline.update(self._rate(), skipped, rounds=self._hooks.rounds)
-
-    def _catch_up(self) -> None:
-        """Record the update whose recording was ended by an interrupt, if there is one, from the weights it left."""
-        self._pipeline.finish(late=True)
-        if self._pipeline.rounds < self._hooks.rounds:
-            self._hooks.unwatch_first()
-            self._pipeline.update(None, rounds=self._hooks.rounds, late=True)
-
-    def _rate(self) -> float | Tensor | None:
-        """Return the learning rate of the first optimizer's first group."""
-        optimizers = self._hooks.optimizers
-        return optimizers[0].param_groups[0].get("lr") if optimizers else None
+        self._updates.resume()
 
     def _refuse_if_closed(self, *, awaits_step: bool = False) -> None:
-        if self._pipeline.closed:
-            raise RecordingError(f"{self.path}: the recorder is closed; log and file events before close()")
-        if not self._pipeline.started and not awaits_step:
-            raise RecordingError(
-                f"{self.path}: holds a run to resume, but not from which step; call load_state_dict() with the "
-                "checkpoint's, or give step= (0 starts over)"
-            )
-        self._catch_up()
+        self._pipeline.check_open(awaits_step=awaits_step)
+        self._updates.catch_up()

@@ -74,6 +74,18 @@ def is_resumed(backend: Backend, resume: Resume, step: int | None) -> bool:
     return there and step != 0
 
 
+def recorded_names(backend: Backend) -> list[str]:
+    """Return the names of the parameters that a run holds.
+
+    Args:
+        backend: Where the store is.
+
+    Raises:
+        StoreError: There is no run, or it cannot be read.
+    """
+    return [spec.name for spec in read_root(backend).metadata.parameters]
+
+
 def reopen(backend: Backend, metadata: RunMetadata, shards: Sequence[Shard]) -> StoreWriter:
     """Open a store to resume the run in it.
 

@@ -6,9 +6,10 @@ by one assignment or one call into C at a time, and what may be done twice is do
 
 import warnings
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import starmap
+from math import prod
 from operator import call
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from trajectory.recording.worker import Call
 from trajectory.recording.writer_thread import OnError, WriterThread
 from trajectory.schema.layout import Event, metric_array
 
+_ROUNDING = 1e-4  # of a sum of squares in float32, in another order
 BLOCK = 64  # updates between two flushes, and so the rows the ring holds: what a killed process can lose
 RATE = "learning_rate"  # the metric of the rate that each recorded update was made with
 NON_FINITE = "non_finite_weights"  # the event of the first row that is not finite
@@ -60,6 +62,7 @@ class _Block:
     metrics: dict[int, dict[str, float]] = field(default_factory=dict)  # logged from the host
     scalars: list[tuple[int, str, Tensor]] = field(default_factory=list)  # logged from the device
     names: list[tuple[int, str]] = field(default_factory=list)  # those of `scalars`, when they are on their way
+    shape: tuple[int, ...] = ()  # of its rows then: (measurement, parameter)
     values: HostCopy | None = None  # sums of squares, row by row; the device's scalars; the ranks' progress
     writing: Call | None = None  # once it has arrived on the host
     receivers: "deque[tuple[Callable[[Rows], None], Rows]]" = field(default_factory=deque)  # not told yet
@@ -92,12 +95,14 @@ class RowBuffer:
         self._groups, self._measured = session.tracked.groups, list(session.tracked.measured)
         self._columns = session.columns
         device = session.weights[0].device
-        shape = (BLOCK, self._columns.measurements, len(self._measured))
+        shape = (BLOCK, self._columns.measurements, len(self._measured))  # `extend` adds parameters
         dtype = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self._ring = torch.zeros(shape, dtype=dtype, device=device)
         self._slot = torch.zeros(1, dtype=torch.int64, device=device) if capturable else None
         self._blocks = [_Block()]  # oldest first; the last one collects
         self._names: set[str] = set()
+        self._logged_at, self._logged = -1, dict[str, int]()  # how often each scalar was filed under the last step
+        self._newest: tuple[int, int] | None = None  # the step of the row measured last, and its place in the ring
         self.subscribers: list[Callable[[Rows], None]] = []
         self._failed: list[Callable[[Rows], None]] = []  # the subscribers that a warning has named
         self.finite = True  # all rows so far
@@ -149,15 +154,59 @@ class RowBuffer:
         """
         steps = self._open.steps
         if not (steps and steps[-1] == step):
+            self._newest = (step, len(steps))
             steps.append(step)
 
-    def log(self, step: int, name: str, value: float | Tensor) -> None:
+    def extend(self, observables: Observables, parameters: Sequence[Tensor]) -> None:
+        """Count more parameters in the totals, where neither a graph nor shards fix the ring.
+
+        Args:
+            observables: Measures the weights.
+            parameters: The parameters, whose weights have been what they are now since w_0.
+        """
+        self.flush()
+        observables.extend(parameters)
+        self.fit_ring(observables)
+
+    def fit_ring(self, observables: Observables) -> None:
+        """Give the ring, which is empty, a column for each parameter that is measured.
+
+        Args:
+            observables: Measures the weights.
+        """
+        if self._ring.shape[2] != len(observables.parameters):
+            self._ring = self._ring.new_zeros(*self._ring.shape[:2], len(observables.parameters))
+        self._newest = None
+
+    def changed_since(self, observables: Observables, step: int) -> Tensor | None:
+        """Measure the weights again, and compare them with the row of the last update.
+
+        Args:
+            observables: Measures the weights.
+            step: The number of updates made.
+
+        Returns:
+            Whether each parameter lies elsewhere than in that row; None if the update had no row.
+        """
+        if step and (self._newest is None or self._newest[0] != step):
+            return None
+        # equal weights give equal numbers, unless they are summed in another order of memory
+        tolerance = _ROUNDING if observables.have_moved() else 0.0
+        again = torch.empty_like(self._ring[0])
+        observables.write(again)
+        before = self._ring[self._newest[1]] if step and self._newest else torch.zeros_like(again)
+        return (again[0] - before[0]).abs() > tolerance * before[0]  # not so where both are NaN
+
+    def log(self, step: int, name: str, value: float | Tensor) -> int:
         """File a scalar; a tensor on a device stays there until the next flush.
 
         Args:
             step: The number of updates that it belongs to.
             name: The metric's name.
             value: A number, or a tensor of one element.
+
+        Returns:
+            How often a scalar of that name was filed under that step, this time included; the last one stays.
 
         Raises:
             StoreError: No metric can have that name.
@@ -176,6 +225,15 @@ class RowBuffer:
             self._open.metrics.setdefault(step, {})[name] = value.item()
         else:
             self._keep_on_device(step, name, value)
+        return self._count_log(step, name)
+
+    def _count_log(self, step: int, name: str) -> int:
+        if step != self._logged_at:
+            self._logged_at, self._logged = step, {}
+        count = self._logged[name] = self._logged.get(name, 0) + 1
+        if count % BLOCK == 0:
+            self._open.scalars = list({scalar[:2]: scalar for scalar in self._open.scalars}.values())
+        return count
 
     def note_skipped(self, step: int, found_inf: Tensor) -> None:
         """File that an update changed nothing, if that turns out to be so.
@@ -209,6 +267,7 @@ class RowBuffer:
         if self.silent or not (block.steps or len(progress) or block.metrics or block.scalars):
             self._blocks[-1] = fresh
             return
+        block.shape = tuple(self._ring.shape[1:])
         block.names = [(step, name) for step, name, _ in block.scalars]
         scalars = [value.reshape(1) for _, _, value in block.scalars]
         block.values = HostCopy(torch.cat([rows.flatten(), *scalars, progress]))
@@ -241,7 +300,7 @@ class RowBuffer:
 
     def _prepare(self, block: _Block, values: np.ndarray) -> Call:
         """List a block's subscribers, and return the call that writes it."""
-        n = len(block.steps) * self._ring[0].numel()
+        n = len(block.steps) * prod(block.shape)
         squares, scalars, progress = np.split(values, [n, n + len(block.names)])
         written = self._ranks.written_by_all(progress, len(block.steps)) if len(progress) else None
         skipped = []
@@ -252,16 +311,20 @@ class RowBuffer:
                 skipped.append(step)
         table = None
         if block.steps:
-            squares = squares.reshape(len(block.steps), *self._ring.shape[1:])
+            squares = squares.reshape(len(block.steps), *block.shape)
             rates = [block.metrics.get(step, {}).get(RATE, np.nan) for step in block.steps]
             rows, table = self._rows(block.steps, squares, np.array(rates))
             block.receivers = deque((receive, rows) for receive in self.subscribers)
         return Call(self._write, written, skipped, block.metrics, table)
 
     def _rows(self, steps: list[int], squares: np.ndarray, rates: np.ndarray) -> tuple[Rows, np.ndarray]:
-        """Take the roots of sums of squares (row, measurement, parameter), for subscribers and for the store."""
-        squares = self._groups.sum(squares, self._measured)
-        total, layers = np.sqrt(squares.sum(axis=2)), np.sqrt(squares).reshape(len(steps), -1)
+        """Take the roots of sums of squares (row, measurement, parameter), for subscribers and for the store.
+
+        Parameters behind the measured ones are those of `extend`, which count in the totals alone.
+        """
+        own, more = np.split(squares, [len(self._measured)], axis=2)
+        squares = self._groups.sum(own, self._measured)
+        total, layers = np.sqrt(squares.sum(axis=2) + more.sum(axis=2)), np.sqrt(squares).reshape(len(steps), -1)
         table = np.column_stack([steps, total, layers])
         columns = self._columns.split(table)
         # the distance, then the displacements from the other origins

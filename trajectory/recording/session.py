@@ -18,7 +18,7 @@ from trajectory.measure.tracked_parameters import TrackedParameters
 from trajectory.recording.options import RecordingOptions
 from trajectory.recording.provenance import provenance
 from trajectory.recording.recording_ranks import RecordingRanks
-from trajectory.recording.resume import is_resumed, reopen
+from trajectory.recording.resume import is_resumed, recorded_names, reopen
 from trajectory.schema.layout import RowColumns
 from trajectory.schema.metadata import RunMetadata, SketchFormat, SnapshotFormat
 from trajectory.schema.shards import check_cover
@@ -77,7 +77,15 @@ class Session:
             raise RecordingError("capturable=True with a sharded model; its sums cannot be in a graph: leave it out")
         found = ranks.raise_on_all_ranks(lambda: ranks.is_first and is_resumed(backend, options.resume, options.step))
         resumes = any(ranks.gather(found))
-        tracked = TrackedParameters.of(model, options.group_by, options.include, options.exclude)
+        names = ranks.raise_on_all_ranks(lambda: recorded_names(backend) if resumes and ranks.is_first else None)
+        tracked = TrackedParameters.of(
+            model,
+            options.group_by,
+            options.include,
+            options.exclude,
+            frozen=options.frozen,
+            recorded=ranks.gather(names)[0],
+        )
         parameters, measured = list(tracked.parameters.values()), list(tracked.measured.values())
         if options.capturable and not all(has_graphs(p.device) for p in measured):
             raise RecordingError(
@@ -137,6 +145,30 @@ class Session:
             snapshot_dtype=options.stored_dtype(tracked.dtype),
             resumes=resumes,
         )
+
+    def replace(self, name: str, parameter: nn.Parameter) -> None:
+        """Record another parameter under a name; the model may not be sharded.
+
+        Args:
+            name: The name.
+            parameter: The parameter, of the same shape as the one before.
+        """
+        if self.observables is not None and name in self.tracked.measured:
+            self.observables.replace(list(self.tracked.measured).index(name), parameter)
+        self._record(name, parameter)
+
+    def leave_out_resized(self) -> None:
+        """Save w_0 in the place of parameters that have got another shape, as `observables` measures it."""
+        observables, measured = self.observables, list(self.tracked.measured)
+        for k in observables.resized if observables else ():
+            if k < len(measured):  # not one that was unfrozen
+                assert observables
+                self._record(measured[k], nn.Parameter(observables.parameters[k], requires_grad=False))
+
+    def _record(self, name: str, parameter: nn.Parameter) -> None:
+        assert isinstance(self.weights, list)  # of an unsharded model
+        self.weights[list(self.tracked.parameters).index(name)] = parameter
+        self.tracked.replace(name, parameter)
 
     def check_run(self, run: str | None) -> None:
         """Check that a checkpoint belongs to this run; every rank of a sharded model must call this.

@@ -14,6 +14,8 @@ from trajectory.schema.entries import count, counts, text
 
 FORMAT = 1
 ROWS_PER_CHUNK = 1024  # a write of a whole chunk costs hardly more than a write of one row
+UNFROZEN = "unfrozen_parameters"  # the event of parameters that count in the totals from its step on
+WARNING = "warning"  # the detail of an event that says what a reader of the rows has to know
 QUANTITIES = ("distance", "norm", "update_norm", "grad_norm")  # in a row's order; the distance is always there
 DIMENSIONS = {
     "step": ("step",),

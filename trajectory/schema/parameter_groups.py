@@ -84,6 +84,7 @@ def group(
     by: GroupBy = "parameter",
     include: str | Iterable[str] | None = None,
     exclude: str | Iterable[str] = (),
+    frozen: Iterable[str] = (),
 ) -> Groups:
     """Sort the names of parameters into groups.
 
@@ -93,6 +94,7 @@ def group(
             parameter's name to its group's.
         include: patterns of the names to measure, as a shell's (`*`, `?`, `[...]`; `*` spans dots); None: all.
         exclude: likewise of the names to leave out.
+        frozen: names of frozen parameters, which are in no group; a pattern may be about them alone.
 
     Returns:
         The groups.
@@ -101,20 +103,37 @@ def group(
         RecordingError: a pattern matches no parameter, nothing is left, or `by` gives no name.
     """
     names = list(parameters)
-    wanted, unwanted = _patterns(include), _patterns(exclude)
-    for pattern in [*wanted, *unwanted]:
-        if not any(fnmatchcase(name, pattern) for name in names):
+    known = [*names, *frozen]
+    for pattern in [*_patterns(include), *_patterns(exclude)]:
+        if not any(fnmatchcase(name, pattern) for name in known):
             raise RecordingError(
-                f"pattern {pattern!r} matches no trainable parameter; expected one of names such as {names[0]!r}"
+                f"pattern {pattern!r} matches no parameter; expected one of names such as {names[0]!r}"
             )
-    included = names if include is None else [name for name in names if _matches(name, wanted)]
-    measured = [name for name in included if not _matches(name, unwanted)]
+    measured = chosen(names, include, exclude)
     if not measured:
         raise RecordingError(f"include={include!r}, exclude={exclude!r} leave no parameter to measure; widen them")
     groups: dict[str, list[str]] = {}
     for name in measured:
         groups.setdefault(_label(name, by), []).append(name)
     return Groups(tuple(groups), tuple(map(tuple, groups.values())))
+
+
+def chosen(
+    names: Iterable[str], include: str | Iterable[str] | None = None, exclude: str | Iterable[str] = ()
+) -> list[str]:
+    """Choose names by patterns.
+
+    Args:
+        names: the names.
+        include: patterns of the names to take; None: all.
+        exclude: patterns of the names to leave out.
+
+    Returns:
+        The names taken, in order.
+    """
+    wanted, unwanted = _patterns(include), _patterns(exclude)
+    included = names if include is None else [name for name in names if _matches(name, wanted)]
+    return [name for name in included if not _matches(name, unwanted)]
 
 
 def _patterns(patterns: str | Iterable[str] | None) -> list[str]:

@@ -2,13 +2,14 @@
 
 from collections.abc import Iterable
 from functools import cached_property
+from math import inf
 
 import numpy as np
 import pandas as pd
 
 from trajectory.errors import StoreError
 from trajectory.schema.angle import angle
-from trajectory.schema.layout import metric_name
+from trajectory.schema.layout import UNFROZEN, metric_name
 from trajectory.storage.array_reader import Damage
 from trajectory.storage.moment import Moment, RewrittenError
 
@@ -30,6 +31,8 @@ class TableReader:
         self._newest = root.metadata.columns.split(uncommitted.rows)
         self._newest_metrics = uncommitted.metrics
         self._skip_damaged = skip_damaged
+        events = [*root.commit.events, *uncommitted.events]
+        self._unfrozen_at = min((event.step for event in events if event.name == UNFROZEN), default=inf)
         self._read: dict[str, np.ndarray] = {}
         self._damage: dict[str, list[Damage]] = {}
 
@@ -156,6 +159,7 @@ class TableReader:
         """
         if quantity == "angle":
             values = angle(self.rows("distance"), self.rows(self._known("norm")), self.metadata.origin_norm)
+            values = np.where(self.steps > self._unfrozen_at, np.nan, values)  # w_0 had fewer weights
             readable = self._readable("distance") & self._readable("norm")
         else:
             values, readable = self.rows(self._known(quantity)), self._readable(quantity)

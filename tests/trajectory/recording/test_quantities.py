@@ -199,7 +199,7 @@ def test_wrong_choices_are_named(tmp_path, recorded):
     for wrong, message in [
         ({"quantities": ["norm"]}, "expected 'distance' and any of norm"),
         ({"quantities": ["distance", "curvature"]}, "expected 'distance' and any of norm"),
-        ({"include": "conv*"}, r"pattern 'conv\*' matches no trainable parameter; expected .* '0.weight'"),
+        ({"include": "conv*"}, r"pattern 'conv\*' matches no parameter; expected .* '0.weight'"),
         ({"exclude": "*"}, "leave no parameter to measure"),
         ({"group_by": "block"}, "expected 'parameter', 'module' or a function"),
         ({"group_by": len}, "expected the name of its group"),

@@ -537,11 +537,10 @@ def test_a_run_knows_where_it_came_from(tmp_path, monkeypatch):
 
 def test_a_scalar_that_cannot_be_filed_is_left_out_where_failures_are_warned_of(tmp_path):
     model = network()
-    with Recorder(
-        tmp_path / "run.zarr", model, torch.optim.SGD(model.parameters(), lr=0.1), on_error="warn"
-    ) as recorder:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run.zarr", model, optimizer, on_error="warn") as recorder:
         for t in range(3):
-            train(model, recorder._hooks.optimizers[0], 1)
+            train(model, optimizer, 1)
             if t:
                 recorder.log(loss=1.0, **{"x" * 300: 1.0})
             else:
