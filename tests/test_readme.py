@@ -60,6 +60,7 @@ def test_the_page_on_recording_records_in_every_place_it_names(tmp_path, monkeyp
         "plain": 200,
         "two": 10,
         "by_hand": 10,
+        "rebuilt": 15,
         "accelerate": 5,
         "lightning": 20,
         "trainer": 6,

@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from trajectory.errors import RecordingError
+from trajectory.integrations.successive_trainings import SuccessiveTrainings
 from trajectory.recording.recorder import Recorder
 from trajectory.storage.backend import StoreLike
 
@@ -26,7 +27,9 @@ class RecorderCallback(Callback):
     `interrupted (...)`.
 
     Lightning's checkpoints hold the state of the recording: with resume="allow" or "must", `fit(ckpt_path=...)`
-    resumes the run from there, and `fit` without a checkpoint begins it anew.
+    resumes the run from there, and the first `fit` without a checkpoint begins it anew. A further `fit` of the same
+    module without a checkpoint goes on with the run and its t, with the event "training_restarted". Another module is
+    recorded beside the first, to `run-2.zarr` and so on, with a warning.
 
     In several processes each has a recorder, of which the first writes.
 
@@ -40,13 +43,18 @@ class RecorderCallback(Callback):
     """
 
     def __init__(self, path: StoreLike, *, optimizer: int | None = None, **recording: Any):
-        self.path = path
         self._chosen = optimizer
         self._recording = recording
-        self._recorder: Recorder | None = None
+        self._trainings = SuccessiveTrainings(path)
         self._checkpoint: Mapping[str, Any] = {}
+        self._last_state: dict[str, Any] = {}  # of the training before
         self._filed: dict[str, Tensor] = {}
         self._filed_at = 0
+
+    @property
+    def path(self) -> StoreLike:
+        """Where the present run is written."""
+        return self._trainings.path
 
     @property
     def recorder(self) -> Recorder:
@@ -55,13 +63,14 @@ class RecorderCallback(Callback):
         Raises:
             RecordingError: Training has not begun, or has ended.
         """
-        if self._recorder is None:
+        if self._trainings.recorder is None:
             raise RecordingError(f"{self.path}: no recorder here; there is one between on_train_start and on_fit_end")
-        return self._recorder
+        return self._trainings.recorder
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the recording, for Lightning's checkpoint."""
-        return self._recorder.state_dict() if self._recorder is not None else {}
+        recorder = self._trainings.recorder
+        return self._last_state if recorder is None else recorder.state_dict()
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
         """Resume from a checkpoint when training starts.
@@ -90,12 +99,13 @@ class RecorderCallback(Callback):
         optimizer = trainer.optimizers if self._chosen is None else trainer.optimizers[self._chosen]
         recording = {"config": dict(pl_module.hparams), **self._recording}
         resumes = recording.get("resume", "never") != "never"
-        if resumes and not self._checkpoint:
+        state, self._checkpoint = self._checkpoint, {}
+        if resumes and not state:
             recording["step"] = 0
-        self._recorder = Recorder(self.path, pl_module, optimizer, **recording)
-        if resumes and self._checkpoint:
-            self._recorder.load_state_dict(self._checkpoint)
-        self._filed, self._filed_at = {}, self._recorder.step
+        recorder = self._trainings.begin(pl_module, optimizer, recording, from_checkpoint=bool(state))
+        if resumes and state:
+            recorder.load_state_dict(state)
+        self._filed, self._filed_at = {}, recorder.step
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         """File what `training_step` logged, if its batch ended an update.
@@ -104,8 +114,9 @@ class RecorderCallback(Callback):
             trainer: The trainer.
             *args: The module, its outputs, the batch and its number.
         """
-        if self._recorder is not None and self._recorder.step > self._filed_at:
-            self._filed_at = self._recorder.step
+        recorder = self._trainings.recorder
+        if recorder is not None and recorder.step > self._filed_at:
+            self._filed_at = recorder.step
             self._file(trainer)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -142,9 +153,9 @@ class RecorderCallback(Callback):
             trainer: The trainer.
             pl_module: The module that is trained.
         """
-        recorder, self._recorder = self._recorder, None
-        if recorder is not None:
-            recorder.close()
+        if (recorder := self._trainings.recorder) is not None:
+            self._last_state = recorder.state_dict()
+        self._trainings.end()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Close the run as interrupted.
@@ -154,16 +165,14 @@ class RecorderCallback(Callback):
             pl_module: The module that is trained.
             exception: What interrupted the training.
         """
-        recorder, self._recorder = self._recorder, None
-        if recorder is not None:
-            recorder.__exit__(type(exception), exception, exception.__traceback__)
+        self._trainings.fail(exception)
 
     def _file(self, trainer: Trainer) -> None:
         """File what was logged since the last call; Lightning shows every metric's last value for good."""
-        if self._recorder is None:
+        if (recorder := self._trainings.recorder) is None:
             return
         shown = {name: value for name, value in trainer.logged_metrics.items() if name != "step"}
         # the values held in _filed stay allocated, so that a new value has another address
         fresh = {n: v for n, v in shown.items() if n not in self._filed or self._filed[n].data_ptr() != v.data_ptr()}
-        self._recorder.log(**fresh)
+        recorder.log(**fresh)
         self._filed |= fresh

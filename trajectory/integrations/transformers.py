@@ -7,6 +7,7 @@ from torch import nn
 from torch.optim import Optimizer
 
 from trajectory.errors import RecordingError
+from trajectory.integrations.successive_trainings import SuccessiveTrainings
 from trajectory.recording.recorder import Recorder
 from trajectory.storage.backend import StoreLike
 
@@ -31,7 +32,11 @@ class RecorderCallback(TrainerCallback):
             Trainer(model, arguments, train_dataset=data, callbacks=[callback]).train()
 
     With resume="allow" or "must", `train(resume_from_checkpoint=...)` resumes the run from the checkpoint's step,
-    and `train()` without a checkpoint begins it anew.
+    and the first `train()` without a checkpoint begins it anew.
+
+    A further `train()` of the same model, and a retry of `auto_find_batch_size`, go on with the run and its t, with
+    the event "training_restarted". Another model (`hyperparameter_search`) is recorded beside the first, to
+    `run-2.zarr` and so on, with a warning.
 
     In several processes each has a recorder, of which the first writes.
 
@@ -42,9 +47,8 @@ class RecorderCallback(TrainerCallback):
     """
 
     def __init__(self, path: StoreLike, **recording: Any):
-        self.path = path
         self._recording = recording
-        self._recorder: Recorder | None = None
+        self._trainings = SuccessiveTrainings(path)
 
     def __enter__(self) -> Self:
         return self
@@ -52,9 +56,15 @@ class RecorderCallback(TrainerCallback):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        recorder, self._recorder = self._recorder, None
-        if recorder is not None:
-            recorder.__exit__(kind, error, trace)
+        if error is None:
+            self._trainings.end()
+        else:
+            self._trainings.fail(error)
+
+    @property
+    def path(self) -> StoreLike:
+        """Where the present run is written."""
+        return self._trainings.path
 
     @property
     def recorder(self) -> Recorder:
@@ -63,11 +73,11 @@ class RecorderCallback(TrainerCallback):
         Raises:
             RecordingError: Training has not begun, or has ended.
         """
-        if self._recorder is None:
+        if self._trainings.recorder is None:
             raise RecordingError(
                 f"{self.path}: no recorder here; there is one between on_train_begin and on_train_end"
             )
-        return self._recorder
+        return self._trainings.recorder
 
     def on_train_begin(
         self,
@@ -92,7 +102,7 @@ class RecorderCallback(TrainerCallback):
         recording = {"seed": args.seed, **self._recording}
         if recording.get("resume", "never") != "never":
             recording["step"] = state.global_step
-        self._recorder = Recorder(self.path, model, optimizer, **recording)
+        self._trainings.begin(model, optimizer, recording, from_checkpoint=state.global_step > 0)
 
     def on_log(
         self,
@@ -112,10 +122,10 @@ class RecorderCallback(TrainerCallback):
             logs: What is logged, by name.
             **kwargs: What else the Trainer passes to its callbacks.
         """
-        if self._recorder is not None:
+        if (recorder := self._trainings.recorder) is not None:
             numbers = {name: value for name, value in logs.items() if isinstance(value, (int, float))}
             numbers.pop("learning_rate", None)  # in earlier versions the next update's; the recorder files its own
-            self._recorder.log(**numbers)
+            recorder.log(**numbers)
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Wait until what was recorded up to the checkpoint would outlive this process.
@@ -126,8 +136,8 @@ class RecorderCallback(TrainerCallback):
             control: The Trainer's switches.
             **kwargs: What else the Trainer passes to its callbacks.
         """
-        if self._recorder is not None:
-            self._recorder.flush()
+        if (recorder := self._trainings.recorder) is not None:
+            recorder.flush()
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

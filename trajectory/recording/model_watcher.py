@@ -3,8 +3,9 @@
 What is looked at, and when:
 
 - before each update, which parameters have been unfrozen: they count from then on, by a copy of their weights alone;
-- after 1, 2, 4, ... and every 64 updates, by measuring once more before the next one, whether the weights have moved
-  since the last update: equal weights give equal numbers;
+- after 1, 2, 4, ... and every 64 updates, before the next one, by the tensors' version counters, whether the weights
+  were written to since the last update; then, and in the end, by measuring once more, whether they have moved: equal
+  weights give equal numbers;
 - every 64 updates and in the end, whether the model's parameters are those of the start, and in the optimizers.
 """
 
@@ -46,19 +47,19 @@ class ModelWatcher:
         self._dtypes = [p.dtype for p in self._parameters]
         self._specs = self._tracked.specs
         self._frozen = dict(self._tracked.frozen)
-        self._versions = {name: p._version for name, p in self._frozen.items()}
+        self._versions = {name: _version(p) for name, p in self._frozen.items()}
         self._late: dict[str, Tensor] = {}  # unfrozen parameters that count
         self._uncovered: set[str] = set()
         self._lost: set[str] = set()
         self._resized = 0  # parameters reported as such
-        self._has_moved = False  # whether a report says that weights moved between updates
-        self._check_due = False
+        self._has_moved = False  # whether an event says that weights moved between updates
+        self._last_versions: list[int] = []  # after the last update, if the next one is to be looked at
         self._checks: list[tuple[int, HostCopy]] = []
 
     @property
     def looks_before(self) -> bool:
         """Whether there is something to look at before the next update."""
-        return self._check_due or bool(self._frozen)
+        return bool(self._last_versions or self._frozen)
 
     def follow(self, optimizers: Sequence[Optimizer]) -> None:
         """Compare with other optimizers from now on.
@@ -84,8 +85,8 @@ class ModelWatcher:
     def before_update(self) -> None:
         """Look at what has to be known before the next update."""
         self.look_for_unfrozen()
-        if self._check_due:
-            self._check_due = False
+        before, self._last_versions = self._last_versions, []
+        if before and before != self._measured_versions():
             changed = self._pipeline.changed()
             if changed is not None:
                 self._checks.append((self._pipeline.step, HostCopy(changed)))
@@ -95,18 +96,18 @@ class ModelWatcher:
         step = self._pipeline.step
         if step % BLOCK == 0:
             self._look()
-        self._check_due |= step % BLOCK == 0 or step & (step - 1) == 0
+        if step % BLOCK == 0 or step & (step - 1) == 0:
+            self._last_versions = self._measured_versions()
 
     def at_end(self) -> None:
         """Look at everything once more, and say so if no update was counted."""
         self._look()
         changed = self._pipeline.changed()
-        if changed is not None:
-            self._checks.append((self._pipeline.step, HostCopy(changed)))
+        moved = [] if changed is None else self._moved(changed)
         if self._pipeline.step == 0:
-            self._report_none([] if changed is None else self._moved(changed))
+            self._report_none(moved)
         else:
-            self._report_moved(wait=True)
+            self._report_moved(moved, self._pipeline.step)
 
     def report_order(self, late: Optimizer) -> None:
         """Report an optimizer that steps after the one listed last.
@@ -144,7 +145,7 @@ class ModelWatcher:
 
     def _look(self) -> None:
         """Compare the model with what it was when it was looked at last, and report what checks have found."""
-        self._report_moved(wait=False)
+        self._report_checks()
         parameters = list(self._model.parameters())
         known = self._parameters
         if len(parameters) != len(known) or any(p is not q for p, q in zip(parameters, known, strict=True)):
@@ -189,7 +190,7 @@ class ModelWatcher:
 
     def _count_unfrozen(self) -> None:
         late = {name: p for name, p in self._frozen.items() if p.requires_grad}
-        since_start = all(p._version == self._versions[name] for name, p in late.items())
+        since_start = all(_version(p) == self._versions[name] for name, p in late.items())
         exact = since_start and not self._session.resumes
         for name in late:
             del self._frozen[name]
@@ -217,20 +218,29 @@ class ModelWatcher:
         # parameters unfrozen since the comparison was made come last
         return [name for name, moved in zip(self._names, changed.tolist(), strict=False) if moved]
 
-    def _report_moved(self, *, wait: bool) -> None:
-        """Report the checks that have arrived on the host."""
-        while self._checks and (wait or self._checks[0][1].ready()):
+    def _measured_versions(self) -> list[int]:
+        return [_version(p) for p in self._tracked.measured.values()]
+
+    def _report_checks(self) -> None:
+        """File the first move between two updates, which the row of the next one holds: as an event alone."""
+        while self._checks and self._checks[0][1].ready():
             step, copy = self._checks.pop(0)
-            names = self._moved(copy.wait())
-            if not set(names) <= self._uncovered and not self._has_moved:
+            moved = self._moved(copy.wait())
+            if moved and not self._has_moved:
                 self._has_moved = True
-                self._report(
-                    WEIGHTS_CHANGED,
-                    f"something that was not counted as an update changed {_count(names, 'measured parameters')}"
-                    f" after update {step}; {_FOLLOW}",
-                    names,
-                    after=step,
-                )
+                self._report_moved(moved, step, silently=True)
+
+    def _report_moved(self, names: list[str], step: int, *, silently: bool = False) -> None:
+        if set(names) <= self._uncovered:
+            return
+        self._report(
+            WEIGHTS_CHANGED,
+            f"something that was not counted as an update changed {_count(names, 'measured parameters')} after update"
+            f" {step}; {_FOLLOW}",
+            names,
+            silently=silently,
+            after=step,
+        )
 
     def _report_none(self, moved: list[str]) -> None:
         change = f", yet something changed {_count(moved, 'measured parameters')}; {_FOLLOW}" if moved else ""
@@ -290,11 +300,19 @@ class ModelWatcher:
                 names,
             )
 
-    def _report(self, kind: str, sentence: str, names: list[str], **details: object) -> None:
+    def _report(
+        self, kind: str, sentence: str, names: list[str], *, silently: bool = False, **details: object
+    ) -> None:
         if names:
-            self._pipeline.report(kind, sentence, {"names": names[:3], "count": len(names), **details})
+            details = {"names": names[:3], "count": len(names), **details}
+            self._pipeline.report(kind, sentence, details, silently=silently)
 
 
 def _count(names: Sequence[str], of: str) -> str:
     """Return their number, what they are, and the first few names."""
     return f"{len(names)} {of if len(names) != 1 else of.removesuffix('s')} ({first_names(names)})"
+
+
+def _version(tensor: Tensor) -> int:
+    """Return how often a tensor was written to; 0 if it does not count that."""
+    return 0 if tensor.is_inference() else tensor._version

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import BaseFinetuning, ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -74,15 +74,15 @@ class TwoOptimizers(Regression):
         return [torch.optim.SGD(layer.parameters(), lr=0.1) for layer in (self.net[0], self.net[2])]
 
 
-def fit(module, callback, folder, epochs=2, ckpt_path=None, **options):
+def fit(module, callback, folder, epochs=2, ckpt_path=None, finetune=None, **options):
     torch.manual_seed(0)
     batches = DataLoader(torch.randn(5 * BATCHES, 6), batch_size=5)
     checkpoints = (
         [ModelCheckpoint(folder / "checkpoints", save_last=True)] if options.get("enable_checkpointing") else []
     )
     trainer = Trainer(
-        max_epochs=epochs, callbacks=[callback, *checkpoints], accelerator="cpu", default_root_dir=folder,
-        logger=False, enable_progress_bar=False, enable_model_summary=False,
+        max_epochs=epochs, callbacks=[*filter(None, [finetune]), callback, *checkpoints], accelerator="cpu",
+        default_root_dir=folder, logger=False, enable_progress_bar=False, enable_model_summary=False,
         **{"enable_checkpointing": False, **options},
     )  # fmt: skip
     trainer.fit(module, batches, batches, ckpt_path=ckpt_path)
@@ -200,3 +200,75 @@ def test_without_lightning_the_module_says_what_to_install(monkeypatch):
         monkeypatch.delitem(sys.modules, module, raising=False)
     with pytest.raises(ImportError, match=r"pip install 'ultraslow\[lightning\]'"):
         importlib.import_module("trajectory.lightning")
+
+
+@pytest.mark.parametrize("options", [{}, {"resume": "allow"}, {"overwrite": True}])
+def test_a_further_fit_goes_on_with_the_run(tmp_path, options):
+    module, callback = Regression(), RecorderCallback(tmp_path / "run.zarr", **options)
+    for _ in range(3):
+        fit(module, callback, tmp_path, epochs=1)
+    run = Run(tmp_path / "run.zarr")
+    np.testing.assert_allclose(run.distance, module.twin, rtol=1e-6)
+    assert [(event.step, event.name) for event in run.events] == [
+        (BATCHES, "training_restarted"),
+        (2 * BATCHES, "training_restarted"),
+    ]
+    assert run.status == "complete"
+
+
+def test_another_module_is_recorded_beside_the_first(tmp_path):
+    callback = RecorderCallback(tmp_path / "run.zarr", resume="allow")
+    modules = [Regression(), Regression(width=5)]
+    fit(modules[0], callback, tmp_path, epochs=1)
+    with pytest.warns(RuntimeWarning, match=r"recorded another training there.*run-2\.zarr"):
+        fit(modules[1], callback, tmp_path, epochs=1)
+    for module, name in zip(modules, ("run.zarr", "run-2.zarr"), strict=True):
+        np.testing.assert_allclose(Run(tmp_path / name).distance, module.twin, rtol=1e-6)
+
+
+def test_a_fit_after_a_crash_goes_on_with_the_run(tmp_path):
+    module, callback = Regression(), RecorderCallback(tmp_path / "run.zarr")
+    step = module.training_step
+
+    def fail(*_):
+        raise ArithmeticError("out of numbers")
+
+    fit(module, callback, tmp_path, epochs=1)
+    module.training_step = fail
+    with pytest.raises(ArithmeticError):
+        fit(module, callback, tmp_path, epochs=1)
+    module.training_step = step
+    fit(module, callback, tmp_path, epochs=1)
+    np.testing.assert_allclose(Run(tmp_path / "run.zarr").distance, module.twin, rtol=1e-6)
+
+
+class Unfreezes(BaseFinetuning):
+    def freeze_before_training(self, pl_module):
+        self.freeze(pl_module.net[0])
+
+    def finetune_function(self, pl_module, epoch, optimizer):
+        if epoch == 1:
+            self.unfreeze_and_add_param_group(pl_module.net[0], optimizer, lr=0.01)
+        elif epoch > 1:  # Lightning has restored the group, but not that it is trainable
+            self.make_trainable(pl_module.net[0])
+
+
+class HeadFirst(Regression):
+    def configure_optimizers(self):
+        optimizer = torch.optim.SGD([p for p in self.parameters() if p.requires_grad], lr=0.1)
+        optimizer.register_step_post_hook(lambda *_: self.twin.append(self.moved()))
+        return optimizer
+
+
+def test_what_the_finetuning_callback_unfreezes_counts_also_after_a_resumption(tmp_path):
+    module, callback = HeadFirst(), RecorderCallback(tmp_path / "run.zarr", resume="allow")
+    with pytest.warns(RuntimeWarning, match="unfroze 2 parameters"):
+        fit(module, callback, tmp_path, epochs=3, enable_checkpointing=True, finetune=Unfreezes())
+    run = Run(tmp_path / "run.zarr")
+    np.testing.assert_allclose(run.distance, module.twin, rtol=1e-6)
+    assert [event.step for event in run.events] == [BATCHES]
+    again, last = HeadFirst(), tmp_path / "checkpoints" / "last.ckpt"
+    callback = RecorderCallback(tmp_path / "run.zarr", resume="allow")
+    with pytest.warns(RuntimeWarning, match="unfroze 2 parameters .* from here on"):
+        fit(again, callback, tmp_path, epochs=4, ckpt_path=last, enable_checkpointing=True, finetune=Unfreezes())
+    assert len(Run(tmp_path / "run.zarr").distance) == 4 * BATCHES

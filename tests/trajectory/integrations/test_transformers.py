@@ -180,3 +180,33 @@ def test_recording_loads_none_of_the_libraries_it_can_sit_in():
         "assert not {'lightning', 'transformers', 'accelerate'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+class OutOfMemoryOnce(RecorderCallback):
+    """Fails in the middle of the first attempt as a GPU does."""
+
+    def __init__(self, path):
+        super().__init__(path)
+        self.failed = False
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 2 and not self.failed:
+            self.failed = True
+            raise RuntimeError("CUDA out of memory.")
+
+
+def test_a_retry_with_a_smaller_batch_and_a_further_train_go_on_with_the_run(tmp_path):
+    model, callback = language_model(), OutOfMemoryOnce(tmp_path / "run.zarr")
+    start = [p.detach().double().clone() for p in model.parameters()]
+    trained = trainer(model, callback, tmp_path, auto_find_batch_size=True)
+    trained.train()
+    retried = trained.state.global_step
+    trained.train()
+    run = Run(tmp_path / "run.zarr")
+    assert len(run.distance) == 2 + retried + trained.state.global_step
+    assert [(event.step, event.name) for event in run.events if event.name != "lr_drop"] == [
+        (2, "training_restarted"),
+        (2 + retried, "training_restarted"),
+    ]
+    moves = [(p.detach().double() - w).norm() for p, w in zip(model.parameters(), start, strict=True)]
+    assert run.distance.iloc[-1] == pytest.approx(torch.stack(moves).norm().item(), rel=1e-6)
