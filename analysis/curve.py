@@ -104,6 +104,11 @@ class Curve:
         """The number of samples in an update of its run, if noted."""
         return self.settings.get("batch_size")
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What its run's recorder saw that a reader of d has to know; none for arrays."""
+        return tuple(f"{self.name}, {sentence}" for sentence in (self.run.warnings if self.run is not None else ()))
+
 
 CurveLike: TypeAlias = Curve | Run | str | Path | tuple[ArrayLike, ArrayLike] | SeriesLike | LabelledArray
 """One curve: as it is, a run or its path, (t, d), a pandas Series with index t, or an xarray DataArray over t.

@@ -3,6 +3,7 @@
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from trajectory.errors import printable
 from trajectory.schema.layout import LR_DROP, WARNING, Event
 from trajectory.storage.reader import UncommittedRows
 from trajectory.storage.root import Root
@@ -109,6 +110,6 @@ class RunDescription:
 
     @property
     def warnings(self) -> list[str]:
-        """What the recorder saw that a reader of the distances has to know, in order."""
-        reported = [event for event in self.events if WARNING in event.details]
-        return [f"update {event.step}: {event.details[WARNING]}" for event in reported]
+        """What the recorder saw that a reader of the distances has to know, in order; a sentence each."""
+        reported = [(event.step, str(event.details[WARNING])) for event in self.events if WARNING in event.details]
+        return [f"update {step}: {printable(text)}" for step, text in reported]

@@ -274,6 +274,7 @@ class Run(RunDescription):
             "metrics": {name: float(column.iloc[-1]) for name, column in logged.items() if len(column)},
             "snapshots": self.snapshots,
             "resumed": self.resumed,
+            "warnings": self.warnings,
             "events": [{"step": event.step, "name": event.name, **event.details} for event in self.events],
             "seed": self.seed,
             "config": self.config,

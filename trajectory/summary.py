@@ -34,6 +34,7 @@ def summary_rows(run: Mapping[str, Any]) -> list[tuple[str, str]]:
         "origins": _words(run["origins"][1:]),
         "drops": _words(drops),
         "events": _words(others),
+        **{f"warning {k}": sentence for k, sentence in enumerate(run.get("warnings", []), 1)},
         "resumed at": _words(run["resumed"]),
         "seed": _words(run["seed"]),
         "config": _words(run["config"]),

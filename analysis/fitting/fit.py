@@ -79,6 +79,7 @@ def fit(
     if at is None:
         at = estimate(bins, confidence_level)  # raises, naming the curve that does not grow
     scan, hull = scan_table(tried), interval_over_starts(tried, chosen)
+    recorded = tuple(sentence for curve in group for sentence in curve.warnings)
     return Fit(
         alpha=at.alpha,
         interval=at.interval,
@@ -97,7 +98,7 @@ def fit(
         seeds=at.seeds,
         posterior=(at.posteriors[0].alpha, PROBABILITIES) if len(at.posteriors) == 1 else None,
         scan=scan,
-        warnings=short + diagnose(group, bins, at, scan, hull, confidence_level) + note,
+        warnings=recorded + short + diagnose(group, bins, at, scan, hull, confidence_level) + note,
         u=bins.u,
         z=bins.z,
     )

@@ -27,6 +27,7 @@ class Matching(Tabulated):
         reference: the distances to match.
         run: the run's name.
         matches: the outcome for each drop of the reference, in order.
+        warnings: what the run's recorder saw that a reader of its distances has to know.
 
     Examples:
         >>> import numpy as np
@@ -43,11 +44,17 @@ class Matching(Tabulated):
     reference: Reference
     run: str
     matches: tuple[Match, ...]
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields for JSON."""
         matches = [match.to_dict() for match in self.matches]
-        return {"run": self.run, "reference": self.reference.to_dict(), "matches": matches}
+        return {
+            "run": self.run,
+            "reference": self.reference.to_dict(),
+            "matches": matches,
+            "warnings": list(self.warnings),
+        }
 
     def _summary(self) -> Sequence[Part]:
         unit = " (distances in units of ‖w_0‖)" if self.reference.relative else ""
@@ -57,6 +64,7 @@ class Matching(Tabulated):
             Table([_cells(drop, match) for drop, match in enumerate(self.matches, 1)], _COLUMNS),
             *(f"{drop}: {match.sentence}" for drop, match in enumerate(self.matches, 1)),
             *map(self._extrapolated, self.reference.extrapolated),
+            *(f"! {sentence}" for sentence in self.warnings),
         ]
 
     def _extrapolated(self, drop: int) -> str:
@@ -146,7 +154,7 @@ def match(
             travelled = distance_at(curve, start - curve.origin)
             matcher = reference.matcher(drop, travelled, bandwidth=bandwidth, min_step=start, budget=budget)
             matches.append(_replay(matcher, curve, start))
-    return Matching(reference, curve.name, tuple(matches))
+    return Matching(reference, curve.name, tuple(matches), curve.warnings)
 
 
 def _single(run: CurvesLike, reference: Reference) -> Curve:

@@ -10,6 +10,8 @@ from ultraslow.cli.console import print_json, say
 def verify(run: RunPath, *, repair: bool = False, json: bool = False) -> None:
     """Check that a run's store is intact. The exit status is 1 if it is not.
 
+    What the recorder warned of is repeated: an intact store may lack rows that nobody recorded.
+
     $ ultraslow verify runs/sb.zarr --repair
 
     Args:
@@ -17,6 +19,7 @@ def verify(run: RunPath, *, repair: bool = False, json: bool = False) -> None:
         repair: close the store of a killed run, and remove what it left half-written.
         json: print one JSON document instead of lines.
     """
+    from trajectory import Run
     from trajectory import verify as verify_store
 
     problems = verify_store(run, repair=repair)
@@ -27,5 +30,7 @@ def verify(run: RunPath, *, repair: bool = False, json: bool = False) -> None:
         say(f"{run}: {problem.message} [{state}]")
     if not (problems or json):
         say(f"{run}: intact")
+    for sentence in () if json or problems else Run(run).warnings:
+        say(f"{run}: {sentence} [recorder's warning]")
     if any(not (problem.repairable and repair) for problem in problems):
         sys.exit(1)

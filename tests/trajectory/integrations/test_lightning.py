@@ -260,6 +260,7 @@ class HeadFirst(Regression):
         return optimizer
 
 
+@pytest.mark.filterwarnings("ignore:Checkpoint directory:UserWarning")
 def test_what_the_finetuning_callback_unfreezes_counts_also_after_a_resumption(tmp_path):
     module, callback = HeadFirst(), RecorderCallback(tmp_path / "run.zarr", resume="allow")
     with pytest.warns(RuntimeWarning, match="unfroze 2 parameters"):

@@ -3,11 +3,14 @@
 import copy
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from analysis import fit, match
 from trajectory import Recorder, RecordingError, Run
+from ultraslow.cli import verify as cli
 
 UPDATES = 100  # more than one block, and not a multiple of one
 
@@ -332,3 +335,32 @@ def test_values_logged_again_and_again_under_one_t_are_noticed(tmp_path):
         with pytest.warns(RuntimeWarning, match=r"log\(loss=...\) was called 64 times at t = 80"):
             recorder.log(loss=1.0)
     assert [event.name for event in Run(tmp_path / "accumulated.zarr").events] == ["repeated_log"]
+
+
+def test_readers_repeat_what_was_seen(tmp_path, monkeypatch, capsys):
+    """A model that moves as A log t, and whose last move is by hand."""
+    monkeypatch.chdir(tmp_path)
+    model = nn.Linear(3, 1, bias=False)
+    nn.init.zeros_(model.weight)
+    optimizer, rng = torch.optim.SGD(model.parameters(), lr=1.0), np.random.default_rng(0)
+    recorder = Recorder("run.zarr", model, optimizer)
+    for t in range(1, 1501):
+        target = [np.log(t / 0.1) * np.exp(1e-3 * rng.normal()), 0.0, 0.0]
+        model.weight.grad = model.weight.detach() - torch.tensor([target], dtype=torch.float32)
+        optimizer.step()
+        if t == 1000:
+            recorder.event("lr_drop", lr_from=1.0, lr_to=0.5)
+    clip(model)
+    with pytest.warns(RuntimeWarning, match="changed 1 measured parameter"):
+        recorder.close()
+    (sentence,) = Run("run.zarr").warnings
+    assert sentence.startswith(
+        "update 1500: something that was not counted as an update changed 1 measured parameter"
+    )
+    assert Run("run.zarr").to_dict()["warnings"] == [sentence]
+    assert f"run, {sentence}" in fit("run.zarr").warnings
+    matched = match("run.zarr", "run.zarr")
+    assert matched.warnings == (f"run, {sentence}",) == tuple(matched.to_dict()["warnings"])
+    assert f"! run, {sentence}" in str(matched)
+    cli.verify("run.zarr")
+    assert f"run.zarr: {sentence} [recorder's warning]" in capsys.readouterr().out
