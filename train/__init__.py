@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from train.engine.run_training import train
     from train.engine.seed_ensemble import train_batched
     from train.engine.trainer import evaluate
+    from train.reproduce.rebuild import rebuild
     from train.reproduce.table import table
     from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
     from ultraslow.large_batch.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d, convert_ghost_batch_norm
@@ -33,6 +34,7 @@ else:
             "train.engine.run_training": ["train"],
             "train.engine.seed_ensemble": ["train_batched"],
             "train.engine.trainer": ["evaluate"],
+            "train.reproduce.rebuild": ["rebuild"],
             "train.reproduce.table": ["table"],
             "ultraslow.large_batch.distance_matched_lr": ["DistanceMatchedLR"],
             "ultraslow.large_batch.ghost_batch_norm": [
@@ -64,6 +66,7 @@ __all__ = [
     "evaluate",
     "plan",
     "read_recipe",
+    "rebuild",
     "sqrt_lr",
     "table",
     "train",

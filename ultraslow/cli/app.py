@@ -21,9 +21,13 @@ from ultraslow.cli.fit import fit
 from ultraslow.cli.import_ import import_
 from ultraslow.cli.info import info
 from ultraslow.cli.match import match
+from ultraslow.cli.path import path
 from ultraslow.cli.plan import plan
 from ultraslow.cli.plot import plot
+from ultraslow.cli.potential import potential
 from ultraslow.cli.scan import scan
+from ultraslow.cli.sharpness import sharpness
+from ultraslow.cli.spectrum import spectrum
 from ultraslow.cli.sweep import sweep
 from ultraslow.cli.table import table
 from ultraslow.cli.train import train
@@ -42,6 +46,10 @@ _COMMANDS = (
     budget,
     collapse,
     match,
+    potential,
+    sharpness,
+    spectrum,
+    path,
     plan,
     table,
     plot,
