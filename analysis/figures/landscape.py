@@ -142,6 +142,8 @@ def sharpness(table: pd.DataFrame) -> PaperFigure:
             ax.set(
                 title=measure, yscale="log" if (rows["phi"] > 0).all() else "linear", xlim=(-0.6, len(labels) - 0.4)
             )
+            if (rows["phi"] > 0).all() and not _spans(rows["phi"], 30):
+                plain_log_ticks(ax.yaxis)
             ax.set_xticks(range(len(labels)), [literal(label) for label in labels])
         axes[0].set_ylabel(r"sharpness $\varphi$")
         legend(figure)
@@ -194,7 +196,14 @@ def path(train: "LossPath", test: "LossPath | None" = None) -> PaperFigure:
                     result.table["x"].to_numpy(), result.table["loss"].to_numpy(), line, color=COLOURS[0], label=label
                 )
         chord = train.table.set_index("x")["loss"][[0.0, 1.0]]
-        ax.plot([0, 1], chord.to_numpy(), color="#bbbbbb", zorder=0, label=f"chord; barrier {train.barrier:.3g}")
+        fine = np.linspace(0, 1, 50)  # a straight line is none on a logarithmic axis
+        ax.plot(
+            fine,
+            np.interp(fine, [0, 1], chord),
+            color="#bbbbbb",
+            zorder=0,
+            label=f"chord; barrier {train.barrier:.3g}",
+        )
         ax.set(
             xlabel="$x$ on the line $a + x\\,(b - a)$",
             ylabel="loss",

@@ -10,8 +10,8 @@ from analysis.landscape.directions import between, filter_normalised, isotropic
 from analysis.landscape.hessian import Eigenvalues, Trace, eigenvalues, trace
 from analysis.landscape.objective import Objective, cross_entropy
 from analysis.landscape.paths import LossPath, along, path
-from analysis.landscape.probe import probe
-from analysis.landscape.sharpness import Sharpness, adaptive_sharpness, rising, sharpness
+from analysis.landscape.probes import probe
+from analysis.landscape.sharpness_measures import Sharpness, adaptive_sharpness, rising, sharpness
 from analysis.potential import potential
 
 __all__ = [

@@ -20,7 +20,11 @@ _WORTH_SAYING = 60.0  # seconds
 
 @dataclass
 class Interruption:
-    """Whether Ctrl-C ended a measurement."""
+    """Whether Ctrl-C ended a measurement.
+
+    Attributes:
+        happened: whether it came.
+    """
 
     happened: bool = False
 

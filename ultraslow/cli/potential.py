@@ -61,7 +61,7 @@ def potential(
     import numpy as np
 
     from analysis.errors import LandscapeError
-    from analysis.landscape.probe import probe_each
+    from analysis.landscape.probes import probe_each
     from analysis.potential import potential as exponent_of
     from analysis.potential_result import Probe
     from train.reproduce.rebuild import Landscapes
