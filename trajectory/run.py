@@ -23,6 +23,8 @@ from trajectory.summary import as_html, as_text, summary_rows
 if TYPE_CHECKING:
     import torch
     import xarray
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _ATTEMPTS = 10  # to open a run that is resumed at an earlier step meanwhile
 
@@ -165,6 +167,19 @@ class Run(RunDescription):
                 f" and its snapshots are at {self.snapshots}: take one of those as the origin"
             )
         return self._snapshots.layer_displacement(origin)
+
+    def plot(self, ax: "Axes | None" = None) -> "Figure":
+        """Draw the distance from the initial weights against updates.
+
+        Args:
+            ax: axes to draw into, t on a logarithmic axis; by default a figure of its own, with a linear one too.
+
+        Returns:
+            The figure, as `analysis.figures.distance` makes it.
+        """
+        from analysis import figures  # a run draws itself: an import upwards that pyproject.toml excepts
+
+        return figures.distance(self, ax)
 
     @property
     def metrics(self) -> pd.DataFrame:

@@ -1,7 +1,8 @@
 """Figures for a paper, as functions from runs or results to a matplotlib figure.
 
-Each function returns a figure that `save` writes and a notebook shows; none touches pyplot or its settings. They draw
-what they are given: a fit, a comparison or a match is computed by its own function first.
+Each function returns a figure that `save` writes and a notebook shows, or draws on the axes given as `ax`; none
+touches pyplot or its settings. They draw what they are given: a fit, a comparison or a match is computed by its own
+function first. Colours and dashes mean the same in all of them (`analysis.figures.colours`).
 """
 
 import warnings
@@ -10,11 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from analysis.figures.landscape import agreement, density, path, potential, rising, sharpness
-from analysis.figures.laws import compare, fit, scan
+from analysis.figures.law_comparison import compare
+from analysis.figures.laws import fit, scan
+from analysis.figures.layers import layers
 from analysis.figures.learning_curves import error
 from analysis.figures.motion import budget
 from analysis.figures.runs import distance, match
-from analysis.figures.style import save
+from analysis.figures.style import save, use_style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +30,7 @@ __all__ = [
     "distance",
     "error",
     "fit",
+    "layers",
     "match",
     "path",
     "potential",
@@ -34,6 +38,7 @@ __all__ = [
     "save",
     "scan",
     "sharpness",
+    "use_style",
 ]
 
 

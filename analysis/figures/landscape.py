@@ -14,15 +14,22 @@ from matplotlib.ticker import MaxNLocator
 
 from analysis.agreement import Agreement
 from analysis.errors import FigureError
+from analysis.figures.axes import minus, plain_log_ticks
+from analysis.figures.colours import COLOURS, ink, paper
+from analysis.figures.legends import legend, legend_inside
 from analysis.figures.lines import literal
-from analysis.figures.style import COLOURS, INK, SINGLE, PaperFigure, legend, panels, plain_log_ticks, style
+from analysis.figures.style import SINGLE, PaperFigure, panels, style
 from analysis.potential_result import TAYLOR, Potential
 
 if TYPE_CHECKING:
     from analysis.landscape import LossPath, SpectralDensity
 
-_OPEN: dict[str, Any] = {"markerfacecolor": "white", "markeredgewidth": 0.8, "linestyle": "none", "marker": "o"}
-_RUN: dict[str, Any] = {"color": "#e4e4e4", "linewidth": 0}
+_RUN: dict[str, Any] = {"color": "grey", "alpha": 0.2, "linewidth": 0}
+
+
+def _hollow(colour: str) -> dict[str, Any]:
+    """Return the markers of what was measured."""
+    return {"color": colour, "markerfacecolor": paper(), "markeredgewidth": 0.8, "linestyle": "none", "marker": "o"}
 
 
 def potential(result: Potential, ax: Axes | None = None, *, run_range: tuple[float, float] | None = None) -> Figure:
@@ -50,7 +57,7 @@ def potential(result: Potential, ax: Axes | None = None, *, run_range: tuple[flo
         if ax is not None:
             _draw_potential(ax, result, run_range)
             ax.set_xlabel("distance $z$")
-            ax.legend()
+            legend_inside(ax)
             return ax.figure.figure
         figure = PaperFigure(SINGLE, 3.6)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
@@ -58,8 +65,8 @@ def potential(result: Potential, ax: Axes | None = None, *, run_range: tuple[flo
         if run_range is not None:
             below.axvspan(*run_range, **_RUN)
         z, exponent, low, high = result.local[["z", "exponent", "low", "high"]].to_numpy().T
-        below.errorbar(z, exponent, [exponent - low, high - exponent], color=COLOURS[0], elinewidth=0.8, **_OPEN)
-        below.axhline(2, color=COLOURS[1], linestyle="--", linewidth=0.8)
+        below.errorbar(z, exponent, [exponent - low, high - exponent], elinewidth=0.8, **_hollow(COLOURS[0]))
+        below.axhline(2, color=COLOURS[1], linestyle=":", linewidth=0.8)
         below.set(xlabel="distance $z$", ylabel="local exponent")
         figure.align_ylabels()
         figure.supxlabel(TAYLOR.replace(": ", ":\n"), fontsize=6)
@@ -85,8 +92,8 @@ def agreement(result: Agreement) -> PaperFigure:
     with style():
         figure = PaperFigure(SINGLE, 2.0)
         ax = figure.subplots()
-        ax.errorbar(values, [1, 0], xerr=abs(ends.T - values), color=COLOURS[0], elinewidth=0.8, **_OPEN)
-        ax.axvline(2, color=COLOURS[1], linestyle="--", linewidth=0.8, label="any smooth loss, by Taylor")
+        ax.errorbar(values, [1, 0], xerr=abs(ends.T - values), elinewidth=0.8, **_hollow(COLOURS[0]))
+        ax.axvline(2, color=COLOURS[1], linestyle=":", linewidth=0.8, label="any smooth loss, by Taylor")
         ax.set(xlabel=r"$\alpha$", ylim=(-0.6, 1.6))
         ax.set_yticks([1, 0], names)
         verdict = f"p-value {result.p_value:.2g}" if result.p_value is not None else "not comparable"
@@ -99,14 +106,14 @@ def _draw_potential(ax: Axes, result: Potential, run_range: tuple[float, float] 
     if run_range is not None:
         ax.axvspan(*run_range, label="distances of the run", **_RUN)
     for k, origin in enumerate(np.sqrt(result.s)):
-        ax.plot(result.z, origin, color="#bbbbbb", linewidth=0.5, label="" if k else f"{result.n} origins")
+        ax.plot(result.z, origin, color="grey", alpha=0.6, linewidth=0.5, label="" if k else f"{result.n} origins")
     table: pd.DataFrame = result.table
-    low, high = result.interval
-    law = rf"mean, $\alpha$ = {result.alpha:.2f} [{low:.2f}, {high:.2f}]"
-    ax.plot(table["z"], np.sqrt(table["S"]), color=INK, label=law, **_OPEN)
+    low, high = (minus(end, ".2f") for end in result.interval)
+    law = rf"mean, $\alpha$ = {minus(result.alpha, '.2f')} [{low}, {high}]"
+    ax.plot(table["z"], np.sqrt(table["S"]), label=law, **_hollow(ink()))
     if table["taylor"].notna().all() and (table["taylor"] > 0).all():
         taylor = r"Taylor, $\alpha$ = 2"
-        ax.plot(table["z"], np.sqrt(table["taylor"]), color=COLOURS[1], linestyle="--", label=taylor)
+        ax.plot(table["z"], np.sqrt(table["taylor"]), color=COLOURS[1], linestyle=":", label=taylor)
     ax.set(xscale="log", yscale="log", ylabel=r"$\sqrt{S(z)}$ (loss)")
     if result.z[-1] < 30 * result.z[0]:
         plain_log_ticks(ax.xaxis)
@@ -137,7 +144,7 @@ def sharpness(table: pd.DataFrame) -> PaperFigure:
                 aside = 0.08 if statistics == "batch" else -0.08
                 places = [labels.index(label) + aside for label in some["label"]]
                 filled = {"markerfacecolor": COLOURS[0]} if statistics == "batch" else {}
-                drawn = _OPEN | {"color": COLOURS[0], "label": f"{statistics} statistics, a point a seed"} | filled
+                drawn = _hollow(COLOURS[0]) | {"label": f"{statistics} statistics, a point a seed"} | filled
                 ax.plot(places, some["phi"].to_numpy(), **drawn)
             ax.set(
                 title=measure, yscale="log" if (rows["phi"] > 0).all() else "linear", xlim=(-0.6, len(labels) - 0.4)
@@ -178,7 +185,7 @@ def density(results: "Mapping[str, SpectralDensity]") -> PaperFigure:
 
 
 def path(train: "LossPath", test: "LossPath | None" = None) -> PaperFigure:
-    """Draw the loss on the line between two points: on the training set solid, on the test set dashed.
+    """Draw the loss on the line between two points: on the training set solid, on the test set dotted.
 
     Args:
         train: the loss of training samples.
@@ -190,7 +197,7 @@ def path(train: "LossPath", test: "LossPath | None" = None) -> PaperFigure:
     with style():
         figure = PaperFigure(SINGLE, 2.4)
         ax = figure.subplots()
-        for result, line, label in ((train, "-", "training set"), (test, "--", "test set")):
+        for result, line, label in ((train, "-", "training set"), (test, ":", "test set")):
             if result is not None:
                 ax.plot(
                     result.table["x"].to_numpy(), result.table["loss"].to_numpy(), line, color=COLOURS[0], label=label
@@ -200,7 +207,7 @@ def path(train: "LossPath", test: "LossPath | None" = None) -> PaperFigure:
         ax.plot(
             fine,
             np.interp(fine, [0, 1], chord),
-            color="#bbbbbb",
+            color="grey",
             zorder=0,
             label=f"chord; barrier {train.barrier:.3g}",
         )
@@ -232,10 +239,10 @@ def rising(table: pd.DataFrame) -> PaperFigure:
         above, below = figure.subplots(2, 1, sharex=True)
         for k, (name, label) in enumerate((("rises", "rises"), ("both_ways", "rises both ways"))):
             above.plot(z, mean[name].to_numpy(), "o-", color=COLOURS[k], label=label)
-        above.axhline(0.5, color=INK, linewidth=0.6, linestyle=":", label="any smooth loss, near by")
+        above.axhline(0.5, color=ink(), linewidth=0.6, linestyle=":", label="any smooth loss, near by")
         above.set(ylabel="fraction of\ndirections", ylim=(-0.05, 1.05))
         for _, origin in table.groupby("origin"):
-            below.plot(z, origin["phi"].to_numpy(), color="#bbbbbb", linewidth=0.5)
+            below.plot(z, origin["phi"].to_numpy(), color="grey", alpha=0.6, linewidth=0.5)
         below.plot(z, mean["phi"].to_numpy(), "o-", color=COLOURS[0])
         logarithmic = "log" if (mean["phi"] > 0).all() else "symlog"
         below.set(xlabel="radius $z$", ylabel=r"$\varphi$ of the worst", xscale="log", yscale=logarithmic)

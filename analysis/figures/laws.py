@@ -1,41 +1,36 @@
-"""Figures of the law: a fit with its residuals, the scan over its start, and rival laws side by side."""
+"""Figures of the law: a fit with its residuals, and the scan over its start. A law that is rejected looks it."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.style import (
-    COLOURS,
-    DOUBLE,
-    INK,
-    SINGLE,
-    PaperFigure,
-    distance_label,
-    legend,
-    since,
-    style,
-    t_axis,
-    updates,
-)
-from analysis.fitting.comparison_result import Comparison, LawFit
+from analysis.figures.axes import distance_label, minus, power_of_ten, since, t_axis, updates
+from analysis.figures.colours import REJECTED, ink, law_colour, paper
+from analysis.figures.legends import legend, legend_inside
+from analysis.figures.style import WIDTHS, Columns, PaperFigure, style
 from analysis.fitting.fit_result import Fit
+from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.fitting.laws import Array
-from analysis.fitting.rival_laws import LAWS
 
-Columns = Literal[1, 2]
+BAND: dict[str, Any] = {"color": "grey", "alpha": 0.4, "linewidth": 0}
+FAINT_BAND: dict[str, Any] = {"color": "grey", "alpha": 0.2, "linewidth": 0}
 
-_BAND: dict[str, Any] = {"color": "#bbbbbb", "linewidth": 0}
-_POINTS: dict[str, Any] = {"color": INK, "markerfacecolor": "white", "markeredgewidth": 0.6, "markersize": 3.2}
-_WIDTHS = {1: SINGLE, 2: DOUBLE}
+_LEAST_P = 1e-12  # what is below is drawn there
+
+
+def points() -> dict[str, Any]:
+    """Return the markers of the data: means of log bins."""
+    return {"color": ink(), "markerfacecolor": paper(), "markeredgewidth": 0.6, "markersize": 3.2}
 
 
 def fit(result: Fit, ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
     """Draw mean distances by log bin, the band of the seeds, and the fitted law; below, the residuals in % of d.
 
-    The band extends from the lowest seed to the highest.
+    The band extends from the lowest seed to the highest. The legend states α with its interval, and how well the law
+    fits. The line of a law that is rejected is dashed; one that is wrong (`Fit.verdict`) has no α.
 
     Args:
         result: the fit.
@@ -54,143 +49,172 @@ def fit(result: Fit, ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
         >>> [path.name for path in figures.save(figure, "fit")]
         ['fit.png', 'fit.pdf']
     """
+    colour = law_colour("ultraslow")
     with style():
         if ax is not None:
             _draw_law(ax, result)
             ax.set(xlabel=updates(result.origin))
-            ax.legend()
+            legend_inside(ax)
             return ax.figure.figure
-        figure = PaperFigure(_WIDTHS[columns], 3.2)
+        figure = PaperFigure(WIDTHS[columns], 3.2)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         _draw_law(above, result)
         for seed in result.residuals:
-            below.plot(np.exp(result.u), 100 * np.expm1(seed), color=COLOURS[0], linewidth=0.5)
+            below.plot(np.exp(result.u), 100 * np.expm1(seed), color="grey", linewidth=0.5)
         mean = result.residuals.mean(axis=0)
-        below.plot(np.exp(result.u), 100 * np.expm1(mean), "o", **_POINTS)
-        below.axhline(0, color=COLOURS[1], linewidth=0.8)
+        below.plot(np.exp(result.u), 100 * np.expm1(mean), "o", **points())
+        below.axhline(0, color=colour, linewidth=0.8, linestyle=_dashes(result))
         below.set(xlabel=updates(result.origin), ylabel="residual (%)")
         figure.align_ylabels()
         legend(figure)
     return figure
 
 
-def scan(result: Fit | pd.DataFrame, *, columns: Columns = 1) -> PaperFigure:
+def scan(result: Fit | pd.DataFrame, ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
     """Draw α with its confidence interval against the start of the fit; below, the law's p-value there.
 
-    The start of a Fit is drawn filled, over the band of its interval over the starts.
+    Starts at which the law holds are filled, rejected ones hollow. Of a Fit, a diamond is the start that was chosen,
+    and the band is the interval over the starts; both are shown whole, while other intervals that are wider than most
+    may leave the axes. p-values below 1e-12 are drawn there.
 
     Args:
         result: a Fit, or the table of `analysis.scan`.
+        ax: draw α there, without the p-values.
         columns: the figure's width in columns of a two-column journal.
 
     Returns:
-        The figure, of two panels.
+        The figure, or that of `ax`.
     """
     frame = result.scan if isinstance(result, Fit) else result
     frame = frame[frame["alpha"].notna()]
+    start = r"start of the fit $t_\mathrm{min}$ (updates" + since(_origin(result)) + ")"
     with style():
-        figure = PaperFigure(_WIDTHS[columns], 3.2)
+        if ax is not None:
+            _draw_alphas(ax, frame, result)
+            ax.set(xlabel=start)
+            t_axis(ax, logarithmic=True)
+            legend_inside(ax)
+            return ax.figure.figure
+        figure = PaperFigure(WIDTHS[columns], 3.4)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(2, 1))
-        lengths = [frame["alpha"] - frame["low"], frame["high"] - frame["alpha"]]
-        open_circles: dict[str, Any] = {"color": COLOURS[0], "markerfacecolor": "white"}
-        above.errorbar(frame["t_min"], frame["alpha"], lengths, fmt="o", elinewidth=0.8, **open_circles)
-        below.plot(frame["t_min"], frame["p_value"], "o", **open_circles)
-        if isinstance(result, Fit):
-            chosen = frame[np.isclose(frame["t_min"], result.fit_range[0])]
-            above.plot(chosen["t_min"], chosen["alpha"], "o", color=COLOURS[0], zorder=3, label="start of the fit")
-            below.plot(chosen["t_min"], chosen["p_value"], "o", color=COLOURS[0], zorder=3)
-            if result.interval_over_starts is not None:
-                above.axhspan(
-                    *result.interval_over_starts, color="#e4e4e4", linewidth=0, label="interval over the starts"
-                )
-            legend(figure)
-        above.axhline(0, color=INK, linewidth=0.6)
-        above.set(ylabel=r"$\alpha$", ylim=_alpha_range(frame))
-        below.axhline(0.05, color=INK, linewidth=0.6, linestyle=":")
-        start = r"start of the fit $t_\mathrm{min}$ (updates" + since(_origin(result)) + ")"
-        below.set(xlabel=start, ylabel="$p$-value", ylim=(-0.06, 1.06))
+        _draw_alphas(above, frame, result)
+        _draw_starts(below, frame, "p_value", result)
+        p_axis(below.yaxis, frame["p_value"].to_numpy(float))
+        below.axhline(ACCEPTED, color=ink(), linewidth=0.6, linestyle=":")
+        beside: dict[str, Any] = {"transform": below.get_yaxis_transform(), "verticalalignment": "center"}
+        below.text(1.01, ACCEPTED, f"rejected\nbelow {ACCEPTED:g}", fontsize=6, **beside)
+        below.set(xlabel=start)
         t_axis(below, logarithmic=True)
-        figure.align_ylabels()
-    return figure
-
-
-def compare(result: Comparison, *, columns: Columns = 1) -> PaperFigure:
-    """Draw mean distances by log bin with every law's fit; below, the residuals of each law in % of d.
-
-    Laws that are ruled out are dashed. The grey band below is the spread of the seeds about their mean (one standard
-    deviation); the shaded third of the fit range is what each law had to predict in the holdout test. The residuals
-    of laws that are ruled out may leave the axes, as their curves do above.
-
-    Args:
-        result: the comparison.
-        columns: the figure's width in columns of a two-column journal.
-
-    Returns:
-        The figure, of two panels.
-    """
-    t = np.exp(result.u)
-    with style():
-        figure = PaperFigure(_WIDTHS[columns], 3.8)
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-        for ax in (above, below):
-            ax.axvspan(result.holdout_from, t[-1], color="#eeeeee", linewidth=0, label="holdout third")
-        if result.n > 1:
-            spread = 100 * result.z.std(axis=0, ddof=1)
-            below.fill_between(t, -spread, spread, label=f"spread of {result.n} seeds", **_BAND)
-        above.plot(t, np.exp(result.z.mean(axis=0)), "o", label="mean of log bins", zorder=3, **_POINTS)
-        residuals = result.residuals
-        for law in result.fits:
-            above.plot(t, np.exp(law.curve), **_line_style(law))
-            below.plot(t, 100 * np.expm1(residuals[law.law.name]), **_line_style(law))
-        below.axhline(0, color=INK, linewidth=0.6)
-        highest = float(np.exp(result.z.mean(axis=0).max()))
-        above.set(ylabel=distance_label(result.origin), ylim=(0, 1.25 * highest))
-        below.set(xlabel=updates(result.origin), ylabel="residual (%)", ylim=_residual_range(result))
-        t_axis(above, logarithmic=True)
         figure.align_ylabels()
         legend(figure)
     return figure
+
+
+def p_axis(axis: Any, p: Array) -> None:
+    """Make an axis one of p-values: logarithmic, up to 1, and down to the lowest or to 1e-12.
+
+    Args:
+        axis: the x or the y axis of a panel, the values drawn by `shown_p`.
+        p: the p-values.
+    """
+    low = max(_LEAST_P, float(p.min())) / 3
+    name = "$p$-value" if p.min() >= _LEAST_P else "$p$-value (or less)"
+    ax, letter = axis.axes, axis.axis_name
+    ax.set(**{f"{letter}scale": "log", f"{letter}lim": (min(low, ACCEPTED / 10), 2), f"{letter}label": name})
+
+
+def shown_p(p: Any) -> Array:
+    """Return p-values as they are drawn: none below 1e-12.
+
+    Args:
+        p: the p-values.
+    """
+    return np.maximum(np.asarray(p, float), _LEAST_P)
+
+
+def how_good(p_value: float, rms_residual: float) -> str:
+    """Return how well a law fits, in words: the p-value, and beside it the misfit.
+
+    Args:
+        p_value: of the law's goodness of fit.
+        rms_residual: of log d about the law.
+    """
+    return f"$p$ = {power_of_ten(p_value)}, rms residual {100 * rms_residual:.2g} % of $d$"
 
 
 def _origin(result: Fit | pd.DataFrame) -> int:
     return result.origin if isinstance(result, Fit) else 0
 
 
+def _dashes(result: Fit) -> str:
+    return REJECTED if result.rejected else "-"
+
+
 def _draw_law(ax: Axes, result: Fit) -> None:
     t = np.exp(result.u)
     if result.n > 1:
         low, high = np.exp(result.z.min(axis=0)), np.exp(result.z.max(axis=0))
-        ax.fill_between(t, low, high, label=f"{result.n} seeds, lowest to highest", **_BAND)
-    ax.plot(t, np.exp(result.z.mean(axis=0)), "o", label="mean of log bins", **_POINTS)
+        ax.fill_between(t, low, high, label=f"{result.n} seeds, lowest to highest", **BAND)
+    ax.plot(t, np.exp(result.z.mean(axis=0)), "o", label="mean of log bins", **points())
     fine = np.geomspace(*result.fit_range, 200)
-    low, high = result.interval
-    law = rf"$\alpha$ = {result.alpha:.2f} [{low:.2f}, {high:.2f}]" + " (provisional)" * result.provisional
-    ax.plot(fine, result.predict(fine), color=COLOURS[1], label=law)
+    law: dict[str, Any] = {"color": law_colour("ultraslow"), "linestyle": _dashes(result)}
+    ax.plot(fine, result.predict(fine), label=_in_words(result), **law)
     ax.set(ylabel=distance_label(result.origin))
     t_axis(ax, logarithmic=True)
 
 
-def _alpha_range(frame: pd.DataFrame) -> tuple[float, float]:
-    """Return limits that hold all estimates and the narrower half of the intervals; wider ones leave the axes."""
+def _in_words(result: Fit) -> str:
+    """State α and how well the law fits; of a law that is wrong, that there is no α."""
+    fits = how_good(result.p_value, result.rms_residual)
+    if result.verdict == "wrong":
+        return f"law rejected, no $\\alpha$\n{fits}"
+    low, high = (minus(end, ".2f") for end in result.interval)
+    note = ", provisional" * result.provisional + f", {result.verdict}" * result.rejected
+    return rf"$\alpha$ = {minus(result.alpha, '.2f')} [{low}, {high}]{note}" + f"\n{fits}"
+
+
+def _draw_alphas(ax: Axes, frame: pd.DataFrame, result: Fit | pd.DataFrame) -> None:
+    colour = law_colour("ultraslow")
+    lengths = [frame["alpha"] - frame["low"], frame["high"] - frame["alpha"]]
+    ax.errorbar(frame["t_min"], frame["alpha"], lengths, fmt="none", ecolor=colour, elinewidth=0.8)
+    whole = (*result.interval, *(result.interval_over_starts or ())) if isinstance(result, Fit) else ()
+    if len(whole) > 2:
+        ax.axhspan(*whole[2:], label="interval over the starts", **FAINT_BAND)
+    _draw_starts(ax, frame, "alpha", result)
+    ax.axhline(0, color=ink(), linewidth=0.6)
+    ax.set(ylabel=r"$\alpha$", ylim=alpha_range(frame, *whole))
+
+
+def _draw_starts(ax: Axes, frame: pd.DataFrame, column: str, result: Fit | pd.DataFrame) -> None:
+    """Draw a column against the starts: filled where the law holds, hollow where not, a diamond at the fit's own."""
+    chosen = (
+        np.isclose(frame["t_min"], result.fit_range[0]) if isinstance(result, Fit) else np.zeros(len(frame), bool)
+    )
+    good = frame["p_value"].to_numpy() >= ACCEPTED
+    values = shown_p(frame[column]) if column == "p_value" else frame[column].to_numpy(float)
+    colour = law_colour("ultraslow")
+    for held, label in ((True, f"law holds ($p$ ≥ {ACCEPTED:g})"), (False, "law rejected")):
+        face = colour if held else paper()
+        circles: dict[str, Any] = {"color": colour, "markerfacecolor": face, "linestyle": "none", "zorder": 3}
+        here = (good == held) & ~chosen
+        if here.any():
+            ax.plot(frame["t_min"][here], values[here], marker="o", label=label, **circles)
+        here = (good == held) & chosen
+        if here.any():
+            end = "" if held else ", rejected"
+            ax.plot(frame["t_min"][here], values[here], "D", label=f"start of the fit{end}", markersize=5, **circles)
+
+
+def alpha_range(frame: pd.DataFrame, *whole: float) -> tuple[float, float]:
+    """Return limits that hold 0, all estimates, and the narrower half of their intervals; wider ones leave the axes.
+
+    Args:
+        frame: a table with the columns alpha, low and high, one of them a number.
+        *whole: further values that have to be seen, such as the ends of an interval that is never cropped.
+    """
     width = frame["high"] - frame["low"]
     narrow = frame[width <= width.median()]
-    low = min(frame["alpha"].min(), narrow["low"].min(), 0)
-    high = max(frame["alpha"].max(), narrow["high"].max(), 0)
+    ends = [*frame["alpha"].dropna(), *narrow["low"], *narrow["high"], 0.0, *whole]
+    low, high = min(ends), max(ends)
     margin = 0.08 * (high - low)
     return low - margin, high + margin
-
-
-def _line_style(fit: LawFit) -> dict[str, Any]:
-    """Return a law's line style: its colour is the same in every figure; it is dashed where it is ruled out."""
-    position = list(LAWS).index(fit.law.name)
-    coloured = len(COLOURS) - 1  # the last is the ink of the data
-    line = {"color": COLOURS[position % coloured], "linewidth": 1.0 if position < coloured else 1.8}
-    return line | {"linestyle": "--" if fit.ruled_out else "-", "label": fit.law.name}
-
-
-def _residual_range(result: Comparison) -> tuple[float, float]:
-    """Return limits of twice what the seeds' spread and the residuals of the laws not ruled out need."""
-    shown: list[Array] = [result.z.std(axis=0, ddof=1)] if result.n > 1 else []
-    shown += [result.residuals[law.law.name].to_numpy() for law in result.fits if not law.ruled_out]
-    half_width = 200 * max(float(np.max(np.abs(part))) for part in shown)
-    return -half_width, half_width

@@ -3,13 +3,16 @@
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.style import COLOURS, DOUBLE, INK, SINGLE, PaperFigure, legend, style, t_axis, updates
+from analysis.figures.axes import t_axis, updates
+from analysis.figures.colours import COLOURS, ink
+from analysis.figures.legends import legend
+from analysis.figures.style import WIDTHS, Columns, PaperFigure, style
 from analysis.motion.budget import ALL, MotionBudget
 
-_MOST = len(COLOURS) - 1  # parameters that have a colour of their own
+_MOST = len(COLOURS)  # parameters that have a colour of their own
 
 
-def budget(result: MotionBudget, ax: Axes | None = None, *, columns: int = 1) -> Figure:
+def budget(result: MotionBudget, ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
     """Draw R, the squared distance gained over what diffusion gives, in the middle of each window.
 
     Bars are confidence intervals over the runs, ends of the window are the ends of the lines. Of parameters only the
@@ -24,7 +27,7 @@ def budget(result: MotionBudget, ax: Axes | None = None, *, columns: int = 1) ->
         The figure, or that of `ax`.
     """
     with style():
-        figure = PaperFigure(SINGLE if columns == 1 else DOUBLE, 2.4) if ax is None else ax.figure.figure
+        figure = PaperFigure(WIDTHS[columns], 2.4) if ax is None else ax.figure.figure
         panel = figure.subplots() if ax is None else ax
         for colour, name in zip(COLOURS, result.frame.parameter.unique()[:_MOST], strict=False):
             rows = result.frame[result.frame.parameter == name]
@@ -32,7 +35,7 @@ def budget(result: MotionBudget, ax: Axes | None = None, *, columns: int = 1) ->
             panel.hlines(rows.ratio, rows.t_start, rows.t_end, color=colour, linewidth=1.2)
             panel.vlines(middle, rows.low, rows.high, color=colour, linewidth=0.8)
             panel.plot(middle, rows.ratio, "o", color=colour, label="all parameters" if name == ALL else name)
-        panel.axhline(1, color=INK, linewidth=0.6, linestyle=":")
+        panel.axhline(1, color=ink(), linewidth=0.6, linestyle=":")
         panel.annotate("diffusion", (1, 1), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
         panel.set(xlabel=updates(result.origin), ylabel="squared distance gained\nover diffusion's, $R$")
         t_axis(panel, logarithmic=True)

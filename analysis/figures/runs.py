@@ -4,58 +4,79 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from analysis.curve import CurvesLike, curves
-from analysis.figures.lines import by_label, draw_distances, literal, mark
-from analysis.figures.style import (
-    COLOURS,
-    INK,
-    SINGLE,
-    PaperFigure,
-    distance_label,
-    legend,
-    panels,
-    plain_log_ticks,
-    style,
-    t_axis,
-    updates,
-)
+from analysis.figures.axes import distance_label, plain_log_ticks, t_axis, updates
+from analysis.figures.colours import COLOURS, ink, paper
+from analysis.figures.legends import legend, legend_inside, many
+from analysis.figures.lines import by_label, draw_distances, literal, mark_drops
+from analysis.figures.style import WIDTHS, Columns, PaperFigure, panels, style
+from analysis.figures.thinning import thinned
 from analysis.matching.forecast import Forecast
 from analysis.matching.match import Matching
 from analysis.matching.outcome import Status
 from analysis.matching.seeds import scaled
 
 
-def distance(runs: CurvesLike, *, log_t: bool | None = None) -> PaperFigure:
+def distance(
+    runs: CurvesLike,
+    ax: Axes | None = None,
+    *,
+    log_t: bool | None = None,
+    origin: int = 0,
+    columns: Columns | None = None,
+) -> Figure:
     """Draw distance against updates.
 
-    Seeds of one label share a colour; triangles mark learning-rate drops.
+    Seeds of one label are drawn as their mean and the band from the lowest to the highest; triangles mark
+    learning-rate drops.
 
     Args:
         runs: runs, paths of them, or curves.
-        log_t: draw t on a logarithmic axis, on a linear one, or (None) on both side by side.
+        ax: draw there.
+        log_t: draw t on a logarithmic axis, on a linear one, or (None) on both side by side; on `ax`, None is
+            logarithmic.
+        origin: measure the distance from this update; t then counts from it.
+        columns: the figure's width in columns of a two-column journal; None for one if there is one
+            panel of few labels, else two.
 
     Returns:
-        The figure, of one panel or two.
+        The figure, of one panel or two, or that of `ax`.
 
     Raises:
         FigureError: if a run recorded no distance.
         CurveError: if what is given is no curve.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import figures
+        >>> t = np.arange(1, 2001)
+        >>> [ax.get_xscale() for ax in figures.distance([(t, t**0.25), (t, t**0.3)]).axes]
+        ['linear', 'log']
     """
-    groups = by_label(curves(runs))
+    groups = by_label(curves(runs, origin=origin))
     scales = (False, True) if log_t is None else (log_t,)
     with style():
-        figure, axes = panels(len(scales))
-        for ax, logarithmic in zip(axes, scales, strict=True):
-            draw_distances(ax, groups)
-            ax.set(xlabel=updates(), ylabel=distance_label())
-            ax.set_ylim(bottom=0)
-            t_axis(ax, logarithmic)
-        legend(figure)
+        figure, axes = (ax.figure.figure, [ax]) if ax is not None else panels(len(scales), columns, wide=many(groups))
+        for panel, logarithmic in zip(axes, scales[-len(axes) :], strict=True):
+            draw_distances(panel, groups)
+            panel.set(xlabel=updates(origin), ylabel=distance_label(origin))
+            panel.set_ylim(bottom=0)
+            t_axis(panel, logarithmic)
+        legend(figure) if ax is None else legend_inside(ax)
     return figure
 
 
-def match(found: Matching, reference: CurvesLike, run: CurvesLike, forecast: Forecast | None = None) -> PaperFigure:
+def match(
+    found: Matching,
+    reference: CurvesLike,
+    run: CurvesLike,
+    forecast: Forecast | None = None,
+    ax: Axes | None = None,
+    *,
+    columns: Columns = 1,
+) -> Figure:
     """Draw a run and its reference, the target distances, and where the run matched.
 
     A match's interval at 2 SE is a bar at its target, and a forecast is an open diamond with its interval. Where the
@@ -66,34 +87,41 @@ def match(found: Matching, reference: CurvesLike, run: CurvesLike, forecast: For
         reference: the reference's runs.
         run: the run compared with them.
         forecast: what `analysis.predict_match` returned for the same runs.
+        ax: draw there.
+        columns: the figure's width in columns of a two-column journal.
 
     Returns:
-        The figure, one column wide.
+        The figure, or that of `ax`.
     """
     unit = r" / $\Vert w_0\Vert$" if found.reference.relative else ""
     origin = found.reference.origin
     with style():
-        figure = PaperFigure(SINGLE, 2.9)
-        ax = figure.subplots()
+        figure = PaperFigure(WIDTHS[columns], 2.9) if ax is None else ax.figure.figure
+        panel = figure.subplots() if ax is None else ax
         for colour, who, group in zip(COLOURS, ("reference", "run"), (reference, run), strict=False):
             for curve in (scaled(one, found.reference.relative) for one in curves(group, origin=origin)):
                 label = literal(f"{who}: {curve.label}")
-                ax.plot(curve.t, curve.d, color=colour, label=label, linewidth=0.8)
-                mark(ax, curve.drops, curve.t, curve.d, colour)
-        for k, one in enumerate(found.matches):
-            ax.axhline(one.target, color=INK, linewidth=0.6, linestyle=":", label="target" if k == 0 else None)
-            if one.status is Status.MATCHED:
-                ax.plot(one.step - origin, one.distance, "D", color=COLOURS[2], label="matched" if k == 0 else None)
-            if one.interval is not None:
-                interval = [step - origin for step in one.interval]
-                ax.plot(interval, [one.target] * 2, color=COLOURS[2], linewidth=2.5, solid_capstyle="butt")
-        t_axis(ax, logarithmic=True)
+                panel.plot(*thinned(curve.t, curve.d), color=colour, label=label, linewidth=0.8)
+                mark_drops(panel, [(curve.drops, curve.t, curve.d)], colour)
+        _draw_matches(panel, found)
+        t_axis(panel, logarithmic=True)
         if forecast is not None:
-            _draw_forecast(ax, forecast)
-        ax.set(xlabel=updates(origin), ylabel=distance_label(origin) + unit)
-        _zoom(ax, (found.reference.drop_steps[0] - origin) / 10)
-        legend(figure)
+            _draw_forecast(panel, forecast)
+        panel.set(xlabel=updates(origin), ylabel=distance_label(origin) + unit)
+        _zoom(panel, (found.reference.drop_steps[0] - origin) / 10)
+        legend(figure) if ax is None else legend_inside(ax)
     return figure
+
+
+def _draw_matches(ax: Axes, found: Matching) -> None:
+    origin = found.reference.origin
+    for k, one in enumerate(found.matches):
+        ax.axhline(one.target, color=ink(), linewidth=0.6, linestyle=":", label="target" if k == 0 else None)
+        if one.status is Status.MATCHED:
+            ax.plot(one.step - origin, one.distance, "D", color=COLOURS[2], label="matched" if k == 0 else None)
+        if one.interval is not None:
+            interval = [step - origin for step in one.interval]
+            ax.plot(interval, [one.target] * 2, color=COLOURS[2], linewidth=2.5, solid_capstyle="butt")
 
 
 def _draw_forecast(ax: Axes, forecast: Forecast) -> None:
@@ -103,7 +131,7 @@ def _draw_forecast(ax: Axes, forecast: Forecast) -> None:
     label = f"forecast, {100 * forecast.confidence_level:g} %"
     ax.plot([low, high], [forecast.target] * 2, color=COLOURS[3], linewidth=1.5, label=label)
     if forecast.step - forecast.origin < end:
-        marker: dict[str, Any] = {"color": COLOURS[3], "markerfacecolor": "white"}
+        marker: dict[str, Any] = {"color": COLOURS[3], "markerfacecolor": paper()}
         ax.plot(forecast.step - forecast.origin, forecast.target, "D", **marker)
 
 

@@ -1,36 +1,30 @@
-"""One look for all figures: column widths, colours that colour-blind readers tell apart, fonts, axes, legend."""
+"""One look for all figures: column widths, fonts that stay text, another style laid over ours, and files."""
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from io import BytesIO
 from math import ceil
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal, cast
 
 import matplotlib as mpl
+from matplotlib import style as mpl_style
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
 from matplotlib.backend_bases import RendererBase
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
-from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from analysis.errors import FigureError
 
-SINGLE, DOUBLE = 3.4, 7.0  # inches: one and two columns of a two-column journal
+Columns = Literal[1, 2]
 
-# Okabe & Ito 2008, "Color Universal Design", without its yellow, which is faint on white.
-INK = "#000000"
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK)
+SINGLE, DOUBLE = 8.4 / 2.54, 17.4 / 2.54  # inches: one and two columns of a two-column journal
+WIDTHS: dict[Columns, float] = {1: SINGLE, 2: DOUBLE}
 
-DROP = "learning-rate drop"
-TRIANGLE: dict[str, Any] = {"marker": "v", "linestyle": "none", "markeredgecolor": "white", "markeredgewidth": 0.4}
-_LETTER = 0.058  # inches that a letter of the legend takes, on average
-_LINE = 0.14  # inches that a line of it takes
-_MOST_IN_A_ROW = 4  # panels of 1.75 inches: three numbers of five digits fit below the axis of one
-_TICK = 0.55  # inches of a panel, axis label included, that a tick's label and the gap to the next take
+_MOST_IN_A_ROW = 4  # panels of 1.7 inches: three numbers of five digits fit below the axis of one
 
-_STYLE: Any = {
+_STYLE: dict[str, Any] = {
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same figure on every machine
     "font.size": 8,
     "axes.titlesize": 8,
@@ -38,12 +32,14 @@ _STYLE: Any = {
     "xtick.labelsize": 7,
     "ytick.labelsize": 7,
     "legend.fontsize": 7,
+    "legend.title_fontsize": 7,
     "legend.frameon": False,
     "legend.handlelength": 1.5,
     "axes.linewidth": 0.6,
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.axisbelow": True,
+    "axes.unicode_minus": True,
     "xtick.major.width": 0.6,
     "ytick.major.width": 0.6,
     "xtick.minor.width": 0.4,
@@ -56,14 +52,58 @@ _STYLE: Any = {
     "figure.dpi": 150,
     "pdf.fonttype": 42,  # fonts as TrueType: text stays text, and journals take it
     "ps.fonttype": 42,
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",  # text stays text, which can be searched, read aloud and set in a journal's font
     "svg.hashsalt": "ultraslow",  # the same figure gives the same file
 }
 
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
+_OVER: ContextVar[Mapping[str, Any]] = ContextVar("_OVER", default=_NOTHING)  # settings laid over ours
 
-def style() -> AbstractContextManager[None]:
+
+def style() -> Any:
     """Return the style as a context: the user's own settings return at its end."""
-    return mpl.rc_context(_STYLE)
+    settings: Any = {**_STYLE, **_OVER.get()}  # to a type checker, only the names of settings are keys
+    return mpl.rc_context(settings)
+
+
+@contextmanager
+def use_style(name: str | Path | None) -> Iterator[None]:
+    """Lay a style of matplotlib over that of the figures which are made inside this context.
+
+    Args:
+        name: a style's name, such as "dark_background", or a file of settings (`.mplstyle`); None for none.
+
+    Returns:
+        A context, for `with`.
+
+    Raises:
+        FigureError: if there is no such style, or the file cannot be read.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import figures
+        >>> t = np.arange(1, 1001)
+        >>> with figures.use_style("dark_background"):
+        ...     figure = figures.distance((t, t**0.25))
+        >>> figure.get_facecolor()[:3]
+        (0.0, 0.0, 0.0)
+    """
+    token = _OVER.set(_NOTHING if name is None else _settings(name))
+    try:
+        yield
+    finally:
+        _OVER.reset(token)
+
+
+def _settings(name: str | Path) -> Mapping[str, Any]:
+    if str(name) in mpl_style.library:
+        return cast(Mapping[str, Any], mpl_style.library[str(name)])
+    if Path(name).suffix != ".mplstyle" or not Path(name).is_file():
+        raise FigureError(
+            f"no style is named {str(name)!r}; expected one of matplotlib's, such as dark_background, or a file "
+            "that ends in .mplstyle"
+        )
+    return cast(Mapping[str, Any], mpl.rc_params_from_file(name, use_default_template=False))
 
 
 class PaperFigure(Figure):
@@ -75,8 +115,18 @@ class PaperFigure(Figure):
     """
 
     def __init__(self, width: float, height: float):
+        self._over = _OVER.get()
         with style():
             super().__init__(figsize=(width, height), layout="constrained")
+
+    @contextmanager
+    def _style(self) -> Iterator[None]:
+        token = _OVER.set(self._over)
+        try:
+            with style():
+                yield
+        finally:
+            _OVER.reset(token)
 
     def draw(self, renderer: RendererBase) -> None:
         """Draw in this style.
@@ -84,7 +134,7 @@ class PaperFigure(Figure):
         Args:
             renderer: matplotlib's.
         """
-        with style():
+        with self._style():
             super().draw(renderer)
 
     def savefig(self, fname: Any, **options: Any) -> None:
@@ -94,7 +144,7 @@ class PaperFigure(Figure):
             fname: a path or an open file.
             **options: those of `matplotlib.figure.Figure.savefig`.
         """
-        with style():
+        with self._style():
             super().savefig(fname, **options)
 
     def _repr_png_(self) -> bytes:
@@ -104,98 +154,27 @@ class PaperFigure(Figure):
         return picture.getvalue()
 
 
-def panels(count: int) -> tuple[PaperFigure, list[Axes]]:
+def panels(count: int, columns: Columns | None = None, *, wide: bool = False) -> tuple[PaperFigure, list[Axes]]:
     """Lay panels out over rows of one length, as few rows as the width of a journal's page allows.
 
     Args:
         count: number of panels.
+        columns: the figure's width in columns of a two-column journal; None for one if there is one panel that is not
+            wide, else two.
+        wide: whether a panel needs the width of two columns, such as for names beside it.
 
     Returns:
-        The figure, one column wide for one panel and two otherwise, and its panels row by row.
+        The figure, and its panels row by row.
     """
-    rows = ceil(count / _MOST_IN_A_ROW)
-    columns = ceil(count / rows)
-    figure = PaperFigure(SINGLE if count == 1 else DOUBLE, 2.7 if rows == 1 else 0.5 + 1.9 * rows)
-    axes = figure.subplots(rows, columns, squeeze=False).ravel().tolist()
+    width = columns or (1 if count == 1 and not wide else 2)
+    most = _MOST_IN_A_ROW if width == 2 else _MOST_IN_A_ROW // 2
+    rows = ceil(count / most)
+    each = ceil(count / rows)
+    figure = PaperFigure(WIDTHS[width], 2.7 if rows == 1 else 0.5 + 1.9 * rows)
+    axes = figure.subplots(rows, each, squeeze=False).ravel().tolist()
     for spare in axes[count:]:
         spare.remove()
     return figure, axes[:count]
-
-
-def updates(origin: int = 0) -> str:
-    """Return the label of an axis of updates.
-
-    Args:
-        origin: the update that t counts from.
-    """
-    return "weight updates $t$" + since(origin)
-
-
-def since(origin: int) -> str:
-    """Return the words that say where t counts from; none for the first update.
-
-    Args:
-        origin: the update that t counts from.
-    """
-    return f" after update {origin}" if origin else ""
-
-
-def distance_label(origin: int = 0) -> str:
-    """Return the label of an axis of distances.
-
-    Args:
-        origin: the update whose weights the distances are measured from.
-    """
-    if origin:
-        return rf"distance $\Vert w_{{{origin}+t}} - w_{{{origin}}}\Vert$"
-    return r"distance $\Vert w_t - w_0\Vert$"
-
-
-def t_axis(ax: Axes, logarithmic: bool) -> None:
-    """Make the x axis one of updates; a linear one begins at 0, with as many ticks as its labels leave room for.
-
-    Args:
-        ax: the panel.
-        logarithmic: whether the axis is logarithmic.
-    """
-    if logarithmic:
-        ax.set_xscale("log")
-        return
-    ax.set_xlim(left=0)
-    place = ax.get_subplotspec()
-    columns = place.get_gridspec().ncols if place else 1
-    room = int(ax.figure.figure.get_size_inches()[0] / columns / _TICK)
-    ax.xaxis.set_major_locator(MaxNLocator(min(5, max(2, room)), steps=[1, 2, 5, 10]))
-
-
-def plain_log_ticks(axis: Axis) -> None:
-    """Label 1, 2, 5, 10, ... in plain numbers, for a logarithmic axis of few decades.
-
-    Args:
-        axis: the x or the y axis of a panel.
-    """
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    axis.set_minor_formatter(NullFormatter())
-
-
-def legend(figure: Figure) -> None:
-    """Add one legend above all panels: each label once, and the triangle if a drop is drawn.
-
-    Args:
-        figure: the figure, its lines drawn; it grows by the legend's lines.
-    """
-    handles: dict[str, Any] = {}
-    for ax in figure.axes:
-        handles |= dict(zip(*reversed(ax.get_legend_handles_labels()), strict=True))
-    if DROP in handles:
-        del handles[DROP]
-        handles[DROP] = Line2D([], [], color="grey", **TRIANGLE)
-    widths = [_LETTER * len(label) + 0.45 for label in handles]
-    width = figure.get_figwidth()
-    columns = len(handles) if sum(widths) < width else max(1, int(width / max(widths)))
-    figure.set_figheight(figure.get_figheight() + _LINE * (-(-len(handles) // columns) - 1))
-    figure.legend(handles.values(), handles, loc="outside upper center", ncols=columns)
 
 
 def save(figure: Figure, path: str | Path, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:

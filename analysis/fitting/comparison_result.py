@@ -16,6 +16,7 @@ from analysis.fitting.laws import PARAMETERS, Array, Law
 from analysis.serialize import Part, Table, Tabulated, jsonable
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 TRAINED_SHARE = 2 / 3  # of the fit range in log t; the rest is what a law has to predict
@@ -233,11 +234,18 @@ class Comparison(FormerNames, Tabulated):
             *(f"! {sentence}" for sentence in self.warnings),
         ]
 
-    def plot(self) -> "Figure":
-        """Return a figure of data, laws and residuals, as `analysis.figures.compare` makes it."""
+    def plot(self, ax: "Axes | None" = None) -> "Figure":
+        """Draw data and laws.
+
+        Args:
+            ax: axes to draw into; by default a figure of its own, with the residuals below.
+
+        Returns:
+            The figure, as `analysis.figures.compare` makes it.
+        """
         from analysis import figures  # see Fit.plot
 
-        return figures.compare(self)
+        return figures.compare(self, ax)
 
 
 def _explained(fit: LawFit, name: str) -> tuple[str, str, str]:

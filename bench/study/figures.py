@@ -4,18 +4,10 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from analysis.figures.style import (
-    COLOURS,
-    DOUBLE,
-    INK,
-    PaperFigure,
-    distance_label,
-    legend,
-    plain_log_ticks,
-    style,
-    t_axis,
-    updates,
-)
+from analysis.figures.axes import distance_label, plain_log_ticks, t_axis, updates
+from analysis.figures.colours import COLOURS, ink
+from analysis.figures.legends import legend
+from analysis.figures.style import DOUBLE, PaperFigure, style
 from study.curve_files import LongCurves
 from study.laws import describe
 from study.markdown import power_of_ten
@@ -87,7 +79,11 @@ def _continued(ax, one: LongCurves, shares: np.ndarray) -> None:
     s = found.alpha * q / 2
     beyond = shares[shares > 0.1]
     ax.plot(
-        beyond, q / (1 + s * np.log(beyond / middle)), color=INK, linestyle="--", label="law fitted in the grey range"
+        beyond,
+        q / (1 + s * np.log(beyond / middle)),
+        color=ink(),
+        linestyle="--",
+        label="law fitted in the grey range",
     )
 
 

@@ -1,17 +1,24 @@
 """Figure 2 of Hoffer, Hubara, Soudry 2017: distances before and after the large batch's adaptation."""
 
+from collections.abc import Sequence
 from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from analysis.curve import Curve, CurvesLike, curves
 from analysis.errors import FigureError
-from analysis.figures.lines import DASHES, LineStyle, draw_distances, with_legend
-from analysis.figures.style import COLOURS, DOUBLE, PaperFigure, distance_label, legend, style, t_axis, updates
+from analysis.figures.axes import distance_label, t_axis, updates
+from analysis.figures.colours import COLOURS, DASHES
+from analysis.figures.legends import legend, legend_inside
+from analysis.figures.lines import LineStyle, draw_distances, with_legend
+from analysis.figures.style import WIDTHS, Columns, PaperFigure, style
 from train.configs.former_names import current_names
 
 _Side = dict[str, list[Curve]]  # the seeds of each label
 
 
-def distance_adaptation(runs: CurvesLike) -> PaperFigure:
+def distance_adaptation(runs: CurvesLike, ax: tuple[Axes, Axes] | None = None, *, columns: Columns = 2) -> Figure:
     """Draw distances before and after the large batch's adaptation side by side, a colour for each batch size.
 
     Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), figure 2. Left: the small batch, and large batches without
@@ -21,9 +28,11 @@ def distance_adaptation(runs: CurvesLike) -> PaperFigure:
 
     Args:
         runs: runs of `ultraslow train`, or paths of them.
+        ax: draw on these two panels.
+        columns: the figure's width in columns of a two-column journal; in one, the panels lie below each other.
 
     Returns:
-        The figure, two columns wide.
+        The figure, or that of `ax`.
 
     Raises:
         FigureError: for a run without configuration, or if one side has no large batch.
@@ -31,16 +40,25 @@ def distance_adaptation(runs: CurvesLike) -> PaperFigure:
     sides = _sides(curves(runs))
     styles = _styles(sides)
     with style():
-        figure = PaperFigure(DOUBLE, 2.7)
-        axes = figure.subplots(1, 2, sharey=True)
-        for ax, side, title in zip(axes, sides, ("unadapted", "adapted"), strict=True):
-            draw_distances(ax, with_legend(side, styles))
-            ax.set(xlabel=updates(), title=title)
-            t_axis(ax, logarithmic=True)
-        axes[0].set(ylabel=distance_label())
-        axes[0].set_ylim(bottom=0)
-        legend(figure)
+        figure, axes = _panels(columns) if ax is None else (ax[0].figure.figure, ax)
+        for panel, side, title in zip(axes, sides, ("unadapted", "adapted"), strict=True):
+            draw_distances(panel, with_legend(side, styles))
+            panel.set(xlabel=updates(), ylabel=distance_label(), title=title)
+            t_axis(panel, logarithmic=True)
+        for panel in axes:  # which share an axis: its limits hold what is drawn on both
+            panel.set_ylim(bottom=0)
+        if ax is None:
+            legend(figure, each=True)
+        else:
+            for panel in axes:
+                legend_inside(panel)
     return figure
+
+
+def _panels(columns: Columns) -> tuple[Figure, Sequence[Axes]]:
+    figure = PaperFigure(WIDTHS[columns], 2.7 * (3 - columns))
+    rows_by_columns = (1, 2) if columns == 2 else (2, 1)
+    return figure, figure.subplots(*rows_by_columns, sharex=True, sharey=True).tolist()
 
 
 def _sides(group: list[Curve]) -> tuple[_Side, _Side]:

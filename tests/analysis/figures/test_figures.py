@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import matplotlib as mpl
 import numpy as np
@@ -12,7 +13,9 @@ from matplotlib.figure import Figure
 
 from analysis import Curve, Reference, compare, figures, fit, predict_match
 from analysis.errors import FigureError
-from analysis.figures.style import COLOURS, style
+from analysis.figures.colours import COLOURS, LAW_COLOURS
+from analysis.figures.style import style
+from analysis.fitting.effect_size import EffectSize
 from analysis.matching.match import match
 from trajectory import Recorder, Run
 
@@ -56,30 +59,38 @@ def data(ax, label):
     return [line for line in ax.lines if line.get_label() == label]
 
 
-def test_distance_shows_every_recorded_distance(runs):
+def test_distance_shows_every_run_and_seeds_as_mean_and_band(runs):
     figure = figures.distance(runs)
     linear, logarithmic = figure.axes
     assert (linear.get_xscale(), logarithmic.get_xscale()) == ("linear", "log")
+    one, two, other = (Run(path).distance for path in runs)
     for ax in figure.axes:
-        lines = data(ax, "small batch, 2 seeds") + data(ax, "large batch")
-        for line, path in zip(lines, runs, strict=True):
-            np.testing.assert_array_equal(line.get_xdata(), Run(path).distance.index)
-            np.testing.assert_array_equal(line.get_ydata(), Run(path).distance)
+        (mean,), (line,) = data(ax, "small batch, 2 seeds"), data(ax, "large batch")
+        np.testing.assert_array_equal(line.get_xydata(), np.column_stack([other.index, other]))
+        np.testing.assert_allclose(mean.get_ydata(), (one + two) / 2)
+        (band,) = ax.collections
+        for curve in (one, two):
+            assert np.isin(curve.to_numpy(), band.get_paths()[0].vertices[:, 1]).all()
         assert "updates" in ax.get_xlabel()
         assert "distance" in ax.get_ylabel()
 
 
-def test_seeds_share_a_colour_and_drops_are_marked_on_the_curve(runs):
+def test_drops_are_marked_on_the_curve_and_the_legend_names_all(runs):
     (ax,) = figures.distance(runs, log_t=True).axes
-    one, two = data(ax, "small batch, 2 seeds")
-    (other,) = data(ax, "large batch")
-    assert one.get_color() == two.get_color() == COLOURS[0]
-    assert other.get_color() == COLOURS[1]
-    drops = data(ax, "learning-rate drop")
-    assert [line.get_xdata()[0] for line in drops] == [60, 60]
-    assert drops[0].get_ydata()[0] == Run(runs[0]).distance[60]
+    assert [data(ax, label)[0].get_color() for label in ("small batch, 2 seeds", "large batch")] == [*COLOURS[:2]]
+    (drop,) = data(ax, "learning-rate drop")
+    assert drop.get_xdata().tolist() == [60]
+    assert drop.get_ydata()[0] == np.mean([Run(path).distance[60] for path in runs[:2]])
     (legend,) = ax.figure.legends
-    assert [text.get_text() for text in legend.texts] == ["small batch, 2 seeds", "large batch", "learning-rate drop"]
+    labels = ["small batch, 2 seeds", "large batch", "seeds, lowest to highest", "learning-rate drop"]
+    assert [text.get_text() for text in legend.texts] == labels
+
+
+def test_a_seed_that_ends_early_is_a_line_of_its_own():
+    """No mean that jumps where one seed ends."""
+    whole, short = Curve(T[:4000] * 1.0, T[:4000] ** 0.25, "a"), Curve(T[:60] * 1.0, T[:60] ** 0.3, "a")
+    (ax,) = figures.distance([whole, short], log_t=True).axes
+    assert [len(line.get_xdata()) for line in data(ax, "a, 2 seeds")] == [4000, 60]
 
 
 @pytest.mark.parametrize("unit", ["updates", "epochs"])
@@ -115,7 +126,7 @@ def test_error_against_time_with_the_trainings_beside_it_and_its_end_close_by(ru
     (line,) = data(training, "large batch")
     assert line.get_ydata() == pytest.approx([5 / t for t in (20, 40, 60, 80, 100)])
     triangles = [line for line in whole.lines if line.get_marker() == "v"]
-    assert [line.get_xdata().tolist() for line in triangles] == [[6], [6]]
+    assert [line.get_xdata().tolist() for line in triangles] == [[6]]
     assert close.get_xlim() == (6, whole.get_xlim()[1])
     values = [y for line in close.lines for x, y in zip(*line.get_data(), strict=True) if x >= 6]
     low, high = close.get_ylim()
@@ -141,7 +152,7 @@ def test_a_label_that_begins_with_its_data_names_them_once(tmp_path):
 def test_fit_shows_bins_law_and_residuals():
     result = fit([power(seed) for seed in range(3)], t_min=10)
     above, below = figures.fit(result).axes
-    bins, law = above.lines
+    bins, law, *_ = above.lines
     np.testing.assert_allclose(bins.get_xdata(), np.exp(result.u))
     np.testing.assert_allclose(bins.get_ydata(), np.exp(result.z.mean(axis=0)))
     (band,) = above.collections
@@ -151,25 +162,53 @@ def test_fit_shows_bins_law_and_residuals():
     for residual, drawn in zip(result.residuals, below.lines, strict=False):
         np.testing.assert_allclose(drawn.get_ydata(), 100 * np.expm1(residual))
     np.testing.assert_allclose(law.get_ydata(), result.predict(law.get_xdata()))
-    assert f"{result.alpha:.2f}" in law.get_label()
+    assert f"{abs(result.alpha):.2f}" in law.get_label()
     assert below.get_ylabel() == "residual (%)"
 
 
-def test_fit_draws_on_given_axes():
-    figure = Figure()
-    ax = figure.subplots()
-    assert fit(power(0), t_min=10).plot(ax=ax) is figure
-    assert ax.lines
+def test_every_figure_draws_on_given_axes(runs):
+    result, laws = fit(power(0), t_min=10), compare(power(0), t_min=10)
+    run = (T[:300], 1.9 * T[:300] ** 0.25)
+    layers = pd.DataFrame({"alpha": [0.5], "low": [0.4], "high": [0.6], "p_value": [0.3]}, ["weight"])
+    for draw in (
+        result.plot,
+        laws.plot,
+        Run(runs[0]).plot,
+        lambda ax: figures.scan(result, ax),
+        lambda ax: figures.distance(runs, ax),
+        lambda ax: figures.error(runs, ax, zoom=20),
+        lambda ax: figures.layers(layers, ax),
+        lambda ax: figures.match(match(runs[:2], run, min_step=10), runs[:2], run, ax=ax),
+    ):
+        figure = Figure()
+        _, ax = figure.subplots(1, 2)
+        assert draw(ax=ax) is figure
+        assert ax.lines
+        assert ax.get_xlabel()
+        assert figure.axes[0].has_data() is False
+    with pytest.raises(FigureError, match="training=True needs a panel of its own"):
+        figures.error(runs, Figure().subplots(), training=True)
 
 
-def test_compare_shows_every_law_its_residual_and_the_held_out_third():
+def test_compare_shows_the_laws_that_matter_their_residuals_and_the_holdout_third():
     result = compare([power(seed) for seed in range(3)], t_min=10)
     above, below = figures.compare(result).axes
-    for law in result.fits:
-        (curve,), (left,) = data(above, law.law.name), data(below, law.law.name)
+    names = [law.law.name for law in result.fits]
+    kinds = [["ultraslow", "power law", "pure log", "sinai"], ["saturation", "stretched saturation"], ["normal"]]
+    kinds += [["power times log"], [name for name in names if name.startswith("jump")]]
+    best = {next(name for name in names if name in kind) for kind in kinds}
+    drawn = {line.get_gid(): line for line in above.lines if line.get_gid()}
+    assert set(drawn) == best | {result.best, *result.not_separable}
+    for law in (law for law in result.fits if law.law.name in drawn):
+        name, curve = law.law.name, drawn[law.law.name]
+        (left,) = [line for line in below.lines if line.get_gid() == name]
         np.testing.assert_allclose(curve.get_ydata(), np.exp(law.curve))
-        np.testing.assert_allclose(left.get_ydata(), 100 * np.expm1(result.residuals[law.law.name]))
-        assert curve.get_linestyle() == ("--" if law.ruled_out else "-")
+        np.testing.assert_allclose(left.get_ydata(), 100 * np.expm1(result.residuals[name]))
+        assert curve.get_color() == left.get_color() == LAW_COLOURS[name]
+        assert curve.get_linestyle() == ("--" if law.ruled_out or law.rejected else "-")
+    assert max(drawn.values(), key=lambda line: line.get_linewidth()) is drawn[result.best]
+    said = {text.get_text().splitlines()[0]: text.get_text().splitlines()[1] for text in above.texts}
+    assert said == {fit.law.name: fit.verdict for fit in result.fits if fit.law.name in drawn}
     (third,) = above.patches
     assert third.get_x() == pytest.approx(result.holdout_from)
     assert np.log(result.holdout_from) == pytest.approx(result.u[0] + 2 / 3 * np.ptp(result.u))
@@ -180,7 +219,27 @@ def test_compare_shows_every_law_its_residual_and_the_held_out_third():
 def test_figures_of_the_law_come_in_one_column_or_two():
     result, laws = fit(power(0), t_min=10), compare(power(0), t_min=10)
     for draw, what in ((figures.fit, result), (figures.scan, result), (figures.compare, laws)):
-        assert [draw(what, columns=columns).get_figwidth() for columns in (1, 2)] == [3.4, 7.0]
+        widths = [draw(what, columns=columns).get_figwidth() * 2.54 for columns in (1, 2)]
+        assert widths == pytest.approx([8.4, 17.4])
+
+
+def test_a_law_that_is_wrong_is_dashed_and_has_no_alpha():
+    result = replace(fit(power(0), t_min=10), p_value=7.4e-7, size=EffectSize(0.12, 0.2, np.nan, 1.0))
+    assert result.verdict == "wrong"
+    above, below = figures.fit(result).axes
+    law = above.lines[1]
+    assert law.get_linestyle() == below.lines[-1].get_linestyle() == "--"
+    fits = r"$p$ = 7.4$\times$10$^{-7}$, rms residual 12 % of $d$"
+    assert law.get_label() == "law rejected, no $\\alpha$\n" + fits
+    close = replace(result, size=EffectSize(0.004, 0.02, np.nan, 1.0))
+    label = figures.fit(close).axes[0].lines[1].get_label()
+    assert "], provisional, rejected, though close\n$p$ = " in label
+
+
+def test_a_fit_of_one_run_is_marked_provisional_and_its_minus_is_one():
+    result = replace(fit(power(0), t_min=10), alpha=-2.21, interval=(-2.28, -2.13), p_value=0.4)
+    (_, law) = figures.fit(result).axes[0].lines[:2]
+    assert "= −2.21 [−2.28, −2.13], provisional\n$p$ = 0.4, rms residual" in law.get_label()
 
 
 def test_from_an_origin_the_axes_say_so():
@@ -191,21 +250,58 @@ def test_from_an_origin_the_axes_say_so():
     assert "after update 500" in figures.scan(found).axes[1].get_xlabel()
 
 
-def test_scan_shows_every_start_and_fills_the_chosen_one():
+def markers(ax):
+    """t_min and heights of the markers on an axes, in order of t, and whether each is filled."""
+    found = [
+        (x, y, line.get_markerfacecolor() == line.get_color())
+        for line in ax.lines
+        for x, y in zip(*line.get_data(), strict=True)
+        if line.get_marker() in ("o", "D")
+    ]
+    return [np.array(part) for part in zip(*sorted(found), strict=True)]
+
+
+def test_scan_shows_every_start_hollow_where_the_law_is_rejected():
     result = fit([power(seed) for seed in range(3)])
-    above, below = figures.scan(result).axes
-    np.testing.assert_array_equal(above.containers[0].lines[0].get_ydata(), result.scan["alpha"])
-    np.testing.assert_array_equal(below.lines[0].get_ydata(), result.scan["p_value"])
-    (chosen,) = data(above, "start of the fit")
+    frame = result.scan.assign(p_value=[1e-15, *result.scan["p_value"][1:]])
+    above, below = figures.scan(replace(result, scan=frame)).axes
+    t, alphas, filled = markers(above)
+    np.testing.assert_array_equal(t, frame["t_min"])
+    np.testing.assert_array_equal(alphas, frame["alpha"])
+    np.testing.assert_array_equal(filled, frame["p_value"] >= 0.05)
+    np.testing.assert_array_equal(markers(below)[1], np.maximum(frame["p_value"], 1e-12))
+    (chosen,) = [line for line in above.lines if line.get_marker() == "D"]
     assert chosen.get_xdata() == pytest.approx(result.fit_range[0])
-    assert below.get_xscale() == "log"
+    assert (below.get_xscale(), below.get_yscale()) == ("log", "log")
+    assert [text.get_text() for text in below.texts] == ["rejected\nbelow 0.05"]
+    assert below.get_ylabel() == "$p$-value (or less)"
+
+
+def test_scan_never_crops_the_interval_of_the_fit():
+    result = fit([power(seed) for seed in range(3)])
+    wide = replace(result, interval=(-9.0, 7.0), interval_over_starts=(-12.0, 8.0))
+    low, high = figures.scan(wide).axes[0].get_ylim()
+    assert low < -12 < 8 < high
 
 
 def test_scan_leaves_out_starts_without_an_estimate():
     frame = fit(power(0), t_min=10).scan
     frame = pd.concat([frame, frame.iloc[-1:].assign(alpha=np.nan)])
     above, _ = figures.scan(frame).axes
-    assert len(above.containers[0].lines[0].get_ydata()) == len(frame) - 1
+    assert len(markers(above)[0]) == len(frame) - 1
+
+
+def test_layers_show_alpha_of_each_and_name_one_that_has_none():
+    index = pd.Index(["0.weight", "0.bias", "$x$"], name="parameter")
+    columns = ["alpha", "low", "high", "p_value"]
+    frame = pd.DataFrame([[0.5, 0.4, 0.6, 0.3], [2.0, 1.0, 3.0, 1e-3], [np.nan] * 4], index, columns)
+    left, right = figures.layers(frame).axes
+    alphas, places, filled = markers(left)
+    assert (alphas.tolist(), places.tolist(), filled.tolist()) == ([0.5, 2.0], [0, 1], [True, False])
+    assert [label.get_text() for label in left.get_yticklabels()] == ["0.weight", "0.bias", r"\$x\$"]
+    assert right.get_xscale() == "log"
+    with pytest.raises(FigureError, match="no parameter has an α"):
+        figures.layers(frame.iloc[2:])
 
 
 def test_match_shows_curves_target_and_crossing(tmp_path, runs):

@@ -78,7 +78,7 @@ def test_a_path_on_training_and_test_set():
     x = np.array([0.0, 0.5, 1.0])
     train, test = (LossPath(pd.DataFrame({"x": x, "loss": k + x * (1 - x)}), 0.25, 1.0, "batch") for k in (1, 2))
     (ax,) = train.plot(test).axes
-    assert [line.get_linestyle() for line in ax.lines] == ["-", "--", "-"]
+    assert [line.get_linestyle() for line in ax.lines] == ["-", ":", "-"]
     np.testing.assert_allclose(ax.lines[1].get_ydata(), test.table["loss"])
     assert ax.lines[2].get_label() == "chord; barrier 0.25"
 

@@ -6,7 +6,7 @@ import torch
 
 from analysis import figures
 from analysis.errors import FigureError
-from analysis.figures.style import COLOURS
+from analysis.figures.colours import COLOURS
 from train.reproduce.distance_adaptation import distance_adaptation
 from trajectory import Recorder
 
@@ -45,11 +45,11 @@ def test_a_colour_for_each_batch_and_dashes_for_what_else_differs(paths):
     left, right = distance_adaptation(paths).axes
     styles = {}
     for ax in (left, right):
-        styles[ax] = {line.get_label(): (line.get_color(), line.get_linestyle()) for line in ax.lines}
+        styles[ax] = {line.get_label(): (line.get_color(), line._unscaled_dash_pattern[1]) for line in ax.lines}
     one, two = COLOURS[:2]
     assert styles[left] == {
-        "batch 8, 2 seeds": (one, "-"),
-        "batch 64": (two, "-"),
+        "batch 8, 2 seeds": (one, None),
+        "batch 64": (two, None),
         "batch 64, noise": (two, styles[left]["batch 64, noise"][1]),
     }
     assert set(styles[right]) == {"batch 8, 2 seeds", "batch 64", "batch 64, RA", "batch 64, no GBN"}

@@ -1,0 +1,90 @@
+"""Axes that all figures share: their labels and units, ticks of t, and numbers with true minus signs."""
+
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
+
+_TICK = 0.55  # inches of a panel, axis label included, that a tick's label and the gap to the next take
+_PLAIN = 100  # a logarithmic axis that spans less is labelled 1, 2, 5, 10, ...
+
+
+def updates(origin: int = 0) -> str:
+    """Return the label of an axis of updates.
+
+    Args:
+        origin: the update that t counts from.
+    """
+    return "weight updates $t$" + since(origin)
+
+
+def since(origin: int) -> str:
+    """Return the words that say where t counts from; none for the first update.
+
+    Args:
+        origin: the update that t counts from.
+    """
+    return f" after update {origin}" if origin else ""
+
+
+def distance_label(origin: int = 0) -> str:
+    """Return the label of an axis of distances, which are in the unit of the weights.
+
+    Args:
+        origin: the update whose weights the distances are measured from.
+    """
+    if origin:
+        return rf"distance $\Vert w_{{{origin}+t}} - w_{{{origin}}}\Vert$"
+    return r"distance $\Vert w_t - w_0\Vert$"
+
+
+def minus(number: float, form: str) -> str:
+    """Return a number as text, with a true minus sign.
+
+    Args:
+        number: the number.
+        form: its format, such as ".2f".
+    """
+    return format(number, form).replace("-", "\N{MINUS SIGN}")
+
+
+def power_of_ten(number: float) -> str:
+    """Return a positive number with two digits: plain down to a thousandth, below with a power of ten.
+
+    Args:
+        number: such as a p-value.
+    """
+    if number == 0 or number >= 1e-3:
+        return f"{number:.2g}"
+    mantissa, exponent = f"{number:.1e}".split("e")
+    return rf"{mantissa}$\times$10$^{{{int(exponent)}}}$"
+
+
+def t_axis(ax: Axes, logarithmic: bool) -> None:
+    """Make the x axis one of updates; a linear one begins at 0, with as many ticks as its labels leave room for.
+
+    Args:
+        ax: the panel, its lines drawn.
+        logarithmic: whether the axis is logarithmic.
+    """
+    if logarithmic:
+        ax.set_xscale("log")
+        low, high = ax.get_xlim()
+        if high < _PLAIN * low:
+            plain_log_ticks(ax.xaxis)
+        return
+    ax.set_xlim(left=0)
+    place = ax.get_subplotspec()
+    columns = place.get_gridspec().ncols if place else 1
+    room = int(ax.figure.figure.get_size_inches()[0] / columns / _TICK)
+    ax.xaxis.set_major_locator(MaxNLocator(min(5, max(2, room)), steps=[1, 2, 5, 10]))
+
+
+def plain_log_ticks(axis: Axis) -> None:
+    """Label 1, 2, 5, 10, ... in plain numbers, for a logarithmic axis of few decades.
+
+    Args:
+        axis: the x or the y axis of a panel.
+    """
+    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axis.set_minor_formatter(NullFormatter())
