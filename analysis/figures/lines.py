@@ -3,6 +3,7 @@
 import re
 from collections.abc import Hashable, Mapping, Sequence
 from functools import reduce
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -150,7 +151,7 @@ def draw_seeds(ax: Axes, seeds: Sequence[tuple[Array, Array, Array]], style: Lin
 
 
 def mark_drops(ax: Axes, seeds: Sequence[tuple[Sequence[float], Array, Array]], colour: Hashable) -> None:
-    """Draw a triangle at each place where the rate of a seed dropped, at the mean height of the seeds that reach it.
+    """Draw a triangle at each drop of the learning rate, at the mean place and height of the seeds that reach it.
 
     Args:
         ax: where to draw.
@@ -158,8 +159,7 @@ def mark_drops(ax: Axes, seeds: Sequence[tuple[Sequence[float], Array, Array]], 
             heights (point,).
         colour: that of the line.
     """
-    places = sorted({place for drops, x, _ in seeds for place in drops if x[0] <= place <= x[-1]})
-    lines = [(x, y) for _, x, y in seeds]
-    heights = [np.mean([np.interp(at, x, y) for x, y in lines if x[0] <= at <= x[-1]]) for at in places]
-    if places:
-        ax.plot(places, heights, color=colour, label=DROP, **TRIANGLE)
+    reached = [[(at, np.interp(at, x, y)) for at in drops if x[0] <= at <= x[-1]] for drops, x, y in seeds]
+    marks = [np.mean([one for one in drop if one], axis=0) for drop in zip_longest(*reached)]
+    if marks:
+        ax.plot(*np.transpose(marks), color=colour, label=DROP, **TRIANGLE)

@@ -41,7 +41,7 @@ def record(path, config, drop=None):
 
 @pytest.mark.parametrize("name", get_args(Name))
 def test_each_name_draws(runs, tmp_path, capsys, name):
-    of_seeds = name in ("fit", "scan", "compare")  # of one experiment, whose first drop ends what is fitted
+    of_seeds = name in ("fit", "scan", "compare", "layers")  # of one experiment, whose first drop ends what is fitted
     plot(name, runs[0], () if of_seeds else runs[1:2] if name == "match" else runs[1:], out=tmp_path / "x.svg")
     assert capsys.readouterr().out.split() == [str(tmp_path / "x.svg")]
     assert (tmp_path / "x.svg").stat().st_size > 1000
@@ -50,6 +50,16 @@ def test_each_name_draws(runs, tmp_path, capsys, name):
 def test_options_reach_the_figure(runs):
     assert len(FIGURES["error"](runs, training=True, zoom=30).axes) == 8
     assert len(FIGURES["error-epochs"](runs, zoom=30).axes) == 2
+
+
+def test_range_origin_width_and_style_reach_the_figure(runs, tmp_path):
+    drawn = draw("fit", runs[0], t_min=100.0, columns=2)
+    assert drawn.get_figwidth() * 2.54 == pytest.approx(17.4)
+    assert drawn.axes[0].lines[1].get_xdata()[0] == pytest.approx(100)
+    plot("scan", runs[0], out=tmp_path / "x.svg", t_min=10, t_max=1000, columns=1, style="dark_background")
+    assert "#ffffff" in (tmp_path / "x.svg").read_text()
+    with pytest.raises(FigureError, match="error takes no --t-min; expected one of fit, scan, compare, layers"):
+        plot("error", "no-such-run", out=tmp_path / "x.png", t_min=10)
 
 
 @pytest.mark.parametrize("option", [{"training": True}, {"zoom": 1.0}])

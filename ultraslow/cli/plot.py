@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from tyro.conf import Positional, arg
 
-from ultraslow.cli.arguments import MoreRuns, RunPath
+from ultraslow.cli.arguments import MoreRuns, RunPath, Updates
 from ultraslow.cli.console import say
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ Name = Literal[
     "fit",
     "scan",
     "compare",
+    "layers",
     "match",
 ]
 
@@ -40,12 +41,21 @@ def plot(
     out: Annotated[Path, arg(metavar="FILE")],
     training: bool = False,
     zoom: Annotated[float | None, arg(metavar="FROM")] = None,
+    smooth: Annotated[float | None, arg(metavar="SHARE", help_behavior_hint="")] = None,
+    t_min: Updates = None,
+    t_max: Updates = None,
+    origin: Annotated[int | None, arg(metavar="T", help_behavior_hint="")] = None,
+    columns: Annotated[Literal[1, 2] | None, arg(metavar="{1,2}", help_behavior_hint="")] = None,
+    style: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None,
 ) -> None:
     """Draw a figure of runs.
 
     distance and error have two panels, with different axes; a name that says the axis draws that panel alone.
-    distance-adaptation shows distances before and after the large batches' adaptation, side by side. match compares
-    the last run with the others, which are its reference.
+    distance-adaptation shows distances before and after the large batches' adaptation, side by side. layers shows α
+    of each parameter. match compares the last run with the others, which are its reference.
+
+    Every figure takes --columns and --style; those of the error --training, --zoom and --smooth; fit, scan, compare
+    and layers --t-min, --t-max and --origin; distance and match --origin.
 
     $ ultraslow plot distance runs/sb.zarr runs/lb.zarr --out distance.pdf
 
@@ -56,17 +66,24 @@ def plot(
         out: the file to write; its suffix (.png, .pdf, .svg) is the format.
         training: also draw the training error; for a figure of the error.
         zoom: also draw each panel from here on, in epochs, updates or minutes; for a figure of the error.
+        smooth: running mean over this share of the axis, 0 for none; for a figure of the error. Default: 0.02.
+        t_min: first update of the fit range. Default: the earliest start from which the law holds.
+        t_max: last update of the fit range. Default: the first learning-rate drop.
+        origin: measure the distance from this update; every t then counts from it. Default: 0.
+        columns: width in columns of a two-column journal, 8.4 or 17.4 cm. Default: what the figure needs.
+        style: lay this style of matplotlib over ours, by its name (such as dark_background) or its .mplstyle file.
     """
-    options: dict[str, object] = {}
+    given = {"zoom": zoom, "smooth": smooth, "t_min": t_min, "t_max": t_max, "origin": origin, "columns": columns}
+    options: dict[str, object] = {name: value for name, value in given.items() if value is not None}
     if training:
         options["training"] = training
-    if zoom is not None:
-        options["zoom"] = zoom
     _check_options(figure, options)
 
-    from analysis.figures import save
+    from analysis.figures import save, use_style
 
-    for path in save(draw(figure, [run, *runs], **options), out):
+    with use_style(style):
+        drawn = draw(figure, [run, *runs], **options)
+    for path in save(drawn, out):
         say(path)
 
 
@@ -100,19 +117,23 @@ def _check_options(name: Name, options: Iterable[str]) -> None:
     for option in options:
         if option not in signature(FIGURES[name]).parameters:
             takers = [other for other, draw in FIGURES.items() if option in signature(draw).parameters]
-            raise FigureError(f"figure {name} takes no --{option}; expected one of {', '.join(takers)}")
+            raise FigureError(
+                f"figure {name} takes no --{option.replace('_', '-')}; expected one of {', '.join(takers)}"
+            )
 
 
-def _distance(runs: "list[Run]", log_t: bool | None = None) -> "Figure":
+def _distance(
+    runs: "list[Run]", log_t: bool | None = None, *, origin: int = 0, columns: Literal[1, 2] | None = None
+) -> "Figure":
     from analysis import figures
 
-    return figures.distance(runs, log_t=log_t)
+    return figures.distance(runs, log_t=log_t, origin=origin, columns=columns)
 
 
-def _distance_adaptation(runs: "list[Run]") -> "Figure":
+def _distance_adaptation(runs: "list[Run]", *, columns: Literal[1, 2] = 2) -> "Figure":
     from train.reproduce.distance_adaptation import distance_adaptation
 
-    return distance_adaptation(runs)
+    return distance_adaptation(runs, columns=columns)
 
 
 def _error(
@@ -121,38 +142,74 @@ def _error(
     *,
     training: bool = False,
     zoom: float | None = None,
+    smooth: float = 0.02,
+    columns: Literal[1, 2] | None = None,
 ) -> "Figure":
     from analysis import figures
 
-    return figures.error(runs, against=against, training=training, zoom=zoom)
+    return figures.error(runs, against=against, training=training, zoom=zoom, smooth=smooth, columns=columns)
 
 
-def _fit(runs: "list[Run]") -> "Figure":
+def _fit(
+    runs: "list[Run]",
+    *,
+    t_min: float | None = None,
+    t_max: float | None = None,
+    origin: int = 0,
+    columns: Literal[1, 2] = 1,
+) -> "Figure":
     from analysis import figures, fit
 
-    return figures.fit(fit(runs))
+    return figures.fit(fit(runs, t_min=t_min, t_max=t_max, origin=origin), columns=columns)
 
 
-def _scan(runs: "list[Run]") -> "Figure":
+def _scan(
+    runs: "list[Run]",
+    *,
+    t_min: float | None = None,
+    t_max: float | None = None,
+    origin: int = 0,
+    columns: Literal[1, 2] = 1,
+) -> "Figure":
     from analysis import figures, fit
 
-    return figures.scan(fit(runs))
+    return figures.scan(fit(runs, t_min=t_min, t_max=t_max, origin=origin), columns=columns)
 
 
-def _compare(runs: "list[Run]") -> "Figure":
+def _compare(
+    runs: "list[Run]",
+    *,
+    t_min: float | None = None,
+    t_max: float | None = None,
+    origin: int = 0,
+    columns: Literal[1, 2] = 1,
+) -> "Figure":
     from analysis import compare, figures
 
-    return figures.compare(compare(runs))
+    return figures.compare(compare(runs, t_min=t_min, t_max=t_max, origin=origin), columns=columns)
 
 
-def _match(runs: "list[Run]") -> "Figure":
+def _layers(
+    runs: "list[Run]",
+    *,
+    t_min: float | None = None,
+    t_max: float | None = None,
+    origin: int = 0,
+    columns: Literal[1, 2] = 1,
+) -> "Figure":
+    from analysis import figures, fit_layers
+
+    return figures.layers(fit_layers(runs, t_min=t_min, t_max=t_max, origin=origin), columns=columns)
+
+
+def _match(runs: "list[Run]", *, origin: int = 0, columns: Literal[1, 2] = 1) -> "Figure":
     from analysis import figures, match
     from analysis.errors import FigureError
 
     if len(runs) < 2:
         raise FigureError("figure match got 1 run; expected the reference's runs and then the run compared with them")
     *reference, run = runs
-    return figures.match(match(reference, run), reference, run)
+    return figures.match(match(reference, run, origin=origin), reference, run, columns=columns)
 
 
 FIGURES: "dict[Name, Callable[..., Figure]]" = {
@@ -167,6 +224,7 @@ FIGURES: "dict[Name, Callable[..., Figure]]" = {
     "fit": _fit,
     "scan": _scan,
     "compare": _compare,
+    "layers": _layers,
     "match": _match,
 }
 assert tuple(FIGURES) == get_args(Name)
