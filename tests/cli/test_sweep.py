@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 
 from trajectory import Run, StoreError
@@ -49,6 +50,25 @@ def rows(path):
         return len(Run(path).distance)
     except StoreError:  # it is just being made
         return 0
+
+
+@pytest.mark.parametrize("ignored", [False, True], ids=["in a terminal", "in the background"])
+def test_sigterm_ends_a_sweeps_processes_cleanly_and_says_so(tmp_path, ignored):
+    """A shell ignores Ctrl-C in what it runs in the background; SIGTERM ends the sweep all the same."""
+    (tmp_path / "spec.toml").write_text(SPEC)
+    first = tmp_path / "runs" / "f1-digits-sb-64-seed0.zarr"
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN if ignored else signal.default_int_handler)
+    command = [sys.executable, "-m", "ultraslow", "sweep", "spec.toml", "--jobs", "2"]
+    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, before)
+    wait_for_rows(first, process)
+    children = psutil.Process(process.pid).children()
+    process.terminate()
+    status, _, lines = ended(process)
+    assert (status, lines[-1]) == (130, "ultraslow: interrupted; `ultraslow sweep spec.toml` resumes it")
+    assert not psutil.wait_procs(children, timeout=60)[1]
+    assert Run(first).status == "interrupted (KeyboardInterrupt)"
+    assert first.with_name(f"{first.name}.checkpoint.pt").exists()
 
 
 def test_a_stopped_sweep_goes_on_and_a_failure_is_told_at_the_end(tmp_path, monkeypatch, capsys):

@@ -4,6 +4,7 @@ import os
 import signal
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
@@ -142,7 +143,15 @@ def _by_workers(client: "Client", tasks: Sequence[Task], state: SweepState) -> N
 
     name = f"ultraslow-{uuid4().hex}"
     runs = {task.run.path: task.run for task in tasks}
-    client.subscribe_topic(name, lambda event: state.report(runs[event[1][0]], *event[1][1:]))
+
+    def note(event: tuple[object, tuple[str, int, int] | str]) -> None:
+        message = event[1]
+        if isinstance(message, str):
+            state.lose(runs[message])
+        else:
+            state.report(runs[message[0]], *message[1:])
+
+    client.subscribe_topic(name, note)
     futures: dict[str, Any] = {}
     for task in tasks:
         references = [futures[run.path] for run in state.sweep.references(task.run) if run.path in futures]
@@ -160,7 +169,10 @@ def _by_workers(client: "Client", tasks: Sequence[Task], state: SweepState) -> N
 
 
 def _on_worker(task: Task, name: str, references: list[str]) -> str:
-    """Returns what the task returns, unless one of its references returned a failure."""
+    """Returns what the task returns, unless one of its references returned a failure.
+
+    A task that was begun before, on a worker that has died, goes on from the run's last checkpoint.
+    """
     from distributed import Event, get_worker
 
     worker = get_worker()
@@ -168,6 +180,11 @@ def _on_worker(task: Task, name: str, references: list[str]) -> str:
         return f"its worker has {worker.state.nthreads} threads; expected dask worker --nthreads 1"
     if any(references):
         return REFERENCE_FAILED
+    begun = Event(f"{name}-{task.run.path}-begun")
+    if begun.is_set():
+        worker.log_event(name, task.run.path)
+        task = replace(task, fresh=False)
+    begun.set()
     stop, asked = Event(name), monotonic()
 
     def report(t: int, updates: int) -> None:

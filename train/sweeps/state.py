@@ -26,6 +26,8 @@ class RunStatus:
     """How long the run took, once it has ended."""
     failure: str = ""
     """Why the run failed, in one line."""
+    lost: int = 0
+    """How many workers of a cluster died while they made the run."""
 
 
 Watch = Callable[[PlannedRun, RunStatus], None]
@@ -67,6 +69,15 @@ class SweepState:
             self.begin(run)
         if self.statuses[run.path].status == "running":
             self._set(run, replace(self.statuses[run.path], t=t, updates=updates))
+
+    def lose(self, run: PlannedRun) -> None:
+        """Note that the worker which made a run has died, and that another one goes on with it.
+
+        Args:
+            run: the run.
+        """
+        known = self.statuses[run.path]
+        self._set(run, replace(known, status="running", lost=known.lost + 1))
 
     def end(self, run: PlannedRun, failure: str = "") -> None:
         """Note that a run is done, or has failed.

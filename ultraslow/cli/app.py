@@ -5,6 +5,7 @@ Exit status 0: done; 1: a problem with the input or the data, reported in one li
 """
 
 import os
+import signal
 import sys
 from collections.abc import Callable
 from functools import wraps
@@ -59,7 +60,13 @@ _WITHOUT_TRAIN = {"import", "info", "verify", "fit", "scan", "compare", "budget"
 
 
 def main() -> None:
-    """Run one command; the process ends with its status."""
+    """Run one command; the process ends with its status.
+
+    SIGTERM, which batch systems send before they kill, ends a command as Ctrl-C does. Under torchrun it keeps its
+    meaning: there it ends processes that wait for one that has failed.
+    """
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        signal.signal(signal.SIGTERM, _as_ctrl_c)
     if sys.argv[1:] == ["--version"]:
         from ultraslow import __version__
 
@@ -89,6 +96,12 @@ def main() -> None:
         sys.exit(130)
     except BrokenPipeError:  # `| head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _as_ctrl_c(number: int, frame: object) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as a shell starts what runs in the background
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def _app(*, overview: bool) -> tyro.extras.SubcommandApp:

@@ -114,15 +114,17 @@ def _progress(planned: "Sweep") -> Iterator["Callable[[PlannedRun, RunStatus], N
 
 def _by_lines(total: int) -> "Callable[[PlannedRun, RunStatus], None]":
     ended: set[str] = set()
-    reported: dict[str, str] = {}
+    reported: dict[str, tuple[str, int]] = {}
 
     def watch(run: "PlannedRun", status: "RunStatus") -> None:
-        if reported.get(run.path) == status.status:
+        if reported.get(run.path) == (status.status, status.lost):
             return
-        reported[run.path] = status.status
+        died = status.lost > reported.get(run.path, ("", 0))[1]
+        reported[run.path] = (status.status, status.lost)
         if status.status in ("done", "failed"):
             ended.add(run.path)
         line = f"{len(ended)}/{total} {_name(run.path)}: {status.status}"
+        line += " again, since its worker died" if died and status.status == "running" else ""
         if status.status == "done" and status.began is not None:
             line += f", {status.t} updates, {status.seconds / 60:.1f} min"
         print(line, file=sys.stderr, flush=True)
@@ -145,7 +147,7 @@ def _board(paths: list[str], statuses: "dict[str, RunStatus]", height: int) -> T
     table.caption = f"{done} of {len(known)} runs are done"
     for path, at in shown.items():
         seconds = monotonic() - at.began if at.status == "running" and at.began is not None else at.seconds
-        status = f"[{_COLOURS[at.status]}]{at.status}"
+        status = f"[{_COLOURS[at.status]}]{at.status}{', worker lost' if at.lost else ''}"
         update = f"{at.t} of {at.updates}" if at.updates else ""
         table.add_row(_name(path), status, update, f"{seconds / 60:.1f}" if seconds else "")
     return table

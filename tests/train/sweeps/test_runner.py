@@ -4,7 +4,9 @@ Distances are equal to the last bit where one process trains both runs: it does 
 """
 
 import multiprocessing
+import os
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 
@@ -158,6 +160,31 @@ def test_a_cluster_makes_the_runs(sweep, scheduler):
     assert (one, "running") in reported
     assert reported.index((matched, "done")) > max(reported.index((path, "done")) for path in (one, two))
     assert Run(matched).config["match"] == [one, two]
+
+
+def test_a_run_goes_on_from_its_checkpoint_on_another_worker_when_its_own_is_killed(tmp_path):
+    """A nanny starts a new worker in place of the one that is killed; the sweep tells of it."""
+    from distributed import LocalCluster
+
+    spec = SPEC.format(out=tmp_path / "runs").replace("epochs = 1", "epochs = 100").replace("seeds = [0, 1]", "")
+    (tmp_path / "spec.toml").write_text(spec[: spec.index("[methods.matched]")] + "[methods.SB]\n")
+    planned = read_sweep(tmp_path / "spec.toml")
+    (run,) = planned.runs
+    checkpoint, lost = Path(f"{run.path}.checkpoint.pt"), []
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
+
+        def kill_once(_, status):
+            if checkpoint.exists() and not lost and status.t >= 100:
+                lost.append(status.t)
+                os.kill(cluster.workers[0].pid, signal.SIGKILL)
+
+        found = run_sweep(planned, executor=on_cluster(cluster.scheduler_address), watch=kill_once)[run.path]
+    assert (found.status, found.lost) == ("done", 1)
+    assert lost
+    done = Run(run.path)
+    assert done.status == "complete"
+    assert done.resumed
+    assert len(done.distance) == 2000
 
 
 def test_a_scheduler_that_is_not_there_is_told_in_one_line(monkeypatch):
