@@ -1,6 +1,7 @@
 """Drops of the learning rate that are seen in the optimizer, since nobody has filed them."""
 
 from collections.abc import Iterable, Mapping
+from math import isfinite
 
 from torch import Tensor
 
@@ -53,13 +54,13 @@ class LRWatcher:
 
         Args:
             rate: The rate that the update was made with. A tensor is passed over: reading it would wait for the
-                device.
+                device. So is NaN or infinity, which no schedule falls to.
             step: The number of updates before this one.
 
         Returns:
             The details of a drop that nobody has filed; empty if there was none.
         """
-        if isinstance(rate, Tensor):
+        if isinstance(rate, Tensor) or not isfinite(rate):
             return {}
         before, self.rate = self.rate, rate
         if before is None or rate == before:

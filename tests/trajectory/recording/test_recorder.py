@@ -547,3 +547,19 @@ def test_a_scalar_that_cannot_be_filed_is_left_out_where_failures_are_warned_of(
                 with pytest.warns(RuntimeWarning, match="takes 300 bytes.*it is left out"):
                     recorder.log(loss=1.0, **{"x" * 300: 1.0})
     assert set(Run(tmp_path / "run.zarr").metrics) == {"loss", "learning_rate"}
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the weights are NaN from there on
+def test_a_rate_that_is_no_number_is_logged_and_no_drop(tmp_path):
+    model = nn.Linear(2, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run.zarr", model, optimizer):
+        for rate in (0.1, 0.1, float("nan"), 0.1):
+            optimizer.param_groups[0]["lr"] = rate
+            optimizer.zero_grad()
+            model(torch.ones(1, 2)).sum().backward()
+            optimizer.step()
+    run = Run(tmp_path / "run.zarr")
+    assert run.status == "complete"
+    assert run.drops == []
+    assert run.metrics["learning_rate"].isna().tolist() == [False, False, True, False]
