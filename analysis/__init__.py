@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from analysis.fitting.fit import fit
     from analysis.fitting.fit_result import Fit, SeedEstimate
     from analysis.fitting.model_comparison import compare
+    from analysis.fitting.origins import compare_origins
     from analysis.fitting.per_layer import fit_layers
     from analysis.fitting.start_scan import scan
     from analysis.matching.distance_matcher import DistanceMatcher
@@ -34,6 +35,7 @@ else:
             "analysis.fitting.fit": ["fit"],
             "analysis.fitting.fit_result": ["Fit", "SeedEstimate"],
             "analysis.fitting.model_comparison": ["compare"],
+            "analysis.fitting.origins": ["compare_origins"],
             "analysis.fitting.per_layer": ["fit_layers"],
             "analysis.fitting.start_scan": ["scan"],
             "analysis.matching.distance_matcher": ["DistanceMatcher"],
@@ -71,6 +73,7 @@ __all__ = [
     "budget",
     "collapse",
     "compare",
+    "compare_origins",
     "curves",
     "equilibrium",
     "fit",

@@ -11,6 +11,7 @@ import pandas as pd
 from analysis.fitting.effect_size import EffectSize, Judged
 from analysis.fitting.fit_result import in_words
 from analysis.fitting.former_names import FormerNames
+from analysis.fitting.invariance import Invariance
 from analysis.fitting.law_test import goodness_test
 from analysis.fitting.laws import PARAMETERS, Array, Law
 from analysis.serialize import Part, Table, Tabulated, jsonable
@@ -112,6 +113,8 @@ class Comparison(FormerNames, Tabulated):
         origin: the update from which t counts.
         n: number of curves.
         noise: the noise that every law was fitted under, "brownian" or "independent".
+        invariance: whether the best law's parameters stay the same on parts of the fit range; nothing is asked below
+            three seeds.
         memory: how long weight decay lets the weights remember where they began, in updates; None if the runs'
             settings do not say.
         u: (bin,) mean log t of the log bins.
@@ -133,6 +136,7 @@ class Comparison(FormerNames, Tabulated):
     origin: int
     n: int
     noise: str
+    invariance: Invariance
     memory: float | None
     u: Array
     z: Array
@@ -198,7 +202,10 @@ class Comparison(FormerNames, Tabulated):
             }
             for fit in self.fits
         ]
-        found = {name: getattr(self, name) for name in names} | {"laws": laws}
+        found = {name: getattr(self, name) for name in names} | {
+            "laws": laws,
+            "invariance": self.invariance.to_dict(),
+        }
         return {key: jsonable(value) for key, value in found.items()}
 
     def _summary(self) -> Sequence[Part]:

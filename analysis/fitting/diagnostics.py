@@ -8,8 +8,12 @@ import pandas as pd
 from analysis.curve import SETTINGS, Curve
 from analysis.fitting.estimator import Estimate
 from analysis.fitting.goodness_of_fit import ACCEPTED
+from analysis.fitting.invariance import Invariance
+from analysis.fitting.law_fits import interval_over_seeds
 from analysis.fitting.log_bins import Bins
 from analysis.fitting.seed_group import standing_apart
+from analysis.fitting.shared_noise import LARGE_SHARE, widening
+from analysis.fitting.variable_projection import variable_projection
 
 LARGE_RESIDUAL = 0.05  # rms residual of log d: five times what seeds differ by on real runs
 
@@ -19,7 +23,8 @@ def diagnose(
     bins: Bins,
     at: Estimate,
     scan: pd.DataFrame,
-    hull: tuple[float, float] | None,
+    quoted: tuple[float, float] | None,
+    invariance: Invariance,
     confidence_level: float,
 ) -> tuple[str, ...]:
     """Return every warning that a fit carries, the gravest first.
@@ -29,7 +34,8 @@ def diagnose(
         bins: their log bins.
         at: the estimate on them.
         scan: the table of the estimate's scan over the start.
-        hull: the interval over the starts (`start_scan.interval_over_starts`).
+        quoted: the interval to quote; None where no start fits.
+        invariance: of α on parts of the range.
         confidence_level: of the intervals.
 
     Returns:
@@ -38,12 +44,15 @@ def diagnose(
     found = [
         *standing_apart(bins),
         _rejected(at),
+        _moving(invariance),
         _later(scan, bins, at),
         _lenient(at, len(group)),
+        _shared(at, len(group)),
         _few_seeds(len(group)),
-        _power_law(at, confidence_level),
+        _power_law(at, quoted, confidence_level),
         _bound(at),
-        _contradicting(scan, at) or _hull(at, hull),
+        _contradicting(scan, at),
+        _least_squares(bins, at, confidence_level),
         _short(bins),
         _shrinking(at),
         *_learning_rate(group, bins),
@@ -100,9 +109,45 @@ def _few_seeds(n: int) -> str | None:
     return None
 
 
-def _power_law(at: Estimate, confidence_level: float) -> str | None:
-    low, high = at.interval
-    if low > 0 or high < 0:
+def _moving(invariance: Invariance) -> str | None:
+    if not invariance.moves:
+        return None
+    return (
+        f"α moves with the fit range (p = {invariance.p_value:.2g} of no change): "
+        f"{', '.join(map(str, invariance.changes))}. Of a law it would be the same on each part."
+    )
+
+
+def _shared(at: Estimate, n: int) -> str | None:
+    """Say what the seeds' common residuals do, since their interval supposes that they share no noise."""
+    if not at.shared > LARGE_SHARE:
+        return None
+    return (
+        f"{at.shared:.0%} of the residuals' variance is common to the seeds: the law's misfit, or noise that they "
+        "share (the same order of samples, say). Interval and p-value suppose that they share none; if all of that "
+        f"were noise, the interval would be {widening(at.shared, n):.1f} times as wide, and p would mean nothing."
+    )
+
+
+def _least_squares(bins: Bins, at: Estimate, confidence_level: float) -> str | None:
+    """Compare generalised with plain least squares: where they disagree, one of them is misled."""
+    plain = variable_projection(bins.u, bins.z, "independent").alpha
+    alpha, (low, high) = float(plain.mean()), at.interval
+    error = (high - low) / 2
+    if len(plain) >= 3:
+        own = interval_over_seeds(plain, confidence_level)
+        error = float(np.hypot(error, (own[1] - own[0]) / 2))
+    centre = at.alpha if len(plain) >= 3 else (low + high) / 2
+    if not abs(alpha - centre) > error:
+        return None
+    return (
+        f"Plain least squares gives α = {alpha:.2f}, further from {at.alpha:.2f} than their errors: the ends of the "
+        "range and its middle disagree about the law."
+    )
+
+
+def _power_law(at: Estimate, quoted: tuple[float, float] | None, confidence_level: float) -> str | None:
+    if quoted is None or quoted[0] > 0 or quoted[1] < 0:
         return None
     return (
         f"The {100 * confidence_level:g} % confidence interval of α contains 0: a power law d ~ "
@@ -130,16 +175,6 @@ def _contradicting(scan: pd.DataFrame, at: Estimate) -> str | None:
     return (
         f"α depends on the fit range: a start at t = {worst.t_min:.4g} fits as well and gives "
         f"{worst.alpha:.2f} [{worst.low:.2f}, {worst.high:.2f}]."
-    )
-
-
-def _hull(at: Estimate, hull: tuple[float, float] | None) -> str | None:
-    """Compare the interval with the one over the starts: the choice of the start leaves more open."""
-    if hull is None or hull[1] - hull[0] < 2 * (at.interval[1] - at.interval[0]):
-        return None
-    return (
-        f"The interval holds for this fit range; over the starts that fit, up to a decade later, it is "
-        f"[{hull[0]:.2f}, {hull[1]:.2f}]."
     )
 
 

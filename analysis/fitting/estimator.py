@@ -13,6 +13,7 @@ from analysis.fitting.law_test import p_value
 from analysis.fitting.laws import Array, growth, growth_slope
 from analysis.fitting.log_bins import Bins
 from analysis.fitting.noise_mixture import Mixture, Posterior
+from analysis.fitting.shared_noise import shared_share
 from analysis.fitting.variable_projection import Projection, centred, fixed_alpha, variable_projection
 
 
@@ -33,6 +34,7 @@ class Estimate(Judged):
         at_bound: whether a curve's s stopped at an end of its range.
         shrinking: the posterior probability that the distance does not grow.
         method: how α was estimated, in words.
+        shared: the share of the residuals' variance that the seeds have in common (`shared_noise`); NaN below three.
     """
 
     alpha: float
@@ -47,6 +49,7 @@ class Estimate(Judged):
     at_bound: bool
     shrinking: float
     method: str
+    shared: float = math.nan
 
 
 def estimate(bins: Bins, confidence_level: float) -> Estimate:
@@ -111,6 +114,7 @@ def _from_seeds(bins: Bins, each: Projection, confidence_level: float) -> Estima
     return Estimate(
         alpha, (alpha - half, alpha + half), s, q, a, _p_value(bins, s), effect_size(bins.z, curve), seeds, (),
         bool(each.at_bound.any()), 0.0, f"{n} seeds, Brownian GLS each, t interval",
+        shared_share(bins.z - each.a[:, None] - each.q[:, None] * growth(each.s[:, None], centred(bins.u))),
     )  # fmt: skip
 
 

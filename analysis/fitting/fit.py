@@ -6,6 +6,7 @@ from analysis.fitting.diagnostics import diagnose
 from analysis.fitting.estimator import estimate
 from analysis.fitting.fit_result import Fit
 from analysis.fitting.former_names import accept_former_keywords
+from analysis.fitting.invariance import range_invariance
 from analysis.fitting.noise_mixture import PROBABILITIES
 from analysis.fitting.rival_laws import LAWS
 from analysis.fitting.seed_group import read_seeds
@@ -78,12 +79,15 @@ def fit(
     bins, at = chosen.bins, chosen.estimate
     if at is None:
         at = estimate(bins, confidence_level)  # raises, naming the curve that does not grow
-    scan, hull = scan_table(tried), interval_over_starts(tried, chosen)
+    scan, hull = scan_table(tried), interval_over_starts(tried, chosen, confidence_level)
+    invariance = range_invariance(bins)
+    quoted = hull if t_min is None else at.interval
     recorded = tuple(sentence for curve in group for sentence in curve.warnings)
     return Fit(
         alpha=at.alpha,
         interval=at.interval,
         interval_over_starts=hull,
+        start_chosen=t_min is None,
         confidence_level=confidence_level,
         local_exponent=at.local_exponent,
         s=at.s,
@@ -94,11 +98,13 @@ def fit(
         n=len(group),
         p_value=at.p_value,
         size=at.size,
+        invariance=invariance,
+        shared_residual=at.shared,
         method=at.method,
         seeds=at.seeds,
         posterior=(at.posteriors[0].alpha, PROBABILITIES) if len(at.posteriors) == 1 else None,
         scan=scan,
-        warnings=recorded + short + diagnose(group, bins, at, scan, hull, confidence_level) + note,
+        warnings=(*recorded, *short, *diagnose(group, bins, at, scan, quoted, invariance, confidence_level), *note),
         u=bins.u,
         z=bins.z,
     )

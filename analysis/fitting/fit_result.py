@@ -11,8 +11,10 @@ from numpy.typing import ArrayLike
 
 from analysis.fitting.effect_size import EffectSize, Judged
 from analysis.fitting.former_names import FormerNames
+from analysis.fitting.invariance import Invariance
 from analysis.fitting.law_test import goodness_test
 from analysis.fitting.laws import Array, growth, log_amplitude, log_t0
+from analysis.fitting.shared_noise import widening
 from analysis.serialize import Part, Table, Tabulated, jsonable, records, text
 
 if TYPE_CHECKING:
@@ -20,10 +22,12 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _IN_JSON = (
-    "alpha", "interval", "interval_over_starts", "confidence_level", "exponent", "t0", "amplitude", "local_exponent",
-    "law", "fit_range", "origin", "n", "verdict", "rejected", "p_value", "goodness_test", "rms_residual",
-    "max_residual", "residual_in_spreads", "method", "provisional", "power_law_excluded", "warnings",
+    "alpha", "quoted_interval", "interval", "interval_over_starts", "start_chosen", "confidence_level", "exponent",
+    "t0", "amplitude", "local_exponent", "law", "fit_range", "origin", "n", "verdict", "rejected", "p_value",
+    "goodness_test", "rms_residual", "max_residual", "residual_in_spreads", "shared_residual", "method",
+    "provisional", "power_law_excluded", "warnings",
 )  # fmt: skip
+MOVES = "α moves with the fit range"
 _SCANNED = {
     "t_min": ".4g",
     "bins": ".0f",
@@ -72,9 +76,10 @@ class Fit(FormerNames, Judged, Tabulated):
     Attributes:
         alpha: the estimate of α.
         interval: its confidence interval, which holds for a fit range that was chosen beforehand.
-        interval_over_starts: the hull of the intervals over the starts at which the law holds, from this one to a
-            decade later: what is known of α where the start was chosen from the data. None where the law holds at
-            none of them.
+        interval_over_starts: the hull of the intervals over the starts at which the law holds, from this one on, and
+            (from three seeds on) of jump + log: what is known of α where the start was chosen from the data. None
+            where the law holds at none of them.
+        start_chosen: whether the start was chosen from the data, t_min not being given.
         confidence_level: of these intervals, such as 0.95.
         local_exponent: q = d log d / d log t at the middle of the fit range.
         s: the family's bend at that point; 0 for a power law.
@@ -85,6 +90,8 @@ class Fit(FormerNames, Judged, Tabulated):
         n: number of curves fitted.
         p_value: of the law's goodness of fit. Below .05 the law does not hold and α describes nothing.
         size: how far the mean log d lies from the law.
+        invariance: whether α stays the same on parts of the fit range, with a p-value of its own.
+        shared_residual: the share of the residuals' variance that seeds have in common; NaN below three seeds.
         method: how α was estimated, in words.
         seeds: each curve's own estimate.
         posterior: for one run, α (200,) against its cumulative probability (200,); else None.
@@ -107,6 +114,7 @@ class Fit(FormerNames, Judged, Tabulated):
     alpha: float
     interval: tuple[float, float]
     interval_over_starts: tuple[float, float] | None
+    start_chosen: bool
     confidence_level: float
     local_exponent: float
     s: float
@@ -117,6 +125,8 @@ class Fit(FormerNames, Judged, Tabulated):
     n: int
     p_value: float
     size: EffectSize
+    invariance: Invariance
+    shared_residual: float
     method: str
     seeds: tuple[SeedEstimate, ...]
     posterior: tuple[Array, Array] | None
@@ -167,12 +177,24 @@ class Fit(FormerNames, Judged, Tabulated):
 
     @property
     def verdict(self) -> str:
-        """What p-value and size of the misfit say together: holds; rejected, though close; wrong.
+        """One of: holds; α moves with the fit range; rejected, though close; wrong.
 
-        A rejected law is close where its rms residual is at most 1 % of d and a twentieth of what log d grows by, and
-        its largest residual at most 3 %.
+        The law holds where its p-value and that of the invariance are at least .05. A rejected law is close where its
+        rms residual is at most 1 % of d and a twentieth of what log d grows by, and its largest residual at most 3 %.
         """
-        return self.agreement
+        return MOVES if self.agreement == "holds" and self.invariance.moves else self.agreement
+
+    @property
+    def quoted_interval(self) -> tuple[float, float] | None:
+        """The interval to quote: that over the starts, where the start was chosen; None where no start fits."""
+        return self.interval_over_starts if self.start_chosen else self.interval
+
+    @property
+    def interval_if_shared(self) -> tuple[float, float]:
+        """The interval if all that the seeds' residuals have in common were noise that they share."""
+        factor = widening(self.shared_residual, self.n) if self.n >= 3 else 1.0
+        low, high = self.interval
+        return self.alpha - factor * (self.alpha - low), self.alpha + factor * (high - self.alpha)
 
     @property
     def provisional(self) -> bool:
@@ -181,8 +203,8 @@ class Fit(FormerNames, Judged, Tabulated):
 
     @property
     def power_law_excluded(self) -> bool:
-        """Whether α's confidence interval leaves out 0."""
-        return self.interval[0] > 0 or self.interval[1] < 0
+        """Whether the interval to quote leaves out 0."""
+        return self.quoted_interval is not None and (self.quoted_interval[0] > 0 or self.quoted_interval[1] < 0)
 
     @property
     def residuals(self) -> Array:
@@ -204,7 +226,12 @@ class Fit(FormerNames, Judged, Tabulated):
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the arrays, fit for JSON: None where a number is NaN or infinite."""
         found = {name: getattr(self, name) for name in _IN_JSON}
-        found |= {"bins": len(self.u), "seeds": [asdict(seed) for seed in self.seeds], "scan": records(self.scan)}
+        found |= {
+            "invariance": self.invariance.to_dict(),
+            "bins": len(self.u),
+            "seeds": [asdict(seed) for seed in self.seeds],
+            "scan": records(self.scan),
+        }
         return {key: jsonable(value) for key, value in found.items()}
 
     def to_frame(self) -> pd.DataFrame:
@@ -219,6 +246,7 @@ class Fit(FormerNames, Judged, Tabulated):
             "exponent": self.exponent,
             "low_over_starts": low_over_starts,
             "high_over_starts": high_over_starts,
+            "start_chosen": self.start_chosen,
             "t0": self.t0,
             "amplitude": self.amplitude,
             "local_exponent": self.local_exponent,
@@ -231,6 +259,7 @@ class Fit(FormerNames, Judged, Tabulated):
             "max_residual": self.max_residual,
             "residual_in_spreads": self.residual_in_spreads,
             "verdict": self.verdict,
+            "invariance_p_value": self.invariance.p_value,
         }
         return pd.DataFrame([row])
 
@@ -245,14 +274,14 @@ class Fit(FormerNames, Judged, Tabulated):
 
     def _facts(self) -> Table:
         rows = [
-            ("α", f"{self.alpha:.3f}   {100 * self.confidence_level:g} % confidence interval {_pair(self.interval)}"),
-            ("over the starts", self._over_starts()),
+            *self._headline(),
             ("law", f"{self.law}, d = {self._formula()}"),
             ("local exponent", f"{self.local_exponent:.4f} at t = {self.middle:.0f}"),
             ("fit range", f"{in_words(self.fit_range, self.origin)}, {len(self.u)} log bins"),
             ("method", self.method),
             ("verdict on the law", f"{self.verdict}: p = {self.p_value:.2g}, {self.size}"),
             ("p-value", self.goodness_test),
+            ("α on parts of the range", self._parts()),
             ("power law, α = 0", "excluded" if self.power_law_excluded else "not excluded"),
         ]
         if self.n > 1:
@@ -262,10 +291,23 @@ class Fit(FormerNames, Judged, Tabulated):
     def _warnings(self) -> list[str]:
         return [f"! {sentence}" for sentence in self.warnings]
 
-    def _over_starts(self) -> str:
-        if self.interval_over_starts is None:
-            return "no start from here to a decade later gives a good fit"
-        return f"{_pair(self.interval_over_starts)}, the hull of the intervals of those that fit"
+    def _headline(self) -> list[tuple[str, str]]:
+        level = f"{100 * self.confidence_level:g} % confidence interval"
+        if not self.start_chosen:
+            return [("α", f"{self.alpha:.3f}   {level} {_pair(self.interval)}")]
+        hull = self.interval_over_starts
+        jump = ", and after a jump" if self.n >= 3 else ""
+        stated = (
+            "the law holds from no start on" if hull is None else f"{_pair(hull)}   from any start that fits{jump}"
+        )
+        here = f"{self.alpha:.3f}   {level} {_pair(self.interval)}, had the start been chosen beforehand"
+        return [("α", stated), ("α from this start", here)]
+
+    def _parts(self) -> str:
+        if not self.invariance.changes:
+            return "not asked: the range spans less than 1.5 decades"
+        values = ", ".join(f"{change.value:.3f} {change.what}" for change in self.invariance.changes)
+        return f"{values} (p = {self.invariance.p_value:.2g} of no change)"
 
     def _formula(self) -> str:
         if 0 < self.t0 < math.inf and 0 < self.amplitude < math.inf:

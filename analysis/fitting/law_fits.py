@@ -16,6 +16,7 @@ from scipy import special
 
 from analysis.fitting.comparison_result import TRAINED_SHARE, FittedLaw
 from analysis.fitting.effect_size import effect_size
+from analysis.fitting.invariance import Invariance, over_seeds, range_parts
 from analysis.fitting.law_test import p_value
 from analysis.fitting.laws import Array, Branch, Law
 from analysis.fitting.least_squares import least_squares, slopes
@@ -65,18 +66,72 @@ def fit_law(law: Law, bins: Bins, noise: str, mixture: Mixture | None = None) ->
     )
 
 
+def seed_parameters(law: Law, u: Array, z: Array, noise: str = "brownian") -> dict[str, Array]:
+    """Fit a law to each seed by itself.
+
+    Args:
+        law: the law.
+        u: (bin,) log t.
+        z: (seed, bin) log d.
+        noise: "brownian" in log t, or "independent".
+
+    Returns:
+        (seed,) values of each parameter, by name.
+    """
+    branch = law.on(u)
+    thetas, _ = least_squares(branch, u, z, whitener(noise, u))
+    a = np.mean(z - branch.shape(u, thetas), axis=1)
+    return _by_name([branch.report(*pair) for pair in zip(thetas, a.tolist(), strict=True)])
+
+
+def law_invariance(law: Law, bins: Bins) -> Invariance:
+    """Test whether a law's parameters are the same on parts of the fit range (`invariance`).
+
+    Args:
+        law: the law.
+        bins: one per seed.
+
+    Returns:
+        The test; without changes for fewer than three seeds, and for a law without parameters.
+    """
+    if len(bins.z) < 3:
+        return Invariance(())
+    whole, changes = seed_parameters(law, bins.u, bins.z), []
+    for what, part in range_parts(bins.u):
+        there = seed_parameters(law, bins.u[part], bins.z[:, part])
+        for name, values in there.items():
+            pair = (np.log(values), np.log(whole[name])) if name in _TIMES else (values, whole[name])
+            if np.isfinite(pair).all():
+                changes.append(over_seeds(what, f"log_{name}" if name in _TIMES else name, *pair))
+    return Invariance(tuple(changes))
+
+
+def interval_over_seeds(values: Array, confidence_level: float = _CONFIDENCE) -> tuple[float, float]:
+    """Compute Student's interval for the mean of independent seeds.
+
+    Args:
+        values: (seed,) a number of each.
+        confidence_level: of the interval.
+
+    Returns:
+        Its ends.
+    """
+    n, mean = len(values), float(values.mean())
+    half = float(special.stdtrit(n - 1, (1 + confidence_level) / 2) * values.std(ddof=1) / math.sqrt(n))
+    return mean - half, mean + half
+
+
+def _by_name(rows: list[dict[str, float]]) -> dict[str, Array]:
+    return {name: np.array([row[name] for row in rows]) for name in (rows[0] if rows else ())}
+
+
 def _intervals(seeds: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
     """Return each parameter's t interval over the seeds, but for those that are not finite in each seed."""
     found = {}
-    for name in seeds[0] if seeds else ():
-        values = np.array([seed[name] for seed in seeds])
-        values = np.log(values) if name in _TIMES else values
-        if not np.isfinite(values).all():
-            continue
-        quantile = special.stdtrit(len(values) - 1, (1 + _CONFIDENCE) / 2)
-        half = float(quantile * values.std(ddof=1) / math.sqrt(len(values)))
-        low, high = float(values.mean()) - half, float(values.mean()) + half
-        found[name] = (math.exp(low), math.exp(high)) if name in _TIMES else (low, high)
+    for name, values in _by_name(seeds).items():
+        if np.isfinite(values).all():
+            low, high = interval_over_seeds(np.log(values) if name in _TIMES else values)
+            found[name] = (math.exp(low), math.exp(high)) if name in _TIMES else (low, high)
     return found
 
 

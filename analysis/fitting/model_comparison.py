@@ -18,7 +18,8 @@ from analysis.errors import GrowthError, LawError
 from analysis.fitting.comparison_result import Comparison, FittedLaw, LawFit
 from analysis.fitting.diagnostics import drops_unknown, shortest_memory
 from analysis.fitting.estimator import check_growth, estimate
-from analysis.fitting.law_fits import fit_law
+from analysis.fitting.invariance import Invariance
+from analysis.fitting.law_fits import fit_law, law_invariance
 from analysis.fitting.laws import Law
 from analysis.fitting.log_bins import Bins, binned
 from analysis.fitting.noise_mixture import Mixture
@@ -78,6 +79,7 @@ def compare(
     mixture = Mixture(bins.u, bins.points, bins.steps) if len(group) < 3 else None
     memory = shortest_memory(group)
     fits = _compared([fit_law(law, bins, noise, mixture) for law in defined], bins, memory)
+    invariance = law_invariance(fits[0].law, bins)
     warnings = (
         *short,
         *standing_apart(bins),
@@ -89,12 +91,13 @@ def compare(
     )
     return Comparison(
         fits,
-        _verdict(fits),
+        _verdict(fits, invariance),
         warnings,
         bins.fit_range,
         group[0].origin,
         len(group),
         noise,
+        invariance,
         memory,
         bins.u,
         bins.z,
@@ -149,7 +152,17 @@ def _alpha_interval(bins: Bins) -> tuple[float, float]:
         return -math.inf, math.inf
 
 
-def _verdict(fits: Sequence[LawFit]) -> str:
+def _verdict(fits: Sequence[LawFit], invariance: Invariance) -> str:
+    """Say which law is separated, or which are not, and whether the best one moves with the fit range."""
+    found = _separation(fits)
+    if fits[0].rejected or not invariance.moves:
+        return found
+    worst = min(invariance.changes, key=lambda change: change.p_value)
+    p = f"p = {invariance.p_value:.2g} of no change"
+    return f"{found} But {fits[0].law.name} moves with the fit range ({p}): {worst}. It is no law of the whole range."
+
+
+def _separation(fits: Sequence[LawFit]) -> str:
     best, near = fits[0], [fit for fit in fits[1:] if not fit.ruled_out]
     if all(fit.rejected for fit in (best, *near)):
         return _none_fits(best, [fit.law.name for fit in (best, *near) if fit.size.close])

@@ -4,9 +4,9 @@ The fit range matters more than the seeds: real curves begin with a transient, a
 number. So a fit carries its scan, and starts by default at the earliest t_min at which the law holds.
 
 An interval holds for one fit range, chosen beforehand. Chosen from the data, a range may still carry the end of a
-transient, too small to be detected and large enough to bend α; a decade later it is gone. So a fit also carries the
-hull of the intervals over those starts (`interval_over_starts`); `bench/intervals.py --only start` counts how often
-either holds the truth.
+transient, too small to be detected and large enough to bend α. So what a fit then states is the hull of the intervals
+over that start, all later ones and jump + log (`interval_over_starts`); `bench/intervals.py --only start` counts how
+often either holds the truth.
 """
 
 import math
@@ -21,12 +21,13 @@ from analysis.errors import GrowthError, ShortCurveError
 from analysis.fitting.estimator import Estimate, estimate
 from analysis.fitting.former_names import accept_former_keywords
 from analysis.fitting.goodness_of_fit import ACCEPTED
+from analysis.fitting.law_fits import interval_over_seeds, seed_parameters
 from analysis.fitting.log_bins import BINS_PER_DECADE, Bins, log_sums
+from analysis.fitting.rival_laws import LAWS
 from analysis.fitting.seed_group import read_seeds
 from analysis.inputs import check_confidence_level
 
 STARTS_PER_DECADE = 4
-LATER = 10.0  # how many times later than the fit's start the starts lie that `interval_over_starts` looks at
 
 ESTIMATED = (
     *("alpha", "low", "high", "local_exponent"),
@@ -95,8 +96,8 @@ def scan(
         >>> scan((t, np.log(t / 0.1) ** 2))[["t_min", "bins", "alpha"]].round(2).head(3)
            t_min  bins  alpha
         0   1.00    37    1.0
-        1   1.78    36    1.0
-        2   3.16    34    1.0
+        1   1.77    36    1.0
+        2   3.13    34    1.0
     """
     check_confidence_level(confidence_level)
     group, short = read_seeds(data, origin, t_min, t_max, force=force)
@@ -174,14 +175,18 @@ def choose(found: Sequence[Start], t_min: float | None) -> tuple[Start, tuple[st
     return best, ("t_min was not given and no start gives a good fit: the least bad one is shown.",)
 
 
-def interval_over_starts(found: Sequence[Start], chosen: Start) -> tuple[float, float] | None:
-    """Return the hull of α's intervals over the starts at which the law holds, from one to a decade later.
+def interval_over_starts(
+    found: Sequence[Start], chosen: Start, confidence_level: float = 0.95
+) -> tuple[float, float] | None:
+    """Return the hull of α's intervals over the starts at which the law holds, and with the transient in the law.
 
-    It holds the true α if the interval of any of these ranges does, and is about as wide as the last of them.
+    It holds the true α if the interval of any of these ranges does: of the fit's own, of those from later starts, or,
+    from three seeds on, of jump + log on the fit's range, which leaves a transient whose square adds.
 
     Args:
         found: what `starts` returned.
         chosen: the start of the fit.
+        confidence_level: of the intervals.
 
     Returns:
         The hull's ends; None where the law holds at none of these starts.
@@ -189,10 +194,11 @@ def interval_over_starts(found: Sequence[Start], chosen: Start) -> tuple[float, 
     held = [
         start.estimate.interval
         for start in found
-        if start.estimate is not None
-        and start.p_value >= ACCEPTED
-        and chosen.t <= start.t <= LATER * chosen.t * (1 + 1e-9)
+        if start.estimate is not None and start.p_value >= ACCEPTED and start.t >= chosen.t
     ]
+    if held and len(chosen.bins.z) >= 3:
+        alpha = seed_parameters(LAWS["jump + log"], chosen.bins.u, chosen.bins.z)["alpha"]
+        held.append(interval_over_seeds(alpha, confidence_level))
     return (min(low for low, _ in held), max(high for _, high in held)) if held else None
 
 

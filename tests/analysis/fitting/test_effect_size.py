@@ -17,7 +17,7 @@ def waved(size: float, n: int = 5) -> list[tuple[np.ndarray, np.ndarray]]:
     """Seeds of (log t/0.1)² that differ by .05 %, with a wave of that size which all of them have."""
     return [
         (curve.t, curve.d * np.exp(size * np.sin(3 * np.log(curve.t))))
-        for curve in synthetic("sinai", t=t, t0=0.1, seeds=n, std=5e-4, seed=1)
+        for curve in synthetic("sinai", t=t, t0=0.1, seeds=n, std=5e-4, seed=2)
     ]
 
 

@@ -37,9 +37,13 @@ def test_even_a_single_runs_fit_with_its_warnings_is_short():
 
 
 def test_what_is_not_a_number_excludes_nothing(found):
-    assert not dataclasses.replace(found, interval=(np.nan, np.nan)).power_law_excluded
-    assert dataclasses.replace(found, interval=(0.5, 1.0)).power_law_excluded
-    assert not dataclasses.replace(found, interval=(-0.5, 1.0)).power_law_excluded
+    for chosen, name in ((False, "interval"), (True, "interval_over_starts")):
+        excluded = [
+            dataclasses.replace(found, start_chosen=chosen, **{name: interval}).power_law_excluded
+            for interval in ((np.nan, np.nan), (0.5, 1.0), (-0.5, 1.0))
+        ]
+        assert excluded == [False, True, False]
+    assert not dataclasses.replace(found, start_chosen=True, interval_over_starts=None).power_law_excluded
 
 
 def test_a_comparison_is_shown_as_its_table(compared):

@@ -1,0 +1,190 @@
+"""Does α move? A law holds only if α is the same from a later start on, up to an earlier end, and from other origins.
+
+A goodness test asks whether the curve bends about the law; this asks for what a wrong law does first, to drift. Each
+change of α is estimated seed by seed, so that what the two ranges share drops out of its error:
+
+- from three seeds on, the mean change over its standard error is Student's t on n − 1 degrees of freedom, for any
+  noise that seeds do not share;
+- below, the change is linearised in log d, and its error follows from the noise model of the mixture that is
+  likeliest if the law is right; of two runs, the smaller p-value counts, times two.
+
+The smallest p-value counts, times the number of changes (Bonferroni).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+
+from analysis.fitting.goodness_of_fit import ACCEPTED
+from analysis.fitting.laws import Array, growth, growth_slope
+from analysis.fitting.log_bins import Bins
+from analysis.fitting.noise_mixture import Mixture
+from analysis.fitting.noise_models import correlations, step_variance
+from analysis.fitting.variable_projection import centred, variable_projection
+from analysis.serialize import jsonable
+
+THIRD = 1 / 3  # of the range in log t, which is left out at its start or at its end
+SHORTEST = 1.5  # decades: under them, what is left after a third says nothing about α
+_NUDGE = 1e-5  # of log d, for derivatives of α
+
+
+@dataclass(frozen=True)
+class Change:
+    """How a parameter changes with the fit range, or with the origin.
+
+    Attributes:
+        what: the range or the origin, in words.
+        parameter: what changes, such as "alpha".
+        value: its value there, the mean over curves.
+        difference: by how much that differs from the value on the whole range, or from the first origin.
+        error: the standard error of the difference.
+        p_value: of no change.
+    """
+
+    what: str
+    parameter: str
+    value: float
+    difference: float
+    error: float
+    p_value: float
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.parameter} = {self.value:.3g} ({self.difference:+.2g} ± {self.error:.2g})"
+
+
+@dataclass(frozen=True)
+class Invariance:
+    """Whether a law's parameters stay the same, with a p-value of its own.
+
+    Attributes:
+        changes: with the start, the end, or the origins; empty where the range is too short to ask.
+    """
+
+    changes: tuple[Change, ...]
+
+    @property
+    def p_value(self) -> float:
+        """Of no change at all, over all changes; NaN where there is nothing to compare."""
+        known = [change.p_value for change in self.changes if math.isfinite(change.p_value)]
+        return min(1.0, len(known) * min(known)) if known else math.nan
+
+    @property
+    def moves(self) -> bool:
+        """Whether the p-value is below .05."""
+        return self.p_value < ACCEPTED
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the p-value and each change, fit for JSON."""
+        found: dict[str, Any] = jsonable(
+            {"p_value": self.p_value, "moves": self.moves, "changes": [asdict(change) for change in self.changes]}
+        )
+        return found
+
+
+def range_invariance(bins: Bins, mixture: Mixture | None = None) -> Invariance:
+    """Test whether α is the same without the first third of a fit range, and without the last, in log t.
+
+    Args:
+        bins: one curve, or one per seed.
+        mixture: the noise mixture on these bins, if it is at hand; it serves fewer than three curves.
+
+    Returns:
+        The test.
+    """
+    u, parts = bins.u, range_parts(bins.u)
+    if len(bins.z) >= 3:
+        whole = _alpha(u, bins.z)
+        pairs = [(name, _alpha(u[part], bins.z[:, part])) for name, part in parts]
+        return Invariance(tuple(over_seeds(name, "alpha", alpha, whole) for name, alpha in pairs))
+    if not parts:
+        return Invariance(())
+    mixture = mixture or Mixture(u, bins.points, bins.steps)
+    return Invariance(tuple(_of_few(name, bins, part, mixture) for name, part in parts))
+
+
+def range_parts(u: Array) -> list[tuple[str, NDArray[np.bool_]]]:
+    """Leave out the first third of a fit range, and the last, in log t.
+
+    Args:
+        u: (bin,) log t.
+
+    Returns:
+        The two parts in words, and which bins lie in each; none where the range is too short to ask.
+    """
+    if u[-1] - u[0] < SHORTEST * math.log(10) * (1 - 1e-6):
+        return []
+    cut = THIRD * (u[-1] - u[0])
+    later, earlier = u >= u[0] + cut, u <= u[-1] - cut
+    names = f"from t = {math.exp(u[later][0]):.3g} on", f"up to t = {math.exp(u[earlier][-1]):.3g}"
+    return list(zip(names, (later, earlier), strict=True))
+
+
+def origin_invariance(bins: Sequence[Bins], origins: Sequence[int]) -> Invariance:
+    """Test whether α is the same from several origins, seed by seed: what origins of one seed share drops out.
+
+    Args:
+        bins: for each origin those of the same three seeds or more.
+        origins: the updates that d is measured from.
+
+    Returns:
+        The test against the first origin.
+    """
+    first, *others = (_alpha(one.u, one.z) for one in bins)
+    named = zip(origins[1:], others, strict=True)
+    return Invariance(tuple(over_seeds(f"from origin {origin}", "alpha", alpha, first) for origin, alpha in named))
+
+
+def _alpha(u: Array, z: Array) -> Array:
+    return variable_projection(u, z).alpha
+
+
+def over_seeds(what: str, parameter: str, values: Array, whole: Array) -> Change:
+    """Test over the seeds whether a parameter changes.
+
+    Args:
+        what: the range or the origin, in words.
+        parameter: its name.
+        values: (seed,) the parameter there.
+        whole: (seed,) the parameter on the whole range, or from the first origin.
+
+    Returns:
+        The change.
+    """
+    difference, n = values - whole, len(values)
+    mean, error = float(difference.mean()), float(difference.std(ddof=1) / math.sqrt(n))
+    size = max(error, 1e-7 * (1 + abs(float(whole.mean()))))  # noiseless seeds differ by rounding
+    p_value = 2 * float(special.stdtr(n - 1, -abs(mean) / size))
+    return Change(what, parameter, float(values.mean()), mean, error, p_value)
+
+
+def _of_few(what: str, bins: Bins, part: NDArray[np.bool_], mixture: Mixture) -> Change:
+    """Return the change of one or two curves, its error from the noise model that is likeliest for each."""
+    rows = [_of_one(bins, z, part, mixture) for z in bins.z]
+    alpha, difference, error, p_value = (np.array(column) for column in zip(*rows, strict=True))
+    combined = float(np.sqrt(np.sum(error**2)) / len(rows))
+    smallest = min(1.0, len(rows) * float(p_value.min()))
+    return Change(what, "alpha", float(alpha.mean()), float(difference.mean()), combined, smallest)
+
+
+def _of_one(bins: Bins, z: Array, part: NDArray[np.bool_], mixture: Mixture) -> tuple[float, float, float, float]:
+    u, n = bins.u, len(bins.u)
+    nudged = np.vstack([z, z + _NUDGE * np.eye(n)])
+    parted, whole = _alpha(u[part], nudged[:, part]), variable_projection(u, nudged)
+    change = parted - whole.alpha
+    gradient = (change[1:] - change[0]) / _NUDGE
+    x, s = centred(u), float(whole.s[0])
+    tangent = np.stack([growth(s, x), growth_slope(s, x)])
+    cell = mixture.likeliest(z, tangent)
+    y, design = mixture.project[cell] @ z, mixture.project[cell] @ tangent.T
+    rss = float(np.sum((y - design @ np.linalg.lstsq(design, y)[0]) ** 2))
+    correlation = correlations(u, step_variance(bins.points, bins.steps))[cell]
+    freedom = n - 3
+    error = math.sqrt(max(rss / freedom * float(gradient @ correlation @ gradient), 0.0))
+    size = max(error, 1e-6 * (1 + abs(float(whole.alpha[0]))))
+    p_value = 2 * float(special.stdtr(freedom, -abs(change[0]) / size))
+    return float(parted[0]), float(change[0]), error, p_value
