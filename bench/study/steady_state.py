@@ -1,7 +1,6 @@
 """What the study measures of steady curves without fitting a law: local exponents, equilibrium, what noise sets."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
@@ -51,6 +50,19 @@ def rotation(curves: LongCurves) -> np.ndarray:
     return angles.mean(axis=0) * (1 + MOMENTUM) / (2 * setting.learning_rate * setting.weight_decay)
 
 
+def confinement(curves: LongCurves, t: float) -> float:
+    """R, the squared distance after t over that of uncorrelated gradients: d² / ((1 + μ)/(1 − μ) · Σ‖Δw‖²).
+
+    1 for a random walk, above it for drift, below it where weights are pushed back. At equal age, mean over seeds.
+    """
+    times = curves.arrays["t"]
+    late = times > 10 * curves.setting.memory
+    spans = np.diff(times, prepend=0)[late]
+    update = np.average(curves.arrays["update"][:, late].astype(float).sum(axis=2), axis=1, weights=spans)
+    free = (1 + MOMENTUM) / (1 - MOMENTUM) * update * t
+    return float(np.mean(at(curves.averaged(AGES), t) ** 2 / free))
+
+
 def norm(curves: LongCurves) -> float:
     """‖w‖ of the hidden layers' weights, mean over the rows past 10 τ and the seeds."""
     late = curves.arrays["t"] > 10 * curves.setting.memory
@@ -63,34 +75,14 @@ def overlap(curves: Sequence[Curve], t: float) -> float:
     return float(1 - np.mean(at(curves, t) ** 2) / (2 * HIDDEN))
 
 
-@dataclass(frozen=True)
-class Dependence:
-    """log y = constant + a log(noise) + b log(τ) over settings, with standard errors."""
+def powers(predictors: Sequence[Sequence[float]], y: Sequence[float]) -> list[tuple[float, float]]:
+    """The power of each predictor in y = constant · Π x_k^(a_k), by least squares of logarithms, and two errors.
 
-    noise: float
-    """a, where noise is √(ηλ)/B."""
-    noise_error: float
-    """Its standard error."""
-    memory: float
-    """b."""
-    memory_error: float
-    """Its standard error."""
-    residual: float
-    """Root mean square of what both leave of log y."""
-
-
-def dependence(settings: Sequence[LongCurves], y: Sequence[float]) -> Dependence:
-    """Least squares over settings; b = 0 where the noise sets all of y in units of τ."""
-    noise, memory = (np.log([getattr(one.setting, name) for one in settings]) for name in ("noise", "memory"))
-    design = np.column_stack([np.ones(len(y)), noise, memory])
-    z = np.log(np.asarray(y))
+    predictors: (K, n), such as noise and memory time of n settings. y: (n,).
+    """
+    z, x = np.log(np.asarray(y)), np.log(np.asarray(predictors, float))
+    design = np.column_stack([np.ones(len(z)), *x])
     found, *_ = np.linalg.lstsq(design, z)
     left = z - design @ found
-    errors = np.sqrt(np.diag(np.linalg.inv(design.T @ design)) * (left @ left) / (len(y) - 3))
-    return Dependence(
-        noise=float(found[1]),
-        noise_error=float(errors[1]),
-        memory=float(found[2]),
-        memory_error=float(errors[2]),
-        residual=float(np.sqrt(np.mean(left**2))),
-    )
+    errors = np.sqrt(np.diag(np.linalg.inv(design.T @ design)) * (left @ left) / (len(z) - design.shape[1]))
+    return [(float(a), 2 * float(error)) for a, error in zip(found[1:], errors[1:], strict=True)]

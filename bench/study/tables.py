@@ -22,11 +22,12 @@ from study.null import basin
 from study.steady_state import (
     AGES,
     at,
-    dependence,
+    confinement,
     local_exponent,
     mean_and_half,
     norm,
     overlap,
+    powers,
     rotation,
 )
 
@@ -193,16 +194,27 @@ def noise(study: Study) -> list[str]:
         cells += [f"{alpha(wide)}, {percent(wide.misfit)}" if wide else NONE]
         cells += [number(exponent, 3), *map(number, values)]
         rows.append([number(1e4 * one.setting.noise, 1), title(one), f"{memory:.0f}", *cells])
-    for label, get in (("power of √(ηλ)/B", "noise"), ("power of τ", "memory")):
-        cells = [_power(alike, column, get) for column in zip(*measured, strict=True)]
+    known = [[getattr(one.setting, name) for one in alike] for name in ("noise", "memory")]
+    found = [powers(known, column) for column in zip(*measured, strict=True)]
+    for k, label in enumerate(("power of √(ηλ)/B", "power of τ")):
+        cells = [plus_minus(*by_predictor[k]) for by_predictor in found]
         rows.append([f"**{label}**", *[""] * 6, cells[0], "", *cells[1:]])
     columns = ["10⁴ √(ηλ)/B", "B, η, λ", "τ", "α", "misfit; p", "power", "jump + power", "α of directions"]
     return table([*columns, "α on .05 τ … 40 τ", "exponent at τ", "turned after τ", "after 20 τ"], rows)
 
 
-def _power(alike: list[LongCurves], values: tuple[float, ...], name: str) -> str:
-    found = dependence(alike, values)
-    return plus_minus(getattr(found, name), 2 * getattr(found, f"{name}_error"))
+def rates(study: Study) -> list[str]:
+    """Powers of rate and batch size in the distance from w_0, over the settings of the grid."""
+    alike = grid(study)
+    known = [[getattr(one.setting, name) for one in alike] for name in ("learning_rate", "batch_size")]
+    rows = []
+    for t in (10, 100, 300):
+        by_rate, by_batch = powers(known, [float(at(one.distance(0), t).mean()) for one in alike])
+        rows.append([f"‖w_t − w_0‖, t = {t}", plus_minus(*by_rate), plus_minus(*by_batch), NONE])
+    known.append([one.setting.weight_decay for one in alike])
+    by_rate, by_batch, by_decay = powers(known, [norm(one) for one in alike])
+    rows.append(["‖w‖ of hidden layers, steady", *(plus_minus(*power) for power in (by_rate, by_batch, by_decay))])
+    return table(["", "power of η", "power of B", "power of λ"], rows)
 
 
 def layers(study: Study) -> list[str]:
@@ -224,10 +236,11 @@ def equilibrium(study: Study) -> list[str]:
         angles = rotation(one)
         directions = one.averaged(AGES, direction=True)
         left = [number(overlap(directions, t * one.setting.memory)) for t in (1, 4, 20)]
+        left += [number(confinement(one, t * one.setting.memory), 3) for t in (0.1, 1, 10)]
         cells = [", ".join(number(float(a), 3) for a in angles[:3]), number(float(angles[3])), number(norm(one), 1)]
         rows.append([number(1e4 * one.setting.noise, 1), title(one), *cells, *left])
     columns = ("10⁴ √(ηλ)/B", "B, η, λ", "rotation² / (2ηλ/(1+μ)), hidden layers", "output", "‖w‖ of hidden layers")
-    return table((*columns, "cosine after τ", "4 τ", "20 τ"), rows)
+    return table((*columns, "cosine after τ", "4 τ", "20 τ", "R after .1 τ", "τ", "10 τ"), rows)
 
 
 def endless(study: Study) -> list[str]:
@@ -299,6 +312,7 @@ TABLES: Mapping[str, Callable[[Study], list[str]]] = {
         origins,
         exponents,
         noise,
+        rates,
         layers,
         equilibrium,
         endless,

@@ -6,7 +6,7 @@ from study.curve_files import LongCurves
 from study.laws import describe
 from study.null import basin
 from study.settings import Setting
-from study.steady_state import dependence, local_exponent
+from study.steady_state import AGES, confinement, local_exponent, powers
 
 T = np.unique(np.round(np.geomspace(10, 1e5, 100)))
 
@@ -50,12 +50,17 @@ def test_a_local_exponent_is_that_of_a_power_law_and_ends_with_the_curve():
     assert np.isnan(local_exponent(curves, 1e5)).all()
 
 
-def test_dependence_tells_noise_from_memory():
-    settings = [
-        LongCurves(Setting(name="", batch_size=batch, weight_decay=decay), {})
-        for batch in (8, 32, 128)
-        for decay in (5e-4, 2e-3, 8e-3)
-    ]
-    y = [one.setting.noise**0.2 * one.setting.memory**-0.1 for one in settings]
-    found = dependence(settings, y)
-    assert (found.noise, found.memory) == (pytest.approx(0.2, abs=1e-9), pytest.approx(-0.1, abs=1e-9))
+def test_powers_of_two_predictors_are_told_apart():
+    noise, memory = np.meshgrid([1.0, 2, 4], [250.0, 1000, 4000])
+    (by_noise, error), (by_memory, _) = powers([noise.ravel(), memory.ravel()], (noise**0.2 * memory**-0.1).ravel())
+    assert (by_noise, by_memory) == (pytest.approx(0.2, abs=1e-9), pytest.approx(-0.1, abs=1e-9))
+    assert error < 1e-9
+
+
+def test_a_random_walk_is_confined_by_nothing():
+    setting = Setting(name="", weight_decay=0.1)  # τ = 20
+    t, origins = np.arange(0, 1001), np.array([round(age * setting.memory) for age in AGES])
+    d2 = np.broadcast_to(3.0 * (1 + 0.9) / (1 - 0.9) * t[:, None], (2, len(origins), len(t), 1))
+    update = np.full((2, len(t), 1), 3.0)
+    walk = LongCurves(setting, {"t": t, "origins": origins, "distance": d2, "update": update})
+    assert confinement(walk, 40) == pytest.approx(1, abs=1e-9)
