@@ -135,7 +135,8 @@ def kept(run: Run) -> tuple[np.ndarray, np.ndarray]:
     wanted = [t + origin for origin in run.origins for t in range(1, last - origin + 1) if t in KEPT]
     rows = np.zeros(len(steps), bool)
     rows[np.minimum(np.searchsorted(steps, np.unique([*wanted, last])), len(steps) - 1)] = True
-    return rows, (logged["validation_error"].notna() | logged.index.isin(steps[rows])).to_numpy()
+    wanted_too = logged.get("validation_error", logged["learning_rate"] * np.nan).notna()
+    return rows, (wanted_too | logged.index.isin(steps[rows])).to_numpy()
 
 
 def five_digits(values: np.ndarray) -> np.ndarray:

@@ -21,7 +21,7 @@ import numpy as np
 from study.curve_files import read_all
 from study.figures import FIGURES
 from study.laws import describe
-from study.markdown import NONE, alpha, misfit, number, percent, power_of_ten, rival, table
+from study.markdown import alpha, misfit, number, power_of_ten, rival, table
 from study.steady_state import local_exponent
 from study.tables import EQUAL_AGE, TABLES
 
@@ -32,7 +32,7 @@ from trajectory import LogSpaced, Run
 ORIGINS = (0, 100, 1000)
 NAMES = ("mnist-wd", "mnist-no-wd", "fashion-mnist-wd", "fashion-mnist-no-wd", "mnist-shuffled")
 COMPARED = ("ultraslow", "power law", "pure log", "normal", "saturation", "stretched saturation", "jump + power")
-STEADY = ("mnist-steady-128", "mnist-steady-16")
+STEADY = ("mnist-steady-128", "mnist-steady-16", "conv-steady-16")
 PAPER = (
     (2048, 1940, 3.4),
     (1024, 3900, 5.1),
@@ -99,30 +99,36 @@ def steady(data: Experiments) -> list[str]:
     for name in (name for name in STEADY if data.runs[name]):
         runs = [Run(path) for path in data.runs[name]]
         config = runs[0].config
-        eta, decay, batch = (config[key] for key in ("learning_rate", "weight_decay", "batch_size"))
+        eta, decay, batch = (config[key] for key in ("lr", "weight_decay", "batch_size"))
         memory = (1 - config["momentum"]) / (eta * decay)
         curves = [_mean_over_origins(run) for run in runs]
         loss = float(np.mean([run.metrics["train_loss"].dropna().iloc[-200:].mean() for run in runs]))
         found = describe(curves, EQUAL_AGE[0] * memory, EQUAL_AGE[1] * memory)
-        wide = describe(curves, 30, curves[0][0][-1])
-        cells = [number(1e4 * (eta * decay) ** 0.5 / batch, 1), f"{batch}, {eta:g}, {power_of_ten(decay)}"]
+        cells = [
+            f"{config['dataset']}, {config['network']}",
+            number(1e4 * (eta * decay) ** 0.5 / batch, 1),
+            f"{batch}, {eta:g}, {power_of_ten(decay)}",
+        ]
         cells += [f"{memory:.0f}", str(len(runs)), number(loss), alpha(found), misfit(found)]
         cells += [rival(found, "power"), rival(found, "jump + power")]
-        cells += [f"{alpha(wide)}, {percent(wide.misfit)}" if wide else NONE]
-        exponents = (float(local_exponent(curves, multiple * memory).mean()) for multiple in (0.3, 1, 3))
+        exponents = (float(local_exponent(curves, multiple * memory).mean()) for multiple in (0.3, 1, 2))
         rows.append([*cells, *(number(exponent, 3) for exponent in exponents)])
-    columns = ["10⁴ √(ηλ)/B", "B, η, λ", "τ", "n", "loss", "α", "misfit; p", "power", "jump + power"]
-    columns += ["α from t = 30 on", "exponent at .3 τ", "at τ", "at 3 τ"]
+    columns = ["data, network", "10⁴ √(ηλ)/B", "B, η, λ", "τ", "n", "loss", "α", "misfit; p", "power", "jump + power"]
+    columns += ["exponent at .3 τ", "at τ", "at 2 τ"]
     return table(columns, rows)
 
 
 def _mean_over_origins(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """The geometric mean of the displacements from the run's steady origins, at log-spaced t."""
-    by_origin = [run.displacement(origin) for origin in run.origins if origin >= 1000]
-    last = min(int(curve.index[-1]) for curve in by_origin)
-    t = np.array([step for step in LogSpaced(24, until=last) if step])
-    logs = [np.interp(np.log(t), np.log(curve.index[curve > 0]), np.log(curve[curve > 0])) for curve in by_origin]
-    return t, np.exp(np.mean(logs, axis=0))
+    """The geometric mean of displacements from the run's steady origins, at log-spaced t that all of them reach."""
+    logs, first, last = [], 1, math.inf
+    for origin in (origin for origin in run.origins if origin > max(ORIGINS)):
+        curve = run.displacement(origin)
+        curve = curve[curve > 0]
+        t = curve.index.to_numpy() - origin
+        logs.append((np.log(t), np.log(curve.to_numpy())))
+        first, last = max(first, t[0]), min(last, t[-1])
+    t = np.array([step for step in LogSpaced(24, until=int(last)) if step >= first])
+    return t, np.exp(np.mean([np.interp(np.log(t), *log) for log in logs], axis=0))
 
 
 def paper(data: Experiments) -> list[str]:
