@@ -168,8 +168,8 @@ def _in_words(result: Fit) -> str:
     fits = how_good(result.p_value, result.rms_residual)
     if result.verdict == "wrong":
         return f"law rejected, no $\\alpha$\n{fits}"
-    low, high = (minus(end, ".2f") for end in result.interval)
-    note = ", provisional" * result.provisional + f", {result.verdict}" * result.rejected
+    low, high = (minus(end, ".2f") for end in result.quoted_interval or result.interval)
+    note = ", provisional" * result.provisional + f", {result.verdict}" * (result.verdict != "holds")
     return rf"$\alpha$ = {minus(result.alpha, '.2f')} [{low}, {high}]{note}" + f"\n{fits}"
 
 

@@ -37,7 +37,7 @@ class DemoRow:
         distance: ‖w_t − w_0‖ at the end.
         validation_error: fraction of the test set that is misclassified at the end.
         alpha: the estimate of α; NaN where none was made.
-        interval: α's confidence interval at 95 %.
+        interval: the interval to quote for α, at 95 %, its start being chosen from the data; NaN where none fits.
         provisional: True if α is from one run alone.
         p_value: the law's p-value: below .05 the law does not hold and α describes nothing.
         drop_step: the update of the first learning-rate drop; None without one.
@@ -182,12 +182,16 @@ def _row(run: Run, estimate: Fit | None) -> DemoRow:
         distance=float(run.distance.iloc[-1]),
         validation_error=float(run.metrics["validation_error"].dropna().iloc[-1]),
         alpha=estimate.alpha if estimate else nan,
-        interval=estimate.interval if estimate else (nan, nan),
+        interval=_quoted(estimate),
         provisional=estimate is not None and estimate.provisional,
         p_value=estimate.p_value if estimate else nan,
         drop_step=drop,
         drop_distance=float(run.distance[drop]) if drop else nan,
     )
+
+
+def _quoted(estimate: Fit | None) -> tuple[float, float]:
+    return (estimate.quoted_interval if estimate else None) or (nan, nan)
 
 
 def _pooled(rows: list[DemoRow], estimate: Fit) -> DemoRow:
@@ -202,7 +206,7 @@ def _pooled(rows: list[DemoRow], estimate: Fit) -> DemoRow:
         distance=mean("distance"),
         validation_error=mean("validation_error"),
         alpha=estimate.alpha,
-        interval=estimate.interval,
+        interval=_quoted(estimate),
         provisional=estimate.provisional,
         p_value=estimate.p_value,
         drop_distance=mean("drop_distance"),
@@ -238,5 +242,7 @@ def _alpha(row: DemoRow) -> str:
     if isnan(row.alpha):
         return ""
     low, high = row.interval
+    if isnan(low):
+        return "no start fits"
     mark = "?" if row.p_value < ACCEPTED else "*" if row.provisional else ""
     return f"{row.alpha:.2f} [{low:.2f}, {high:.2f}] {mark}".rstrip()
