@@ -202,8 +202,8 @@ def _warnings(
     sentences = []
     if share > ONLY_GRADIENT:
         sentences.append(
-            f"Over half of the distances the gradient alone explains {share:.0%} or more of S: α says nothing of the"
-            " loss beyond its slope; take the distances that the run covers."
+            f"At half of the distances the gradient alone explains {share:.0%} of S or more: α says nothing of the"
+            " loss beyond its slope there."
         )
     if found.interval[0] >= 2 - _ROUNDING:
         sentences.append("The interval for α lies at 2 or above: a mean that rises, or a gradient, and no roughness.")

@@ -122,7 +122,8 @@ def check_snapshots(run: Run) -> None:
 
 def _normal(objective: Objective, seed: int | Sequence[int]) -> Tensor:
     w = objective.weights
-    return torch.randn(len(w), generator=generator(seed), dtype=torch.float64).to(w)
+    dtype = torch.float64 if w.dtype == torch.float64 else torch.float32
+    return torch.randn(len(w), generator=generator(seed), dtype=dtype).to(w)
 
 
 def _with_filter_norms(d: Tensor, w: Tensor) -> Tensor:

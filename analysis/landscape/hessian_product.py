@@ -26,7 +26,8 @@ class CountedProduct:
     """
 
     def __init__(self, objective: Objective, progress: Progress | None, total: int):
-        self._objective, self._progress, self._total, self.count = objective, progress, total, 0
+        self._hessian, self._like = objective.hessian(), objective.weights
+        self._progress, self._total, self.count = progress, total, 0
         self.dtype = torch.empty(0, dtype=objective.weights.dtype).numpy().dtype
 
     def __call__(self, v: np.ndarray) -> np.ndarray:
@@ -35,9 +36,7 @@ class CountedProduct:
         Args:
             v: (weight,).
         """
-        product = self._objective.hessian_vector_product(
-            None, torch.from_numpy(np.ascontiguousarray(v)).to(self._objective.weights)
-        )
+        product = self._hessian(torch.from_numpy(np.ascontiguousarray(v)).to(self._like))
         self.count += 1
         if self._progress is not None:
             self._progress(self.count, max(self.count, self._total))

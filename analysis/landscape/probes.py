@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from analysis.errors import LandscapeError
@@ -113,7 +114,7 @@ def _probe_one(
         v = isotropic(objective, (*seed, j))
         for k, sense in enumerate((1, -1)):
             for m, distance in enumerate(z):
-                delta[0, j, k, m] = objective.loss(w + sense * float(distance) * v) - loss
+                delta[0, j, k, m] = objective.loss(torch.add(w, v, alpha=sense * float(distance))) - loss
             advance((2 * j + k + 1) * len(z))
     return Probe(
         z=z,

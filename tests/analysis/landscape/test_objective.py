@@ -54,6 +54,18 @@ def test_batches_are_weighted_by_their_size(network, batches):
     close(one.hessian_vector_product(None, v), two.hessian_vector_product(None, v), atol=1e-13)
 
 
+@pytest.mark.parametrize("sizes", [(12,), (7, 5)])
+@pytest.mark.parametrize("statistics", MODES)
+def test_many_products_at_one_point_are_those_made_one_by_one(network, batches, statistics, sizes):
+    model = network().train()
+    before = everything(model)
+    objective = Objective(model, batches(sizes), statistics=statistics)
+    product = objective.hessian()
+    for v in torch.eye(len(objective.weights), dtype=torch.float64)[:4]:
+        close(product(v), objective.hessian_vector_product(None, v), atol=1e-14)
+    assert_same(before, everything(model))
+
+
 def test_ghost_batches_are_normalized_apart(network, batches):
     (x, y), *_ = batches((8,))
     ghosts = Objective(convert_ghost_batch_norm(network(), 4), [(x, y)], statistics="batch")
