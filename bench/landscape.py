@@ -34,7 +34,7 @@ from train.reproduce.rebuild import fixed_batch
 
 Z = np.geomspace(0.1, 10, 9)
 TIMED = 9  # rounds
-STEPS = 4  # of ascent
+STEPS = 10  # of ascent
 DISTANCES = np.geomspace(1, 10, 6)
 
 

@@ -42,15 +42,16 @@ def ascend(function: Function, box: Tensor, start: Tensor, steps: int) -> Maximu
     Returns:
         The largest value seen.
     """
-    d, (value, gradient), s, gradients = start, function(start), 1.0, 1
+    value, gradient = function(start)
+    d, sign, s, gradients, low = start, gradient.sign_(), 1.0, 1, -box
     for _ in range(steps):
-        further = torch.clamp(d + 2 * s * box * gradient.sign(), -box, box)
+        further = torch.addcmul(d, box, sign, value=2 * s).clamp_(low, box)
         if torch.equal(further, d):
             break
-        there, slope = function(further)
+        there, gradient = function(further)
         gradients += 1
         if there > value:
-            d, value, gradient = further, there, slope
+            d, value, sign = further, there, gradient.sign_()
         else:
             s /= 2
     return Maximum(value, gradients)

@@ -208,8 +208,9 @@ def _maximise(
         return loss, gradient if basis is None else basis.project(gradient)
 
     if method == "ascent":
-        uniform = torch.rand(len(box), generator=generator((seed, 1)), dtype=torch.float64)
-        return ascend(value_and_gradient, box, _START * box * (2 * uniform - 1).to(box), steps)
+        dtype = torch.float64 if box.dtype == torch.float64 else torch.float32
+        uniform = torch.rand(len(box), generator=generator((seed, 1)), dtype=dtype).to(box)
+        return ascend(value_and_gradient, box, _START * box * (2 * uniform - 1), steps)
     if method == "l-bfgs-b":
         return l_bfgs_b(value_and_gradient, box, steps)
     raise LandscapeError(f"method = {method!r}; expected 'ascent' or 'l-bfgs-b'")
