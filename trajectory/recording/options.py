@@ -53,6 +53,7 @@ class RecordingOptions:
         on_error: What a failure of the disk does.
         process_group: The ranks that train the model; None for all.
         capturable: Whether the optimizer's step may be captured in a CUDA graph.
+        durable: Whether every flushed block survives a power cut.
     """
 
     schedule: Schedule
@@ -76,6 +77,7 @@ class RecordingOptions:
     on_error: OnError
     process_group: "ProcessGroup | None"
     capturable: bool
+    durable: bool
 
     def __post_init__(self) -> None:
         if self.on_error not in get_args(OnError):

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -296,7 +297,7 @@ class Pipeline:
         """Send what was recorded so far to the store and to subscribers.
 
         Args:
-            wait: Whether to wait until all of it would outlive this process.
+            wait: Whether to wait until all of it would survive a power cut.
 
         Raises:
             RecordingError: Recording has failed.
@@ -440,7 +441,8 @@ class Pipeline:
         self._rows.flush()
         self._rows.dispatch(wait=wait)
         if wait or self._synced is None or self._synced.done:  # a slow store gets fewer and larger pieces
-            self._synced = self._thread.call(self._store.sync)
+            durable = wait or self._options.durable
+            self._synced = self._thread.call(partial(self._store.sync, durable=durable))
         if wait:
             self._thread.wait()
 

@@ -109,6 +109,9 @@ class Recorder:
         process_group: The ranks that train this model; None for all of torch.distributed's.
         capturable: Whether the optimizer's step may be captured in a CUDA graph. A replay runs no hook, so the loop
             calls `replayed()` after each. Every update is recorded, from w_0 alone. On CUDA only.
+        durable: Whether every block of 64 updates survives a power cut as soon as it is written, at the price of a
+            sync of the disk a block, which no step waits for. By default `flush()`, `state_dict()` and `close()` make
+            durable what was recorded until then.
 
     Raises:
         StoreError: The path is taken or cannot be written.
@@ -159,6 +162,7 @@ class Recorder:
         on_error: OnError = "raise",
         process_group: "ProcessGroup | None" = None,
         capturable: bool = False,
+        durable: bool = False,
     ):
         optimizers = unwrap_optimizers(optimizer)
         check_common(model, optimizers)
@@ -184,6 +188,7 @@ class Recorder:
             on_error=on_error,
             process_group=process_group,
             capturable=capturable,
+            durable=durable,
         )
         backend = open_backend(path)
         self._session = session = Session.begin(backend, model, options)
@@ -320,7 +325,7 @@ class Recorder:
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the recording in plain types, to be saved in the training's checkpoint.
 
-        Waits until everything recorded so far would outlive this process.
+        Waits until everything recorded so far would survive a power cut.
         """
         self._refuse_if_closed()
         self.flush()
@@ -362,8 +367,8 @@ class Recorder:
         """Send what was recorded so far to the store and to subscribers.
 
         Args:
-            wait: Whether to wait until all of it would outlive this process. Otherwise rows that have not arrived
-                from the device yet are passed on by a later flush.
+            wait: Whether to wait until all of it would survive a power cut. Otherwise rows that have not arrived from
+                the device yet are passed on by a later flush.
 
         Raises:
             RecordingError: Recording has failed, or the recorder is closed.
@@ -378,6 +383,8 @@ class Recorder:
 
     def close(self, status: str = "complete") -> None:
         """Flush, mark how the run ended, and remove the hook; further calls do nothing.
+
+        What was recorded survives a power cut from then on.
 
         Args:
             status: How the run ended.

@@ -1,7 +1,7 @@
 """Where the bytes of a run's store lie: a local folder, or whatever Zarr can write to, by object or URL.
 
-A commit replaces the root's metadata in one step. A folder does so by renaming a file; object stores put an
-object as a whole or not at all.
+A commit replaces the root's metadata in one step. A folder does so by renaming a file, once all that the new metadata
+speak of is on the disk; object stores put an object as a whole or not at all.
 """
 
 # ruff: noqa: D102 (`Backend` says what the methods of its subclasses do)
@@ -26,6 +26,7 @@ from zarr.core.sync import sync
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
 
 from trajectory.errors import RunNotFoundError, StoreError, first_line
+from trajectory.storage.disk import Disk, DurableStore
 from trajectory.storage.journal import FileJournal, Journal, ObjectJournal
 from trajectory.storage.lock import LOCK, RunLock
 
@@ -43,6 +44,11 @@ class Backend(ABC):
 
     path: Path | str
     root: Path | Store
+
+    @property
+    @abstractmethod
+    def writable(self) -> Store:
+        """What Zarr writes to."""
 
     @property
     def location(self) -> Path | str:
@@ -113,10 +119,17 @@ class Backend(ABC):
     def replace(self, key: str, data: bytes) -> None:
         """Write a whole file or object in one step: readers see the old one or the new one.
 
+        Not even a power cut can show the new one without what was written before, weights of snapshots apart. It
+        cannot bring the old one back either.
+
         Args:
             key: its key.
             data: all its bytes.
         """
+
+    @abstractmethod
+    def sync(self) -> None:
+        """Wait until no power cut can take back what was written, journals apart."""
 
     @abstractmethod
     def remove(self, keys: Iterable[str]) -> None:
@@ -208,6 +221,11 @@ class LocalBackend(Backend):
                     " nothing is; make that folder, or remove the link"
                 )
         self.root: Path = Path(os.path.realpath(whole))
+        self._disk = Disk(self.root)
+
+    @property
+    def writable(self) -> Store:
+        return DurableStore(self.root, self._disk)
 
     def exists(self) -> bool:
         return self.root.exists()
@@ -247,13 +265,12 @@ class LocalBackend(Backend):
         return file.read_bytes()
 
     def replace(self, key: str, data: bytes) -> None:
-        path = self.root / key
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.unlink(missing_ok=True)
-        with partial.open("xb") as file:  # a new file, whatever a symbolic link of that name led to
-            file.write(data)
-        os.replace(partial, path)
+        self._disk.sync_names()
+        self._disk.put(key, data)
+        self._disk.sync_names()
+
+    def sync(self) -> None:
+        self._disk.sync()
 
     def remove(self, keys: Iterable[str]) -> None:
         for key in keys:
@@ -264,11 +281,14 @@ class LocalBackend(Backend):
                     path.rmdir()
 
     def make(self) -> None:
-        self.root.mkdir(parents=True, exist_ok=True)
+        self._disk.make_folder(self.root)
 
     def clear(self) -> None:
         self.journal(0).close()  # with it and without its root, it is a store being made
+        self._disk.sync_names()
         self.remove(["zarr.json"])
+        self._disk.note_name(self.root / "zarr.json")
+        self._disk.sync_names()
         for entry in list(self.root.iterdir()):
             if entry.is_dir() and not entry.is_symlink():
                 shutil.rmtree(entry)
@@ -289,7 +309,9 @@ class LocalBackend(Backend):
         return RunLock(self.root, self.path)
 
     def journal(self, generation: int, *, append: bool = False) -> Journal:
-        return FileJournal(self.root / f"journal.{generation}", append=append)
+        path = self.root / f"journal.{generation}"
+        self._disk.note_name(path)
+        return FileJournal(path, append=append)
 
     def read_journal(self, generation: int) -> bytes:
         return self.read(f"journal.{generation}")
@@ -306,6 +328,10 @@ class ZarrBackend(Backend):
     def __init__(self, store: Store, path: str):
         self.path: str = path
         self.root: Store = store
+
+    @property
+    def writable(self) -> Store:
+        return self.root
 
     def exists(self) -> bool:
         return not self.is_free()
@@ -340,6 +366,9 @@ class ZarrBackend(Backend):
 
     def replace(self, key: str, data: bytes) -> None:
         self._wait(self.root.set(key, cpu.Buffer.from_bytes(data)))
+
+    def sync(self) -> None:
+        pass
 
     def remove(self, keys: Iterable[str]) -> None:
         async def delete() -> None:

@@ -29,7 +29,7 @@ _HEADER = struct.Struct("<cII")
 
 
 class Journal(ABC):
-    """A journal open for writing. What was appended when `sync` returned outlives the process."""
+    """A journal open for writing. What was appended when `sync` returned outlives the process, or a power cut too."""
 
     def append(self, kind: bytes, payload: bytes) -> None:
         """Add one record, or no part of it.
@@ -64,8 +64,12 @@ class Journal(ABC):
     def _write(self, record: bytes) -> None: ...
 
     @abstractmethod
-    def sync(self) -> None:
-        """Wait until every record is saved."""
+    def sync(self, *, durable: bool = False) -> None:
+        """Wait until every record is saved.
+
+        Args:
+            durable: whether it is to survive a power cut as well, in a journal whose name does.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -100,8 +104,9 @@ class FileJournal(Journal):
             raise OSError(28, "No space left on device", str(self.path))
         self._size += len(record)
 
-    def sync(self) -> None:
-        pass
+    def sync(self, *, durable: bool = False) -> None:
+        if durable:
+            os.fsync(self._fd)
 
     def close(self) -> None:
         os.close(self._fd)
@@ -143,8 +148,12 @@ class ObjectJournal(Journal):
     def _write(self, record: bytes) -> None:
         self._records.append(record)
 
-    def sync(self) -> None:
-        """Put the new records, if there are any; a new journal begins with an object even if it is empty."""
+    def sync(self, *, durable: bool = False) -> None:
+        """Put the new records, if there are any; a new journal begins with an object even if it is empty.
+
+        Args:
+            durable: of no effect: an object that was put is durable.
+        """
         if self._records or self._count == 0:
             self._put(self.key(self._folder, self._count), b"".join(self._records))
             self._count += 1

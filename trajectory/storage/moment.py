@@ -1,8 +1,8 @@
 """Read a store's arrays as of the moment at which its root was read, although a recorder may write on there.
 
 Committed rows change only if the run is resumed, which cuts it back first, or replaced. The root says so before the
-arrays change: if it still speaks of the same run after a read, what was read is of the moment. When a run
-is closed, its rows may move to larger chunks: the root lists these before the former ones go, and is then read again.
+arrays change: if it still speaks of the same run after a read, what was read is of the moment. When a run is closed,
+its rows may move to larger chunks: the root lists these before the former ones go, and the rows are read again.
 """
 
 from dataclasses import dataclass

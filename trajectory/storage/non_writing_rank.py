@@ -79,11 +79,12 @@ class NonWritingRank(RunWriter):
     def scalars(self, step: int) -> dict[str, float]:
         return {}
 
-    def sync(self) -> None:
-        pass
+    def sync(self, *, durable: bool = False) -> None:
+        if durable:
+            self._backend.sync()
 
     def close(self, status: str) -> None:
-        pass
+        self._backend.sync()
 
     def release(self) -> None:
         pass

@@ -123,8 +123,12 @@ class RunWriter(Protocol):
             events: how many events stay; None: all up to `step`.
         """
 
-    def sync(self) -> None:
-        """Wait until everything appended so far outlives the process."""
+    def sync(self, *, durable: bool = False) -> None:
+        """Wait until everything appended so far outlives the process.
+
+        Args:
+            durable: whether it is to survive a power cut as well.
+        """
 
     def close(self, status: str) -> None:
         """End the recording.

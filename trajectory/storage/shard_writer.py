@@ -54,7 +54,7 @@ class ShardWriter:
     @cached_property
     def _root(self) -> zarr.Group:
         try:
-            return zarr.open_group(self._backend.root, mode="r+", use_consolidated=False)
+            return zarr.open_group(self._backend.writable, mode="r+", use_consolidated=False)
         except OSError as error:
             raise StoreError(
                 f"{self._backend.path}: rank {self._rank} does not see the run that the first rank made there;"

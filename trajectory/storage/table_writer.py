@@ -163,10 +163,13 @@ class TableWriter:
         return {name: read_node(self._backend, name) for name in names}
 
     def trim(self) -> None:
-        """Remove what lies in the arrays beyond the commit, and chunks that larger ones have replaced."""
+        """Take the arrays back to the commit: their lengths, their chunks, and metadata that a power cut damaged."""
         for name, node in self.nodes.items():
-            own = read_node(self._backend, name)
-            if table_of(name, node) and own != node and own == node | {"shape": own["shape"]}:
+            try:
+                own = read_node(self._backend, name)
+            except (FileNotFoundError, ValueError):
+                own = {}
+            if own != node and table_of(name, node) and own == node | {"shape": own.get("shape")}:
                 cast(zarr.Array, self.group[name]).resize(node["shape"])
             elif own != node:
                 write_node(self._backend, name, node)

@@ -102,8 +102,8 @@ class StoreWriter(RunWriter):
                 backend.clear()
                 store = cls(backend, lock, metadata)
                 store._journal = backend.journal(0)
-                store._journal.sync()
-                group = zarr.open_group(backend.root, mode="a", zarr_format=3)
+                store.sync(durable=True)  # without its journal, an empty group is no store being made
+                group = zarr.open_group(backend.writable, mode="a", zarr_format=3)
                 made = create_arrays(group, metadata, shards, weight_dtype, buffer_bytes)
                 store._tables = TableWriter(backend, group, metadata.columns)
                 store._open_shards()
@@ -145,7 +145,7 @@ class StoreWriter(RunWriter):
     def _reopen(cls, backend: Backend, lock: RunLock | None) -> Self:
         root, uncommitted = read_store(backend)
         store = cls(backend, lock, root.metadata)
-        group = zarr.open_group(backend.root, mode="r+", use_consolidated=False)
+        group = zarr.open_group(backend.writable, mode="r+", use_consolidated=False)
         store._tables = TableWriter(backend, group, root.metadata.columns, root.nodes)
         store._committed = root.commit
         store._rows, store._metrics = [uncommitted.rows], uncommitted.metrics
@@ -326,9 +326,11 @@ class StoreWriter(RunWriter):
             self._tables.trim()
             self._open_shards()
 
-    def sync(self) -> None:
+    def sync(self, *, durable: bool = False) -> None:
         with self._lock:
-            self._journal.sync()
+            self._journal.sync(durable=durable)
+            if durable:
+                self.backend.sync()
 
     def close(self, status: str) -> None:
         """Move the journal's rows into the arrays and mark how the run ended; if that fails, the journal stays.
@@ -338,9 +340,10 @@ class StoreWriter(RunWriter):
         """
         try:
             with self._lock:
-                self._journal.sync()  # if the commit fails, the last rows are saved all the same
+                self._journal.sync(durable=True)  # if the commit fails, the last rows are saved all the same
                 self._commit(status)
                 self._compact()
+                self.backend.sync()
         finally:
             self.release()
 
@@ -413,7 +416,7 @@ class StoreWriter(RunWriter):
         try:
             fresh.append_rows(rows)
             fresh.append_json(journal.METRICS, list(metrics.items()))
-            fresh.sync()
+            fresh.sync(durable=True)
             self._publish(commit, nodes)
         except Exception:
             fresh.close()
