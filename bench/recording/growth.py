@@ -1,16 +1,24 @@
-"""Costs against the number of weights and of updates."""
+"""Costs against the number of weights and of updates, of reading what was written, and of waiting for the disk."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from statistics import median
+from time import perf_counter
 
+import numpy as np
 import psutil
 import torch
 from recording.networks import Weights, layers
 from recording.report import NOT_RUN, Report, devices, repeated, rounds_of, scratch, where
 
-from trajectory import Recorder
+from trajectory import Every, Recorder, Run
+from trajectory.recording.row_buffer import BLOCK
+from trajectory.schema.layout import TensorSpec
+from trajectory.schema.metadata import RunMetadata
+from trajectory.schema.parameter_groups import Groups
+from trajectory.storage.backend import open_backend
+from trajectory.storage.writer import StoreWriter
 
 FIGURE = Path("docs/figures/recording-cost.png")
 
@@ -32,6 +40,12 @@ def measure_growth(report: Report, scale: float) -> None:
         for t, s, size, memory in stages
     ]
     report.table("Ten parameters of one weight each, every update recorded, CPU", head, rows)
+    head = ["updates", "close, s", "files", "opened, ms", "distance, ms", "layers, ms"]
+    rows = [closed(10**k, layers=20) for k in ((4, 5, 6) if scale >= 1 else (4, 5))]
+    report.table("A closed run of 20 layers", head, rows)
+    report.table(
+        "A flush, which waits for the disk", ["recorded since the last one", "ms"], flushes(rounds_of(20, scale))
+    )
     draw(times, stages)
     report.lines += [f"\nDrawn in `{FIGURE}`."]
 
@@ -62,6 +76,57 @@ def updates(stages: Sequence[int]) -> Iterator[tuple[int, float, int, int]]:
                 recorder.flush()
                 size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
                 yield stage, taken, size, psutil.Process().memory_info().rss
+
+
+def closed(rows: int, layers: int) -> list[str]:
+    """Write random distances as a recorder does, close the run, and time what a reader asks for first."""
+    with scratch() as folder:
+        names = [f"layer{k}" for k in range(layers)]
+        parameters = tuple(TensorSpec(name, (1,), "float32", k) for k, name in enumerate(names))
+        schedules = ((0, Every(1)),)
+        metadata = RunMetadata(
+            parameters=parameters, groups=Groups.single(names), origin_norm=1.0, schedules=schedules
+        )
+        backend = open_backend(folder / "run.zarr")
+        store = StoreWriter.create(backend, metadata, weight_dtype="float32", buffer_bytes=0, overwrite=False)
+        random = np.random.default_rng(0)
+        for start in range(1, rows + 1, BLOCK):
+            steps = np.arange(start, min(start + BLOCK, rows + 1))
+            store.append_rows(np.column_stack([steps, random.lognormal(size=(len(steps), layers + 1))]))
+            store.append_metrics([(int(step), {"learning_rate": 0.1}) for step in steps])
+        seconds = [timed(partial(store.close, "complete"))]
+        files = sum(file.is_file() for file in folder.rglob("*"))
+        run = Run(folder / "run.zarr")
+        asked = (lambda: Run(folder / "run.zarr"), lambda: run.distance, run.layers)
+        milliseconds = [f"{1e3 * timed(call):.0f}" for call in asked]
+    return [f"10^{len(str(rows)) - 1}", f"{seconds[0]:.1f}", str(files), *milliseconds]
+
+
+def flushes(rounds: int) -> list[list[str]]:
+    """Time flushes of 64 updates, of a commit besides, and of a snapshot."""
+    measured = []
+    cases = {"64 updates": (64, 64), "1024 updates, a commit of rows": (1024, 64), "a snapshot of 40 MB": (1, 10**7)}
+    for name, (updates, weights) in cases.items():
+        with scratch() as folder:
+            network = Weights(layers(weights), "cpu")
+            network.optimizer.step()
+            snapshots = 1 if weights > 64 else None
+            with Recorder(folder / "run.zarr", network, network.optimizer, snapshots=snapshots) as recorder:
+                seconds = []
+                for _ in range(rounds):
+                    recorder.flush()
+                    for _ in range(updates):
+                        network.optimizer.step()
+                    seconds.append(timed(recorder.flush))
+        measured.append([name, f"{1e3 * median(seconds):.1f}"])
+    return measured
+
+
+def timed(call: Callable[[], object]) -> float:
+    """Seconds."""
+    start = perf_counter()
+    call()
+    return perf_counter() - start
 
 
 def draw(times: Mapping[str, Mapping[int, float]], stages: Sequence[tuple[int, float, int, int]]) -> None:

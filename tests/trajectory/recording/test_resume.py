@@ -260,6 +260,53 @@ def test_a_closed_run_goes_on_too_and_rolls_back_in_one_process(interrupted):
     assert Run(path).resumed == [40, 40, 40]
 
 
+def test_fifty_resumes_in_a_row_equal_one_run(tmp_path):
+    """Each from a checkpoint that the run had passed, after an end in one of three ways."""
+    settings = {"origins": [20, 60], "snapshots": Every(25), "quantities": ["distance", "update_norm"]}
+
+    def train(run, model, optimizer, first, last):
+        for t in range(first, last + 1):
+            model.weight.grad = torch.full_like(model.weight, math.cos(t))
+            model.bias.grad = torch.full_like(model.bias, math.sin(t))
+            optimizer.step()
+            run.log(loss=t / 7)
+            if t % 30 == 0:
+                run.event("thirtieth", t=t)
+
+    one, model, optimizer = recorder(tmp_path / "one.zarr", **settings)
+    train(one, model, optimizer, 1, 510)
+    one.close()
+    many, state, weights = tmp_path / "many.zarr", None, network().state_dict()
+    for k in range(51):
+        run, model, optimizer = recorder(many, resume="allow", **settings)
+        model.load_state_dict(weights)
+        if state:
+            run.load_state_dict(state)
+        train(run, model, optimizer, 10 * k + 1, 10 * k + 10)
+        state, weights = run.state_dict(), {name: value.clone() for name, value in model.state_dict().items()}
+        if k < 50:
+            train(run, model, optimizer, 10 * k + 11, 10 * k + 14)  # taken back
+        if k % 3 < 2 or k == 50:
+            run.close(("complete", "interrupted (test)")[k % 2] if k < 50 else "complete")
+        else:  # as if killed
+            run.flush()
+            run._end.detach()
+            run._hooks.remove()
+            run._session.store.release()
+    whole, resumed = Run(tmp_path / "one.zarr"), Run(many)
+    assert resumed.resumed == list(range(10, 510, 10))
+    for quantity in ("distance", "update_norm"):
+        pd.testing.assert_frame_equal(resumed.layers(quantity), whole.layers(quantity), check_exact=True)
+    pd.testing.assert_frame_equal(resumed.layers(origin=60), whole.layers(origin=60), check_exact=True)
+    pd.testing.assert_frame_equal(resumed.metrics, whole.metrics, check_exact=True)
+    assert (resumed.events, resumed.snapshots, resumed.status) == (whole.events, whole.snapshots, whole.status)
+    for step in whole.snapshots:
+        for name, tensor in whole.state_dict(step).items():
+            assert torch.equal(resumed.state_dict(step)[name], tensor)
+    assert verify(many) == []
+    assert sorted(os.listdir(many)) == sorted(os.listdir(tmp_path / "one.zarr"))
+
+
 def test_a_step_stands_in_for_a_state(interrupted):
     path, _, _ = interrupted
     recorder(path, origins=[20, 60], resume="allow", step=70)[0].close()
