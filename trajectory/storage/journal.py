@@ -200,6 +200,8 @@ def read(data: bytes) -> Records:
                 if not _is_torn(data, at):
                     damaged.append((at, len(data)))
                 break
+            if _is_hole(data[at:following]):
+                break  # what a power cut left behind it is no continuation
             damaged.append((at, following))
             at = following
             continue
@@ -233,6 +235,11 @@ def _following(data: bytes, start: int) -> int | None:
         if _record(data, match.start()):
             return match.start()
     return None
+
+
+def _is_hole(stretch: bytes) -> bool:
+    """Return whether zeros lie where a power cut kept a write from the disk: up to a later write, or in a sector."""
+    return not stretch[-8:].strip(b"\0") or bytes(512) in stretch
 
 
 def _is_torn(data: bytes, at: int) -> bool:

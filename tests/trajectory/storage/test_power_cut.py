@@ -187,6 +187,7 @@ def test_what_a_recorder_syncs_and_when(tmp_path, monkeypatch, durable):
     for _ in range(2):
         for _ in range(64):
             optimizer.step()
+        recorder._pipeline._snapshots.wait()
         recorder._pipeline._thread.wait()
     assert ("journal.0" in synced, "snapshots/weights/c/0/0" in synced) == (durable, durable)
     recorder.flush()
