@@ -238,8 +238,12 @@ def _following(data: bytes, start: int) -> int | None:
 
 
 def _is_hole(stretch: bytes) -> bool:
-    """Return whether zeros lie where a power cut kept a write from the disk: up to a later write, or in a sector."""
-    return not stretch[-8:].strip(b"\0") or bytes(512) in stretch
+    """Return whether zeros lie where a power cut kept a write from the disk: at its end, in half of it or more.
+
+    A record that was damaged otherwise may end in zeros too, but hardly in as many.
+    """
+    zeros = len(stretch) - len(stretch.rstrip(b"\0"))
+    return 2 * zeros >= len(stretch) or bytes(512) in stretch
 
 
 def _is_torn(data: bytes, at: int) -> bool:

@@ -291,7 +291,7 @@ def test_fifty_resumes_in_a_row_equal_one_run(tmp_path):
         else:  # as if killed
             run.flush()
             run._end.detach()
-            run._hooks.remove()
+            run._updates.remove()
             run._session.store.release()
     whole, resumed = Run(tmp_path / "one.zarr"), Run(many)
     assert resumed.resumed == list(range(10, 510, 10))
