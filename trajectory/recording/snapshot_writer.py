@@ -1,5 +1,6 @@
 """Weights and buffers on their way to the store: device → pinned memory → file, off the training thread."""
 
+import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -7,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from trajectory.measure.host_copy import HostCopy
-from trajectory.measure.tracked_parameters import buffers
+from trajectory.recording.buffer_layout import BufferLayout, Changes, describe_changes
 from trajectory.recording.session import Session
 from trajectory.recording.worker import Call, Worker
+from trajectory.schema.layout import BUFFERS_CHANGED, Event
 
 _IN_FLIGHT = 2  # snapshots waiting for the disk; one more makes the training thread wait
 
@@ -27,7 +29,8 @@ class SnapshotWriter:
     """
 
     def __init__(self, session: Session, model: nn.Module, failed: Callable[[Exception], object]):
-        self._session, self._model = session, model
+        self._session, self._store = session, session.store
+        self._buffers, self._told = BufferLayout(model, session.tracked), Changes()
         self._write, self._write_origin = session.store.append_snapshot, session.store.append_origin
         self._in_flight: list[Call] = []
         self._worker = Worker("snapshots", failed)
@@ -47,10 +50,15 @@ class SnapshotWriter:
         self._wait_for_room()
         weights = self._flat_weights(self._session.snapshot_dtype)
         weights = weights.view(torch.int16) if weights.dtype == torch.bfloat16 else weights
-        raw = [b.detach().contiguous().reshape(-1).view(torch.uint8) for b in buffers(self._model).values()]
-        nothing = torch.empty(0, dtype=torch.uint8, device=weights.device)
-        state = torch.cat([nothing, *(piece.to(weights.device) for piece in raw)])
-        return Call(_deliver, self._write, step, HostCopy(weights), HostCopy(state))
+        state, changes = self._buffers.now(weights.device)
+        if changes not in ({}, self._told) and self._session.ranks.is_first:
+            warnings.warn(
+                f"{self._session.path}: from update {step} on, snapshots {describe_changes(changes)}",
+                RuntimeWarning,
+                stacklevel=7,
+            )
+        self._told = changes
+        return Call(self._deliver_snapshot, step, changes, HostCopy(weights), HostCopy(state))
 
     @torch.no_grad()
     def origin(self, step: int) -> Call:
@@ -89,6 +97,13 @@ class SnapshotWriter:
 
     def _flat_weights(self, dtype: torch.dtype) -> Tensor:
         return torch.cat([p.detach().reshape(-1).to(dtype) for p in self._session.weights])
+
+    def _deliver_snapshot(self, step: int, changes: Changes, *copies: HostCopy) -> None:
+        """Write a snapshot, and before it what it holds otherwise than the one before."""
+        filed = [event.details for event in self._store.events if event.name == BUFFERS_CHANGED]
+        if changes != (filed[-1] if filed else {}):
+            self._store.append_event(Event(step, BUFFERS_CHANGED, dict(changes)))
+        _deliver(self._write, step, *copies)
 
 
 def _deliver(write: Callable[..., None], step: int, *copies: HostCopy) -> None:

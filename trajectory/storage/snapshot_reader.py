@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from trajectory.errors import StoreError
-from trajectory.schema.layout import TensorSpec, hash_array, shard_array
+from trajectory.schema.layout import BUFFERS_CHANGED, TensorSpec, hash_array, shard_array
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.shards import assemble, check_cover, from_table
 from trajectory.storage.array_reader import ArrayReader
@@ -44,7 +44,8 @@ class SnapshotReader:
             step: a step that holds a snapshot.
 
         Returns:
-            Tensors by name, tied ones under each of their names; in their own types, on the CPU.
+            Tensors by name, tied ones under each of their names; in their own types, on the CPU. Buffers that are
+            gone or had another shape by then are left out.
 
         Raises:
             StoreError: no snapshot was taken at that step, or its stored bytes are damaged or missing.
@@ -65,7 +66,10 @@ class SnapshotReader:
         tensors = {}
         for spec, values in zip(self._metadata.parameters, weights, strict=True):
             tensors[spec.name] = torch.from_numpy(values).to(self._type(spec))
+        missing = self._missing_buffers(step)
         for spec in self._metadata.buffers:
+            if spec.name in missing:
+                continue
             dtype = self._type(spec)
             end = spec.offset + spec.size * dtype.itemsize
             if end > len(raw):
@@ -107,6 +111,13 @@ class SnapshotReader:
             }
             rows.append([math.sqrt(sum(squares[name] for name in members)) for members in groups.members])
         return pd.DataFrame(rows, pd.Index(later, name="step"), list(groups.names), dtype=float)
+
+    def _missing_buffers(self, step: int) -> set[str]:
+        """Return the names of the buffers that a snapshot has zeros for, as the last event until it says."""
+        events = (*self._moment.root.commit.events, *self._moment.uncommitted.events)
+        changes = [e.details for e in events if e.name == BUFFERS_CHANGED and e.step <= step]
+        names = changes[-1].get("missing") if changes else None
+        return {str(name) for name in names} if isinstance(names, list) else set()
 
     def _row(self, name: str, k: int) -> np.ndarray:
         """Read a row of an array of `snapshots`. Raises ValueError unless it has the hash that was saved, if any."""
