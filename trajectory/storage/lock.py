@@ -66,6 +66,15 @@ class RunLock:
             self._file.unlink(missing_ok=True)  # before it is unlocked, lest it be another recorder's by then
             self.leave()
 
+    def check(self) -> None:
+        """Check that the folder is where it was.
+
+        Raises:
+            FileNotFoundError: The folder, or the lock in it, was deleted or renamed.
+        """
+        if self._fd is not None and not _is_file(self._fd, self._file):
+            raise FileNotFoundError(errno.ENOENT, "its folder was deleted or renamed", str(self._path))
+
     def leave(self) -> None:
         """Close this process's copy of the lock, and leave the file where it is."""
         _held.discard(self)

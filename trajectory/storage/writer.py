@@ -331,6 +331,8 @@ class StoreWriter(RunWriter):
             self._journal.sync(durable=durable)
             if durable:
                 self.backend.sync()
+        if self._run_lock is not None:
+            self._run_lock.check()  # a file that is open takes rows, wherever its folder has gone
 
     def close(self, status: str) -> None:
         """Move the journal's rows into the arrays and mark how the run ended; if that fails, the journal stays.

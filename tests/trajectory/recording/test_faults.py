@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -176,17 +177,66 @@ def test_a_device_that_is_always_full(tmp_path):
     assert list(Run(tmp_path / "run.zarr").distance.index) == list(range(1, 65))
 
 
-def test_a_folder_that_goes_away_is_reported_at_the_next_commit(tmp_path):
+@pytest.mark.parametrize("on_error", ["raise", "warn"])
+@pytest.mark.parametrize("gone", [shutil.rmtree, lambda path: path.rename(path.with_name("moved.zarr"))])
+def test_a_folder_that_goes_away_is_reported_within_a_block(tmp_path, gone, on_error):
+    model, optimizer = one_weight()
+    recorder = Recorder(tmp_path / "run.zarr", model, optimizer, on_error=on_error)
+    recorder.flush()
+    gone(tmp_path / "run.zarr")
+    for _ in range(64):
+        optimizer.step()
+    recorder._pipeline._thread.wait()
+    sentence = r"run.zarr: recording failed \(its folder was deleted or renamed\)"
+    with (
+        pytest.warns(RuntimeWarning, match=sentence)
+        if on_error == "warn"
+        else pytest.raises(RecordingError, match=sentence)
+    ):
+        optimizer.step()
+    assert recorder.step == 65
+    with suppress(RecordingError):
+        recorder.close()
+    if (tmp_path / "moved.zarr").exists():
+        assert list(Run(tmp_path / "moved.zarr").distance.index)[:64] == list(range(1, 65))
+    Recorder(tmp_path / "run.zarr", model, optimizer).close()
+
+
+def test_a_subscriber_that_fails_at_times_ends_nothing_under_warn(tmp_path, recwarn):
+    model, optimizer = one_weight()
+    told = []
+
+    def fail_at_times(rows):
+        told.append(len(rows.step))
+        if len(told) != 2:
+            raise OSError("the dashboard is not reachable")
+
+    with Recorder(tmp_path / "run.zarr", model, optimizer, on_error="warn") as recorder:
+        recorder.subscribe(fail_at_times)
+        for _ in range(200):
+            optimizer.step()
+    assert told == [64, 64, 64, 8]
+    (warned,) = recwarn
+    assert "fail_at_times failed (OSError: the dashboard is not reachable)" in str(warned.message)
+    run = Run(tmp_path / "run.zarr")
+    assert (run.status, len(run.distance)) == ("complete", 200)
+
+
+def test_a_subscriber_that_fails_loses_no_row(tmp_path):
     model, optimizer = one_weight()
     recorder = Recorder(tmp_path / "run.zarr", model, optimizer)
-    recorder.flush()
-    shutil.rmtree(tmp_path / "run.zarr")
-    for _ in range(1023):
-        optimizer.step()
-    recorder.flush()  # the journal's file is open still
-    optimizer.step()
-    with pytest.raises(RecordingError, match=r"run.zarr: recording failed \("):
-        recorder.flush()
+    recorder.subscribe(lambda rows: 1 / 0)
+    failed = 0
+    for _ in range(130):
+        try:
+            optimizer.step()
+        except ZeroDivisionError:
+            failed += 1
+    assert (failed, recorder.step) == (2, 130)
+    with pytest.raises(ZeroDivisionError):
+        recorder.close()
+    run = Run(tmp_path / "run.zarr")
+    assert (run.status, len(run.distance)) == ("complete", 130)
 
 
 def test_a_place_nobody_can_write_to():
