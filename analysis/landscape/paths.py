@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import LandscapeError
-from analysis.landscape.directions import check_snapshots
+from analysis.landscape.directions import check_snapshots, rounding_of
 from analysis.landscape.objective import Objective, Origin
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 from trajectory.run import Run
@@ -169,7 +169,8 @@ def along(
         [0.0, 0.5, 1.0]
     """
     check_snapshots(run)
-    warn_of_rounding(run)
+    if sentence := rounding_of(run):
+        warnings.warn(sentence, stacklevel=2)
     chosen = run.snapshots if steps is None else list(steps)
     rows, start = [], None
     for step in chosen:
@@ -179,20 +180,6 @@ def along(
         if progress is not None:
             progress(len(rows), len(chosen))
     return pd.DataFrame(rows, pd.Index(chosen, name="step"), ["loss", "distance"])
-
-
-def warn_of_rounding(run: Run) -> None:
-    """Warn where a run's snapshots hold rounded weights, and say what that costs.
-
-    Args:
-        run: the run.
-    """
-    if run.snapshot_dtype == "bfloat16":
-        warnings.warn(
-            f"{run.name}: its snapshots are bfloat16, which moves each weight by up to 0.4 % and w by about 0.0015"
-            " ‖w‖: nothing nearer than that is the run's own",
-            stacklevel=3,
-        )
 
 
 def _barrier(table: pd.DataFrame) -> float:

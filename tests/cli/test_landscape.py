@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+import torch
 
 from train import RECIPES, train
 from train.reproduce.rebuild import Landscapes
@@ -115,6 +116,22 @@ def test_costs_are_announced_where_they_are_over_a_minute(trained, run, monkeypa
     monkeypatch.setattr("ultraslow.cli.landscape._WORTH_SAYING", 0.0)
     done = run("path", *trained[:2], *FEW, "--points", 4)
     assert "about 8 evaluations of the loss of" in done.stderr
+
+
+def test_what_rounding_costs_is_said_in_one_line(tmp_path, run):
+    from train import rebuild
+    from trajectory import Recorder, Run
+
+    recipe = replace(RECIPES["f1-digits"](), epochs=0.1)
+    exact = Run(train(recipe, tmp_path / "exact.zarr"))
+    model, _ = rebuild(exact)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    rounded = tmp_path / "rounded.zarr"
+    Recorder(rounded, model, optimizer, snapshots=[0], snapshot_dtype="bfloat16", config=exact.config).close()
+    done = run("sharpness", rounded, *FEW, "--statistics", "batch")
+    assert done.returncode == 0
+    (line,) = done.stderr.splitlines()
+    assert "bfloat16, which moves each weight by up to 0.4 %" in line
 
 
 def test_bad_input_is_refused_in_one_line(trained, runs, refused):

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from analysis.landscape import Objective
 from analysis.landscape.directions import check_snapshots
 from analysis.landscape.evaluation import Statistics
-from analysis.landscape.paths import warn_of_rounding
 from train.configs.config import TrainConfig
 from train.configs.toml import as_config
 from train.data.images import Images
@@ -122,7 +121,6 @@ class Landscapes:
             StoreError: where the run holds no snapshot at that step.
         """
         check_snapshots(run)
-        warn_of_rounding(run)
         state, config = run.state_dict(step), settings_of(run)
         key = (config.network, config.dataset, config.label_noise, config.ghost_batch_size)
         if key not in self._built:

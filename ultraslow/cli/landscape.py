@@ -70,10 +70,23 @@ def open_runs(paths: Sequence[str]) -> "list[Run]":
     from trajectory import Run
 
     runs = [Run(path) for path in paths]
+    say_rounding(runs)
     for k, run in enumerate(runs):
         if any(str(run.path) == str(other.path) for other in runs[:k]):
             raise LandscapeError(f"{run.path}: given twice; expected different runs")
     return runs
+
+
+def say_rounding(runs: "Sequence[Run]") -> None:
+    """Say on stderr what the rounding of runs' snapshots costs.
+
+    Args:
+        runs: the runs.
+    """
+    from analysis.landscape.directions import rounding_of
+
+    for sentence in filter(None, map(rounding_of, runs)):
+        print(f"ultraslow: {sentence}", file=sys.stderr)
 
 
 def step_of(run: "Run", step: int | None) -> int:

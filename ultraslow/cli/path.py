@@ -8,7 +8,7 @@ from tyro.conf import arg
 
 from ultraslow.cli.arguments import File, MoreRuns, RunPath
 from ultraslow.cli.console import print_json, print_table, progress_bar
-from ultraslow.cli.landscape import Samples, announce, keeping_what_is_done, step_of
+from ultraslow.cli.landscape import Samples, announce, keeping_what_is_done, say_rounding, step_of
 
 if TYPE_CHECKING:
     from trajectory import Run
@@ -54,6 +54,7 @@ def path(
     from train.reproduce.rebuild import Landscapes
 
     ends = [_snapshot(name) for name in (run, *runs)]
+    say_rounding(list(dict.fromkeys(one for one, _ in ends)))
     if len(ends) == 1:
         only = ends[0][0]
         ends = [(only, only.snapshots[0]), ends[0]]

@@ -203,6 +203,13 @@ class Noise(nn.Module):
         return F.dropout(x, 0.5, training=True)
 
 
+class Shard(torch.Tensor):
+    """What a DTensor is known by."""
+
+    def to_local(self):
+        return self
+
+
 def test_weights_that_do_not_fit_are_refused(network, batches):
     objective = Objective(network(), batches())
     state = network().state_dict()
@@ -214,5 +221,8 @@ def test_weights_that_do_not_fit_are_refused(network, batches):
     for message, weights in cases.items():
         with pytest.raises(LandscapeError, match=message):
             objective.at(weights)
+    shard = state["0.weight"].as_subclass(Shard)
+    with pytest.raises(LandscapeError, match=r"hold a shard of 0.weight; expected whole weights"):
+        objective.at(state | {"0.weight": shard})
     with pytest.raises(LandscapeError, match=r"shape \(3,\); expected \(34,\)"):
         objective.loss(torch.zeros(3))
