@@ -88,30 +88,32 @@ def export(folder: Path, out: Path, only: str | None) -> None:
         print(f"{archive}: {archive.stat().st_size / 1e3:.0f} kB", flush=True)
 
 
-def pack(runs: list[Run], archive: Path, metrics: tuple[str, ...]) -> None:
+def pack(runs: list[Run], archive: Path, metrics: tuple[str, ...], spacing: LogSpaced = KEPT) -> None:
     """Writes thin copies of closed runs to an archive; the same runs give the same bytes."""
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         for run in runs:
-            thin(run, Path(scratch) / Path(run.path).name, metrics)
+            thin(run, Path(scratch) / Path(run.path).name, metrics, spacing)
         with tarfile.open(archive, "w:xz") as packed:
             for file in sorted(Path(scratch).rglob("*")):
                 packed.add(file, file.relative_to(scratch), recursive=False, filter=_undated)
 
 
-def thin(run: Run, path: Path, wanted: tuple[str, ...]) -> None:
+def thin(run: Run, path: Path, wanted: tuple[str, ...], spacing: LogSpaced) -> None:
     """A copy of a closed run with some of its rows, the wanted scalars, and its metadata but the host; no weights."""
     shutil.copytree(run.path, path, ignore=_left_out)
     backend = LocalBackend(path)
     root = read_root(backend)
     nodes = dict(root.nodes)
     group = zarr.open_group(path, mode="r+", use_consolidated=False)
-    rows, metrics = kept(run)
+    rows, metrics = kept(run, spacing)
     for name in [name for name, node in nodes.items() if node["node_type"] == "array"]:
         scalar = name.startswith("metrics/")
         if scalar and metric_name(name.removeprefix("metrics/")) not in (*wanted, "step"):
             shutil.rmtree(path / name)
             del nodes[name]
+        elif name.startswith(("snapshots/", "origins/")):
+            group[name].resize((0, *group[name].shape[1:]))
         elif nodes[name]["dimension_names"][0] == "step":
             array = group[name]
             values = array[:][metrics if scalar else rows]
@@ -128,11 +130,11 @@ def _left_out(folder: str, names: list[str]) -> set[str]:
     return {name for name in names if name == "lock" or (weights and name == "c")}
 
 
-def kept(run: Run) -> tuple[np.ndarray, np.ndarray]:
+def kept(run: Run, spacing: LogSpaced) -> tuple[np.ndarray, np.ndarray]:
     """Which of the recorded updates stay, and which of the logged ones: those, and every validation."""
     steps, logged = run.distance.index, run.metrics
     last = int(steps[-1])
-    wanted = [t + origin for origin in run.origins for t in range(1, last - origin + 1) if t in KEPT]
+    wanted = [t + origin for origin in run.origins for t in range(1, last - origin + 1) if t in spacing]
     rows = np.zeros(len(steps), bool)
     rows[np.minimum(np.searchsorted(steps, np.unique([*wanted, last])), len(steps) - 1)] = True
     wanted_too = logged.get("validation_error", logged["learning_rate"] * np.nan).notna()
