@@ -1,4 +1,4 @@
-"""`ultraslow demo`: small batch, large batch and matched large batch on bundled digits."""
+"""`ultraslow demo`: a known α found again, a large batch matched on bundled digits, and laws compared."""
 
 from pathlib import Path
 
@@ -6,14 +6,14 @@ from ultraslow.cli.console import interruptible, print_json, print_table, progre
 
 
 def demo(*, out: Path = Path("ultraslow-demo"), seed: int = 0, json: bool = False) -> None:
-    """Train a small batch, a large batch and a matched large batch on bundled digits; fit and draw them.
+    """Find a known α again, match a large batch to a small one on bundled digits, and compare laws on its curve.
 
     $ ultraslow demo --out demo
 
     Args:
         out: folder for runs and figures; runs of an earlier demo there are replaced.
-        seed: seed of the first run; the three runs of the small batch have the seeds seed, seed + 1 and seed + 2.
-        json: print one JSON document instead of the table.
+        seed: seed of the simulated walk, and the first of three seeds of each method.
+        json: print one JSON document instead of the text.
     """
     from train.reproduce.demo import demo as run_demo
 
@@ -22,7 +22,10 @@ def demo(*, out: Path = Path("ultraslow-demo"), seed: int = 0, json: bool = Fals
     if json:
         print_json(result.to_dict())
         return
+    walk, match, law = result.found()
+    say("1. A simulated walk whose α is 1 (five seeds, with the noise of real runs)", walk, "")
+    say("2. Handwritten digits: a small batch, a large one in equal epochs, and that one matched by distance")
     print_table(result.table())
-    print("distance: ‖w_t − w_0‖ at the end; error: validation error; drop at: update (distance there)")
-    print("α: * provisional, from one run alone; ? no law of the family holds, α describes nothing")
-    say(*(f"! {note}" for note in result.notes), "", *result.paths)
+    say(match, "", "3. What the curve of the small batch follows", law, "")
+    say(*(f"! {warning}" for warning in result.warnings), "")
+    say(f"Runs and figures are in {out}; ultraslow fit {out}/sb-*.zarr prints every warning of the fit.")
