@@ -35,7 +35,7 @@ from train.reproduce.rebuild import fixed_batch
 Z = np.geomspace(0.1, 10, 9)
 TIMED = 9  # rounds
 STEPS = 10  # of ascent
-DISTANCES = np.geomspace(1, 10, 6)
+DISTANCES = np.geomspace(1, 10, 9)
 
 
 def coverage(repetitions: int) -> None:
@@ -96,8 +96,8 @@ def cost() -> None:
     """Each function in units of what a plain loop takes."""
     torch.manual_seed(0)
     model = f1(784, 10)
-    x, y = torch.randn(512, 784), torch.randint(10, (512,))
-    print("\ncost on F1 with 512 random images, in plain passes")
+    x, y = torch.randn(2048, 784), torch.randint(10, (2048,))
+    print("\ncost on F1 with 2048 random images, in plain passes")
     for statistics in ("running", "batch"):
         objective = Objective(model, [(x, y)], statistics=statistics)
         w = objective.weights

@@ -109,12 +109,13 @@ def _probe_one(
             f" {objective.smallest_step:.2g} or more"
         )
     loss, gradient = objective.loss_and_gradient()
+    moved = torch.empty_like(w)
     delta = np.empty((1, directions, 2, len(z)))
     for j in range(directions):
         v = isotropic(objective, (*seed, j))
         for k, sense in enumerate((1, -1)):
             for m, distance in enumerate(z):
-                delta[0, j, k, m] = objective.loss(torch.add(w, v, alpha=sense * float(distance))) - loss
+                delta[0, j, k, m] = objective.loss(torch.add(w, v, alpha=sense * float(distance), out=moved)) - loss
             advance((2 * j + k + 1) * len(z))
     return Probe(
         z=z,
