@@ -99,7 +99,8 @@ def equilibrium(
 
     Args:
         data: a Run or its path, or seeds of one experiment, that recorded `update_norm` and `norm`, and noted `lr`,
-            `momentum` and `weight_decay` in their configuration (and `optimizer`, if it is "adamw").
+            `momentum` and `weight_decay` in their configuration (and `optimizer`, if it is "adamw", whose β₁ is the
+            momentum).
         t_max: the window's end; by default the first learning-rate drop or the last update.
         confidence_level: of the intervals over runs (Student's).
         force: take runs whose settings differ (`SETTINGS`) for seeds all the same.
@@ -187,7 +188,12 @@ def _balance(curve: Curve) -> tuple[float, float]:
         raise MotionError(
             f"{curve.name}: has lr {lr:g} and weight_decay {decay:g}: without decay there is no balance"
         )
-    if str(curve.config.get("optimizer", "sgd")).lower() == "adamw":
+    optimizer = str(curve.config.get("optimizer", "sgd")).lower()
+    if optimizer not in ("sgd", "adamw"):
+        raise MotionError(
+            f"{curve.name}: was trained with {optimizer}; expected sgd or adamw, whose balance is known"
+        )
+    if optimizer == "adamw":
         return math.sqrt(2 * lr * decay * (1 - mu) / (1 + mu)), 1 / (lr * decay)
     return math.sqrt(2 * lr * decay / (1 + mu)), (1 - mu) / (lr * decay)
 

@@ -15,12 +15,15 @@ from train.configs.lr_schedule import Regime, Schedule, updates_per_epoch
 from train.errors import ConfigError
 from trajectory.errors import RecordingError
 from trajectory.schedule import origin_steps
+from ultraslow.large_batch.adam_scaling import AdamSettings, BetaScaling, scaled_adam
+from ultraslow.large_batch.errors import SettingError
 from ultraslow.large_batch.lr_scaling import LrScaling, scaled_lr
 
 Network = Literal["f1", "f1-small", "c1", "vgg", "resnet44", "wrn16-4", "alexnet"]  # train.models.NETWORKS
 DatasetName = Literal["digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "imagenet"]  # train.data.readers
 LaterPhases = Literal["updates", "distance"]  # analysis.matching.reference
 OnFailure = Literal["keep", "drop", "raise"]  # ultraslow.large_batch.distance_matched_lr
+OptimizerName = Literal["sgd", "adam", "adamw"]
 Precision = Literal["float32", "bfloat16"]
 Protocol = Literal["default", "published"]
 Quantity = Literal["distance", "norm", "update_norm", "grad_norm"]  # trajectory.schema.layout.QUANTITIES
@@ -78,10 +81,18 @@ class TrainConfig:
     """Updates over which the learning rate grows linearly to its value. None: 100 under a match, otherwise 0."""
     ghost_batch_size: int | None = None
     """Normalize over ghost batches of at most this size, as even as they come. None: over the whole batch."""
+    optimizer: OptimizerName = "sgd"
+    """sgd, with momentum; adam; or adamw, with its weight decay apart from the gradient. Each wants its own lr."""
     momentum: float = 0.9
     """Momentum of SGD."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of Adam and AdamW at the base batch size: β₁ of the mean gradient, β₂ of the mean squared gradient."""
+    eps: float = 1e-8
+    """Of Adam and AdamW at the base batch size: ε, added to the root of the mean squared gradient."""
+    beta_scaling: BetaScaling = "none"
+    """How betas and eps follow κ = B/B₀. sde: 1 − β → κ(1 − β), ε/√κ, with lr_scaling sqrt. half-life: β₂^κ."""
     weight_decay: float = 0.0
-    """Weight decay of SGD."""
+    """Weight decay: added to the gradient by SGD and Adam, λ; by AdamW times the rate to the update."""
     weight_decay_until: float | None = None
     """Epochs after which the weight decay is 0. None: it stays."""
     max_grad_norm: float | None = 5.0  # the paper's published code
@@ -164,6 +175,7 @@ class TrainConfig:
             one_of("quantity", quantity, get_args(Quantity))
         if "distance" not in self.quantities:
             raise ConfigError(f"quantities are {', '.join(self.quantities)}; expected distance among them")
+        self._check_optimizer()
         self.origin_steps()
 
     @property
@@ -190,12 +202,14 @@ class TrainConfig:
         switches = {
             "+LR": self.lr_scaling == "sqrt",
             "+linear LR": self.lr_scaling == "linear",
+            "+β": self.optimizer != "sgd" and self.beta_scaling != "none",
             "+GBN": self.ghost_batch_size is not None and self.ghost_batch_size < self.batch_size,
             "+RA": self.regime_adaptation,
             "+noise": self.multiplicative_noise,
             "+match": bool(self.match),
         }
-        return " ".join([size, str(self.batch_size), *(name for name, on in switches.items() if on)])
+        optimizer = [] if self.optimizer == "sgd" else [_DISPLAY_NAMES[self.optimizer]]
+        return " ".join([size, str(self.batch_size), *optimizer, *(name for name, on in switches.items() if on)])
 
     def regime(self, train_size: int) -> Regime:
         """Return the regime as it is run: learning rate and epoch counts adapted to the batch size.
@@ -228,6 +242,12 @@ class TrainConfig:
         """
         return self.regime(train_size).schedule(train_size, self.batch_size, keep_short=self.published)
 
+    @property
+    def adam(self) -> AdamSettings:
+        """The settings of Adam and AdamW as they are run, adapted to the batch size."""
+        settings = AdamSettings(betas=self.betas, eps=self.eps)
+        return scaled_adam(self.beta_scaling, settings, self.batch_size, self._scaling_base)
+
     def origin_steps(self) -> tuple[int, ...]:
         """Return the updates that distances are measured from, beside w_0.
 
@@ -236,8 +256,10 @@ class TrainConfig:
         """
         regime = self._regime()
         decay = regime.lr * regime.weight_decay
+        steps_of_its_size = 1.0 if self.optimizer == "adamw" else 1 - regime.momentum
+        known = decay and self.optimizer != "adam"  # Adam divides the decay by the gradient's size
         try:
-            steps = origin_steps(self.origins, (1 - regime.momentum) / decay if decay else None)
+            steps = origin_steps(self.origins, steps_of_its_size / decay if known else None)
         except RecordingError as error:
             raise ConfigError(str(error)) from None
         if steps and steps[0] < 0:
@@ -260,6 +282,7 @@ class TrainConfig:
             "lr": regime.lr,
             "origins": list(self.origin_steps()),
             "momentum": regime.momentum,
+            **({} if self.optimizer == "sgd" else asdict(self.adam)),
             "augment": self.augments,
             "epochs": regime.epochs,
             "warmup_steps": regime.warmup_steps,
@@ -270,6 +293,26 @@ class TrainConfig:
             "settings": asdict(self),
         }
 
+    def _check_optimizer(self) -> None:
+        """Raises ConfigError for settings that the optimizer cannot take, or does not know."""
+        if self.optimizer == "sgd" and self.beta_scaling != "none":
+            raise ConfigError(f"got beta_scaling {self.beta_scaling} with sgd, which has no betas; leave one out")
+        if self.optimizer != "sgd" and self.published:
+            raise ConfigError(
+                f"got {self.optimizer} with the published protocol, which trains with sgd; leave one out"
+            )
+        try:
+            assert self.adam
+        except (SettingError, TypeError) as error:
+            raise ConfigError(str(error)) from None
+
+    @property
+    def _momentum(self) -> float:
+        """How much of the last update the next one repeats: μ of SGD, β₁ of Adam and AdamW."""
+        if self.optimizer != "sgd":
+            return self.adam.betas[0]
+        return 0.0 if self.published and self.network == "c1" else self.momentum  # the code sets none there
+
     def _regime(self) -> Regime:
         default_warmup = MATCH_WARMUP_STEPS if self.match else 0
         return Regime(
@@ -277,13 +320,14 @@ class TrainConfig:
             drops=() if self.match else self.drops,
             epochs=self.epochs,
             warmup_steps=default_warmup if self.warmup_steps is None else self.warmup_steps,
-            momentum=0.0 if self.published and self.network == "c1" else self.momentum,  # the code sets none there
+            momentum=self._momentum,
             weight_decay=self.weight_decay,
             weight_decay_until=self.weight_decay_until,
             max_grad_norm=self.max_grad_norm,
         )
 
 
+_DISPLAY_NAMES = {"adam": "Adam", "adamw": "AdamW"}
 _WHOLE_NUMBERS = {  # and the least that each may be
     "batch_size": 1,
     "base_batch_size": 1,

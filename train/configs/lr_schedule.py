@@ -24,7 +24,7 @@ class Schedule:
     updates: int
     """Updates in all."""
     weight_decay: float = 0.0
-    """SGD weight decay λ."""
+    """Weight decay λ."""
     weight_decay_until: int | None = None
     """Updates after which it is 0; None for never."""
 
@@ -51,7 +51,7 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class Regime:
-    """How a network is trained, whatever the data: SGD with momentum, and the learning rate by epochs.
+    """How a network is trained, whatever the data: momentum, and the learning rate by epochs.
 
     Raises:
         ConfigError: for values that cannot be run.
@@ -75,9 +75,9 @@ class Regime:
     warmup_steps: int = 0
     """Updates over which the rate grows linearly to lr; 0 for none."""
     momentum: float = 0.9
-    """SGD momentum μ."""
+    """Momentum μ of SGD, β₁ of Adam and AdamW."""
     weight_decay: float = 0.0
-    """SGD weight decay λ (L2: added to the gradient)."""
+    """Weight decay λ (L2, added to the gradient; decoupled for AdamW)."""
     weight_decay_until: float | None = None
     """Epochs after which λ is 0; None for never."""
     max_grad_norm: float | None = None

@@ -4,6 +4,10 @@ Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), sections 4 and 5: learning rate 
 ghost batches of B₀, and as many updates as the small batch makes, so that every epoch count is × B/B₀. An update then
 diffuses the weights as far as one of the small batch does, so the large batch should reach the distances of the small
 batch's drops after as many updates.
+
+Adam and AdamW divide an update by the size of the gradient, which falls as 1/√B where noise dominates it:
+their update diffuses as far at the same learning rate, with ε × √(B₀/B). The square root rule for as many epochs
+(`ultraslow.large_batch.adam_scaling`), with fewer updates, is given beside it.
 """
 
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +21,8 @@ from analysis.matching.seeds import distance_at
 from train.configs.config import MATCH_WARMUP_STEPS, TrainConfig
 from train.configs.lr_schedule import updates_per_epoch
 from train.configs.toml import as_config
+from ultraslow.large_batch.adam_scaling import AdamSettings, scaled_adam
+from ultraslow.large_batch.errors import SettingError
 from ultraslow.large_batch.lr_scaling import sqrt_lr
 
 # A matched run may need more updates than regime adaptation: so much more, and it ends.
@@ -44,7 +50,7 @@ class Plan:
     base_batch_size: int
     """The reference's batch, B₀."""
     lr: float
-    """Learning rate before the first drop: the reference's × √(B/B₀)."""
+    """Learning rate before the first drop: the reference's × √(B/B₀); the reference's own with Adam and AdamW."""
     ghost_batch_size: int
     """Size of the ghost batches: B₀."""
     warmup_steps: int
@@ -62,6 +68,11 @@ class Plan:
     side; None from one seed."""
     config: TrainConfig | None
     """Configuration of the matched run; None if the reference was not trained by `train`, which stores its own."""
+    adam: AdamSettings | None = None
+    """Settings of Adam or AdamW: the reference's β, and its ε × √(B₀/B); None for SGD."""
+    in_as_many_epochs: AdamSettings | None = None
+    """Those of the square root rule, for as many epochs, B₀/B of the updates and the learning rate × √(B/B₀); None
+    for SGD, and where the batch is too large for the rule."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, fit for JSON."""
@@ -87,8 +98,9 @@ class Plan:
         them.
         """
         epochs = "" if self.epochs is None else f"{LONGEST * self.epochs:.4g} epochs of batch {self.batch_size}, "
+        rate = f"at batch {self.base_batch_size}: × √({self.batch_size}/{self.base_batch_size}), {self.lr:.6g}"
         return {
-            "lr": f"at batch {self.base_batch_size}: × √({self.batch_size}/{self.base_batch_size}), {self.lr:.6g}",
+            "lr": rate if self.adam is None else "the reference's: an update of Adam is as long at every batch size",
             "epochs": f"at batch {self.base_batch_size}: at most {epochs}{LONGEST:g} × the plan's {self.updates}"
             " updates, in case the match comes late",
             "drops": "not used: the match decides when the learning rate drops",
@@ -104,6 +116,7 @@ class Plan:
             "batch size": f"{self.batch_size} (reference: {self.base_batch_size})",
             "learning rate": f"{self.lr:.6g}",
             "warm-up": f"{self.warmup_steps} updates",
+            **self._adam_rows(),
             "ghost batch size": str(self.ghost_batch_size),
             "updates": str(self.updates),
             "drops expected at": ", ".join(drops),
@@ -112,6 +125,18 @@ class Plan:
             found["epochs"] = f"{self.epochs:.4g}"
             found["drops in epochs"] = ", ".join(f"{epoch:.4g}" for epoch in self.drop_epochs)
         return found
+
+    def _adam_rows(self) -> dict[str, str]:
+        if self.adam is None:
+            return {}
+        kappa, rule = self.batch_size / self.base_batch_size, "none: the batch is too large"
+        if self.in_as_many_epochs is not None:
+            rule = f"learning rate {self.lr * sqrt(kappa):.6g}, {_told(self.in_as_many_epochs)}"
+        return {"Adam": _told(self.adam), "for as many epochs": rule}
+
+
+def _told(adam: AdamSettings) -> str:
+    return f"betas {adam.betas[0]:.6g} {adam.betas[1]:.6g}, eps {adam.eps:.3g}"
 
 
 def plan(reference: CurvesLike, batch_size: int) -> Plan:
@@ -147,12 +172,14 @@ def plan(reference: CurvesLike, batch_size: int) -> Plan:
     config = _matched(run.config, known, [curve.run for curve in found if curve.run], base, batch_size)
     updates = known.drop_steps[-1] + (known.last_phase or 0)
     size = run.config.get("train_size")
+    adam = _adam(run.config)
+    rate = known.learning_rate
     per_epoch = updates_per_epoch(size, batch_size) if size else None
     return Plan(
         reference=known.names,
         batch_size=batch_size,
         base_batch_size=base,
-        lr=sqrt_lr(known.learning_rate, batch_size, base),
+        lr=sqrt_lr(rate, batch_size, base) if adam is None else rate,
         ghost_batch_size=base,
         warmup_steps=MATCH_WARMUP_STEPS,
         updates=updates,
@@ -161,7 +188,24 @@ def plan(reference: CurvesLike, batch_size: int) -> Plan:
         drop_epochs=tuple(step / per_epoch for step in known.drop_steps) if per_epoch else None,
         first_drop=_first_drop(known, found),
         config=config,
+        adam=adam and replace(adam, eps=adam.eps / sqrt(batch_size / base)),
+        in_as_many_epochs=adam and _for_as_many_epochs(adam, batch_size, base),
     )
+
+
+def _adam(recorded: dict[str, Any]) -> AdamSettings | None:
+    """The settings of Adam or AdamW that a run notes, torch's defaults where it notes none; None for SGD."""
+    if str(recorded.get("optimizer", "sgd")).lower() not in ("adam", "adamw"):
+        return None
+    known = {name: recorded[name] for name in ("betas", "eps") if name in recorded}
+    return AdamSettings(**{name: tuple(value) if name == "betas" else value for name, value in known.items()})
+
+
+def _for_as_many_epochs(adam: AdamSettings, batch_size: int, base: int) -> AdamSettings | None:
+    try:
+        return scaled_adam("sde", adam, batch_size, base)
+    except SettingError:
+        return None
 
 
 def _matched(
@@ -170,12 +214,16 @@ def _matched(
     """The reference's own configuration, changed to a large batch that is matched to it."""
     if "settings" not in recorded:
         return None
+    adam, config = _adam(recorded), as_config(recorded["settings"], reference.names[0])
     return replace(
-        as_config(recorded["settings"], reference.names[0]),
+        config,
+        betas=config.betas if adam is None else adam.betas,
+        eps=config.eps if adam is None else adam.eps / sqrt(batch_size / base),
+        beta_scaling="none",
         batch_size=batch_size,
         base_batch_size=base,
         lr=recorded["lr"],
-        lr_scaling="sqrt",
+        lr_scaling="sqrt" if adam is None else "none",
         ghost_batch_size=base,
         regime_adaptation=True,
         epochs=LONGEST * recorded["epochs"],

@@ -208,8 +208,8 @@ def network_of(config: TrainConfig, data: Images) -> nn.Module:
     return model
 
 
-def optimizer_of(config: TrainConfig, data: Images, parameters: Iterable[Tensor]) -> torch.optim.SGD:
-    """Make SGD with the schedule's rate before its first drop; fused on a CPU, where torch's default is slower.
+def optimizer_of(config: TrainConfig, data: Images, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
+    """Make the optimizer with the rate before the first drop; fused on a CPU, where torch's default is slower.
 
     Args:
         config: the configuration.
@@ -219,13 +219,21 @@ def optimizer_of(config: TrainConfig, data: Images, parameters: Iterable[Tensor]
     Returns:
         The optimizer.
     """
-    weights = list(parameters)
-    return torch.optim.SGD(
+    weights, regime = list(parameters), config.regime(data.train_size)
+    fused = True if weights[0].device.type == "cpu" else None
+    if config.optimizer == "sgd":
+        return torch.optim.SGD(
+            weights, lr=regime.lr, momentum=regime.momentum, weight_decay=config.weight_decay, fused=fused
+        )
+    make = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return make(
         weights,
-        lr=config.regime(data.train_size).lr,
-        momentum=config.regime(data.train_size).momentum,
+        lr=regime.lr,
+        betas=config.adam.betas,
+        eps=config.adam.eps,
         weight_decay=config.weight_decay,
-        fused=True if weights[0].device.type == "cpu" else None,
+        capturable=config.cuda_graph,  # the count of its steps is on the device then
+        fused=fused,
     )
 
 

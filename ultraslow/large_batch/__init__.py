@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ultraslow._packages import lazy_exports
 
 if TYPE_CHECKING:
+    from ultraslow.large_batch.adam_scaling import AdamSettings, scaled_adam
     from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
     from ultraslow.large_batch.errors import GhostBatchNormError, NotMatchedError, SettingError
     from ultraslow.large_batch.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d, convert_ghost_batch_norm
@@ -17,6 +18,7 @@ else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
+            "ultraslow.large_batch.adam_scaling": ["AdamSettings", "scaled_adam"],
             "ultraslow.large_batch.distance_matched_lr": ["DistanceMatchedLR"],
             "ultraslow.large_batch.errors": ["GhostBatchNormError", "NotMatchedError", "SettingError"],
             "ultraslow.large_batch.ghost_batch_norm": [
@@ -30,6 +32,7 @@ else:
     )
 
 __all__ = [
+    "AdamSettings",
     "DistanceMatchedLR",
     "GhostBatchNorm1d",
     "GhostBatchNorm2d",
@@ -39,6 +42,7 @@ __all__ = [
     "convert_ghost_batch_norm",
     "matching_sigma",
     "sample_weights",
+    "scaled_adam",
     "scaled_lr",
     "sqrt_lr",
 ]

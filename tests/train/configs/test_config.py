@@ -145,3 +145,32 @@ def test_origins_may_be_multiples_of_the_memory_time_of_the_rate_as_run():
 def test_origins_and_quantities_that_cannot_be_recorded_are_refused(values, said):
     with pytest.raises(ConfigError, match=said):
         replace(f1_digits(), **values)
+
+
+def test_adam_is_noted_as_it_is_run():
+    config = replace(f1_digits(), batch_size=64, lr=1e-3, optimizer="adamw", weight_decay=0.1, lr_scaling="sqrt")
+    config = replace(config, beta_scaling="sde", origins=("1tau",))
+    record = config.record(1280)
+    assert record["lr"] == pytest.approx(2e-3)
+    assert record["betas"] == pytest.approx((0.6, 0.996))
+    assert (record["momentum"], record["eps"]) == pytest.approx((0.6, 5e-9))
+    assert record["origins"] == [5000]  # 1/(ηλ), whatever β₁
+    assert record["settings"]["betas"] == (0.9, 0.999)
+    assert record["label"] == "LB 64 AdamW +LR +β"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"optimizer": "lion"}, "no optimizer is named 'lion'; known are sgd, adam, adamw"),
+        ({"optimizer": "adam", "betas": (0.9, 1.0)}, "betas are"),
+        ({"optimizer": "adam", "beta_scaling": "sde", "batch_size": 1024}, "a batch of 160 or less"),
+        ({"beta_scaling": "half-life"}, "with sgd, which has no betas"),
+        ({"optimizer": "adam", "protocol": "published"}, "trains with sgd"),
+        ({"optimizer": "adam", "weight_decay": 0.1, "origins": ("5tau",)}, "needs SGD or AdamW"),
+    ],
+)
+def test_settings_that_an_optimizer_cannot_take_are_refused_in_one_line(change, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        replace(f1_digits(), **change)
+    assert "\n" not in str(caught.value)

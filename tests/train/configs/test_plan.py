@@ -47,3 +47,15 @@ def test_a_plan_without_epochs_or_spread(tmp_path):
     with pytest.raises(ReferenceRunError, match="its batch size is not on record") as error:
         plan(walk(tmp_path / "b.zarr", 2.0), 90)
     assert "\n" not in str(error.value)
+
+
+def test_a_plan_for_adam_keeps_the_rate_for_as_many_updates(tmp_path):
+    noted = {"batch_size": 10, "train_size": 1000, "optimizer": "adam", "betas": [0.9, 0.99], "eps": 1e-6}
+    found = plan(walk(tmp_path / "a.zarr", 2.0, **noted), 40)
+    assert (found.lr, found.updates) == (pytest.approx(0.1), 700)
+    assert found.adam is not None
+    assert (found.adam.betas, found.adam.eps) == ((0.9, 0.99), pytest.approx(5e-7))
+    table = found.table()
+    assert table["for as many epochs"] == "learning rate 0.2, betas 0.6 0.96, eps 5e-07"
+    assert plan(tmp_path / "a.zarr", 400).table()["for as many epochs"] == "none: the batch is too large"
+    json.dumps(found.to_dict(), allow_nan=False)
