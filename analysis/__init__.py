@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from analysis.fitting.per_layer import fit_layers
     from analysis.fitting.start_scan import scan
     from analysis.matching.distance_matcher import DistanceMatcher
+    from analysis.matching.equivalence import Equivalence, equivalent
     from analysis.matching.forecast import Forecast, predict_match
     from analysis.matching.match import Matching, match
     from analysis.matching.outcome import Match, Status
@@ -39,6 +40,7 @@ else:
             "analysis.fitting.per_layer": ["fit_layers"],
             "analysis.fitting.start_scan": ["scan"],
             "analysis.matching.distance_matcher": ["DistanceMatcher"],
+            "analysis.matching.equivalence": ["Equivalence", "equivalent"],
             "analysis.matching.forecast": ["Forecast", "predict_match"],
             "analysis.matching.match": ["Matching", "match"],
             "analysis.matching.outcome": ["Match", "Status"],
@@ -59,6 +61,7 @@ __all__ = [
     "CurveError",
     "DistanceMatcher",
     "Equilibrium",
+    "Equivalence",
     "Fit",
     "Forecast",
     "LawFit",
@@ -76,6 +79,7 @@ __all__ = [
     "compare_origins",
     "curves",
     "equilibrium",
+    "equivalent",
     "fit",
     "fit_layers",
     "match",

@@ -15,7 +15,7 @@ from analysis.figures.law_comparison import compare
 from analysis.figures.laws import fit, scan
 from analysis.figures.layers import layers
 from analysis.figures.learning_curves import error
-from analysis.figures.motion import budget
+from analysis.figures.motion import budget, equivalent
 from analysis.figures.runs import distance, match
 from analysis.figures.style import save, use_style
 
@@ -28,6 +28,7 @@ __all__ = [
     "compare",
     "density",
     "distance",
+    "equivalent",
     "error",
     "fit",
     "layers",

@@ -1,4 +1,4 @@
-"""Figures of how the weights move: the motion budget."""
+"""Figures of how the weights move: the motion budget, and the deviation of one path from another."""
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -7,6 +7,7 @@ from analysis.figures.axes import t_axis, updates
 from analysis.figures.colours import COLOURS, ink
 from analysis.figures.legends import legend
 from analysis.figures.style import WIDTHS, Columns, PaperFigure, style
+from analysis.matching.equivalence import Equivalence
 from analysis.motion.budget import ALL, MotionBudget
 
 _MOST = len(COLOURS)  # parameters that have a colour of their own
@@ -42,4 +43,34 @@ def budget(result: MotionBudget, ax: Axes | None = None, *, columns: Columns = 1
         panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
         if result.frame.parameter.nunique() > 1 and ax is None:
             legend(figure)
+    return figure
+
+
+def equivalent(result: Equivalence, ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
+    """Draw the deviation of one configuration's distances from the other's, in each half decade of t.
+
+    Bars are confidence intervals that hold together; between the dashed lines a deviation counts as none.
+
+    Args:
+        result: the comparison.
+        ax: draw there.
+        columns: the figure's width in columns of a two-column journal.
+
+    Returns:
+        The figure, or that of `ax`.
+    """
+    with style():
+        figure = PaperFigure(WIDTHS[columns], 2.4) if ax is None else ax.figure.figure
+        panel = figure.subplots() if ax is None else ax
+        rows = result.frame
+        middle = (rows.t_start * rows.t_end) ** 0.5
+        panel.hlines(rows.deviation, rows.t_start, rows.t_end, color=COLOURS[0], linewidth=1.2)
+        panel.vlines(middle, rows.low, rows.high, color=COLOURS[0], linewidth=0.8)
+        panel.plot(middle, rows.deviation, "o", color=COLOURS[0])
+        panel.axhline(0, color=ink(), linewidth=0.6, linestyle=":")
+        for edge in (-result.margin, result.margin):
+            panel.axhline(edge, color=ink(), linewidth=0.6, linestyle="--")
+        unit = updates(result.origin) if result.per == "updates" else "samples"
+        panel.set(xlabel=unit, ylabel=r"deviation of $\log d$")
+        t_axis(panel, logarithmic=True)
     return figure

@@ -63,3 +63,15 @@ def test_a_plan_becomes_a_recipe_that_trains(runs, tmp_path, run, refused):
     assert "no learning-rate drop" in refused("plan", runs / "lb.zarr", "--batch-size", 64)
     recipe.write_text("lr = fast")
     assert "not a recipe" in refused("train", recipe)
+
+
+def test_two_configurations_are_compared_over_their_whole_path(runs, tmp_path, run, refused, record, law):
+    seeds = [runs / f"sb-{k}.zarr" for k in range(3)]
+    others = [record(tmp_path / f"{k}.zarr", 1.4 * law(900, seed=k)) for k in (11, 12)]
+    command = ("match", seeds[0], others[0], "--seeds", *seeds[1:], "--equivalent", "--run-seeds", others[1])
+    found = json.loads(run(*command, "--json", "--plot", tmp_path / "apart.svg").stdout)
+    assert found["state"] == "apart"
+    assert found["interval"][0] < found["deviation"] < found["interval"][1]
+    assert (tmp_path / "apart.svg").exists()
+    assert "does not travel the path of" in run(*command).stdout
+    assert "add --equivalent" in refused("match", seeds[0], others[0], "--run-seeds", others[1])

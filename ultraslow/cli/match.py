@@ -1,11 +1,14 @@
 """`ultraslow match`: when a run reaches the distances of another's learning-rate drops."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from ultraslow.cli.arguments import Count, File, Origin, RunPath, Seeds
 from ultraslow.cli.console import print_json, say
+
+MARGIN = 0.05  # analysis.matching.equivalence.MARGIN
 
 
 def match(
@@ -16,12 +19,19 @@ def match(
     origin: Origin = 0,
     extrapolate: bool = False,
     min_step: Count = None,
+    equivalent: bool = False,
+    run_seeds: Seeds = (),
+    margin: float = MARGIN,
+    per: Annotated[Literal["updates", "samples"], arg(metavar="{updates,samples}")] = "updates",
     plot: File = None,
     json: bool = False,
 ) -> None:
     """Find when RUN reaches the distances that REFERENCE had travelled at its learning-rate drops.
 
     If RUN has not reached the first of them yet, a forecast follows, with an interval and a back-test.
+
+    With --equivalent, the two distance curves are compared over the constant-rate phase instead: is their largest
+    deviation within the margin, by the spread of the seeds?
 
     $ ultraslow match runs/sb-0.zarr runs/lb.zarr --seeds runs/sb-1.zarr runs/sb-2.zarr
 
@@ -32,12 +42,24 @@ def match(
         origin: measure both runs from this update, after the initial transient.
         extrapolate: if the reference ends before its drop, continue its law up to there.
         min_step: update before which no distance counts. Default: 100, or the end of RUN's warm-up if that is later.
-        plot: also draw both curves, the targets, the crossing and the forecast, to this file (.png, .pdf, .svg).
+        equivalent: say whether both travel the same path; no drop is needed.
+        run_seeds: with --equivalent, stores of further seeds of RUN.
+        margin: with --equivalent, the deviation in log d that counts as none.
+        per: with --equivalent, compare after as many updates, or after as many samples.
+        plot: also draw both curves, the targets, the crossing and the forecast, or the deviations, to this file
+            (.png, .pdf, .svg).
         json: print one JSON document instead of a table.
     """
     from analysis import AnalysisError, Status, predict_match
     from analysis import match as match_runs
 
+    if equivalent:
+        if extrapolate or min_step is not None:
+            raise AnalysisError("got equivalent with extrapolate or min_step, which are for drops; leave one out")
+        _print_equivalence([reference, *seeds], [run, *run_seeds], margin, per, origin, plot, json)
+        return
+    if run_seeds or per != "updates" or margin != MARGIN:
+        raise AnalysisError("got run_seeds, per or margin without equivalent; add --equivalent to compare the curves")
     result = match_runs([reference, *seeds], run, origin=origin, extrapolate=extrapolate, min_step=min_step)
     forecast, why_not = None, ""
     if result.matches[0].status in (Status.WAITING, Status.ARMED, Status.NEVER_REACHED):
@@ -53,3 +75,22 @@ def match(
         print_json({**result.to_dict(), "forecast": forecast.to_dict() if forecast else None})
     else:
         say(*filter(None, [result, forecast, why_not]))
+
+
+def _print_equivalence(
+    reference: list[str],
+    runs: list[str],
+    margin: float,
+    per: Literal["updates", "samples"],
+    origin: int,
+    plot: Path | None,
+    json: bool,
+) -> None:
+    from analysis import equivalent
+
+    result = equivalent(reference, runs, margin=margin, per=per, origin=origin)
+    if plot is not None:
+        from analysis import figures
+
+        figures.save(figures.equivalent(result), plot)
+    print_json(result.to_dict()) if json else say(result)
