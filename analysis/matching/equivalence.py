@@ -173,7 +173,8 @@ def equivalent(
         raise MatchError(f"per is {per!r}; expected updates or samples")
     if not (is_finite_number(margin) and margin > 0):
         raise MatchError(f"margin is {margin}; expected a number above 0: a deviation in log d")
-    groups, notes = [], ()
+    groups: list[list[Curve]] = []
+    notes: tuple[str, ...] = ()
     for data in (runs_a, runs_b):
         # whether t_min and t_max leave enough of a curve is seen below, where t has its unit
         group, said = read_seeds(data, origin, None, None, force=force)
@@ -194,17 +195,17 @@ def equivalent(
     edges[-1] = bins.fit_range[1]
     table, p_value = deviations(z[: len(a)], z[len(a) :], confidence_level)
     frame = pd.DataFrame({"t_start": [bins.fit_range[0], *edges[:-1]], "t_end": edges, **table})
-    largest = frame.loc[frame.deviation.abs().idxmax()]
+    largest = int(np.argmax(np.abs(table["deviation"])))
     within = bool(((frame.low > -margin) & (frame.high < margin)).all())
     return Equivalence(
         state="equivalent" if within else "apart" if p_value < 1 - confidence_level else "undecided",
-        deviation=float(largest.deviation),
-        interval=(float(largest.low), float(largest.high)),
+        deviation=float(table["deviation"][largest]),
+        interval=(float(table["low"][largest]), float(table["high"][largest])),
         p_value=p_value,
         margin=float(margin),
         frame=frame,
         n=(len(a), len(b)),
-        names=(a[0].label, b[0].label),
+        names=(a[0].label, b[0].label) if a[0].label != b[0].label else (a[0].name, b[0].name),
         per=per,
         origin=a[0].origin,
         confidence_level=confidence_level,

@@ -197,8 +197,8 @@ def _adam(recorded: dict[str, Any]) -> AdamSettings | None:
     """The settings of Adam or AdamW that a run notes, torch's defaults where it notes none; None for SGD."""
     if str(recorded.get("optimizer", "sgd")).lower() not in ("adam", "adamw"):
         return None
-    known = {name: recorded[name] for name in ("betas", "eps") if name in recorded}
-    return AdamSettings(**{name: tuple(value) if name == "betas" else value for name, value in known.items()})
+    beta1, beta2 = recorded.get("betas", AdamSettings.betas)
+    return AdamSettings(betas=(beta1, beta2), eps=recorded.get("eps", AdamSettings.eps))
 
 
 def _for_as_many_epochs(adam: AdamSettings, batch_size: int, base: int) -> AdamSettings | None:
