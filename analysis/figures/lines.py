@@ -37,9 +37,8 @@ def literal(text: str) -> str:
 def by_label(group: Sequence[Curve]) -> list[tuple[LineStyle, list[Curve]]]:
     """Group curves by their label: those of one label are seeds of one experiment.
 
-    Runs on different data are no seeds of each other: the name of the data then begins the label, once. Labels of
-    different batch sizes come in families: a hue for each size, small batches first, and in it a shade and dashes for
-    each method, which is what a label says beside the size. Otherwise each label has a hue of its own.
+    Labels of different batch sizes come in families: a hue for each size, small batches first, and in it a shade and
+    dashes for each method, which is what a label says beside the size. Otherwise each label has a hue of its own.
 
     Args:
         group: the curves of one figure.
@@ -50,17 +49,37 @@ def by_label(group: Sequence[Curve]) -> list[tuple[LineStyle, list[Curve]]]:
     Raises:
         FigureError: if a curve is empty.
     """
+    groups = experiments(group)
+    styles = line_styles(groups)
+    return with_legend({label: groups[label] for label in styles}, styles)
+
+
+def experiments(group: Sequence[Curve]) -> dict[str, list[Curve]]:
+    """Return curves by their label, as their runs have it.
+
+    Runs on different data are no seeds of each other: the name of the data then begins the label, once.
+
+    Args:
+        group: curves of runs.
+    """
     several = len({curve.dataset for curve in group}) > 1
     groups: dict[str, list[Curve]] = {}
     for curve in group:
         clear = not several or not curve.dataset or curve.label.startswith(curve.dataset)
         groups.setdefault(curve.label if clear else f"{curve.dataset}, {curve.label}", []).append(curve)
+    return groups
+
+
+def line_styles(groups: Mapping[str, Sequence[Curve]]) -> dict[str, LineStyle]:
+    """Return the colour and the dashes of each label, small batches first where labels come in families.
+
+    Args:
+        groups: the curves of each label.
+    """
     sizes = {label: seeds[0].batch_size for label, seeds in groups.items()}
     if len(set(sizes.values())) == 1 or None in sizes.values():
-        styles = {label: _own_hue(k) for k, label in enumerate(groups)}
-        return with_legend(groups, styles)
-    styles = _families({label: int(size or 0) for label, size in sizes.items()})
-    return with_legend({label: groups[label] for label in styles}, styles)
+        return {label: _own_hue(k) for k, label in enumerate(groups)}
+    return _families({label: int(size or 0) for label, size in sizes.items()})
 
 
 def _own_hue(k: int) -> LineStyle:

@@ -26,6 +26,7 @@ from ultraslow.cli.path import path
 from ultraslow.cli.plan import plan
 from ultraslow.cli.plot import plot
 from ultraslow.cli.potential import potential
+from ultraslow.cli.report import report
 from ultraslow.cli.scan import scan
 from ultraslow.cli.sharpness import sharpness
 from ultraslow.cli.spectrum import spectrum
@@ -54,9 +55,10 @@ _COMMANDS = (
     plan,
     table,
     plot,
+    report,
 )  # as --help lists them
 _DESCRIPTION = "Record, fit and match the weight trajectories of training runs.\n\n--version prints the version."
-_WITHOUT_TRAIN = {"import", "info", "verify", "fit", "scan", "compare", "budget", "collapse", "match"}
+_WITHOUT_TRAIN = {"import", "info", "verify", "fit", "scan", "compare", "budget", "collapse", "match", "report"}
 
 
 def main() -> None:
