@@ -92,18 +92,22 @@ class Forecast(FormerNames, Tabulated):
 
     def _sentence(self) -> str:
         low, high = map(_steps, self.interval)
+        level = f"{100 * self.confidence_level:g} % interval"
         text = (
-            f"forecast: at {self.distance:.4g} of {self.target:.4g} after {self.seen} updates, it would match at"
-            f" update {_steps(self.step)}, {100 * self.confidence_level:g} % interval {low} to {high},"
-            " if its law holds"
+            f"forecast: the run has travelled {self.distance:.4g} of {self.target:.4g} in {self.seen} updates; if it "
+            f"keeps to the law fitted to them, it matches at update {_steps(self.step)}, {level} {low} to {high}"
         )
         if self.beyond is not None:
-            text += f"; not within {self.budget} with probability {self.beyond:.2f}"
+            text += f"; the probability that {self.budget} updates do not suffice is {self.beyond:.2f}"
         if self.backtest is None:
             return f"{text}; half the run is too short for a back-test"
         low, high = map(_steps, self.backtest)
         half = (self.origin + self.seen) // 2
-        return f"{text}; back-test from {half}: {low} to {high}, a {'hit' if self.hit else 'miss'}"
+        where = "inside" if self.hit else "outside"
+        return (
+            f"{text}; back-test: after {half} updates, the distance it has now was forecast for update {low} to "
+            f"{high}, and it came at {self.seen}, {where} that interval"
+        )
 
 
 @accept_former_keywords(level="confidence_level")

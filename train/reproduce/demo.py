@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from analysis import Comparison, Fit, compare, figures, fit
+from analysis.fitting.fit_result import MOVES
 from analysis.serialize import jsonable
 from analysis.synthetic import synthetic
 from train.configs.config import TrainConfig
@@ -257,7 +258,8 @@ def _law(found: Fit) -> str:
     law = f"The ultra-slow law, on t = {first:.0f} … {last:.0f} with {misfit}"
     if found.rejected:
         return f"{law}, is rejected (p = {found.p_value:.2g}): there is no α to quote."
-    return f"{law}, has {_alpha(found)}."
+    moving = "; α moves with the fit range" if found.verdict == MOVES else ""
+    return f"{law}, has {_alpha(found)}{moving}."
 
 
 def _warnings(matched: list[Run], reference: Fit) -> tuple[str, ...]:

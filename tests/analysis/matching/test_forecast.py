@@ -114,7 +114,7 @@ def test_back_test_misses_when_the_law_changes():
     found = predict_match((t, slowed), TARGET, until=2000, t_min=30)
     assert found.hit is False
     assert found.backtest[1] < found.seen
-    assert "a miss" in str(found)
+    assert f"it came at {found.seen}, outside that interval" in str(found)
 
 
 def test_short_run_has_no_back_test():
@@ -128,7 +128,7 @@ def test_short_run_has_no_back_test():
 def test_shows_itself_as_a_sentence():
     found = predict_match(noisy(6), TARGET, until=2000, t_min=30)
     assert repr(found) == str(found)
-    assert repr(found).startswith("forecast: at ")
+    assert repr(found).startswith("forecast: the run has travelled ")
     assert found._repr_html_() == f"<div><p>{found}</p></div>"
     with pytest.warns(DeprecationWarning, match=r"Forecast.level is now Forecast.confidence_level"):
         assert found.level == 0.9
