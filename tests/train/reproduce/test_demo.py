@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from analysis import compare, fit
+from analysis.fitting.fit_result import MOVES
 from analysis.synthetic import synthetic
 from train.reproduce.demo import Demo, MethodRow, configs
 
@@ -48,6 +49,19 @@ def test_a_rejected_law_has_no_exponent(demo):
     rejected = replace(demo, reference=replace(demo.reference, p_value=1e-4))
     assert demo.reference.verdict == "holds"
     assert rejected.found()[2].endswith("there is no α to quote.")
+
+
+def test_an_exponent_that_moves_is_said_to_move(demo):
+    moving = SimpleNamespace(
+        rejected=False,
+        verdict=MOVES,
+        fit_range=(1.0, 2000.0),
+        rms_residual=0.002,
+        alpha=1.2,
+        quoted_interval=None,
+    )
+    sentence = replace(demo, reference=moving).found()[2].splitlines()[1]
+    assert sentence.endswith("has α = 1.20, without an interval; α moves with the fit range.")
 
 
 def test_a_run_without_a_drop_says_so(demo):
