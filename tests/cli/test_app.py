@@ -15,7 +15,7 @@ def test_a_command_is_a_process_with_an_exit_status(runs, process, refused):
 def test_help_has_an_example_of_every_command(run):
     commands = ("demo", "train", "sweep", "import", "info", "verify")
     commands += ("fit", "scan", "compare", "budget", "collapse", "match")
-    commands += ("potential", "sharpness", "spectrum", "path", "plan", "table", "plot", "report")
+    commands += ("potential", "sharpness", "spectrum", "path", "plan", "table", "plot", "report", "watch")
     overview = run("--help").stdout
     assert f"{{{','.join(commands)}}}" in overview
     assert "$ ultraslow" not in overview  # a line or two a command; the examples are in each one's help

@@ -34,6 +34,7 @@ from ultraslow.cli.sweep import sweep
 from ultraslow.cli.table import table
 from ultraslow.cli.train import train
 from ultraslow.cli.verify import verify
+from ultraslow.cli.watch import watch
 
 _COMMANDS = (
     demo,
@@ -56,9 +57,22 @@ _COMMANDS = (
     table,
     plot,
     report,
+    watch,
 )  # as --help lists them
 _DESCRIPTION = "Record, fit and match the weight trajectories of training runs.\n\n--version prints the version."
-_WITHOUT_TRAIN = {"import", "info", "verify", "fit", "scan", "compare", "budget", "collapse", "match", "report"}
+_WITHOUT_TRAIN = {
+    "import",
+    "info",
+    "verify",
+    "fit",
+    "scan",
+    "compare",
+    "budget",
+    "collapse",
+    "match",
+    "report",
+    "watch",
+}
 
 
 def main() -> None:

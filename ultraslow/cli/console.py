@@ -52,10 +52,19 @@ def print_table(rows: list[dict[str, str]]) -> None:
     Args:
         rows: the cells by column, one mapping per row.
     """
+    Console(highlight=False).print(aligned(rows))
+
+
+def aligned(rows: list[dict[str, str]]) -> Table:
+    """Return a table whose columns are the rows' keys.
+
+    Args:
+        rows: the cells by column, one mapping per row.
+    """
     table = Table(*(Column(_cell(name)) for name in rows[0]), box=None, padding=(0, 1, 0, 0), header_style="bold")
     for row in rows:
         table.add_row(*map(_cell, row.values()))
-    Console(highlight=False).print(table)
+    return table
 
 
 def _cell(text: str) -> Text:
