@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from analysis.matching.reference import Reference
     from analysis.motion.budget import MotionBudget, budget
     from analysis.motion.collapse import Collapse, collapse
+    from analysis.motion.critical_batch import CriticalBatch, critical_batch_size
     from analysis.motion.equilibrium import Equilibrium, equilibrium
     from analysis.potential_result import Potential, Probe
 else:
@@ -47,6 +48,7 @@ else:
             "analysis.matching.reference": ["Reference"],
             "analysis.motion.budget": ["MotionBudget", "budget"],
             "analysis.motion.collapse": ["Collapse", "collapse"],
+            "analysis.motion.critical_batch": ["CriticalBatch", "critical_batch_size"],
             "analysis.motion.equilibrium": ["Equilibrium", "equilibrium"],
             "analysis.potential_result": ["Potential", "Probe"],
         },
@@ -57,6 +59,7 @@ __all__ = [
     "AnalysisError",
     "Collapse",
     "Comparison",
+    "CriticalBatch",
     "Curve",
     "CurveError",
     "DistanceMatcher",
@@ -77,6 +80,7 @@ __all__ = [
     "collapse",
     "compare",
     "compare_origins",
+    "critical_batch_size",
     "curves",
     "equilibrium",
     "equivalent",

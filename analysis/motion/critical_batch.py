@@ -1,0 +1,184 @@
+"""`critical_batch_size`: beyond which batch do more samples an update no longer save updates?
+
+Runs of several batch sizes B that reach one target after S(B) updates are fitted by
+
+    S(B) = S_min (1 + B_c/B)
+
+(McCandlish, Kaplan, Amodei and the OpenAI Dota Team 2018, arXiv 1812.06162): far below B_c twice the batch takes half
+the updates, far above it just as many. Least squares in log S, in which the seeds' scatter is even; the interval of
+B_c holds the values whose sum of squares is within F's quantile of the least one (a profile, so that it may be open).
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import optimize, special
+
+from analysis.curve import Curve, CurvesLike, curves
+from analysis.errors import MotionError
+from analysis.inputs import check_confidence_level, is_finite_number
+from analysis.serialize import Part, Table, Tabulated, jsonable, records
+
+Array = NDArray[np.float64]
+_BEYOND = 1e4  # B_c is sought up to so many times the largest batch, and down to so small a part of the smallest
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class CriticalBatch(Tabulated):
+    """The critical batch size of a sweep over batch sizes.
+
+    Attributes:
+        batch_size: B_c, samples.
+        interval: its confidence interval; 0 or infinity where the runs set no bound.
+        fewest_updates: S_min, the updates that the largest batches would need.
+        frame: one row per run. Columns: name, batch_size, updates (to the target) and fitted.
+        target: the distance that all runs reached.
+        scatter: root mean square of log S about the fit.
+        confidence_level: of the interval.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import CriticalBatch, Curve, critical_batch_size
+        >>> t = np.arange(1.0, 2001.0)
+        >>> def walk(batch):  # reaches 1 after 100 (1 + 64/batch) updates
+        ...     return Curve(t, t / (100 * (1 + 64 / batch)), config={"batch_size": batch})
+        >>> found = critical_batch_size([walk(batch) for batch in (8, 16, 64, 256, 1024)], distance=1.0)
+        >>> isinstance(found, CriticalBatch), round(found.batch_size, 3), round(found.fewest_updates, 3)
+        (True, 64.0, 100.0)
+    """
+
+    batch_size: float
+    interval: tuple[float, float]
+    fewest_updates: float
+    frame: pd.DataFrame
+    target: float
+    scatter: float
+    confidence_level: float
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, fit for JSON."""
+        return {key: records(value) if key == "frame" else jsonable(value) for key, value in vars(self).items()}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the updates that each run needed."""
+        return self.frame.copy()
+
+    def _summary(self) -> Sequence[Part]:
+        level = f"{100 * self.confidence_level:g} % confidence interval"
+        rows = [
+            ("S(B)", "S_min (1 + B_c/B)"),
+            ("runs", f"{len(self.frame)}, to d = {self.target:g}"),
+            ("B_c", "{:.4g}   {} [{:.4g}, {:.4g}]".format(self.batch_size, level, *self.interval)),
+            ("S_min", f"{self.fewest_updates:.4g}"),
+            ("scatter of log S", f"{self.scatter:.2%}"),
+        ]
+        return [Table(rows)]
+
+
+def critical_batch_size(
+    data: CurvesLike, *, distance: float, origin: int = 0, confidence_level: float = 0.95
+) -> CriticalBatch:
+    """Fit S(B) = S_min (1 + B_c/B) to the updates after which runs of several batch sizes first reach a distance.
+
+    The learning rate of each batch size should be the best for it, as McCandlish et al. ask; runs are taken as given.
+
+    Args:
+        data: runs or their paths that noted `batch_size`, or `Curve`s with such a `config`; of three batch sizes at
+            least, with seeds.
+        distance: the target d, which every run reaches after its first recorded update.
+        origin: d is the displacement from this update's weights, and t counts from it.
+        confidence_level: of the interval.
+
+    Returns:
+        The critical batch size.
+
+    Raises:
+        MotionError: for runs that do not note their batch size, do not reach the distance, or are too few.
+        AnalysisError: what `fit` raises for the data.
+
+    Examples:
+        >>> import numpy as np
+        >>> from analysis import Curve, critical_batch_size
+        >>> t = np.arange(1.0, 1001.0)
+        >>> runs = [Curve(t, t / (50 + 1600 / batch), config={"batch_size": batch}) for batch in (8, 32, 128, 512)]
+        >>> round(critical_batch_size(runs, distance=2.0).batch_size, 3)
+        32.0
+    """
+    check_confidence_level(confidence_level)
+    if not (is_finite_number(distance) and distance > 0):
+        raise MotionError(f"distance is {distance}; expected a number above 0, which every run reaches")
+    group = curves(data, origin=origin)
+    batch = np.array([_batch_of(curve) for curve in group])
+    spare = len(group) - 2
+    if spare < 1 or len(np.unique(batch)) < 3:
+        raise MotionError(
+            f"got {len(group)} runs of {len(np.unique(batch))} batch sizes; expected three batch sizes or more, "
+            "whose updates to the distance are to be fitted"
+        )
+    updates = np.array([_updates_to(curve, distance) for curve in group])
+
+    def squares(u: float) -> float:
+        found = np.log(updates) - np.log1p(math.exp(u) / batch)
+        return float(((found - found.mean()) ** 2).sum())
+
+    grid = np.linspace(math.log(batch.min() / _BEYOND), math.log(batch.max() * _BEYOND), 400)
+    best = int(np.argmin([squares(u) for u in grid]))
+    bounds = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
+    u = float(optimize.minimize_scalar(squares, bounds=bounds, method="bounded", options={"xatol": 1e-10}).x)
+    least = squares(u)
+    limit = least * (1 + float(special.fdtri(1, spare, confidence_level)) / spare)
+    fitted = np.log1p(math.exp(u) / batch)
+    level = float(np.mean(np.log(updates) - fitted))
+    frame = pd.DataFrame({"name": [curve.name for curve in group], "batch_size": batch, "updates": updates})
+    frame["fitted"] = np.exp(level + fitted)
+    return CriticalBatch(
+        batch_size=math.exp(u),
+        interval=(
+            _bound(squares, limit, u, float(grid[0]), 0.0),
+            _bound(squares, limit, u, float(grid[-1]), math.inf),
+        ),
+        fewest_updates=math.exp(level),
+        frame=frame,
+        target=float(distance),
+        scatter=math.sqrt(least / spare),
+        confidence_level=confidence_level,
+    )
+
+
+def _bound(squares: Any, limit: float, best: float, end: float, beyond: float) -> float:
+    """Return the B_c between the best one and an end of the range where the squares reach the limit."""
+    if squares(end) <= limit:
+        return beyond
+    if squares(best) >= limit:
+        return math.exp(best)
+    return math.exp(optimize.brentq(lambda u: squares(u) - limit, best, end))
+
+
+def _batch_of(curve: Curve) -> float:
+    batch = curve.batch_size
+    if batch is None or not (is_finite_number(batch) and batch > 0):
+        raise MotionError(
+            f"{curve.name}: notes batch_size {batch}; expected a positive number in its configuration: "
+            "Recorder(..., config={'batch_size': ...})"
+        )
+    return float(batch)
+
+
+def _updates_to(curve: Curve, distance: float) -> float:
+    """Return the t at which d first reaches a distance, by a straight line in log-log between recorded updates."""
+    above = np.flatnonzero(curve.d >= distance)
+    if not len(above) or above[0] == 0:
+        got = f"goes up to {curve.d.max():.4g}" if not len(above) else f"begins at {curve.d[0]:.4g}"
+        raise MotionError(
+            f"{curve.name}: its distance {got}; expected it to reach {distance:g} after its first recorded update: "
+            "choose a distance that every run passes"
+        )
+    k = int(above[0])
+    before, after = np.log(curve.d[k - 1 : k + 1])
+    share = (math.log(distance) - before) / (after - before)
+    return float(np.exp(np.log(curve.t[k - 1]) + share * math.log(curve.t[k] / curve.t[k - 1])))

@@ -1,0 +1,66 @@
+"""The critical batch size of sweeps whose own is known."""
+
+import math
+
+import numpy as np
+import pytest
+
+from analysis import Curve, critical_batch_size
+from analysis.errors import MotionError
+
+BATCHES = (8, 32, 128, 512)
+T = np.arange(1.0, 3001.0)
+
+
+def sweep(generator, scatter, critical=64.0, seeds=2):
+    """Runs that reach d = 1 after 100 (1 + B_c/B) updates, times a factor of their own."""
+    needed = [
+        (batch, 100 * (1 + critical / batch) * math.exp(scatter * generator.standard_normal()))
+        for batch in BATCHES
+        for _ in range(seeds)
+    ]
+    return [Curve(T, T / updates, config={"batch_size": batch}) for batch, updates in needed]
+
+
+def test_the_exact_law_is_found():
+    found = critical_batch_size(sweep(np.random.default_rng(0), 0.0), distance=1.0)
+    assert found.batch_size == pytest.approx(64, rel=1e-4)
+    assert found.fewest_updates == pytest.approx(100, rel=1e-4)
+    assert found.interval == pytest.approx((64, 64), rel=1e-2)
+    assert found.to_dict()["frame"][0]["updates"] == pytest.approx(900)
+    assert "B_c" in repr(found)
+
+
+def test_the_interval_covers_as_often_as_it_says():
+    generator, count = np.random.default_rng(1), 200
+    found = [critical_batch_size(sweep(generator, 0.05), distance=1.0) for _ in range(count)]
+    covered = np.mean([low < 64 < high for low, high in (result.interval for result in found)])
+    assert covered == pytest.approx(0.95, abs=3 * math.sqrt(0.95 * 0.05 / count))
+    logs = [math.log(result.batch_size / 64) for result in found]
+    assert np.mean(logs) == pytest.approx(0, abs=4 * np.std(logs) / math.sqrt(count))
+
+
+def test_batches_far_below_the_critical_one_bound_it_on_one_side():
+    even = sweep(np.random.default_rng(0), 0.0, critical=50_000.0)
+    runs = [Curve(T, curve.d * math.exp((-1) ** k * 0.05), config=curve.config) for k, curve in enumerate(even)]
+    found = critical_batch_size(runs, distance=0.001)
+    assert found.interval[1] == math.inf
+    assert found.to_dict()["interval"][1] is None
+    assert found.interval[0] > max(BATCHES)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"distance": 0}, "distance is 0; expected a number above 0"),
+        ({"distance": 1e9}, "goes up to .*; expected it to reach 1e.09"),
+        ({"distance": 1e-9}, "its distance begins at"),
+        ({"data": [Curve(T, T)], "distance": 5.0}, "notes batch_size None"),
+        ({"data": [Curve(T, T, config={"batch_size": 8})] * 4, "distance": 5.0}, "4 runs of 1 batch sizes"),
+    ],
+)
+def test_what_cannot_be_fitted_is_refused_in_one_line(change, message):
+    arguments = {"data": sweep(np.random.default_rng(0), 0.0), **change}
+    with pytest.raises(MotionError, match=message) as caught:
+        critical_batch_size(**arguments)
+    assert "\n" not in str(caught.value)
