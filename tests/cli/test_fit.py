@@ -75,6 +75,12 @@ def test_budget_equilibrium_and_collapse_of_trained_runs(tmp_path, run, refused)
     exponents = json.loads(run("collapse", *sorted(tmp_path.glob("*.zarr")), "--t-max", 40, "--json").stdout)
     assert exponents["a"] is None
     assert exponents["b_interval"][0] < exponents["b"] < exponents["b_interval"][1]
+    sweep = ("critical-batch", *sorted(tmp_path.glob("*.zarr")), "--distance", 1)
+    critical = json.loads(run(*sweep, "--json").stdout)
+    assert critical["interval"][0] <= critical["batch_size"]
+    assert [row["batch_size"] for row in critical["frame"]] == [16, 32, 64]
+    assert "S_min (1 + B_c/B)" in run(*sweep).stdout
+    assert "expected it to reach 1e+06" in refused(*sweep[:-1], 1e6)
     assert "one learning rate and one batch size" in refused("collapse", tmp_path / "16.zarr")
 
 

@@ -17,6 +17,7 @@ from ultraslow.cli.budget import budget
 from ultraslow.cli.collapse import collapse
 from ultraslow.cli.compare import compare
 from ultraslow.cli.console import say
+from ultraslow.cli.critical_batch import critical_batch
 from ultraslow.cli.demo import demo
 from ultraslow.cli.fit import fit
 from ultraslow.cli.import_ import import_
@@ -48,6 +49,7 @@ _COMMANDS = (
     compare,
     budget,
     collapse,
+    critical_batch,
     match,
     potential,
     sharpness,
@@ -69,6 +71,7 @@ _WITHOUT_TRAIN = {
     "compare",
     "budget",
     "collapse",
+    "critical-batch",
     "match",
     "report",
     "watch",
@@ -124,7 +127,9 @@ def _app(*, overview: bool) -> tyro.extras.SubcommandApp:
     """Register the commands; for an overview, with the first line of what each says of itself."""
     app = tyro.extras.SubcommandApp()
     for command in _COMMANDS:
-        app.command(name=command.__name__.rstrip("_"))(_in_one_line(command) if overview else command)
+        app.command(name=command.__name__.rstrip("_").replace("_", "-"))(
+            _in_one_line(command) if overview else command
+        )
     return app
 
 
