@@ -245,8 +245,7 @@ class TrainConfig:
     @property
     def adam(self) -> AdamSettings:
         """The settings of Adam and AdamW as they are run, adapted to the batch size."""
-        settings = AdamSettings(betas=self.betas, eps=self.eps)
-        return scaled_adam(self.beta_scaling, settings, self.batch_size, self._scaling_base)
+        return self._scaled_adam()
 
     def origin_steps(self) -> tuple[int, ...]:
         """Return the updates that distances are measured from, beside w_0.
@@ -302,9 +301,13 @@ class TrainConfig:
                 f"got {self.optimizer} with the published protocol, which trains with sgd; leave one out"
             )
         try:
-            assert self.adam
+            self._scaled_adam()
         except (SettingError, TypeError) as error:
             raise ConfigError(str(error)) from None
+
+    def _scaled_adam(self) -> AdamSettings:
+        settings = AdamSettings(betas=self.betas, eps=self.eps)
+        return scaled_adam(self.beta_scaling, settings, self.batch_size, self._scaling_base)
 
     @property
     def _momentum(self) -> float:
