@@ -72,7 +72,7 @@ def test_the_page_on_recording_records_in_every_place_it_names(tmp_path, monkeyp
     assert len(Run(namespace["store"]).distance) == 10
     events = EventAccumulator("tensorboard")
     events.Reload()
-    seen = events.Scalars("distance")
+    seen = events.Scalars("trajectory/distance")
     assert [event.step for event in seen] == list(range(1, 101))
     np.testing.assert_allclose([event.value for event in seen], Run("watched.zarr").distance, rtol=1e-6)
 
