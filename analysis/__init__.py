@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from analysis.matching.match import Matching, match
     from analysis.matching.outcome import Match, Status
     from analysis.matching.reference import Reference
+    from analysis.motion.ageing import TimeAveraged, TwoTime, time_averaged, two_time
     from analysis.motion.budget import MotionBudget, budget
     from analysis.motion.collapse import Collapse, collapse
     from analysis.motion.critical_batch import CriticalBatch, critical_batch_size
@@ -46,6 +47,7 @@ else:
             "analysis.matching.match": ["Matching", "match"],
             "analysis.matching.outcome": ["Match", "Status"],
             "analysis.matching.reference": ["Reference"],
+            "analysis.motion.ageing": ["TimeAveraged", "TwoTime", "time_averaged", "two_time"],
             "analysis.motion.budget": ["MotionBudget", "budget"],
             "analysis.motion.collapse": ["Collapse", "collapse"],
             "analysis.motion.critical_batch": ["CriticalBatch", "critical_batch_size"],
@@ -76,6 +78,8 @@ __all__ = [
     "Reference",
     "SeedEstimate",
     "Status",
+    "TimeAveraged",
+    "TwoTime",
     "budget",
     "collapse",
     "compare",
@@ -91,4 +95,6 @@ __all__ = [
     "read_curves",
     "runs_in",
     "scan",
+    "time_averaged",
+    "two_time",
 ]

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from analysis.figures.landscape import agreement, density, path, potential, rising, sharpness
 from analysis.figures.law_comparison import compare
 from analysis.figures.laws import fit, scan
-from analysis.figures.layers import layers
 from analysis.figures.learning_curves import error
-from analysis.figures.motion import budget, equivalent
+from analysis.figures.motion import ageing, budget, equivalent
+from analysis.figures.per_layer import layers
 from analysis.figures.runs import distance, match
 from analysis.figures.style import save, use_style
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 __all__ = [
+    "ageing",
     "agreement",
     "budget",
     "compare",

@@ -1,5 +1,7 @@
-"""Figures of how the weights move: the motion budget, and the deviation of one path from another."""
+"""Figures of how the weights move: the motion budget, ageing, the deviation of one path from another."""
 
+import matplotlib as mpl
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -8,6 +10,7 @@ from analysis.figures.colours import COLOURS, ink
 from analysis.figures.legends import legend
 from analysis.figures.style import WIDTHS, Columns, PaperFigure, style
 from analysis.matching.equivalence import Equivalence
+from analysis.motion.ageing import TwoTime
 from analysis.motion.budget import ALL, MotionBudget
 
 _MOST = len(COLOURS)  # parameters that have a colour of their own
@@ -73,4 +76,38 @@ def equivalent(result: Equivalence, ax: Axes | None = None, *, columns: Columns 
         unit = updates(result.origin) if result.per == "updates" else "samples"
         panel.set(xlabel=unit, ylabel=r"deviation of $\log d$")
         t_axis(panel, logarithmic=True)
+
+
+def ageing(result: TwoTime, *, columns: Columns = 2) -> PaperFigure:
+    """Draw D(t_w, τ) against τ, and against τ/t_w^μ, where ageing curves fall on one.
+
+    Curves grow darker with the waiting time; over runs they are geometric means.
+
+    Args:
+        result: the displacements.
+        columns: the figure's width in columns of a two-column journal.
+
+    Returns:
+        The figure, of two panels.
+    """
+    lags = result.frame.assign(log=np.log(result.frame.distance)).groupby(["waiting_time", "lag"], as_index=False)
+    means = lags["log"].mean()
+    waits = np.sort(means.waiting_time.unique())
+    shades = mpl.colormaps["viridis_r"](np.linspace(0.1, 0.95, len(waits)))
+    with style():
+        figure = PaperFigure(WIDTHS[columns], 2.6)
+        left, right = figure.subplots(1, 2, sharey=True)
+        for wait, shade in zip(waits, shades, strict=True):
+            rows = means[means.waiting_time == wait]
+            distance = np.exp(rows["log"])
+            left.plot(rows.lag, distance, color=shade, label=f"{wait:g}")
+            right.plot(rows.lag / wait**result.mu, distance, color=shade)
+        left.set(xlabel=r"lag $\tau$ (updates)", ylabel=r"$\Vert w_{t_w+\tau} - w_{t_w}\Vert$")
+        right.set(xlabel=rf"$\tau / t_w^{{\mu}}$, $\mu$ = {result.mu:.2f}")
+        for panel in (left, right):
+            panel.set(xscale="log", yscale="log")
+        shown = dict(zip(*reversed(left.get_legend_handles_labels()), strict=True))
+        step = max(1, -(-len(shown) // _MOST))
+        names = list(shown)[::step]
+        left.legend([shown[name] for name in names], names, title="$t_w$ (updates)", title_fontsize=7)
     return figure

@@ -86,3 +86,18 @@ def test_budget_equilibrium_and_collapse_of_trained_runs(tmp_path, run, refused)
 
 def test_a_run_without_update_norms_has_no_budget(runs, refused):
     assert "expected update_norm too: record with" in refused("budget", runs / "sb-0.zarr")
+
+
+def test_ageing_of_a_trained_run(tmp_path, run, refused):
+    options = ["--epochs", 2, "--drops", 2, 0.1, "--snapshots-per-decade", 0]
+    sketched = ["--sketch", 256, "--sketches", "every:10", "--origins", 10, 20, 40, 60]
+    done = run("train", "f1-digits", *options, *sketched, "--out", tmp_path / "run.zarr")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(run("ageing", tmp_path / "run.zarr", "--json", "--plot", tmp_path / "a.svg").stdout)
+    assert -0.5 <= found["two_time"]["mu"] <= 1.5
+    assert found["time_averaged"]["lags"][0]["lag"] == 10
+    assert "<svg" in (tmp_path / "a.svg").read_text()
+    assert "waiting times" in run("ageing", tmp_path / "run.zarr").stdout
+    plain = tmp_path / "plain.zarr"
+    assert run("train", "f1-digits", "--epochs", 0.2, "--drops", 1, 0.1, "--out", plain).returncode == 0
+    assert "record with origins" in refused("ageing", plain)

@@ -14,7 +14,7 @@ from typing import Any, Literal, get_args, get_origin
 from train.configs.lr_schedule import Regime, Schedule, updates_per_epoch
 from train.errors import ConfigError
 from trajectory.errors import RecordingError
-from trajectory.schedule import origin_steps
+from trajectory.schedule import Every, LogSpaced, origin_steps
 from ultraslow.large_batch.adam_scaling import AdamSettings, BetaScaling, scaled_adam
 from ultraslow.large_batch.errors import SettingError
 from ultraslow.large_batch.lr_scaling import LrScaling, scaled_lr
@@ -141,6 +141,10 @@ class TrainConfig:
     """Further updates t_w that distances are measured from; 5tau: five memory times (1 − μ)/(ηλ)."""
     quantities: tuple[Quantity, ...] = ("distance",)
     """What is recorded, of each layer and in total. The motion budget needs update_norm, the equilibrium norm too."""
+    sketch: int = 0
+    """Size K of each layer's count sketch: distances between any two sketched steps follow to 1/√(2K). 0: none."""
+    sketches: str = "log:12"
+    """Steps that sketches are taken at: log:N, N a decade, or every:N, for averages over time."""
     label: str = ""
     """What tables and figures call the run. Empty: its method, as in LB 4096 +LR +GBN."""
 
@@ -177,6 +181,7 @@ class TrainConfig:
             raise ConfigError(f"quantities are {', '.join(self.quantities)}; expected distance among them")
         self._check_optimizer()
         self.origin_steps()
+        self.sketch_steps()
 
     @property
     def published(self) -> bool:
@@ -265,6 +270,17 @@ class TrainConfig:
             raise ConfigError(f"origins is {self.origins}; expected updates from 1 on")
         return steps
 
+    def sketch_steps(self) -> LogSpaced | Every:
+        """Return the steps that sketches are taken at.
+
+        Raises:
+            ConfigError: for text that names none.
+        """
+        kind, _, number = self.sketches.partition(":")
+        if kind not in _SKETCHES or not number.isdecimal() or int(number) < 1:
+            raise ConfigError(f"sketches is {self.sketches!r}; expected log:N or every:N, such as every:100")
+        return _SKETCHES[kind](int(number))
+
     def record(self, train_size: int) -> dict[str, Any]:
         """Return what a run's store says: the values as run, and this configuration under "settings".
 
@@ -331,6 +347,7 @@ class TrainConfig:
 
 
 _DISPLAY_NAMES = {"adam": "Adam", "adamw": "AdamW"}
+_SKETCHES = {"log": LogSpaced, "every": Every}
 _WHOLE_NUMBERS = {  # and the least that each may be
     "batch_size": 1,
     "base_batch_size": 1,
@@ -338,6 +355,7 @@ _WHOLE_NUMBERS = {  # and the least that each may be
     "snapshots_per_decade": 0,
     "rows_per_decade": 0,
     "match_origin": 0,
+    "sketch": 0,
     "min_step": 0,
 }
 

@@ -270,6 +270,8 @@ def recorder_of(
         schedule=LogSpaced(config.rows_per_decade) if config.rows_per_decade else 1,
         snapshots=snapshots if config.snapshots_per_decade else None,
         quantities=config.quantities,
+        sketch=config.sketch,
+        sketches=config.sketch_steps(),
         origins={*config.origin_steps(), config.match_origin} - {0},
         config=metadata,
         seed=config.seed,

@@ -34,6 +34,9 @@ class Disk:
         self._folders: set[Path] = set()  # whose names are
         self._lock = threading.Lock()
 
+    def __reduce__(self) -> tuple[type["Disk"], tuple[Path]]:
+        return Disk, (self._root,)  # what is to be synced is the writer's, and a copy writes nothing
+
     def make_folder(self, folder: Path) -> None:
         """Make a folder, with its parents, if it is not there.
 

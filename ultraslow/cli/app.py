@@ -13,6 +13,7 @@ from functools import wraps
 import tyro
 
 from ultraslow._packages import HiddenPackageError, require
+from ultraslow.cli.ageing import ageing
 from ultraslow.cli.budget import budget
 from ultraslow.cli.collapse import collapse
 from ultraslow.cli.compare import compare
@@ -50,6 +51,7 @@ _COMMANDS = (
     budget,
     collapse,
     critical_batch,
+    ageing,
     match,
     potential,
     sharpness,
@@ -72,6 +74,7 @@ _WITHOUT_TRAIN = {
     "budget",
     "collapse",
     "critical-batch",
+    "ageing",
     "match",
     "report",
     "watch",

@@ -140,6 +140,8 @@ def test_origins_may_be_multiples_of_the_memory_time_of_the_rate_as_run():
         ({"origins": (-3,)}, "expected updates from 1 on"),
         ({"quantities": ("distance", "angle")}, "no quantity is named 'angle'"),
         ({"quantities": ("norm",)}, "expected distance among them"),
+        ({"sketches": "every"}, "expected log:N or every:N"),
+        ({"sketches": "at:0"}, "expected log:N or every:N"),
     ],
 )
 def test_origins_and_quantities_that_cannot_be_recorded_are_refused(values, said):

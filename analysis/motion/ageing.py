@@ -1,0 +1,319 @@
+"""Ageing: does the walk slow down with its age, and does one run stand for all?
+
+D(t_w, τ) = ‖w_{t_w + τ} − w_{t_w}‖ depends on the lag τ alone where the motion is stationary. Where it ages, curves
+of several waiting times t_w fall on one over τ/t_w^μ: μ = 0 is stationary, 1 full ageing (a function of log t alone
+has it), between them is subageing (Vincent et al. 1997, cond-mat/9607224).
+
+The squared displacement averaged over time, δ²(τ) = mean over t of ‖w_{t+τ} − w_t‖², is that of an ensemble for an
+ergodic motion. EB(τ) = var(δ²)/mean(δ²)² over runs measures by how much it is not (He et al. 2008, PRL 101, 058101);
+for Brownian motion in N dimensions observed over T it is 4τ/(3TN) at τ ≪ T.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+
+from analysis.curve import Run, runs_in
+from analysis.errors import MotionError
+from analysis.fitting.log_bins import BINS_PER_DECADE
+from analysis.inputs import check_confidence_level
+from analysis.serialize import Part, Table, Tabulated, jsonable, records
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Array = NDArray[np.float64]
+
+_SHAPE = 4  # degree of the polynomial in log that stands for the common curve
+_MU = np.round(np.arange(-0.5, 1.5001, 0.01), 2)
+_FEWEST = 3  # waiting times
+_BALLISTIC = 20  # lags: momentum carries the weights on a straight line until then
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TwoTime(Tabulated):
+    """Displacements D(t_w, τ) of one or more runs, and the exponent that makes one curve of them.
+
+    Attributes:
+        frame: one row per run, waiting time and log bin of the lag. Columns: run, waiting_time, lag (updates),
+            distance.
+        mu: the exponent μ of τ/t_w^μ; the mean over runs.
+        interval: its confidence interval, Student's over the runs; NaN for one.
+        spread: root mean square of log D about the common curve, at μ.
+        spread_stationary: the same at μ = 0.
+        spread_full_ageing: the same at μ = 1.
+        n: number of runs.
+        confidence_level: of the interval.
+        sketched: whether the distances come from sketches, and hold to about 1/√(2K).
+
+    Examples:
+        >>> import pandas as pd
+        >>> from analysis import TwoTime
+        >>> table = pd.DataFrame({"run": ["a"], "waiting_time": [10], "lag": [30.0], "distance": [1.5]})
+        >>> TwoTime(table, 0.98, (0.9, 1.1), 0.01, 0.2, 0.01, 3, 0.95, False).to_dict()["mu"]
+        0.98
+    """
+
+    frame: pd.DataFrame
+    mu: float
+    interval: tuple[float, float]
+    spread: float
+    spread_stationary: float
+    spread_full_ageing: float
+    n: int
+    confidence_level: float
+    sketched: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, fit for JSON."""
+        return {key: records(value) if key == "frame" else jsonable(value) for key, value in vars(self).items()}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the displacements."""
+        return self.frame.copy()
+
+    def plot(self) -> "Figure":
+        """Draw D against τ, and against τ/t_w^μ.
+
+        Returns:
+            The figure.
+        """
+        from analysis import figures
+
+        return figures.ageing(self)
+
+    def _summary(self) -> Sequence[Part]:
+        low, high = self.interval
+        interval = "" if math.isnan(low) else f"   {100 * self.confidence_level:g} % interval [{low:.2f}, {high:.2f}]"
+        waits = sorted(self.frame.waiting_time.unique())
+        rows = [
+            ("waiting times", ", ".join(f"{wait:g}" for wait in waits)),
+            ("runs", str(self.n)),
+            ("μ", f"{self.mu:.2f}{interval}"),
+            ("spread of log D", f"{self.spread:.1%} at μ"),
+            ("stationary, μ = 0", f"{self.spread_stationary:.1%}"),
+            ("full ageing, μ = 1", f"{self.spread_full_ageing:.1%}"),
+        ]
+        said = "D(t_w, τ) is one curve over τ/t_w^μ: μ = 0 where the motion does not age, 1 where log t alone counts."
+        return [
+            Table(rows),
+            said,
+            *(["! From sketches: each distance holds to about 1/√(2K)."] if self.sketched else []),
+        ]
+
+
+def two_time(data: Any, *, confidence_level: float = 0.95) -> TwoTime:
+    """Compare displacements from several waiting times, and find the μ that makes them one curve over τ/t_w^μ.
+
+    Waiting times are the run's origins, or else the steps that hold a sketch. Lags under 20 updates are left out:
+    momentum makes them ballistic.
+
+    Args:
+        data: a Run, its path, or a list of runs that differ in their seed.
+        confidence_level: of μ's interval over the runs.
+
+    Returns:
+        The displacements and μ.
+
+    Raises:
+        MotionError: a run has fewer than three waiting times.
+        StoreError: for a path that is no run.
+
+    Examples:
+        >>> import torch
+        >>> from analysis import two_time
+        >>> from trajectory import Recorder
+        >>> walker = torch.nn.Linear(2000, 1, bias=False)
+        >>> optimizer = torch.optim.SGD(walker.parameters(), lr=0.01)
+        >>> with Recorder("aged.zarr", walker, optimizer, origins=[20, 60, 180]):
+        ...     for _ in range(600):
+        ...         walker.weight.grad = torch.randn(1, 2000)
+        ...         optimizer.step()
+        >>> bool(abs(two_time("aged.zarr").mu) < 0.1)  # a random walk does not age
+        True
+    """
+    check_confidence_level(confidence_level)
+    runs = runs_in(data)
+    sketched = not all(len(run.origins) > _FEWEST for run in runs)
+    tables = [_from_sketches(run) if sketched else _from_origins(run) for run in runs]
+    found = [_best(table) for table in tables]
+    mus = np.array([mu for mu, _ in found])
+    half = math.nan
+    if len(mus) > 1:
+        quantile = special.stdtrit(len(mus) - 1, (1 + confidence_level) / 2)
+        half = float(quantile * mus.std(ddof=1) / math.sqrt(len(mus)))
+    mean = float(mus.mean())
+    spread, stationary, full = (
+        float(np.sqrt(np.mean([_spread(table, mu) ** 2 for table in tables]))) for mu in (mean, 0.0, 1.0)
+    )
+    frame = pd.concat(
+        [table.assign(run=run.name) for run, table in zip(runs, tables, strict=True)], ignore_index=True
+    )
+    columns = ["run", "waiting_time", "lag", "distance"]
+    return TwoTime(
+        frame[columns],
+        mean,
+        (mean - half, mean + half),
+        spread,
+        stationary,
+        full,
+        len(runs),
+        confidence_level,
+        sketched,
+    )
+
+
+def _from_origins(run: Run) -> pd.DataFrame:
+    """Read D(t_w, τ) by log bins of τ from what was measured from each origin but 0."""
+    tables = []
+    for origin in run.origins[1:]:
+        moved = run.displacement(origin)
+        tables.append(_binned(origin, np.asarray(moved.index, float) - origin, moved.to_numpy(float)))
+    return pd.concat(tables, ignore_index=True)
+
+
+def _from_sketches(run: Run) -> pd.DataFrame:
+    """Estimate D(t_w, τ) from the sketches of each pair of steps."""
+    steps = [step for step in run.sketches if step > 0]
+    distances = run.pairwise_distance(steps, steps).to_numpy() if steps else np.zeros((0, 0))
+    at = np.array(steps, float)
+    tables = [_binned(step, at[i + 1 :] - step, distances[i, i + 1 :]) for i, step in enumerate(steps)]
+    tables = [table for table in tables if len(table) > 2]
+    if len(tables) < _FEWEST:
+        raise MotionError(
+            f"{run.name}: has {max(len(run.origins) - 1, len(tables))} waiting times to measure from; expected "
+            f"{_FEWEST} or more: record with origins=[...] or sketch=4096, or ultraslow train --sketch 4096"
+        )
+    return pd.concat(tables, ignore_index=True)
+
+
+def _binned(origin: int, lag: Array, distance: Array) -> pd.DataFrame:
+    kept = (lag >= _BALLISTIC) & (distance > 0)
+    table = pd.DataFrame({"lag": np.log(lag[kept]), "distance": np.log(distance[kept])})
+    means = table.groupby(np.floor(BINS_PER_DECADE * np.log10(lag[kept]))).mean()
+    return means.apply(np.exp).assign(waiting_time=origin).reset_index(drop=True)
+
+
+def _best(table: pd.DataFrame) -> tuple[float, float]:
+    """Return the μ of the least spread, between grid points by a parabola, and that spread."""
+    spreads = np.array([_spread(table, mu) for mu in _MU])
+    i = int(np.argmin(spreads))
+    if not 0 < i < len(_MU) - 1:
+        return float(_MU[i]), float(spreads[i])
+    before, at, after = spreads[i - 1 : i + 2] ** 2
+    curvature = before - 2 * at + after
+    shift = (before - after) / (2 * curvature) if curvature > 0 else 0.0
+    return float(_MU[i] + shift * (_MU[1] - _MU[0])), float(spreads[i])
+
+
+def _spread(table: pd.DataFrame, mu: float) -> float:
+    """Return the root mean square of log D about a smooth curve in log τ − μ log t_w."""
+    x = np.log(table.lag.to_numpy()) - mu * np.log(table.waiting_time.to_numpy(float))
+    z = np.log(table.distance.to_numpy())
+    curve = np.polynomial.Polynomial.fit(x, z, min(_SHAPE, len(x) - 1))
+    return float(np.sqrt(np.mean((z - curve(x)) ** 2)))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TimeAveraged(Tabulated):
+    """Squared displacements averaged over time, and how much they differ between runs.
+
+    Attributes:
+        frame: one row per lag. Columns: lag (updates), msd (δ², the mean over runs), ergodicity_breaking (EB; NaN for
+            one run) and windows (pairs of steps averaged over, in each run).
+        n: number of runs.
+        steps: the first and the last step that were used.
+
+    Examples:
+        >>> import pandas as pd
+        >>> from analysis import TimeAveraged
+        >>> table = pd.DataFrame({"lag": [10], "msd": [2.5], "ergodicity_breaking": [0.01], "windows": [9]})
+        >>> TimeAveraged(table, 2, (10, 100)).to_frame().msd.tolist()
+        [2.5]
+    """
+
+    frame: pd.DataFrame
+    n: int
+    steps: tuple[int, int]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything, fit for JSON."""
+        return {"n": self.n, "steps": list(self.steps), "lags": records(self.frame)}
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the table of lags."""
+        return self.frame.copy()
+
+    def _summary(self) -> Sequence[Part]:
+        rows = [
+            [f"{row['lag']:g}", f"{row['msd']:.4g}", f"{row['ergodicity_breaking']:.3g}", f"{row['windows']:g}"]
+            for row in self.frame.to_dict("records")
+        ]
+        return [
+            Table(rows, ("lag", "δ²", "EB", "windows")),
+            f"{self.n} runs, steps {self.steps[0]} to {self.steps[1]}.",
+        ]
+
+
+def time_averaged(data: Any, *, start: int = 1) -> TimeAveraged:
+    """Average squared displacements over time, from sketches that are evenly spaced.
+
+    Args:
+        data: a Run, its path, or a list of runs with sketches at the same steps: `Recorder(sketch=4096,
+            sketches=Every(100))`, `ultraslow train --sketch 4096 --sketches every:100`.
+        start: the first step used; leave out the initial transient.
+
+    Returns:
+        δ² by lag, and from two runs on the ergodicity breaking parameter EB.
+
+    Raises:
+        MotionError: the sketches are not evenly spaced, are fewer than four, or differ between runs.
+        StoreError: for a path that is no run.
+
+    Examples:
+        >>> import torch
+        >>> from analysis import time_averaged
+        >>> from trajectory import Every, Recorder
+        >>> walker = torch.nn.Linear(2000, 1, bias=False)
+        >>> optimizer = torch.optim.SGD(walker.parameters(), lr=0.01)
+        >>> with Recorder("walk.zarr", walker, optimizer, sketch=1024, sketches=Every(20)):
+        ...     for _ in range(200):
+        ...         walker.weight.grad = torch.randn(1, 2000)
+        ...         optimizer.step()
+        >>> time_averaged("walk.zarr").frame.lag.tolist()
+        [20, 40, 60, 80, 100]
+    """
+    runs = runs_in(data)
+    steps = [[step for step in run.sketches if step >= start] for run in runs]
+    for run, own in zip(runs, steps, strict=True):
+        if len(own) < 4 or len(set(np.diff(own))) > 1:
+            raise MotionError(
+                f"{run.name}: holds sketches at {_few(own)}; expected four or more, evenly spaced, for averages over "
+                "time: record with sketches=Every(n), or ultraslow train --sketch 4096 --sketches every:n"
+            )
+        if own != steps[0]:
+            raise MotionError(f"{run.name} and {runs[0].name} hold sketches at other steps; expected the same")
+    shared, gap = steps[0], steps[0][1] - steps[0][0]
+    msd = np.array([_averaged(run, shared) for run in runs])  # (run, lag)
+    lags = gap * np.arange(1, msd.shape[1] + 1)
+    breaking = msd.var(axis=0, ddof=1) / msd.mean(axis=0) ** 2 if len(runs) > 1 else np.full(len(lags), math.nan)
+    frame = pd.DataFrame({"lag": lags, "msd": msd.mean(axis=0), "ergodicity_breaking": breaking})
+    frame["windows"] = len(shared) - np.arange(1, len(lags) + 1)
+    return TimeAveraged(frame, len(runs), (shared[0], shared[-1]))
+
+
+def _averaged(run: Run, steps: Sequence[int]) -> Array:
+    """Return δ² at lags of 1, 2, ... steps, up to half of them: longer lags average over too few windows."""
+    squares = run.pairwise_distance(steps, steps).to_numpy() ** 2
+    return np.array([np.diagonal(squares, lag).mean() for lag in range(1, len(steps) // 2 + 1)])
+
+
+def _few(steps: Sequence[int]) -> str:
+    shown = ", ".join(map(str, steps[:6]))
+    return f"steps {shown}{', ...' if len(steps) > 6 else ''}" if steps else "no step"

@@ -1,0 +1,81 @@
+"""Two-time displacements and averages over time, against walks whose ageing is known.
+
+A Brownian path at clock time s(t) has D² = N σ² (s(t_w + τ) − s(t_w)): s = t does not age (μ = 0), and s = log t ages
+fully (D² = log(1 + τ/t_w), μ = 1). In N = 3000 dimensions D fluctuates by 1/√(2N) = 1.3 %.
+"""
+
+import numpy as np
+import pytest
+import torch
+
+from analysis import CurveError, figures, time_averaged, two_time
+from analysis.errors import MotionError
+from trajectory import Every, Recorder
+
+DIMENSIONS = 3000
+WAITS = [20, 50, 120, 300]
+
+
+def path(where, clock, seed, updates=900, **options):
+    generator = torch.Generator().manual_seed(seed)
+    model = torch.nn.Linear(DIMENSIONS, 1, bias=False)
+    with Recorder(where, model, **options) as recorder, torch.no_grad():
+        for t in range(1, updates + 1):
+            passed = max(clock(t) - clock(t - 1), 0.0) ** 0.5
+            model.weight += passed * torch.randn(1, DIMENSIONS, generator=generator)
+            recorder.update()
+    return where
+
+
+def logarithm(t):
+    return np.log(max(t, 1))
+
+
+@pytest.mark.parametrize(("clock", "mu"), [(float, 0.0), (logarithm, 1.0)], ids=["stationary", "full ageing"])
+def test_the_exponent_of_ageing_is_recovered(tmp_path, clock, mu):
+    runs = [path(tmp_path / f"{i}.zarr", clock, i, origins=WAITS) for i in range(3)]
+    found = two_time(runs)
+    assert found.mu == pytest.approx(mu, abs=0.05)
+    assert found.spread < 0.03
+    assert max(found.spread_stationary, found.spread_full_ageing) > 0.2
+    assert sorted(found.frame.waiting_time.unique()) == WAITS
+    row = found.frame.iloc[0]
+    expected = (DIMENSIONS * (clock(row.waiting_time + row.lag) - clock(row.waiting_time))) ** 0.5
+    assert row.distance == pytest.approx(expected, rel=0.07)
+    assert not found.sketched
+    assert len(figures.ageing(found).axes) == 2
+
+
+def test_sketches_give_waiting_times_too_and_say_how_well(tmp_path):
+    run = path(tmp_path / "run.zarr", float, 0, sketch=1024, sketches=Every(50))
+    found = two_time(run)
+    assert found.mu == pytest.approx(0, abs=0.1)
+    assert found.sketched
+    assert "From sketches" in repr(found)
+    assert found.to_dict()["interval"] == [None, None]
+
+
+def test_averages_over_time_grow_as_those_over_walks(tmp_path):
+    """δ² = N τ for s = t, to the sketch's 1/√(2K) = 2 % of a distance and the walk's own fluctuation."""
+    runs = [path(tmp_path / f"{i}.zarr", float, i, sketch=1024, sketches=Every(50)) for i in range(3)]
+    found = time_averaged(runs, start=50)
+    assert found.frame.lag.tolist() == [50 * k for k in range(1, 10)]
+    assert np.allclose(found.frame.msd[:4], DIMENSIONS * found.frame.lag[:4], rtol=0.1)
+    assert (found.frame.ergodicity_breaking[:4] < 0.02).all()
+    assert time_averaged(runs[0], start=50).to_dict()["lags"][0]["ergodicity_breaking"] is None
+
+
+def test_averages_over_time_need_even_spacing(tmp_path):
+    run = path(tmp_path / "run.zarr", float, 0, updates=200, sketch=64)
+    with pytest.raises(MotionError, match=r"expected four or more, evenly spaced.*--sketches every:n"):
+        time_averaged(run)
+    plain = path(tmp_path / "plain.zarr", float, 0, updates=200, origins=[50])
+    with pytest.raises(MotionError, match="has 1 waiting times to measure from; expected 3 or more"):
+        two_time(plain)
+    with pytest.raises(MotionError, match="holds sketches at no step"):
+        time_averaged(plain)
+
+
+def test_a_folder_without_runs_is_refused(tmp_path):
+    with pytest.raises(CurveError, match="no run is in that folder"):
+        two_time(tmp_path)
