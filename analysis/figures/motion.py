@@ -76,6 +76,7 @@ def equivalent(result: Equivalence, ax: Axes | None = None, *, columns: Columns 
         unit = updates(result.origin) if result.per == "updates" else "samples"
         panel.set(xlabel=unit, ylabel=r"deviation of $\log d$")
         t_axis(panel, logarithmic=True)
+    return figure
 
 
 def ageing(result: TwoTime, *, columns: Columns = 2) -> PaperFigure:
