@@ -5,10 +5,12 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 import pytest
 
 from trajectory import Run, StoreError
+from ultraslow.cli.demo import _where_the_rest_is
 
 
 def has_rows(store):
@@ -101,3 +103,13 @@ def test_the_demo_writes_stores_and_figures(demo):
     assert {"loss", "learning_rate", "validation_error", "epoch"} <= set(left.metrics.columns)
     assert len(left.snapshots) > 5
     assert any(name.endswith("running_mean") for name in left.state_dict(left.snapshots[-1]))
+
+
+def test_the_demo_writes_the_report_where_plotly_is_installed(demo):
+    out, found = demo
+    report = out / "report.html"
+    there = find_spec("plotly") is not None
+    assert report.is_file() == there
+    assert (str(report) in found["paths"]) == there
+    assert str(report) in _where_the_rest_is(report, out)
+    assert "pip install 'ultraslow[report]'" in _where_the_rest_is(None, out)

@@ -5,6 +5,7 @@ Only public functions are called, in the order a user would: simulate, train, fi
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from math import log10
 from pathlib import Path
 from statistics import fmean
@@ -14,6 +15,7 @@ import torch
 
 from analysis import Comparison, Fit, compare, figures, fit
 from analysis.fitting.fit_result import MOVES
+from analysis.report import write_report
 from analysis.serialize import jsonable
 from analysis.synthetic import synthetic
 from train.configs.config import TrainConfig
@@ -25,6 +27,7 @@ SEEDS = 3  # of each method: from three on, α's interval comes from the spread 
 LARGE_BATCH = 256
 # Of batch 256 that is 50 updates. With 20 and with 30 epochs it is no worse than batch 16: bench/demo_task.py.
 EPOCHS = 10
+REPORT = "report.html"
 WALK_ALPHA = 1.0  # Sinai's walk: d ~ (log t)²
 
 Progress = Callable[[str, int, int], None]
@@ -67,7 +70,7 @@ class Demo:
         reference: the fit of the small batch's seeds.
         laws: the laws compared on the same curves.
         warnings: three plain sentences at most.
-        paths: stores and figures.
+        paths: stores, figures, and the report, which needs the extra `report`.
     """
 
     walk: Fit
@@ -80,6 +83,11 @@ class Demo:
     def table(self) -> list[dict[str, str]]:
         """Return the methods' rows as text, by column."""
         return [_cells(row) for row in self.methods]
+
+    @property
+    def report(self) -> Path | None:
+        """The report; None where plotly, of the extra `report`, is not installed."""
+        return next((path for path in self.paths if path.name == REPORT), None)
 
     def found(self) -> tuple[str, str, str]:
         """Return what each of the three parts found, in words."""
@@ -163,8 +171,16 @@ def demo(out: str | Path, *, seed: int = 0, progress: Progress | None = None) ->
     }
     files = [file for name, figure in drawn.items() for file in figures.save(figure, out / name)]
     rows = tuple(_row(seeds) for seeds in methods)
-    paths = (*(run.path for run in runs), *files)
+    paths = (*(run.path for run in runs), *files, *_report(runs, out / REPORT))
     return Demo(walk, rows, reference, laws, _warnings(others[-1], reference), tuple(map(Path, paths)))
+
+
+def _report(runs: list[Run], path: Path) -> list[Path]:
+    """Write the report where plotly is installed; return its path."""
+    if find_spec("plotly") is None:
+        return []
+    write_report(runs, path)
+    return [path]
 
 
 def _train_all(out: Path, seed: int, progress: Progress | None) -> list[list[Run]]:

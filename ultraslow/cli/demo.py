@@ -28,4 +28,11 @@ def demo(*, out: Path = Path("ultraslow-demo"), seed: int = 0, json: bool = Fals
     print_table(result.table())
     say(match, "", "3. What the curve of the small batch follows", law, "")
     say(*(f"! {warning}" for warning in result.warnings), "")
-    say(f"Runs and figures are in {out}; ultraslow fit {out}/sb-*.zarr prints every warning of the fit.")
+    say(f"Runs and figures are in {out}. {_where_the_rest_is(result.report, out)}")
+
+
+def _where_the_rest_is(report: Path | None, out: Path) -> str:
+    """Say where all warnings are: in the report if it could be written, else in what `fit` prints."""
+    if report is not None:
+        return f"Everything else, every warning too, is in {report}: open it in a browser."
+    return f"ultraslow fit {out}/sb-*.zarr prints every warning; pip install 'ultraslow[report]' adds a report."

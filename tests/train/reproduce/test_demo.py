@@ -9,7 +9,7 @@ import pytest
 from analysis import compare, fit
 from analysis.fitting.fit_result import MOVES
 from analysis.synthetic import synthetic
-from train.reproduce.demo import Demo, MethodRow, configs
+from train.reproduce.demo import Demo, MethodRow, _report, _warnings, configs
 
 
 def row(label, errors, drop=400.0):
@@ -70,8 +70,6 @@ def test_a_run_without_a_drop_says_so(demo):
 
 
 def test_a_run_that_did_not_match_comes_first_among_three_warnings(demo):
-    from train.reproduce.demo import _warnings
-
     event = SimpleNamespace(name="match_failed", details={"status": "already_above", "sentence": "it was above"})
     first, *others = _warnings([SimpleNamespace(events=[event])], demo.reference)
     assert first == "Not matched (already_above): it was above."
@@ -82,3 +80,10 @@ def test_the_large_batch_differs_from_the_small_one_in_its_size_alone():
     small, large, matched = configs(0, ("sb-0.zarr",)).values()
     assert replace(large, batch_size=small.batch_size, label=small.label) == small
     assert matched.schedule(1280).updates == small.schedule(1280).updates
+
+
+def test_without_plotly_there_is_no_report(demo, monkeypatch, tmp_path):
+    monkeypatch.setattr("train.reproduce.demo.find_spec", lambda name: None)
+    assert _report([], tmp_path / "report.html") == []
+    assert demo.report is None
+    assert replace(demo, paths=(tmp_path / "report.html",)).report == tmp_path / "report.html"
