@@ -8,7 +8,7 @@ the Brownian bridge.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from math import exp, isfinite, log
+from math import exp, isfinite, isinf, log
 from typing import Any, ClassVar
 
 import numpy as np
@@ -93,10 +93,11 @@ class Forecast(FormerNames, Tabulated):
     def _sentence(self) -> str:
         low, high = map(_steps, self.interval)
         level = f"{100 * self.confidence_level:g} % interval"
-        text = (
-            f"forecast: the run has travelled {self.distance:.4g} of {self.target:.4g} in {self.seen} updates; if it "
-            f"keeps to the law fitted to them, it matches at update {_steps(self.step)}, {level} {low} to {high}"
-        )
+        far = f"the run has travelled {self.distance:.4g} of {self.target:.4g} in {self.seen} updates"
+        when = f"it matches at update {_steps(self.step)} ({level}: {low} to {high})"
+        if isinf(self.step):
+            when = f"it never matches ({level}: " + ("never)" if isinf(self.interval[0]) else f"{low} or later)")
+        text = f"forecast: {far}; if it keeps to the law fitted to them, {when}"
         if self.beyond is not None:
             text += f"; the probability that {self.budget} updates do not suffice is {self.beyond:.2f}"
         if self.backtest is None:

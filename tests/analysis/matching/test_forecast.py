@@ -108,6 +108,16 @@ def test_run_that_stands_still_may_never_arrive():
     assert document["interval"][1] is None
 
 
+def test_a_forecast_of_never_is_said_once():
+    t, d = noisy(3, std=0.002)
+    found = predict_match((t, d), TARGET, until=4000, t_min=200, budget=8000)
+    assert "it matches at update" in str(found)
+    assert "it never matches (90 % interval: 5000 or later)" in str(
+        replace(found, step=np.inf, interval=(5000.0, np.inf))
+    )
+    assert "it never matches (90 % interval: never)" in str(replace(found, step=np.inf, interval=(np.inf, np.inf)))
+
+
 def test_back_test_misses_when_the_law_changes():
     t, d = noisy(4, std=0.001)
     slowed = np.where(t < 1000, d, d[np.argmax(t >= 1000)] * (t / 1000) ** 0.05)
