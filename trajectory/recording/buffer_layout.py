@@ -44,7 +44,7 @@ class BufferLayout:
             if value is None or tuple(value.shape) != spec.shape or not _fits(value.dtype, dtype):
                 missing.append(spec.name)
                 value = torch.zeros(spec.shape, dtype=dtype, device=device)
-            elif torch.promote_types(value.dtype, dtype) != dtype:
+            elif not _holds(dtype, value.dtype):
                 rounded.append(spec.name)
             pieces.append(value.detach().to(device, dtype).contiguous().reshape(-1).view(torch.uint8))
         own = set(map(id, self._own))
@@ -58,8 +58,7 @@ class BufferLayout:
         return {plain(name): p for name, p in self._model.named_parameters(remove_duplicate=False)}
 
     def _rounded_weights(self) -> list[str]:
-        dtype = self._dtype
-        return [name for name, p in self._weights.items() if torch.promote_types(p.dtype, dtype) != dtype]
+        return [name for name, p in self._weights.items() if not _holds(self._dtype, p.dtype)]
 
 
 def describe_changes(changes: Mapping[str, Sequence[str]]) -> str:
@@ -81,4 +80,11 @@ def describe_changes(changes: Mapping[str, Sequence[str]]) -> str:
 
 def _fits(dtype: torch.dtype, place: torch.dtype) -> bool:
     """Return whether numbers of a type are numbers of another one, rounded perhaps."""
-    return torch.promote_types(dtype, place) == place or (dtype.is_floating_point and place.is_floating_point)
+    return _holds(place, dtype) or (dtype.is_floating_point and place.is_floating_point)
+
+
+def _holds(place: torch.dtype, dtype: torch.dtype) -> bool:
+    """Return whether a type holds every number of another one exactly."""
+    if place.is_floating_point and dtype.is_floating_point:  # torch promotes no float8
+        return place == dtype or place.itemsize > dtype.itemsize
+    return torch.promote_types(dtype, place) == place

@@ -66,3 +66,15 @@ def test_a_model_of_empty_parameters_is_refused(tmp_path):
     model.empty = nn.Parameter(torch.zeros(0, 3))
     with pytest.raises(RecordingError, match="all trainable parameters are empty"):
         Recorder(tmp_path / "run.zarr", model)
+
+
+def test_snapshots_hold_what_is_excluded_from_the_distance_in_its_own_type(tmp_path):
+    model = Pair(torch.randn(8).to(torch.float8_e4m3fn))
+    with Recorder(tmp_path / "run.zarr", model, exclude="odd", snapshots=1) as recorder:
+        with torch.no_grad():
+            model.plain += 1.0
+        recorder.update()
+    state = Run(tmp_path / "run.zarr").state_dict(1)
+    assert state["odd"].dtype == torch.float8_e4m3fn
+    assert torch.equal(state["odd"].float(), model.odd.float())
+    assert not any(event.name == "buffers_changed" for event in Run(tmp_path / "run.zarr").events)
