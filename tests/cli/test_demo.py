@@ -98,7 +98,7 @@ def test_the_demo_writes_stores_and_figures(demo):
     for name in ("walk", "distance", "error", "laws"):
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
         assert (out / f"{name}.pdf").read_bytes().startswith(b"%PDF")
-    left = Run(out / "lb-matched-0.zarr")
+    left = Run(out / "lb-matched.zarr")
     assert left.status == "complete"
     assert {"loss", "learning_rate", "validation_error", "epoch"} <= set(left.metrics.columns)
     assert len(left.snapshots) > 5

@@ -183,16 +183,21 @@ def _report(runs: list[Run], path: Path) -> list[Path]:
     return [path]
 
 
+def _store(out: Path, method: str, k: int) -> Path:
+    """Return where a method's k-th run lies: lb.zarr and lb-matched.zarr had no number while there was one of them."""
+    return out / (f"{method}-{k}.zarr" if method == "sb" or k else f"{method}.zarr")
+
+
 def _train_all(out: Path, seed: int, progress: Progress | None) -> list[list[Run]]:
     """Train each method's seeds, the small batch's first; return the runs by method."""
     seeds = range(seed, seed + SEEDS)
-    reference = tuple(str(out / f"sb-{k}.zarr") for k in range(SEEDS))
+    reference = tuple(str(_store(out, "sb", k)) for k in range(SEEDS))
     plans = [configs(each, reference) for each in seeds]
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # layers of 64 units: a second thread costs more than it does
     try:
         return [
-            [_train(plan[name], out / f"{name}-{k}.zarr", progress) for k, plan in enumerate(plans)]
+            [_train(plan[name], _store(out, name, k), progress) for k, plan in enumerate(plans)]
             for name in plans[0]
         ]
     finally:
