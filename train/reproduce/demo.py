@@ -184,7 +184,7 @@ def _report(runs: list[Run], path: Path) -> list[Path]:
 
 
 def _store(out: Path, method: str, k: int) -> Path:
-    """Return where a method's k-th run lies: lb.zarr and lb-matched.zarr had no number while there was one of them."""
+    """Return where a method's k-th run lies; the first of a large batch has no number, as when it was the only one."""
     return out / (f"{method}-{k}.zarr" if method == "sb" or k else f"{method}.zarr")
 
 
@@ -197,8 +197,7 @@ def _train_all(out: Path, seed: int, progress: Progress | None) -> list[list[Run
     torch.set_num_threads(1)  # layers of 64 units: a second thread costs more than it does
     try:
         return [
-            [_train(plan[name], _store(out, name, k), progress) for k, plan in enumerate(plans)]
-            for name in plans[0]
+            [_train(plan[name], _store(out, name, k), progress) for k, plan in enumerate(plans)] for name in plans[0]
         ]
     finally:
         torch.set_num_threads(threads)
