@@ -184,7 +184,7 @@ def _report(runs: list[Run], path: Path) -> list[Path]:
 
 
 def _store(out: Path, method: str, k: int) -> Path:
-    """Return where a method's k-th run lies; the first of a large batch has no number, as when it was the only one."""
+    """Return where a method's k-th run lies; a large batch's first has no number, as when it was alone."""
     return out / (f"{method}-{k}.zarr" if method == "sb" or k else f"{method}.zarr")
 
 
