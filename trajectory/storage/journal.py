@@ -25,6 +25,7 @@ _KINDS = (ROWS, METRICS, EVENT)
 _BEGINNING = re.compile(b"[RME]")
 _SEARCHED = 16  # times a journal's length: the bytes of possible records that are looked at behind a damaged one
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
+_ZEROS = re.compile(rb"\0{4,}")
 _HEADER = struct.Struct("<cII")
 
 
@@ -238,11 +239,11 @@ def _following(data: bytes, start: int) -> int | None:
 
 
 def _is_hole(stretch: bytes) -> bool:
-    """Return whether zeros lie where a power cut kept a write from the disk: at its end, in half of it or more.
+    """Return whether zeros lie where a power cut kept writes from the disk: in half of the bytes, or in a sector.
 
-    A record that was damaged otherwise may end in zeros too, but hardly in as many.
+    A record that was damaged otherwise holds zeros too, but hardly as many.
     """
-    zeros = len(stretch) - len(stretch.rstrip(b"\0"))
+    zeros = sum(map(len, _ZEROS.findall(stretch)))
     return 2 * zeros >= len(stretch) or bytes(512) in stretch
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from train.configs.recipes import f1_digits
+from train.engine.checkpoint import Checkpoint
 from train.engine.run_training import train
 from train.errors import ConfigError
 from trajectory import Run
@@ -149,8 +150,10 @@ def test_a_run_of_two_processes_does_not_go_on_in_one(folder, tmp_path):
     out = tmp_path / "run.zarr"
     with pytest.raises(KeyboardInterrupt):
         train(SHORT, out, progress=stop)
-    checkpoint = tmp_path / "run.zarr.checkpoint.pt"
-    torch.save(torch.load(checkpoint) | {"processes": 2}, checkpoint)
+    checkpoint = Checkpoint(out, None)
+    state = checkpoint.read(SHORT)
+    assert state is not None
+    checkpoint.write(state | {"processes": 2})
     with pytest.raises(ConfigError, match="was interrupted with processes 2, not 1") as caught:
         train(SHORT, out, resume=True)
     assert "\n" not in str(caught.value)
