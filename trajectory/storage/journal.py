@@ -25,7 +25,7 @@ _KINDS = (ROWS, METRICS, EVENT)
 _BEGINNING = re.compile(b"[RME]")
 _SEARCHED = 16  # times a journal's length: the bytes of possible records that are looked at behind a damaged one
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
-_ZEROS = re.compile(rb"\0{4,}")
+_ZEROS = re.compile(rb"\0{8,}")
 _HEADER = struct.Struct("<cII")
 
 
