@@ -52,7 +52,9 @@ def rows(path):
         return 0
 
 
-@pytest.mark.parametrize("ignored", [False, True], ids=["in a terminal", "in the background"])
+@pytest.mark.parametrize(
+    "ignored", [pytest.param(False, marks=pytest.mark.slow), True], ids=["in a terminal", "in the background"]
+)
 def test_sigterm_ends_a_sweeps_processes_cleanly_and_says_so(tmp_path, ignored):
     """A shell ignores Ctrl-C in what it runs in the background; SIGTERM ends the sweep all the same."""
     (tmp_path / "spec.toml").write_text(SPEC)

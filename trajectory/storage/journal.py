@@ -198,7 +198,7 @@ def read(data: bytes) -> Records:
         if record is None:
             following = _following(data, at + 1)
             if following is None:
-                if not _is_torn(data, at):
+                if not (_is_torn(data, at) or _is_hole(data[at:])):
                     damaged.append((at, len(data)))
                 break
             if _is_hole(data[at:following]):
@@ -239,10 +239,12 @@ def _following(data: bytes, start: int) -> int | None:
 
 
 def _is_hole(stretch: bytes) -> bool:
-    """Return whether zeros lie where a power cut kept writes from the disk: in half of the bytes, or in a sector.
+    """Return whether zeros lie where a power cut kept writes from the disk: a header, half of the bytes, or a sector.
 
     A record that was damaged otherwise holds zeros too, but hardly as many.
     """
+    if not stretch[: _HEADER.size].strip(b"\0"):
+        return True
     zeros = sum(map(len, _ZEROS.findall(stretch)))
     return 2 * zeros >= len(stretch) or bytes(512) in stretch
 

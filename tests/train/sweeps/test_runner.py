@@ -162,6 +162,7 @@ def test_a_cluster_makes_the_runs(sweep, scheduler):
     assert Run(matched).config["match"] == [one, two]
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_from_its_checkpoint_on_another_worker_when_its_own_is_killed(tmp_path):
     """A nanny starts a new worker in place of the one that is killed; the sweep tells of it."""
     from distributed import LocalCluster
