@@ -12,6 +12,7 @@ Two ways of computing one thing are compared with a tolerance that follows from 
 
 import os
 
+import pytest
 from hypothesis import settings
 
 # One thread a test: the same sums on every machine, and no oversubscription where tests run side by side.
@@ -20,3 +21,12 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no deadline")
+
+
+def pytest_runtest_setup(item):
+    """Skip what needs a GPU where there is none."""
+    if item.get_closest_marker("cuda"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("no CUDA device")

@@ -51,6 +51,28 @@ def _one_by_one(plain: nn.Module, x: Tensor, groups: list[Tensor]) -> Tensor:
     return torch.cat(parts)[torch.cat(groups).argsort()]
 
 
+@pytest.mark.cuda
+@pytest.mark.parametrize("kind", SHAPES)
+@pytest.mark.parametrize("batch", [32, 30, 17])
+@pytest.mark.parametrize("last", [False, True], ids=["contiguous", "channels last"])
+def test_a_gpu_normalizes_as_the_host_does(kind, batch, last):
+    torch.manual_seed(0)
+    layer, _, shape = _layers(kind, 8)
+    x, upstream = torch.randn(2, batch, *shape, dtype=torch.float64)
+    found = {}
+    for device in ("cpu", "cuda"):
+        here = copy.deepcopy(layer).to(device)
+        given = x.to(device)
+        if last and given.dim() == 4:
+            given = given.contiguous(memory_format=torch.channels_last)
+        given = given.detach().requires_grad_()
+        y = here(given)
+        y.backward(upstream.to(device))
+        found[device] = [each.detach().cpu() for each in (y, given.grad, here.weight.grad, *here.buffers())]
+    for there, on_host in zip(found["cuda"], found["cpu"], strict=True):
+        torch.testing.assert_close(there, on_host, rtol=1e-10, atol=1e-10)
+
+
 @pytest.mark.parametrize("kind", SHAPES)
 @pytest.mark.parametrize(("batch", "ghost"), [(32, 8), (30, 8), (17, 8), (9, 8), (3, 2), (64, 2)])
 @pytest.mark.parametrize("momentum", [0.1, 0.7, None])

@@ -34,6 +34,20 @@ def test_loss_gradient_and_hessian_are_those_of_the_written_out_network(network,
     close(torch.stack([objective.hessian_vector_product(w, v) for v in torch.eye(len(w), dtype=w.dtype)]), dense)
 
 
+@pytest.mark.cuda
+@pytest.mark.parametrize("statistics", MODES)
+def test_a_gpu_s_loss_gradient_and_product_are_the_host_s(network, batches, statistics):
+    found = []
+    for device in ("cpu", "cuda"):
+        data = [(x.to(device), y.to(device)) for x, y in batches()]
+        objective = Objective(network().to(device), data, statistics=statistics)
+        direction = torch.linspace(-1, 1, len(objective.weights), dtype=torch.float64, device=device)
+        product = objective.hessian_vector_product(None, direction)
+        found.append([torch.as_tensor(each).cpu() for each in (*objective.loss_and_gradient(), product)])
+    for there, on_host in zip(*found, strict=True):
+        torch.testing.assert_close(there, on_host, rtol=1e-9, atol=1e-12)
+
+
 @pytest.mark.parametrize("statistics", MODES)
 def test_hessian_vector_product_is_a_difference_of_gradients(network, batches, statistics):
     """What forward over reverse through batch norm fails in torch 2.13."""

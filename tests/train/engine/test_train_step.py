@@ -108,7 +108,22 @@ def test_a_cuda_graph_asks_for_a_gpu_and_for_every_row(tmp_path):
     assert not (tmp_path / "run.zarr").exists()
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.cuda
+@pytest.mark.parametrize("batched", [False, True], ids=["alone", "batched"])
+def test_a_gpu_trains_what_the_host_does(tmp_path, in_float64, same_training, batched):
+    config = replace(SHORT, ghost_batch_size=16, multiplicative_noise=not batched, max_grad_norm=1.0)
+    runs = []
+    for device in ("cpu", "cuda"):
+        out = tmp_path / f"{len(runs)}.zarr"
+        (path,) = train_batched(config, {0: out}, device=device) if batched else (train(config, out, device=device),)
+        runs.append(Run(path))
+    np.testing.assert_allclose(runs[1].layers(), runs[0].layers(), **same_training)
+    assert (
+        runs[1].metrics["validation_error"].dropna().tolist() == runs[0].metrics["validation_error"].dropna().tolist()
+    )
+
+
+@pytest.mark.cuda
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_replayed_updates_are_those_made_one_by_one(tmp_path, precision):
     config = replace(SHORT, epochs=3, drops=((2, 0.1),), warmup_steps=5, input_noise=0.5, multiplicative_noise=True)

@@ -44,6 +44,16 @@ def test_a_sketch_is_linear_and_sums_over_parts():
     torch.testing.assert_close(rows, torch.stack([sketch(a), sketch(b)]), rtol=0, atol=rounding)
 
 
+@pytest.mark.cuda
+def test_a_gpu_s_sketch_is_the_host_s():
+    """The same float64 terms, added in another order."""
+    torch.manual_seed(0)
+    parts = [(torch.randn(300_000), 0), (torch.randn(17).bfloat16(), 300_000)]
+    on_device = [(tensor.cuda(), first) for tensor, first in parts]
+    host, device = (count_sketches([members], 64).cpu() for members in (parts, on_device))
+    torch.testing.assert_close(device, host, rtol=0, atol=1e-12 * 300_000**0.5)
+
+
 @pytest.mark.parametrize("buckets", [32, 256])
 def test_the_error_is_the_one_the_law_gives(buckets):
     """Over seeds, ‖S(x)‖² has mean ‖x‖² and variance (2/K)(‖x‖⁴ − Σ x⁴)."""

@@ -9,7 +9,7 @@ from trajectory import Recorder, Run
 from trajectory.measure.observables import Observables
 from trajectory.schema.layout import QUANTITIES
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+pytestmark = pytest.mark.cuda
 
 
 def network():
@@ -38,7 +38,7 @@ def test_every_quantity_equals_its_float64_twin(how):
     ]
     observables = Observables(parameters, QUANTITIES, origins=1)
     assert (observables._kernel is not None) == (how == "kernel")
-    start = [p.double() for p in parameters]
+    start = [p.double().clone() for p in parameters]
     for p in parameters:
         p.add_(torch.randn_like(p))
         p.grad = torch.randn_like(p)
@@ -72,6 +72,20 @@ def test_no_step_waits_for_the_device_and_none_is_changed(tmp_path):
     run = Run(tmp_path / "run.zarr")
     assert len(run.total("update_norm")) == 150
     assert (run.snapshots, run.sketches) == ([0, 40, 80, 120], [0, 30, 60, 90, 120, 150])
+
+
+def test_a_snapshot_holds_the_weights_bit_for_bit(tmp_path):
+    x = torch.randn(32, 60, device="cuda")
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    with Recorder(tmp_path / "run.zarr", model, optimizer, snapshots=7) as recorder:
+        for t in range(1, 15):
+            update(model, optimizer, x)
+            if t == 7:
+                then = {name: value.cpu().clone() for name, value in model.state_dict().items()}
+    kept = Run(recorder.path).state_dict(7)
+    assert kept.keys() == then.keys()
+    assert all(torch.equal(kept[name], value) for name, value in then.items())
 
 
 def test_replays_of_a_captured_step_are_recorded(tmp_path):
