@@ -28,6 +28,11 @@ class RunDescription:
         return PurePosixPath(self.path).name.removesuffix(".zarr")
 
     @property
+    def id(self) -> str | None:
+        """The 32 hexadecimal digits that name this recording wherever its store lies; None in stores of old."""
+        return self._metadata.id
+
+    @property
     def status(self) -> str:
         """How the run ended: `complete`, `interrupted (...)`, or `recording`, also after a kill."""
         return self._commit.status

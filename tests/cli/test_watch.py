@@ -1,11 +1,13 @@
 """`ultraslow watch`: what it shows of finished and of growing runs, and how it ends."""
 
 import json
+import sys
 
 import pytest
 import torch
 
-from trajectory import Recorder
+from trajectory import Recorder, StoreError
+from trajectory.integrations import trackio_rows
 from ultraslow.cli import watch as module
 
 
@@ -61,3 +63,17 @@ def test_updates_a_second_come_from_the_times_logged(tmp_path, run):
 @pytest.mark.parametrize("every", ["0", "nan"])
 def test_seconds_that_cannot_pass_are_refused(refused, runs, every):
     assert "expected seconds, above 0" in refused("watch", runs / "sb-0.zarr", "--every", every)
+
+
+def test_it_sends_every_run_to_trackio_and_says_how_its_page_is_opened(run, runs, monkeypatch):
+    sent = []
+    monkeypatch.setattr(trackio_rows, "send_to_trackio", lambda run, project: sent.append((run.name, project)))
+    done = run("watch", runs / "sb-0.zarr", runs / "lb.zarr", "--to", "trackio", "--project", "my walk")
+    assert sent == [("sb-0", "my walk"), ("lb", "my walk")]
+    assert done.stdout.splitlines()[-1] == "Live page: trackio show --project 'my walk'"
+
+
+def test_without_trackio_it_says_how_to_get_it(runs, monkeypatch):
+    monkeypatch.setitem(sys.modules, "trackio.sqlite_storage", None)
+    with pytest.raises(StoreError, match=r"pip install 'ultraslow\[trackio\]'"):
+        module.watch(str(runs / "sb-0.zarr"), once=True, to="trackio")

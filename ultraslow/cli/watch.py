@@ -1,8 +1,9 @@
 """`ultraslow watch`: runs while they are recorded, in the terminal."""
 
+import shlex
 from collections.abc import Iterator, Sequence
 from time import sleep
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
@@ -23,6 +24,8 @@ def watch(
     reference: Seeds = (),
     every: Annotated[float, arg(metavar="SECONDS")] = 5.0,
     once: bool = False,
+    to: Annotated[Literal["trackio"] | None, arg(metavar="{trackio}", help_behavior_hint="")] = None,
+    project: str = "ultraslow",
     json: bool = False,
 ) -> None:
     """Show runs while they are recorded: distance, loss, rate, updates a second, forecast of the match, warnings.
@@ -39,6 +42,9 @@ def watch(
             learning-rate drop, with the forecast's 90 % interval.
         every: seconds between two looks.
         once: show them once, and end; so it is where the output is no terminal.
+        to: also store what the runs hold in trackio, on this machine and without an account; `trackio show` then
+            opens its live page. It needs the extra `trackio`.
+        project: with --to trackio, the project that the runs belong to there.
         json: print one JSON document of one look instead.
     """
     from rich.console import Console
@@ -51,20 +57,23 @@ def watch(
         raise AnalysisError(f"every = {every!r}: expected seconds, above 0")
     target = Reference.from_runs(list(reference)) if reference else None
     console = Console(highlight=False)
-    if once or json or not console.is_terminal:
-        rows, warned, _ = _look([run, *runs], target)
+    sent_to = project if to else None
+    if once or json or not (console.is_terminal or to):
+        rows, warned, _ = _look([run, *runs], target, sent_to)
         if json:
             print_json({"runs": rows, "warnings": warned})
             return
         console.print(aligned(rows))
-        say(*(f"! {sentence}" for sentence in warned))
+        say(*(f"! {sentence}" for sentence in warned), *_page(sent_to))
         return
     with Live(console=console, auto_refresh=False) as live:
-        for shown in _looks([run, *runs], target, every):
+        for shown in _looks([run, *runs], target, every, sent_to):
             live.update(shown, refresh=True)
 
 
-def _looks(places: Sequence[str], target: "Reference | None", every: float) -> "Iterator[RenderableType]":
+def _looks(
+    places: Sequence[str], target: "Reference | None", every: float, project: str | None = None
+) -> "Iterator[RenderableType]":
     """Look until every run has ended."""
     from rich.console import Group
     from rich.text import Text
@@ -72,18 +81,31 @@ def _looks(places: Sequence[str], target: "Reference | None", every: float) -> "
     from trajectory.errors import printable
 
     while True:
-        rows, warned, recording = _look(places, target)
-        yield Group(aligned(rows), *(Text(printable(f"! {sentence}")) for sentence in warned))
+        rows, warned, recording = _look(places, target, project)
+        below = [*(f"! {sentence}" for sentence in warned), *_page(project)]
+        yield Group(aligned(rows), *(Text(printable(line)) for line in below))
         if not recording:
             return
         sleep(every)
 
 
-def _look(places: Sequence[str], target: "Reference | None") -> tuple[list[dict[str, str]], list[str], bool]:
-    """Return a row for each run, the warnings, and whether a run is still recorded."""
+def _page(project: str | None) -> list[str]:
+    """Say how the live page is opened, where there is one."""
+    return [] if project is None else [f"Live page: trackio show --project {shlex.quote(project)}"]
+
+
+def _look(
+    places: Sequence[str], target: "Reference | None", project: str | None = None
+) -> tuple[list[dict[str, str]], list[str], bool]:
+    """Return a row for each run, the warnings, and whether a run is still recorded; send the runs to trackio."""
     from analysis import runs_in
 
     found = runs_in(list(places))
+    if project is not None:
+        from trajectory.integrations.trackio_rows import send_to_trackio
+
+        for run in found:
+            send_to_trackio(run, project)
     warned = [f"{run.name}: {sentence}" for run in found for sentence in run.warnings]
     return [_row(run, target) for run in found], warned, any(run.status == "recording" for run in found)
 
