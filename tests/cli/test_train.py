@@ -3,12 +3,17 @@
 import subprocess
 import sys
 from dataclasses import replace
+from unittest import mock
 
 import pytest
+from rich.progress import Progress
 
+from train import train
 from train.configs.recipes import RECIPES, f1_digits
 from train.configs.toml import write_recipe
 from trajectory import Run
+from ultraslow.cli import train as module
+from ultraslow.cli.console import ProgressBars
 
 
 def test_mistakes_in_training_are_one_line(tmp_path, refused, record, law):
@@ -53,6 +58,26 @@ def test_the_help_of_a_recipe_shows_its_own_values(run):
     assert "--regime-adaptation, --no-regime-adaptation" in help_text
     assert "(default: 0.05)" in run("train", "--help", "f1-digits").stdout.replace("│", " ")
     assert "$ ultraslow train f1-mnist" in run("train", "--help").stdout
+
+
+def test_the_bar_shows_distance_loss_and_rate_of_the_newest_update_recorded(tmp_path):
+    shown = []
+    bar = mock.Mock(show=lambda name, values: shown.append(values))
+    run = Run(train(replace(f1_digits(), epochs=1), tmp_path / "run.zarr", receive=module._shown(bar, "run")))
+    at = run.metrics.loc[[64, 80], "loss"]
+    assert at.notna().all()
+    assert shown[0].startswith(f"distance {run.distance[64]:.4g}  loss ")
+    assert shown[-1] == f"distance {run.distance[80]:.4g}  loss {at[80]:.3g}  rate 0.05"
+
+
+def test_what_a_bar_shows_stays_until_it_is_shown_anew():
+    bars = ProgressBars(Progress(disable=True))
+    bars.show("run", "too early")
+    bars("run", 1, 10)
+    bars.show("run", "distance 3")
+    bars("run", 2, 10)
+    (task,) = bars._progress.tasks
+    assert (task.completed, task.total, task.fields["values"]) == (2, 10, "distance 3")
 
 
 HELP = """

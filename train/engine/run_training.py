@@ -19,6 +19,7 @@ from train.engine.warm_start import warm_start
 from train.errors import ConfigError
 from train.models import NETWORKS, PUBLISHED
 from trajectory import LogSpaced, Recorder
+from trajectory.recording.row_buffer import Rows
 from trajectory.storage.backend import StoreLike
 from ultraslow.large_batch.ghost_batch_norm import convert_ghost_batch_norm
 
@@ -32,6 +33,7 @@ def train(
     data_root: str | Path = "data",
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
+    receive: Callable[[Rows], None] | None = None,
     overwrite: bool = False,
     resume: bool = False,
     checkpoint_every: float | None = 60.0,
@@ -63,6 +65,7 @@ def train(
         data_root: folder of the data sets; what is missing is downloaded.
         device: the device to train on.
         progress: called as progress(t, updates) after each update.
+        receive: called with the rows that were recorded, every 64 updates, as by `Recorder.subscribe`.
         overwrite: replace a run at `out`.
         resume: resume the run at `out`; where there is none, begin one, and where it is complete, do nothing.
         checkpoint_every: seconds between two checkpoints; None for none.
@@ -124,6 +127,8 @@ def train(
         lambda: recorder_of(config, out, model, optimizer, snapshots, metadata, **how)
     )
     with recorder:
+        if receive is not None:
+            recorder.subscribe(receive)
         matched = None
         if reference is not None:
             matched = scheduler_of(config, optimizer, recorder, reference, schedule.warmup_steps)

@@ -28,6 +28,7 @@ from train.engine.run_training import available, data_of, network_of, optimizer_
 from train.engine.trainer import Snapshots, Trainer
 from train.errors import ConfigError, DivergedError
 from trajectory import LogSpaced
+from trajectory.recording.row_buffer import Rows
 from trajectory.storage.backend import StoreLike
 
 _ALONE = ("precision", "channels_last", "compile", "cuda_graph", "warm_start")  # what `train` alone heeds
@@ -40,6 +41,7 @@ def train_batched(
     data_root: str | Path = "data",
     device: torch.device | str = "cpu",
     progress: Callable[[int, int], None] | None = None,
+    receive: Callable[[Rows], None] | None = None,
     overwrite: bool = False,
 ) -> list[Path | str]:
     """Train one run for each of several seeds, all at once.
@@ -54,6 +56,7 @@ def train_batched(
         data_root: folder of the data sets; what is missing is downloaded.
         device: the device to train on.
         progress: called as progress(t, updates) after each update of all seeds.
+        receive: called with the rows that were recorded of the first seed, every 64 updates.
         overwrite: replace runs that are there.
 
     Returns:
@@ -99,6 +102,8 @@ def train_batched(
             recorder = recorder_of(each, out, network, optimizer, snapshots, metadata, overwrite=overwrite)
             recorders.enter_context(recorder)
             trainers.append(Trainer(each, data, network, optimizer, recorder, None, snapshots))
+        if receive is not None:
+            trainers[0].recorder.subscribe(receive)
         batched = BatchedTrainer(trainers, ensemble)
         for t in batched.run():
             if progress is not None:

@@ -43,6 +43,7 @@ class Rows(NamedTuple):
         displacement: By origin t_w, 0 first: ‖w_t − w_{t_w}‖, NaN for t ≤ t_w > 0 (float64, shape (n,) each).
         totals: The chosen quantities by name (float64, shape (n,) each).
         learning_rate: The first parameter group's rate that each update was made with (float64, shape (n,)).
+        metrics: What was logged since the rows before, by step and name; the last step's may come with the next rows.
     """
 
     step: np.ndarray
@@ -51,6 +52,7 @@ class Rows(NamedTuple):
     displacement: Mapping[int, np.ndarray]
     totals: Mapping[str, np.ndarray]
     learning_rate: np.ndarray
+    metrics: Mapping[int, Mapping[str, float]]
 
 
 @dataclass(eq=False)
@@ -312,12 +314,13 @@ class RowBuffer:
         table = None
         if block.steps:
             squares = squares.reshape(len(block.steps), *block.shape)
-            rates = [block.metrics.get(step, {}).get(RATE, np.nan) for step in block.steps]
-            rows, table = self._rows(block.steps, squares, np.array(rates))
+            rows, table = self._rows(block.steps, squares, block.metrics)
             block.receivers = deque((receive, rows) for receive in self.subscribers)
         return Call(self._write, written, skipped, block.metrics, table)
 
-    def _rows(self, steps: list[int], squares: np.ndarray, rates: np.ndarray) -> tuple[Rows, np.ndarray]:
+    def _rows(
+        self, steps: list[int], squares: np.ndarray, metrics: Mapping[int, Mapping[str, float]]
+    ) -> tuple[Rows, np.ndarray]:
         """Take the roots of sums of squares (row, measurement, parameter), for subscribers and for the store.
 
         Parameters behind the measured ones are those of `extend`, which count in the totals alone.
@@ -330,7 +333,10 @@ class RowBuffer:
         # the distance, then the displacements from the other origins
         displacement = dict(zip([0, *self._columns.origins], total.T, strict=False))
         totals = {name: columns[name] for name in self._columns.quantities}
-        rows = Rows(columns["step"], columns["distance"], columns["layer_distance"], displacement, totals, rates)
+        rates = np.array([metrics.get(step, {}).get(RATE, np.nan) for step in steps])
+        rows = Rows(
+            columns["step"], columns["distance"], columns["layer_distance"], displacement, totals, rates, metrics
+        )
         return rows, table
 
     def _write(

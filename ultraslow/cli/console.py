@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
@@ -105,26 +105,53 @@ def interruptible(path: Path | str, *, resumable: bool = False) -> Iterator[None
         sys.exit(130)
 
 
+class ProgressBars:
+    """A bar for each name, advanced by a call.
+
+    Args:
+        progress: what draws them.
+    """
+
+    def __init__(self, progress: Progress):
+        self._progress, self._tasks = progress, dict[str, Any]()
+
+    def __call__(self, name: str, done: int, total: int) -> None:
+        """Advance a bar.
+
+        Args:
+            name: of the bar, which is made if there is none.
+            done: the updates done.
+            total: the updates to do.
+        """
+        if name not in self._tasks:
+            self._tasks[name] = self._progress.add_task(name, total=total, values="")
+        self._progress.update(self._tasks[name], completed=done, total=total)
+
+    def show(self, name: str, values: str) -> None:
+        """Show values behind a bar.
+
+        Args:
+            name: of the bar; where there is none, nothing is shown.
+            values: the values as text.
+        """
+        if name in self._tasks:
+            self._progress.update(self._tasks[name], values=values)
+
+
 @contextmanager
-def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Show a progress bar on stderr if that is a terminal.
+def progress_bar() -> Iterator[ProgressBars]:
+    """Show progress bars on stderr if that is a terminal.
 
     Yields:
-        The function that advances it, called with a name, the updates done and their total.
+        What is called with a name, the updates done and their total, and so advances the bar of that name.
     """
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
+        TextColumn("{task.fields[values]}", markup=False),
         TimeRemainingColumn(),
     )
     console = Console(stderr=True)
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        tasks: dict[str, Any] = {}
-
-        def advance(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = progress.add_task(name, total=total)
-            progress.update(tasks[name], completed=done, total=total)
-
-        yield advance
+        yield ProgressBars(progress)

@@ -1,16 +1,17 @@
 """`ultraslow train`: recorded runs of a recipe."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from inspect import cleandoc
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ultraslow.cli.console import interruptible, progress_bar
+from ultraslow.cli.console import ProgressBars, interruptible, progress_bar
 from ultraslow.cli.info import info
 
 if TYPE_CHECKING:
     from train.configs.config import TrainConfig
+    from trajectory.recording.row_buffer import Rows
     from ultraslow.cli.train_arguments import Options
 
 
@@ -62,13 +63,15 @@ def _train_one(config: "TrainConfig", path: str, options: "Options") -> None:
     from train.engine.run_training import train as run_training
 
     done = options.resume and is_complete(path)
+    name = Path(path).name
     with progress_bar() as bar, interruptible(path, resumable=True):
         run_training(
             config,
             path,
             data_root=options.data_root,
             device=options.device,
-            progress=lambda t, updates: bar(Path(path).name, t, updates),
+            progress=lambda t, updates: bar(name, t, updates),
+            receive=_shown(bar, name),
             overwrite=options.overwrite,
             resume=options.resume,
         )
@@ -91,10 +94,24 @@ def _train_batched(config: "TrainConfig", seeds: Iterable[int], options: "Option
             data_root=options.data_root,
             device=options.device,
             progress=lambda t, updates: bar(name, t, updates),
+            receive=_shown(bar, name),
             overwrite=options.overwrite,
         )
     for path in stores.values():
         info(path)
+
+
+def _shown(bar: ProgressBars, name: str) -> "Callable[[Rows], None]":
+    """Return what shows the newest distance, loss and rate behind the bar, as they reach the host."""
+    loss = ""
+
+    def receive(rows: "Rows") -> None:
+        nonlocal loss
+        logged = [values["loss"] for values in rows.metrics.values() if "loss" in values]
+        loss = f"  loss {logged[-1]:.3g}" if logged else loss
+        bar.show(name, f"distance {rows.distance[-1]:.4g}{loss}  rate {rows.learning_rate[-1]:.3g}")
+
+    return receive
 
 
 def _store(folder: str, config: "TrainConfig") -> str:
