@@ -1,6 +1,7 @@
 """The paper's table from runs: validation accuracy by network, data set and method, beside the published one."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, fields
 from math import nan
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,18 @@ from typing import Any
 import pandas as pd
 
 from analysis.curve import Run, runs_in
+from train.configs.config import TrainConfig
 from train.configs.former_names import current_names
 from train.errors import TableError
 from train.reproduce.paper import ACCURACY, METHODS
+
+_REQUIRED = object()
+# As a store holds them: tuples are lists there.
+_DEFAULTS = {
+    field.name: list(field.default) if isinstance(field.default, tuple) else field.default
+    for field in fields(TrainConfig)
+    if field.default is not MISSING
+}
 
 # What each of the paper's methods switches on.
 _SWITCHES = {(): "LB", ("LR",): "+LR", ("LR", "GBN"): "+GBN", ("LR", "GBN", "RA"): "+RA"}
@@ -88,12 +98,16 @@ def paper_method(config: Mapping[str, Any]) -> str | None:
     return _SWITCHES.get(on) if large else "SB" if "another" not in on else None
 
 
-def _distinguishes(setting: str, value: Any) -> bool:
-    """Return whether a setting distinguishes methods.
+def _changed(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that distinguish methods: those that are not at their default.
 
-    One that is off does not: a run of an earlier version does not have it.
+    A run of an earlier version lacks the settings that came later, and was made as their defaults say.
     """
-    return setting not in ("seed", "match") and value not in (None, False, 0, "", "float32")
+    return {
+        name: value
+        for name, value in settings.items()
+        if name not in ("seed", "match") and value != _DEFAULTS.get(name, _REQUIRED)
+    }
 
 
 def _measure(run: Run) -> dict[str, Any]:
@@ -116,7 +130,7 @@ def _measure(run: Run) -> dict[str, Any]:
         "data": config["dataset"],
         "method": config.get("label") or run.name,
         "batch_size": config["batch_size"],
-        "settings": str({name: value for name, value in settings.items() if _distinguishes(name, value)}),
+        "settings": str(_changed(settings)),
         "rank": METHODS.index(method) if method else len(METHODS),
         "paper": published.get(method or "", nan),
         "accuracy": 100 * (1 - end["validation_error"]),

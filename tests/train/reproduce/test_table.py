@@ -64,8 +64,8 @@ def test_runs_of_one_label_but_other_settings_are_not_seeds(tmp_path):
     assert table([tmp_path / "0.zarr", tmp_path / "1.zarr"])["n"].tolist() == [1, 1]
 
 
-def test_runs_of_an_earlier_version_are_seeds_where_what_it_lacks_is_off(tmp_path):
-    lacks = ("precision", "compile", "warm_start")
+def test_runs_of_an_earlier_version_are_seeds_where_what_it_lacks_is_at_its_default(tmp_path):
+    lacks = ("precision", "compile", "warm_start", "protocol", "optimizer", "betas", "quantities", "sketches")
     record(tmp_path / "0.zarr", SMALL, 0.02, without=lacks)
     record(tmp_path / "1.zarr", replace(SMALL, seed=1), 0.04)
     record(tmp_path / "2.zarr", replace(SMALL, seed=2, precision="bfloat16", label="SB 128"), 0.04)
