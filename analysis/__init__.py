@@ -6,7 +6,7 @@ from trajectory.lazy import lazy_exports
 
 if TYPE_CHECKING:
     from analysis.agreement import Agreement
-    from analysis.curve import Curve, curves, read_curves, runs_in
+    from analysis.curve import Curve
     from analysis.errors import AnalysisError, CurveError
     from analysis.fitting.comparison_result import Comparison, LawFit
     from analysis.fitting.fit import fit
@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from analysis.motion.critical_batch import CriticalBatch, critical_batch_size
     from analysis.motion.equilibrium import Equilibrium, equilibrium
     from analysis.potential_result import Potential, Probe
+    from analysis.reading import curves, read_curves
+    from analysis.run_curves import runs_in
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
         {
             "analysis.agreement": ["Agreement"],
-            "analysis.curve": ["Curve", "curves", "read_curves", "runs_in"],
+            "analysis.curve": ["Curve"],
             "analysis.errors": ["AnalysisError", "CurveError"],
             "analysis.fitting.comparison_result": ["Comparison", "LawFit"],
             "analysis.fitting.fit": ["fit"],
@@ -53,6 +55,8 @@ else:
             "analysis.motion.critical_batch": ["CriticalBatch", "critical_batch_size"],
             "analysis.motion.equilibrium": ["Equilibrium", "equilibrium"],
             "analysis.potential_result": ["Potential", "Probe"],
+            "analysis.reading": ["curves", "read_curves"],
+            "analysis.run_curves": ["runs_in"],
         },
     )
 

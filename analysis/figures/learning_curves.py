@@ -9,13 +9,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.curve import Curve, CurvesLike, curves
+from analysis.curve import Curve, CurvesLike
 from analysis.errors import FigureError
 from analysis.figures.axes import plain_log_ticks, t_axis, updates
 from analysis.figures.legends import legend, legend_inside, many
 from analysis.figures.lines import LineStyle, by_label, draw_seeds, mark_drops
 from analysis.figures.style import Columns, panels, style
 from analysis.fitting.laws import Array
+from analysis.reading import curves
 
 Against = Literal["updates", "epochs", "time"]
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.curve import CurvesLike, curves
+from analysis.curve import CurvesLike
 from analysis.figures.axes import distance_label, plain_log_ticks, t_axis, updates
 from analysis.figures.colours import COLOURS, ink, paper
 from analysis.figures.legends import legend, legend_inside, many
@@ -17,6 +17,7 @@ from analysis.matching.forecast import Forecast
 from analysis.matching.match import Matching
 from analysis.matching.outcome import Status
 from analysis.matching.seeds import scaled
+from analysis.reading import curves
 
 
 def distance(

@@ -5,13 +5,14 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from analysis.curve import Curve, CurvesLike, layer_curves
+from analysis.curve import Curve, CurvesLike
 from analysis.errors import AnalysisError
 from analysis.fitting.estimator import estimate
 from analysis.fitting.fit import fit
 from analysis.fitting.log_bins import binned
 from analysis.fitting.seed_group import read_seeds
 from analysis.fitting.start_scan import nothing, numbers
+from analysis.run_curves import layer_curves
 
 
 def fit_layers(

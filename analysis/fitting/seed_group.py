@@ -11,11 +11,12 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.curve import SETTINGS, Curve, CurvesLike, curves
+from analysis.curve import SETTINGS, Curve, CurvesLike
 from analysis.errors import OffsetError, SeedError
 from analysis.fitting.laws import Array
 from analysis.fitting.log_bins import BINS_PER_DECADE, Bins
 from analysis.inputs import check_update, is_finite_number
+from analysis.reading import curves
 
 HALF_A_DECADE = math.sqrt(10)
 _ONE_BIN = 10 ** (1 / BINS_PER_DECADE)

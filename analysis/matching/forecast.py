@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from analysis.curve import Curve, CurvesLike, curves
+from analysis.curve import Curve, CurvesLike
 from analysis.errors import AnalysisError, MatchError
 from analysis.fitting.fit import fit
 from analysis.fitting.former_names import FormerNames, accept_former_keywords
@@ -29,6 +29,7 @@ from analysis.matching.posterior_predictive import (
 )
 from analysis.matching.reference import Reference, as_reference
 from analysis.matching.seeds import scaled
+from analysis.reading import curves
 from analysis.serialize import Part, Tabulated, jsonable
 
 _HORIZON = log(1e4)  # e-folds of t that paths run ahead; later counts as never

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import exp, isfinite, nan
 from typing import Any
 
-from analysis.curve import Curve, CurvesLike, curves
+from analysis.curve import Curve, CurvesLike
 from analysis.errors import MatchError
 from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher
 from analysis.matching.outcome import Match, Status
@@ -16,6 +16,7 @@ from analysis.matching.reference import (
     check_later_phases,
 )
 from analysis.matching.seeds import check_network, distance_at, scaled
+from analysis.reading import curves
 from analysis.serialize import Part, Table, Tabulated
 
 

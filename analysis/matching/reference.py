@@ -7,11 +7,12 @@ from typing import Any, ClassVar, Literal, Self, get_args
 
 import numpy as np
 
-from analysis.curve import CurvesLike, curves
+from analysis.curve import CurvesLike
 from analysis.errors import MatchError
 from analysis.fitting.former_names import FormerNames, accept_former_keywords
 from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher
 from analysis.matching.seeds import Seed, check_network
+from analysis.reading import curves
 from analysis.serialize import Part, Table, Tabulated, jsonable
 
 LaterPhases = Literal["updates", "distance"]

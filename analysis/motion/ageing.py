@@ -19,10 +19,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.curve import Run, runs_in
+from analysis.curve import Run
 from analysis.errors import MotionError
 from analysis.fitting.log_bins import BINS_PER_DECADE
 from analysis.inputs import check_confidence_level
+from analysis.run_curves import runs_in
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
 if TYPE_CHECKING:

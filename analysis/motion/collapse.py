@@ -15,10 +15,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
-from analysis.curve import SETTINGS, Curve, CurvesLike, curves
+from analysis.curve import SETTINGS, Curve, CurvesLike
 from analysis.errors import MotionError
 from analysis.fitting.log_bins import binned
 from analysis.inputs import check_confidence_level, check_update, is_finite_number
+from analysis.reading import curves
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
 Array = NDArray[np.float64]

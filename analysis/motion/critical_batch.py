@@ -19,9 +19,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import optimize, special
 
-from analysis.curve import Curve, CurvesLike, curves
+from analysis.curve import Curve, CurvesLike
 from analysis.errors import MotionError
 from analysis.inputs import check_confidence_level, is_finite_number
+from analysis.reading import curves
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
 Array = NDArray[np.float64]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from analysis.curve import Curve, curves
+from analysis.curve import Curve
 from analysis.errors import AnalysisError
 from analysis.figures.lines import experiments
 from analysis.fitting.comparison_result import Comparison
@@ -14,6 +14,7 @@ from analysis.fitting.model_comparison import compare
 from analysis.matching.match import Matching, match
 from analysis.matching.reference import Reference
 from analysis.motion.budget import MotionBudget, budget
+from analysis.reading import curves
 from trajectory.run import Run
 
 Result = TypeVar("Result")

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from analysis.curve import runs_in
 from analysis.errors import FigureError
 from analysis.figures.lines import line_styles
 from analysis.fitting.fit_result import Fit
@@ -14,6 +13,7 @@ from analysis.report import charts
 from analysis.report.charts import Chart
 from analysis.report.findings import Findings
 from analysis.report.page import note, page, place, result, section, sentences, table, text
+from analysis.run_curves import runs_in
 from trajectory.run import Run
 
 _LEFT_OUT = ("label", "seed")  # of the configuration: they have columns of their own

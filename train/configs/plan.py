@@ -14,10 +14,11 @@ from dataclasses import asdict, dataclass, replace
 from math import exp, isfinite, log, sqrt
 from typing import Any
 
-from analysis.curve import Curve, CurvesLike, Run, curves
+from analysis.curve import Curve, CurvesLike, Run
 from analysis.errors import ReferenceRunError
 from analysis.matching.reference import Reference
 from analysis.matching.seeds import distance_at
+from analysis.reading import curves
 from train.configs.config import MATCH_WARMUP_STEPS, TrainConfig
 from train.configs.lr_schedule import updates_per_epoch
 from train.configs.toml import as_config

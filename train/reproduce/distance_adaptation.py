@@ -6,13 +6,14 @@ from typing import Any
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.curve import Curve, CurvesLike, curves
+from analysis.curve import Curve, CurvesLike
 from analysis.errors import FigureError
 from analysis.figures.axes import distance_label, t_axis, updates
 from analysis.figures.colours import COLOURS, DASHES
 from analysis.figures.legends import legend, legend_inside
 from analysis.figures.lines import LineStyle, draw_distances, with_legend
 from analysis.figures.style import WIDTHS, Columns, PaperFigure, style
+from analysis.reading import curves
 from train.configs.former_names import current_names
 
 _Side = dict[str, list[Curve]]  # the seeds of each label

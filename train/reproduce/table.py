@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from analysis.curve import Run, runs_in
+from analysis.curve import Run
+from analysis.run_curves import runs_in
 from train.configs.config import TrainConfig
 from train.configs.former_names import current_names
 from train.errors import TableError

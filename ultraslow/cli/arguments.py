@@ -31,8 +31,8 @@ def named_curves(paths: Sequence[str], scalar: str | None, origin: int) -> "list
     Returns:
         Curves and paths, in order.
     """
-    from analysis.curve import read_curves
     from analysis.logs import is_log
+    from analysis.reading import read_curves
 
     found: list[str | Curve] = []
     for path in paths:

@@ -1,0 +1,101 @@
+"""Curves of recorded runs, of the whole network and by layer, and the runs that a folder holds."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from analysis.curve import Curve, curve_of
+from analysis.errors import CurveError
+from trajectory.run import Run
+
+
+def run_curve(run: Run, origin: int) -> Curve:
+    """Read a run's distance from an origin, as recorded or from its snapshots.
+
+    Args:
+        run: the run.
+        origin: the update to measure from.
+
+    Returns:
+        The curve, with what the run tells of its learning rate and settings.
+
+    Raises:
+        StoreError: where the run holds no distances from that origin.
+    """
+    recorded = origin in run.origins
+    distance = run.displacement(origin) if recorded else run.layer_displacement(origin).pow(2).sum(axis=1).pow(0.5)
+    return curve_of(
+        distance.index,
+        distance,
+        name=run.name,
+        origin=origin,
+        drops=tuple(float(event.step) - origin for event in run.drops),
+        warmup_end=max(float(run.warmup_end) - origin, 0.0),
+        run=run,
+        config=run.config,
+        drops_known=True,
+    )
+
+
+def runs_in(places: Run | str | Path | Sequence[Run | str | Path]) -> list[Run]:
+    """Open runs, also all those in a folder.
+
+    Args:
+        places: runs, paths of their stores, folders of stores (`*.zarr`), or a list of those.
+
+    Returns:
+        The runs, in order; a folder's by name.
+
+    Raises:
+        CurveError: for a folder without a run.
+        StoreError: for a path that is no run.
+
+    Examples:
+        >>> import torch
+        >>> from analysis import runs_in
+        >>> from trajectory import Recorder
+        >>> model = torch.nn.Linear(4, 2)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> for seed in range(2):
+        ...     Recorder(f"runs/seed-{seed}.zarr", model, optimizer).close()
+        >>> [run.name for run in runs_in("runs")]
+        ['seed-0', 'seed-1']
+    """
+    listed = [places] if isinstance(places, Run | str | Path) else list(places)
+    found: list[Run] = []
+    for one in listed:
+        stores = sorted(Path(one).glob("*.zarr")) if isinstance(one, str | Path) and _is_folder(one) else [one]
+        if not stores:
+            raise CurveError(f"{one}: no run is in that folder; expected a run's store, or a folder of *.zarr")
+        found += [store if isinstance(store, Run) else Run(store) for store in stores]
+    return found
+
+
+def _is_folder(path: str | Path) -> bool:
+    return Path(path).is_dir() and not (Path(path) / "zarr.json").exists() and Path(path).suffix != ".zarr"
+
+
+def layer_curves(curve: Curve) -> dict[str, Curve]:
+    """Read each parameter's distance as a curve.
+
+    Args:
+        curve: a run's curve, from whose origin the distances are measured.
+
+    Returns:
+        By parameter, curves with the learning-rate drops and the warm-up of the whole.
+
+    Raises:
+        CurveError: for a curve made of arrays.
+        StoreError: where the run holds no distances by layer from that origin.
+    """
+    if curve.run is None:
+        raise CurveError(f"{curve.name}: distances by layer need a run; got arrays")
+    frame = curve.run.layer_displacement(curve.origin)
+    frame = frame[frame.index > curve.origin]
+    t = np.asarray(frame.index, float) - curve.origin
+    return {
+        str(name): replace(curve, t=t, d=frame[name].to_numpy(float), name=f"{curve.name} {name}")
+        for name in frame.columns
+    }
