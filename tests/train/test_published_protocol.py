@@ -15,10 +15,11 @@ from train.configs.config import TrainConfig
 from train.configs.recipes import RECIPES, c1_cifar10, f1_digits, f1_mnist
 from train.data.images import Dataset, as_published, batches
 from train.engine.run_training import network_of, optimizer_of, recorder_of
-from train.engine.trainer import Snapshots, Trainer
+from train.engine.snapshots import Snapshots
+from train.engine.trainer import Trainer
 from train.errors import ConfigError
 from train.models import NETWORKS, PUBLISHED
-from trajectory import LogSpaced, Run
+from trajectory import Run
 
 
 def published(config: TrainConfig, **values) -> TrainConfig:
@@ -128,7 +129,7 @@ def test_updates_are_those_of_a_loop_that_makes_a_new_optimizer_each_epoch(tmp_p
     torch.manual_seed(0)
     twin = network_of(config, data).double()
     optimizer = optimizer_of(config, data, model.parameters())
-    snapshots = Snapshots(LogSpaced(1), config.schedule(40).updates)
+    snapshots = Snapshots.of(config, 40)
     metadata = config.record(40)
     with recorder_of(
         config, tmp_path / "run.zarr", model, optimizer, snapshots, metadata, overwrite=False

@@ -130,11 +130,13 @@ class TrainConfig:
     already_above: OnFailure = "keep"
     """What to do if the run is above its target and was never seen below it."""
     warm_start: str = ""
-    """RUN or RUN@STEP: start from the weights of a recorded run's snapshot, by default its last one."""
+    """RUN, RUN@STEP or RUN@3epochs: start from the weights of a recorded run's snapshot, by default its last one."""
     seed: int = 0
     """Fixes the initial weights, the order of the samples and all noise."""
     snapshots_per_decade: int = 4
     """Weight snapshots in a decade of updates, log-spaced. 0: none."""
+    snapshot_epochs: float = 0.0
+    """Epochs from one further weight snapshot to the next. 0: none."""
     rows_per_decade: int = 0
     """Recorded updates in a decade of updates, log-spaced. 0: every update is recorded."""
     origins: tuple[int | str, ...] = ()
@@ -161,6 +163,8 @@ class TrainConfig:
             _check_at_least("ghost_batch_size", self.ghost_batch_size, 2)
         if not 0 <= self.input_noise < float("inf"):
             raise ConfigError(f"input_noise is {self.input_noise}; expected 0 or more")
+        if not 0 <= self.snapshot_epochs < float("inf"):
+            raise ConfigError(f"snapshot_epochs is {self.snapshot_epochs}; expected 0 or more")
         if not 0 <= self.label_noise <= 1:
             raise ConfigError(f"label_noise is {self.label_noise}; expected a fraction from 0 to 1")
         match = (self.match,) if isinstance(self.match, str | Path) else self.match

@@ -14,7 +14,8 @@ from train.data.images import Images, as_published, epoch_seed, load, shuffle_la
 from train.data.readers import IMAGE_FOLDERS
 from train.engine.checkpoint import Checkpoint, finishing_the_update, is_complete
 from train.engine.data_parallel import data_parallel, device_of_rank
-from train.engine.trainer import Snapshots, Trainer
+from train.engine.snapshots import Snapshots
+from train.engine.trainer import Trainer
 from train.engine.warm_start import warm_start
 from train.errors import ConfigError
 from train.models import NETWORKS, PUBLISHED
@@ -120,7 +121,7 @@ def train(
         from train.engine.matched import reference_of, scheduler_of
 
         reference = reference_of(config, model)
-    snapshots = Snapshots(LogSpaced(config.snapshots_per_decade or 1), schedule.updates)
+    snapshots = Snapshots.of(config, data.train_size)
     metadata = {**config.record(data.train_size), "processes": ranks.size}
     how = {"overwrite": overwrite or resume, "resume": state is not None}
     recorder = ranks.raise_on_all_ranks(
@@ -273,7 +274,7 @@ def recorder_of(
         model,
         optimizer,
         schedule=LogSpaced(config.rows_per_decade) if config.rows_per_decade else 1,
-        snapshots=snapshots if config.snapshots_per_decade else None,
+        snapshots=snapshots or None,
         quantities=config.quantities,
         sketch=config.sketch,
         sketches=config.sketch_steps(),

@@ -25,9 +25,9 @@ from torch.nn.modules.dropout import _DropoutNd
 from train.configs.config import TrainConfig
 from train.engine.data_parallel import is_by_torchrun
 from train.engine.run_training import available, data_of, network_of, optimizer_of, recorder_of
-from train.engine.trainer import Snapshots, Trainer
+from train.engine.snapshots import Snapshots
+from train.engine.trainer import Trainer
 from train.errors import ConfigError, DivergedError
-from trajectory import LogSpaced
 from trajectory.recording.row_buffer import Rows
 from trajectory.storage.backend import StoreLike
 
@@ -97,7 +97,7 @@ def train_batched(
     with ExitStack() as recorders:
         trainers = []
         for each, network, out in zip(configs, networks, stores.values(), strict=True):
-            snapshots = Snapshots(LogSpaced(config.snapshots_per_decade or 1), updates)
+            snapshots = Snapshots.of(config, data.train_size)
             metadata = {**each.record(data.train_size), "processes": 1, "batched_seeds": list(stores)}
             recorder = recorder_of(each, out, network, optimizer, snapshots, metadata, overwrite=overwrite)
             recorders.enter_context(recorder)

@@ -1,7 +1,6 @@
 """`Trainer`: makes a run update by update, and evaluates it at the end of each epoch."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -13,9 +12,10 @@ from train.configs.config import TrainConfig
 from train.configs.lr_schedule import Schedule, updates_per_epoch
 from train.data.images import Images, epoch_seed
 from train.engine.data_parallel import ALONE, DataParallel
+from train.engine.snapshots import Snapshots
 from train.engine.train_step import GraphedTrainStep, Step, TrainStep
 from train.errors import ConfigError, DivergedError
-from trajectory import LogSpaced, Recorder
+from trajectory import Recorder
 from ultraslow.large_batch.multiplicative_noise import matching_sigma, sample_weights
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Trainer:
         optimizer: torch.optim.Optimizer,
         recorder: Recorder,
         matched: "DistanceMatchedLR | None",
-        snapshots: "Snapshots",
+        snapshots: Snapshots,
         processes: DataParallel = ALONE,
     ):
         self.config, self.data, self.model, self.optimizer = config, data, model, optimizer
@@ -274,19 +274,6 @@ def _set_random_state(states: list[Tensor], device: torch.device) -> None:
     torch.set_rng_state(states[0])
     for state in states[1:]:
         torch.cuda.set_rng_state(state, device)
-
-
-@dataclass
-class Snapshots:
-    """The updates after which weights are recorded: log-spaced ones, and the last one."""
-
-    log_spaced: LogSpaced
-    """The log-spaced updates."""
-    last: int
-    """The update that ends the run; its weights are the ones most often asked for."""
-
-    def __contains__(self, step: int) -> bool:
-        return step in self.log_spaced or step == self.last
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from train.configs.warm_start_source import WarmStartSource
 from train.errors import ConfigError
 from trajectory import Run
 
@@ -11,24 +12,20 @@ def warm_start(model: nn.Module, source: str) -> None:
 
     Args:
         model: the model.
-        source: RUN, for the run's last snapshot, or RUN@STEP.
+        source: RUN, for the run's last snapshot, RUN@STEP or RUN@Nepochs.
 
     Raises:
         StoreError: if there is no such run, or no snapshot at that step.
         ConfigError: if the run has no snapshot, or is of another network.
     """
-    path, _, step = source.rpartition("@")
-    if not (path and step.isdigit()):
-        path, step = source, ""
-    run = Run(path)
-    if not run.snapshots:
-        raise ConfigError(f"{path}: holds no snapshot to start from; expected a run recorded with snapshots")
-    there, here = run.state_dict(int(step) if step else run.snapshots[-1]), model.state_dict()
+    named = WarmStartSource.parse(source)
+    run = Run(named.run)
+    there, here = run.state_dict(named.step_in(run)), model.state_dict()
     shapes = [{name: tuple(tensor.shape) for name, tensor in state.items()} for state in (there, here)]
     for name in sorted(shapes[0].keys() | shapes[1].keys()):
         was, expected = (shape.get(name, "none") for shape in shapes)
         if was != expected:
             raise ConfigError(
-                f"{path}: is of another network: {name} is {was} there, {expected} here; start from its own"
+                f"{named.run}: is of another network: {name} is {was} there, {expected} here; start from its own"
             )
     model.load_state_dict(there)

@@ -20,6 +20,9 @@
     lr_scaling = "sqrt"
     match = "SB"                       # that method's runs of the same recipe, all seeds; or paths of stores
 
+    [methods."LB from"]                # a run for each start: that method's run of the same recipe and seed
+    warm_start = ["SB@0epochs", "SB@1epoch", "SB@468"]
+
 A method that runs at several batch sizes is referred to with one of them, `match = "+GBN 64"`; tables and figures
 label a run in this way. Paths are relative to the folder that the sweep is started in.
 """
@@ -33,6 +36,7 @@ from typing import Any
 from train.configs.config import TrainConfig, one_of
 from train.configs.former_names import current_names
 from train.configs.toml import as_config, find_recipe, read_toml
+from train.configs.warm_start_source import WarmStartSource
 from train.errors import ConfigError
 
 _AXES = ("recipes", "batch_sizes", "seeds")
@@ -50,6 +54,12 @@ class PlannedRun:
     config: TrainConfig
     """The run's configuration."""
 
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The stores of the runs that have to be there before: what it is matched to, and what it starts from."""
+        start = self.config.warm_start
+        return (*self.config.match, *([WarmStartSource.parse(start).run] if start else []))
+
 
 @dataclass(frozen=True)
 class Sweep:
@@ -58,15 +68,15 @@ class Sweep:
     data_root: str
     """Folder of the data sets."""
     runs: tuple[PlannedRun, ...]
-    """The runs in the order they are made: first seeds first, but references before what is matched to them."""
+    """The runs in the order they are made: first seeds first, but each behind those that it needs."""
 
     def references(self, run: PlannedRun) -> list[PlannedRun]:
-        """Return the runs of this sweep that a run is matched to.
+        """Return the runs of this sweep that a run is matched to, or starts from.
 
         Args:
             run: a run of this sweep.
         """
-        return [other for other in self.runs if other.path in run.config.match]
+        return [other for other in self.runs if other.path in run.needs]
 
 
 def read_sweep(path: str | Path) -> Sweep:
@@ -168,31 +178,65 @@ def _runs_of(seed: int, methods: list[_Method], settings: Mapping[str, Any], out
             changes = {**settings, **method.fields}
             if "match" in changes:
                 changes["match"] = _stores(changes["match"], recipe, methods, out)
+            starts = _starts(changes.pop("warm_start", ""), recipe, seed, methods, out)
             for size in method.sizes(recipe):
-                axes = {"batch_size": size, "seed": seed, "label": f"{method.name} {size}"}
-                config = as_config({**asdict(find_recipe(recipe)), **changes, **axes}, f"methods.{method.name}")
-                yield PlannedRun(_store(out, recipe, config.label, seed), config)
+                for name, start in starts.items():
+                    label = f"{method.name} {size}" + (f" {name}" if len(starts) > 1 else "")
+                    axes = {"batch_size": size, "seed": seed, "label": label, "warm_start": start}
+                    config = as_config({**asdict(find_recipe(recipe)), **changes, **axes}, f"methods.{method.name}")
+                    yield PlannedRun(_store(out, recipe, config.label, seed), config)
 
 
 def _stores(match: Any, recipe: str, methods: list[_Method], out: str) -> list[str]:
     """The stores that a `match` entry stands for: paths as they are, methods as their runs of this recipe."""
-    known: dict[str, list[str]] = {}
+    known = _known(recipe, methods, out)
+    found = []
+    for name in _names(match, "match"):
+        if not _is_path(name):
+            one_of("method to match", name, known)
+        found += list(known[name].values()) if name in known else [name]
+    return found
+
+
+def _starts(start: Any, recipe: str, seed: int, methods: list[_Method], out: str) -> dict[str, str]:
+    """By name, where a `warm_start` entry begins: a method stands for its run of this recipe and seed."""
+    if start == "":
+        return {"": ""}
+    known = _known(recipe, methods, out)
+    found = {}
+    for text in _names(start, "warm_start"):
+        source = WarmStartSource.parse(text)
+        if not _is_path(source.run):
+            one_of("method to start from", source.run, known)
+        stores = known.get(source.run, {})
+        if source.run in known and seed not in stores:
+            raise ConfigError(f"warm_start is {text!r}: {source.run} has no run of seed {seed}; give both the same")
+        found[text] = text.replace(source.run, stores.get(seed, source.run), 1)
+    return found
+
+
+def _known(recipe: str, methods: list[_Method], out: str) -> dict[str, dict[int, str]]:
+    """By each name that a method goes by, the stores of its runs of a recipe, by seed."""
+    known: dict[str, dict[int, str]] = {}
     for method in (one for one in methods if recipe in one.recipes):
         sizes = method.sizes(recipe)
         for size in sizes:
             label = f"{method.name} {size}"
-            known[label] = [_store(out, recipe, label, seed) for seed in method.seeds]
+            known[label] = {seed: _store(out, recipe, label, seed) for seed in method.seeds}
         if len(sizes) == 1:
             known[method.name] = known[f"{method.name} {sizes[0]}"]
-    names = [match] if isinstance(match, str) else match
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ConfigError(f"match is {match!r}; expected the name of a method, or paths of stores")
-    found = []
-    for name in names:
-        if "/" not in name and not name.endswith(".zarr"):
-            one_of("method to match", name, known)
-        found += known.get(name, [name])
-    return found
+    return known
+
+
+def _names(value: Any, key: str) -> list[str]:
+    names = [value] if isinstance(value, str) else value
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ConfigError(f"{key} is {value!r}; expected the name of a method, or paths of stores")
+    return names
+
+
+def _is_path(name: str) -> bool:
+    return "/" in name or name.endswith(".zarr")
 
 
 def _store(out: str, recipe: str, label: str, seed: int) -> str:
@@ -202,13 +246,14 @@ def _store(out: str, recipe: str, label: str, seed: int) -> str:
 
 
 def _references_first(runs: Mapping[str, PlannedRun]) -> list[PlannedRun]:
-    """The runs in their order, but each behind those that it is matched to."""
+    """The runs in their order, but each behind those that it needs."""
     placed: dict[str, PlannedRun] = {}
 
     def place(run: PlannedRun, behind: tuple[str, ...] = ()) -> None:
         if run.path in behind:
-            raise ConfigError(f"{run.config.label} is matched to itself; expected another method")
-        for path in run.config.match:
+            how = "is matched to" if run.path in run.config.match else "needs"
+            raise ConfigError(f"{run.config.label} {how} itself; expected another method")
+        for path in run.needs:
             if path in runs and path not in placed:
                 place(runs[path], (*behind, run.path))
         placed[run.path] = run

@@ -7,7 +7,7 @@ from typing import Literal
 
 from train.sweeps.spec import PlannedRun, Sweep
 
-REFERENCE_FAILED = "a run that it is matched to failed"
+REFERENCE_FAILED = "a run that it needs failed"
 
 
 @dataclass(frozen=True)

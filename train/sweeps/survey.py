@@ -23,7 +23,7 @@ def survey(sweep: Sweep, *, overwrite: bool = False) -> dict[PlannedRun, StoredS
 
     Returns:
         "missing", "interrupted", "done", or "other" for a run that is to be replaced, since it has another
-        configuration or is matched to such a run.
+        configuration, or needs such a run.
 
     Raises:
         ConfigError: if a store holds another configuration and `overwrite` is False, or if a reference is missing.
@@ -31,9 +31,10 @@ def survey(sweep: Sweep, *, overwrite: bool = False) -> dict[PlannedRun, StoredS
     paths = {run.path for run in sweep.runs}
     found: dict[PlannedRun, StoredState] = {}
     for run in sweep.runs:
-        for path in run.config.match:
+        for path in run.needs:
             if path not in paths and open_backend(path).is_free():
-                raise ConfigError(f"{run.config.label} is matched to {path}: no such run; expected a run's store")
+                how = "is matched to" if path in run.config.match else "starts from"
+                raise ConfigError(f"{run.config.label} {how} {path}: no such run; expected a run's store")
         stored = _stored(run.path)
         difference = _difference(stored, run.config) if stored else ""
         if difference and not overwrite:

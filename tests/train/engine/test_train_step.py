@@ -140,14 +140,23 @@ def test_replayed_updates_are_those_made_one_by_one(tmp_path, precision):
 
 
 def test_a_warm_start_begins_at_a_snapshot(plain, tmp_path):
-    for source, step in ((plain.path, 20), (f"{plain.path}@10", 10)):
+    starts = ((plain.path, 20), (f"{plain.path}@10", 10), (f"{plain.path}@0.5epochs", 10))
+    for k, (source, step) in enumerate(starts):
         config = replace(SHORT, epochs=0.1, seed=7, warm_start=str(source))
-        run = Run(train(config, tmp_path / f"from-{step}.zarr"))
+        run = Run(train(config, tmp_path / f"{k}.zarr"))
         assert run.config["warm_start"] == str(source)
         torch.testing.assert_close(run.state_dict(0), plain.state_dict(step), rtol=0, atol=0)  # buffers as well
         # momentum is fresh: the first update is the gradient step alone
         expected = run.metrics["learning_rate"][1] * _gradient_norm(run, config)
         assert run.distance[1] == pytest.approx(expected, rel=1e-4)
+
+
+def test_snapshots_by_epochs_stand_beside_those_by_decades(tmp_path):
+    for per_decade, steps in ((0, [0, 5, 10, 12]), (1, [0, 1, 5, 10, 12])):
+        config = replace(SHORT, epochs=0.6, snapshots_per_decade=per_decade, snapshot_epochs=0.25)
+        assert Run(train(config, tmp_path / f"{per_decade}.zarr")).snapshots == steps
+    with pytest.raises(ConfigError, match="snapshot_epochs is -1; expected 0 or more"):
+        replace(SHORT, snapshot_epochs=-1)
 
 
 def _gradient_norm(run, config):
@@ -167,6 +176,7 @@ def _gradient_norm(run, config):
         ("nowhere.zarr", StoreError, "nowhere.zarr"),
         ("{run}@11", StoreError, r"no snapshot at step 11; snapshots are at \[0, 1, 2, 3, 6, 10, 18, 20\]"),
         ("{bare}", ConfigError, "holds no snapshot to start from"),
+        ("{other}@1epoch", ConfigError, "does not say how many updates an epoch has; name a step, as in RUN@1000"),
         ("{other}", ConfigError, r"is of another network: 1.bias is none there, \(64,\) here"),
     ],
 )

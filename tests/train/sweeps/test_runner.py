@@ -72,7 +72,7 @@ def test_a_failure_does_not_stop_the_others(sweep, tmp_path):
     one, two, matched, wild, follower = found
     assert statuses(found) == ["done", "done", "done", "failed", "failed"]
     assert "the loss is" in found[wild].failure
-    assert found[follower].failure == "a run that it is matched to failed"
+    assert found[follower].failure == "a run that it needs failed"
     assert [path for path, status, _ in reported if status == "done"] == [one, two, matched]
     assert (one, "running", 20) in reported
     assert (found[one].t, found[one].updates) == (20, 20)
@@ -93,7 +93,7 @@ def test_processes_work_side_by_side_and_one_that_dies_is_a_failure(sweep):
             children[two].kill()
 
     found = run_sweep(planned, executor=in_processes(2), watch=kill_the_second)
-    failures = ["", "its process ended with status -9", "a run that it is matched to failed"]
+    failures = ["", "its process ended with status -9", "a run that it needs failed"]
     assert [status.failure for status in found.values()] == failures
     assert Run(one).status == "complete"
 
@@ -128,6 +128,8 @@ def test_what_cannot_be_run_is_told_before_anything_is(sweep, tmp_path):
         updates_of(sweep(batch_sizes="[4096]"))
     with pytest.raises(ConfigError, match=r"matched 64 is matched to .*nowhere.zarr: no such run"):
         run_sweep(sweep(match=f'"{tmp_path}/nowhere.zarr"'))
+    with pytest.raises(ConfigError, match=r"SB 64 starts from .*nowhere.zarr: no such run"):
+        run_sweep(sweep(f'warm_start = "{tmp_path}/nowhere.zarr@3"'))
     model = nn.Linear(1, 1)
     planned = sweep()
     with Recorder(planned.runs[-1].path, model, torch.optim.SGD(model.parameters())):
@@ -156,7 +158,7 @@ def test_a_cluster_makes_the_runs(sweep, scheduler):
     one, two, matched, wild, follower = found
     assert statuses(found) == ["done", "done", "done", "failed", "failed"]
     assert "the loss is" in found[wild].failure
-    assert found[follower].failure == "a run that it is matched to failed"
+    assert found[follower].failure == "a run that it needs failed"
     assert (one, "running") in reported
     assert reported.index((matched, "done")) > max(reported.index((path, "done")) for path in (one, two))
     assert Run(matched).config["match"] == [one, two]

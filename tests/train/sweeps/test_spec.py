@@ -77,6 +77,23 @@ def test_a_match_takes_a_method_with_its_batch_or_stores(read):
     assert matched.config.match == ("runs/f1-digits-gbn-64-seed0.zarr", "elsewhere/a.zarr")
 
 
+def test_a_warm_start_is_a_run_for_each_start_of_the_same_seed(read):
+    spec = SPEC.replace('match = "SB"', 'warm_start = ["SB@0epochs", "SB@3", "elsewhere/a.zarr"]')
+    warm = {run.config.label: run for run in read(spec).runs if run.path.startswith("runs/f1-digits-matched")}
+    assert list(warm) == [f"matched 256 {start}" for start in ("SB@0epochs", "SB@3", "elsewhere/a.zarr")]
+    small = "runs/f1-digits-sb-16-seed1.zarr"
+    starts = [run.config.warm_start for run in warm.values()]
+    assert starts == [f"{small}@0epochs", f"{small}@3", "elsewhere/a.zarr"]
+    sweep = read(spec)
+    assert [run.path for run in sweep.references(warm["matched 256 SB@3"])] == [small]
+    (alone,) = (
+        run.config
+        for run in read(SPEC.replace('match = "SB"', 'warm_start = "SB"')).runs
+        if run.path == "runs/f1-digits-matched-256-seed0.zarr"
+    )
+    assert (alone.label, alone.warm_start) == ("matched 256", small.replace("seed1", "seed0"))
+
+
 def test_a_recipe_file_and_its_own_batch_size(read, tmp_path):
     write_recipe(replace(f1_digits(), recipe="mine", batch_size=32), tmp_path / "mine.toml")
     (run,) = read(f'out = "s3://bucket/"\nrecipes = ["{tmp_path}/mine.toml"]\n[methods.A]').runs
@@ -99,6 +116,14 @@ def test_a_recipe_file_and_its_own_batch_size(read, tmp_path):
         ('match = "SB"', 'match = "+GBN"', r"known are matched 256, .*\+GBN 64, \+GBN 256"),
         ('match = "SB"', "match = 16", "match is 16; expected the name of a method"),
         ('match = "SB"', 'match = "matched"', "matched 256 is matched to itself"),
+        (
+            'match = "SB"',
+            'warm_start = "BS@3"',
+            "no method to start from is named 'BS'; known are matched 256, matched, SB 16, SB",
+        ),
+        ('match = "SB"', "warm_start = 3", "warm_start is 3; expected the name of a method"),
+        ('match = "SB"', 'warm_start = "matched"', "matched 256 needs itself; expected another"),
+        ('match = "SB"', 'seeds = [5]\nwarm_start = "SB"', "warm_start is 'SB': SB has no run of seed 5"),
         ('"0-1"', '"0-"', "seeds is '0-'; expected different whole numbers"),
         ('"0-1"', "[0, 0]", "seeds is .*; expected different whole numbers"),
         ("[64, 256]", "[64, '256']", "batch_sizes is .*; expected a list of whole numbers"),
@@ -122,6 +147,14 @@ def test_the_reproduction_is_a_sweep():
     paper = {"SB 128", "LB 4096", "LB 4096 +LR", "LB 4096 +LR +GBN", "LB 1024 +LR +GBN +RA"}
     assert paper | {"LB 1024 +LR +RA", "LB 4096 +noise"} <= methods
     assert {run.config.seed for run in sweep.runs} == {0, 1, 2}
+
+
+def test_keskars_large_batches_start_from_each_epoch_of_a_small_one():
+    sweep = read_sweep(ROOT / "docs" / "keskar.toml")
+    warm = [run for run in sweep.runs if run.config.warm_start]
+    assert {run.config.batch_size for run in warm} == {6000}
+    assert all(sweep.references(run)[0].config.seed == run.config.seed for run in warm)
+    assert {run.config.optimizer for run in sweep.runs} == {"adam"}
 
 
 @pytest.mark.parametrize(
