@@ -1,16 +1,20 @@
 """`critical_batch_size`: beyond which batch do more samples an update no longer save updates?
 
-Runs of several batch sizes B that reach one target after S(B) updates are fitted by
+Runs of several batch sizes B that reach one target, a loss or a distance, after S(B) updates are fitted by
 
     S(B) = S_min (1 + B_c/B)
 
 (McCandlish, Kaplan, Amodei and the OpenAI Dota Team 2018, arXiv 1812.06162): far below B_c twice the batch takes half
 the updates, far above it just as many. Least squares in log S, in which the seeds' scatter is even; the interval of
 B_c holds the values whose sum of squares is within F's quantile of the least one (a profile, so that it may be open).
+
+A loss is recorded with the noise of its batch, which is larger for a small one, so that the first update below a
+target comes too early, and earlier for small batches. The loss is therefore taken from the non-increasing curve that
+is nearest to it in least squares (isotonic regression), which knows no bandwidth.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +30,7 @@ from analysis.reading import curves
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
 Array = NDArray[np.float64]
+_SYMBOLS = {"distance": "d"}
 _BEYOND = 1e4  # B_c is sought up to so many times the largest batch, and down to so small a part of the smallest
 
 
@@ -38,7 +43,8 @@ class CriticalBatch(Tabulated):
         interval: its confidence interval; 0 or infinity where the runs set no bound.
         fewest_updates: S_min, the updates that the largest batches would need.
         frame: one row per run. Columns: name, batch_size, updates (to the target) and fitted.
-        target: the distance that all runs reached.
+        target: the distance or loss that all runs reached.
+        quantity: what the target is of: "distance", or the name of the loss.
         scatter: root mean square of log S about the fit.
         confidence_level: of the interval.
 
@@ -60,6 +66,7 @@ class CriticalBatch(Tabulated):
     target: float
     scatter: float
     confidence_level: float
+    quantity: str = "distance"
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, fit for JSON."""
@@ -73,7 +80,7 @@ class CriticalBatch(Tabulated):
         level = f"{100 * self.confidence_level:g} % confidence interval"
         rows = [
             ("S(B)", "S_min (1 + B_c/B)"),
-            ("runs", f"{len(self.frame)}, to d = {self.target:g}"),
+            ("runs", f"{len(self.frame)}, to {_SYMBOLS.get(self.quantity, self.quantity)} = {self.target:g}"),
             ("B_c", "{:.4g}   {} [{:.4g}, {:.4g}]".format(self.batch_size, level, *self.interval)),
             ("S_min", f"{self.fewest_updates:.4g}"),
             ("scatter of log S", f"{self.scatter:.2%}"),
@@ -82,16 +89,26 @@ class CriticalBatch(Tabulated):
 
 
 def critical_batch_size(
-    data: CurvesLike, *, distance: float, origin: int = 0, confidence_level: float = 0.95
+    data: CurvesLike,
+    *,
+    distance: float | None = None,
+    loss: float | None = None,
+    metric: str = "loss",
+    origin: int = 0,
+    confidence_level: float = 0.95,
 ) -> CriticalBatch:
-    """Fit S(B) = S_min (1 + B_c/B) to the updates after which runs of several batch sizes first reach a distance.
+    """Fit S(B) = S_min (1 + B_c/B) to the updates after which runs of several batch sizes reach a distance or a loss.
 
     The learning rate of each batch size should be the best for it, as McCandlish et al. ask; runs are taken as given.
+    Runs that branch off one snapshot (`ultraslow train --warm-start`) give the critical batch size there.
 
     Args:
         data: runs or their paths that noted `batch_size`, or `Curve`s with such a `config`; of three batch sizes at
             least, with seeds.
         distance: the target d, which every run reaches after its first recorded update.
+        loss: the target loss instead, below where every run begins.
+        metric: the logged quantity that `loss` is a value of: "loss", the training loss of each update, or
+            "validation_loss", say. A curve that rises again after the target counts as the flat one nearest to it.
         origin: d is the displacement from this update's weights, and t counts from it.
         confidence_level: of the interval.
 
@@ -99,7 +116,8 @@ def critical_batch_size(
         The critical batch size.
 
     Raises:
-        MotionError: for runs that do not note their batch size, do not reach the distance, or are too few.
+        MotionError: for runs that do not note their batch size, do not reach the target, or are too few; for no
+            target, or two.
         AnalysisError: what `fit` raises for the data.
 
     Examples:
@@ -111,17 +129,17 @@ def critical_batch_size(
         32.0
     """
     check_confidence_level(confidence_level)
-    if not (is_finite_number(distance) and distance > 0):
-        raise MotionError(f"distance is {distance}; expected a number above 0, which every run reaches")
+    target, quantity = _target(distance, loss, metric, origin)
     group = curves(data, origin=origin)
     batch = np.array([_batch_of(curve) for curve in group])
     spare = len(group) - 2
     if spare < 1 or len(np.unique(batch)) < 3:
         raise MotionError(
             f"got {len(group)} runs of {len(np.unique(batch))} batch sizes; expected three batch sizes or more, "
-            "whose updates to the distance are to be fitted"
+            "whose updates to the target are to be fitted"
         )
-    updates = np.array([_updates_to(curve, distance) for curve in group])
+    reach = _updates_to_distance if quantity == "distance" else _updates_to_loss(quantity)
+    updates = np.array([reach(curve, target) for curve in group])
 
     def squares(u: float) -> float:
         found = np.log(updates) - np.log1p(math.exp(u) / batch)
@@ -145,10 +163,23 @@ def critical_batch_size(
         ),
         fewest_updates=math.exp(level),
         frame=frame,
-        target=float(distance),
+        target=target,
         scatter=math.sqrt(least / spare),
         confidence_level=confidence_level,
+        quantity=quantity,
     )
+
+
+def _target(distance: float | None, loss: float | None, metric: str, origin: int) -> tuple[float, str]:
+    """Return the one target that is given, and what it is of."""
+    if (distance is None) == (loss is None):
+        raise MotionError(f"got {'no target' if loss is None else 'a distance and a loss'}; expected one of them")
+    target, quantity = (distance, "distance") if loss is None else (loss, metric)
+    if target is None or not (is_finite_number(target) and target > 0):
+        raise MotionError(f"{quantity} is {target}; expected a number above 0, which every run reaches")
+    if loss is not None and origin:
+        raise MotionError(f"got a loss with origin {origin}, which distances are measured from; leave one out")
+    return float(target), quantity
 
 
 def _bound(squares: Any, limit: float, best: float, end: float, beyond: float) -> float:
@@ -170,7 +201,7 @@ def _batch_of(curve: Curve) -> float:
     return float(batch)
 
 
-def _updates_to(curve: Curve, distance: float) -> float:
+def _updates_to_distance(curve: Curve, distance: float) -> float:
     """Return the t at which d first reaches a distance, by a straight line in log-log between recorded updates."""
     above = np.flatnonzero(curve.d >= distance)
     if not len(above) or above[0] == 0:
@@ -181,5 +212,35 @@ def _updates_to(curve: Curve, distance: float) -> float:
         )
     k = int(above[0])
     before, after = np.log(curve.d[k - 1 : k + 1])
-    share = (math.log(distance) - before) / (after - before)
-    return float(np.exp(np.log(curve.t[k - 1]) + share * math.log(curve.t[k] / curve.t[k - 1])))
+    return _between(curve.t, k, float((math.log(distance) - before) / (after - before)))
+
+
+def _updates_to_loss(metric: str) -> Callable[[Curve, float], float]:
+    def updates(curve: Curve, loss: float) -> float:
+        """Return the t at which the non-increasing curve through the losses is at a loss."""
+        recorded = curve.run.metrics.get(metric) if curve.run is not None else None
+        recorded = None if recorded is None else recorded.dropna()
+        if recorded is None or not len(recorded):
+            raise MotionError(
+                f"{curve.name}: logs no {metric}; expected a run that logged it: recorder.log({metric}=...)"
+            )
+        t, values = recorded.index.to_numpy(float), recorded.to_numpy(float)
+        if not np.isfinite(values).all():
+            raise MotionError(f"{curve.name}: its {metric} is not finite; expected a run that did not diverge")
+        falling = optimize.isotonic_regression(values, increasing=False).x
+        below = np.flatnonzero(falling <= loss)
+        if not len(below) or below[0] == 0:
+            got = f"goes down to {falling[-1]:.4g}" if not len(below) else f"begins at {falling[0]:.4g}"
+            raise MotionError(
+                f"{curve.name}: its {metric}, averaged where it does not fall, {got}; expected it to reach {loss:g}"
+                " after its first recorded update: choose a loss that every run passes"
+            )
+        k = int(below[0])
+        return _between(t, k, float((falling[k - 1] - loss) / (falling[k - 1] - falling[k])))
+
+    return updates
+
+
+def _between(t: Array, k: int, share: float) -> float:
+    """Return the time a share of the way from t[k − 1] to t[k], in log t."""
+    return float(np.exp(np.log(t[k - 1]) + share * math.log(t[k] / t[k - 1])))

@@ -26,6 +26,7 @@ OnFailure = Literal["keep", "drop", "raise"]  # ultraslow.large_batch.distance_m
 OptimizerName = Literal["sgd", "adam", "adamw"]
 Precision = Literal["float32", "bfloat16"]
 Protocol = Literal["default", "published"]
+WarmStartOptimizer = Literal["if-kept", "restore", "fresh"]
 Quantity = Literal["distance", "norm", "update_norm", "grad_norm"]  # trajectory.schema.layout.QUANTITIES
 
 # Of a matched run, unless it says otherwise: without one a √-scaled batch of 4096 overshoots its target
@@ -130,13 +131,19 @@ class TrainConfig:
     already_above: OnFailure = "keep"
     """What to do if the run is above its target and was never seen below it."""
     warm_start: str = ""
-    """RUN, RUN@STEP or RUN@3epochs: start from the weights of a recorded run's snapshot, by default its last one."""
+    """RUN, RUN@STEP or RUN@3epochs: start from the weights of a recorded run's snapshot, by default its last one.
+    RUN.checkpoint.pt: from those of an interrupted run's checkpoint."""
+    warm_start_optimizer: WarmStartOptimizer = "if-kept"
+    """On a warm start, the optimizer's momentum and averages: restore them if that run kept them (if-kept), demand
+    that it did (restore), or begin without (fresh). The learning rate is this run's own."""
     seed: int = 0
     """Fixes the initial weights, the order of the samples and all noise."""
     snapshots_per_decade: int = 4
     """Weight snapshots in a decade of updates, log-spaced. 0: none."""
     snapshot_epochs: float = 0.0
     """Epochs from one further weight snapshot to the next. 0: none."""
+    keep_optimizer: bool = False
+    """Keep the optimizer's state with every snapshot, in RUN.optimizer, for warm starts that go on with it."""
     rows_per_decade: int = 0
     """Recorded updates in a decade of updates, log-spaced. 0: every update is recorded."""
     origins: tuple[int | str, ...] = ()
@@ -184,6 +191,7 @@ class TrainConfig:
         if "distance" not in self.quantities:
             raise ConfigError(f"quantities are {', '.join(self.quantities)}; expected distance among them")
         self._check_optimizer()
+        self._check_optimizer_state()
         self.origin_steps()
         self.sketch_steps()
 
@@ -324,6 +332,18 @@ class TrainConfig:
             self._scaled_adam()
         except (SettingError, TypeError) as error:
             raise ConfigError(str(error)) from None
+
+    def _check_optimizer_state(self) -> None:
+        """Raises ConfigError if the optimizer's state cannot be kept, or restored."""
+        if self.keep_optimizer and not (self.snapshots_per_decade or self.snapshot_epochs):
+            raise ConfigError("got keep_optimizer without snapshots, which it is kept with; ask for snapshots too")
+        if self.warm_start_optimizer == "restore" and not self.warm_start:
+            raise ConfigError("got warm_start_optimizer restore without a warm_start; name the run to start from")
+        if self.warm_start_optimizer == "restore" and self.published:
+            raise ConfigError(
+                "got warm_start_optimizer restore with the published protocol, whose momentum is lost each epoch;"
+                " leave one out"
+            )
 
     def _scaled_adam(self) -> AdamSettings:
         settings = AdamSettings(betas=self.betas, eps=self.eps)

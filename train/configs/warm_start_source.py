@@ -22,7 +22,7 @@ class WarmStartSource:
 
     @classmethod
     def parse(cls, text: str) -> "WarmStartSource":
-        """Read RUN, RUN@STEP or RUN@Nepochs.
+        """Return the source that a text names: RUN, RUN@STEP or RUN@Nepochs.
 
         Args:
             text: the text.

@@ -1,28 +1,23 @@
 """A training's checkpoint: one file beside the run, from which an interrupted training is resumed bit for bit."""
 
-import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-import torch
-from blake3 import blake3
-
 from train.configs.config import TrainConfig
 from train.configs.toml import as_config
+from train.engine.state_file import read_state, write_state
 from train.errors import ConfigError
 from trajectory import Run
-from trajectory.errors import first_line
 from trajectory.recording.resume import is_resumed
 from trajectory.storage.backend import StoreLike, open_backend
 
-VERSION = 1  # of the file's content
-_KEYS = frozenset(
+CHECKPOINT_KEYS = frozenset(
     {
         *("processes", "device", "t", "last", "model", "optimizer", "recorder", "matched"),
         *("noise", "random", "losses", "wrong", "wall_time"),
@@ -67,18 +62,7 @@ class Checkpoint:
             ConfigError: if the checkpoint cannot be written.
         """
         assert self.path is not None
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        try:
-            with partial.open("wb") as file:
-                torch.save({**state, "version": VERSION, "blake3": _digest(state)}, file)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, self.path)
-        except (OSError, RuntimeError) as error:  # torch's own writer raises the latter where a disk is full
-            reason = getattr(error, "strerror", None) or first_line(error)
-            raise ConfigError(
-                f"{self.path}: the checkpoint cannot be written ({reason}); make room for it"
-            ) from error
+        write_state(self.path, state)
         self._written = perf_counter()
 
     def read(self, config: TrainConfig) -> dict[str, Any] | None:
@@ -104,31 +88,7 @@ class Checkpoint:
                 return None
             where = self.path or "of a run that is in no local folder"
             raise ConfigError(f"{self.run}: there is no checkpoint {where} to resume from; overwrite the run")
-        try:
-            state = torch.load(self.path, map_location="cpu", weights_only=True)
-        except Exception as error:  # zip, pickle and torch each raise their own
-            raise ConfigError(
-                f"{self.path}: cannot be read as a checkpoint ({type(error).__name__}); overwrite the run"
-            ) from error
-        return self._checked(state)
-
-    def _checked(self, state: Any) -> dict[str, Any]:
-        """Return a state without its version and its hash, which have to be those of a training's."""
-        version = state.pop("version", VERSION) if isinstance(state, dict) else None
-        if version is not None and (not isinstance(version, int) or version > VERSION):
-            raise ConfigError(
-                f"{self.path}: written in version {str(version)[:20]}, this ultraslow reads up to {VERSION};"
-                " upgrade ultraslow to resume from it"
-            )
-        lacking = sorted(_KEYS - state.keys()) if isinstance(state, dict) else ["all that a checkpoint holds"]
-        if lacking:
-            raise ConfigError(
-                f"{self.path}: is no checkpoint of a training: it lacks {lacking[0]}; overwrite the run"
-            )
-        digest = state.pop("blake3", None)  # the first checkpoints held none
-        if digest is not None and digest != _digest(state):
-            raise ConfigError(f"{self.path}: is damaged: its hash is another; restore it, or overwrite the run")
-        return state
+        return read_state(self.path, CHECKPOINT_KEYS, "overwrite the run")
 
     def remove(self) -> None:
         """Remove the checkpoint if there is one: the run is complete, or begins again."""
@@ -143,27 +103,6 @@ def is_complete(out: StoreLike) -> bool:
         out: the store.
     """
     return _is_run(out) and Run(out).status == "complete"
-
-
-def _digest(value: Any) -> str:
-    """Return the BLAKE3 hash of nested containers, their numbers and texts, and the bytes of their tensors."""
-    hashed = blake3()
-    _feed(hashed, value)
-    return hashed.hexdigest()
-
-
-def _feed(hashed: blake3, value: Any) -> None:
-    if isinstance(value, torch.Tensor):
-        hashed.update(f"{value.dtype}{tuple(value.shape)}".encode())
-        hashed.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    elif isinstance(value, Mapping):
-        _feed(hashed, [item for pair in value.items() for item in pair])
-    elif isinstance(value, (list, tuple)):
-        hashed.update(f"{len(value)}(".encode())
-        for item in value:
-            _feed(hashed, item)
-    else:
-        hashed.update(f"{value!r},".encode())
 
 
 def _check_settings(run: Run, config: TrainConfig) -> None:

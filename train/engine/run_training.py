@@ -16,7 +16,7 @@ from train.engine.checkpoint import Checkpoint, finishing_the_update, is_complet
 from train.engine.data_parallel import data_parallel, device_of_rank
 from train.engine.snapshots import Snapshots
 from train.engine.trainer import Trainer
-from train.engine.warm_start import warm_start
+from train.engine.warm_start import OptimizerStates, WarmStart
 from train.errors import ConfigError
 from train.models import NETWORKS, PUBLISHED
 from trajectory import LogSpaced, Recorder
@@ -109,13 +109,16 @@ def train(
     schedule = config.schedule(data.train_size)
     torch.manual_seed(config.seed)
     model = network_of(config, data).to(device)
-    if config.warm_start and state is None:
-        warm_start(model, config.warm_start)
+    start = WarmStart.read(config) if config.warm_start and state is None else None
+    if start is not None:
+        start.load_weights(model)
     if config.channels_last:
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not ranks.is_first:  # dropout's masks
         torch.manual_seed(epoch_seed(config.seed, ranks.rank, "rank"))
     optimizer = optimizer_of(config, data, model.parameters())
+    if start is not None:
+        start.load_optimizer(optimizer, config.optimizer)
     reference = None
     if config.match:  # read before a store is made
         from train.engine.matched import reference_of, scheduler_of
@@ -138,6 +141,9 @@ def train(
             trainer.load_state_dict(state)
         else:
             checkpoint.remove()  # of a run that this one replaces
+            OptimizerStates(out).remove()
+        if start is not None:
+            recorder.event("warm_start", **start.event())
         _run(trainer, checkpoint, progress)
     if ranks.is_first:
         checkpoint.remove()

@@ -31,7 +31,14 @@ from train.errors import ConfigError, DivergedError
 from trajectory.recording.row_buffer import Rows
 from trajectory.storage.backend import StoreLike
 
-_ALONE = ("precision", "channels_last", "compile", "cuda_graph", "warm_start")  # what `train` alone heeds
+_ALONE = (
+    "precision",
+    "channels_last",
+    "compile",
+    "cuda_graph",
+    "warm_start",
+    "keep_optimizer",
+)  # what `train` alone heeds
 
 
 def train_batched(

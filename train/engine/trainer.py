@@ -14,6 +14,7 @@ from train.data.images import Images, epoch_seed
 from train.engine.data_parallel import ALONE, DataParallel
 from train.engine.snapshots import Snapshots
 from train.engine.train_step import GraphedTrainStep, Step, TrainStep
+from train.engine.warm_start import OptimizerStates
 from train.errors import ConfigError, DivergedError
 from trajectory import Recorder
 from ultraslow.large_batch.multiplicative_noise import matching_sigma, sample_weights
@@ -205,6 +206,8 @@ class Trainer:
         if self.matched is not None:
             self.matched.step()
             self.snapshots.last = min(self.schedule.updates, self.matched.last_update or self.schedule.updates)
+        if self.config.keep_optimizer and self.t in self.snapshots and self.processes.is_first:
+            OptimizerStates(self.recorder.path).write(self.t, self.optimizer)
         if self.t % _CHECK_EVERY == 0:
             self._check_finite()
 

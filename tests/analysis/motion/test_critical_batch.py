@@ -4,9 +4,11 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from analysis import Curve, critical_batch_size
 from analysis.errors import MotionError
+from trajectory import Recorder
 
 BATCHES = (8, 32, 128, 512)
 T = np.arange(1.0, 3001.0)
@@ -49,9 +51,43 @@ def test_batches_far_below_the_critical_one_bound_it_on_one_side():
     assert found.interval[0] > max(BATCHES)
 
 
+def losing(folder, generator, batch, scatter=0.3):
+    """A run whose loss is at 1/2 after 50 (1 + 64/B) updates, seen through the noise of its batch."""
+    needed = 50 * (1 + 64 / batch)
+    model = torch.nn.Linear(1, 1)
+    path = folder / f"{batch}.zarr"
+    with Recorder(path, model, config={"batch_size": batch}) as recorder:
+        for t in range(1, 4 * int(needed)):
+            noise = scatter / math.sqrt(batch) * generator.standard_normal()
+            recorder.log(loss=2 ** (-t / needed) + noise)
+            recorder.update()
+    return path
+
+
+def test_updates_to_a_loss_are_read_through_the_noise_of_each_batch(tmp_path):
+    generator = np.random.default_rng(0)
+    runs = [losing(tmp_path, generator, batch) for batch in BATCHES]
+    found = critical_batch_size(runs, loss=0.5)
+    needed = 50 * (1 + 64 / found.to_frame()["batch_size"])
+    # noise of .1 at B = 8 moves the mean of the 50 updates about the target by .015, which takes 20 updates of 450
+    np.testing.assert_allclose(found.to_frame()["updates"], needed, rtol=0.1)
+    low, high = found.interval
+    assert low < 64 < high
+    assert "to loss = 0.5" in repr(found)
+    assert found.to_dict()["quantity"] == "loss"
+    with pytest.raises(MotionError, match=r"its loss, averaged where it does not fall, goes down to 0.0.*; expected"):
+        critical_batch_size(runs, loss=0.001)
+    with pytest.raises(MotionError, match="logs no validation_loss"):
+        critical_batch_size(runs, loss=0.5, metric="validation_loss")
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"distance": None}, "got no target; expected one of them"),
+        ({"distance": 1.0, "loss": 1.0}, "got a distance and a loss"),
+        ({"distance": None, "loss": 1.0, "origin": 5}, "got a loss with origin 5"),
+        ({"distance": None, "loss": 1.0}, "logs no loss"),
         ({"distance": 0}, "distance is 0; expected a number above 0"),
         ({"distance": 1e9}, "goes up to .*; expected it to reach 1e.09"),
         ({"distance": 1e-9}, "its distance begins at"),
