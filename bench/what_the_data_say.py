@@ -106,14 +106,14 @@ def steady(data: Experiments) -> list[str]:
         found = describe(curves, EQUAL_AGE[0] * memory, EQUAL_AGE[1] * memory)
         cells = [
             f"{config['dataset']}, {config['network']}",
-            number(1e4 * (eta * decay) ** 0.5 / batch, 1),
+            number(1e4 / (batch * memory**0.5), 1),
             f"{batch}, {eta:g}, {power_of_ten(decay)}",
         ]
         cells += [f"{memory:.0f}", str(len(runs)), number(loss), alpha(found), misfit(found)]
         cells += [rival(found, "power"), rival(found, "jump + power")]
         exponents = (float(local_exponent(curves, multiple * memory).mean()) for multiple in (0.3, 1, 2))
         rows.append([*cells, *(number(exponent, 3) for exponent in exponents)])
-    columns = ["data, network", "10⁴ √(ηλ)/B", "B, η, λ", "τ", "n", "loss", "α", "misfit; p", "power", "jump + power"]
+    columns = ["data, network", "10⁴/(B√τ)", "B, η, λ", "τ", "n", "loss", "α", "misfit; p", "power", "jump + power"]
     columns += ["exponent at .3 τ", "at τ", "at 2 τ"]
     return table(columns, rows)
 

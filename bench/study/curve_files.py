@@ -88,13 +88,17 @@ def packed(setting: Setting, folder: Path) -> Path:
 
 
 def pack(setting: Setting, runs: Sequence[Path], folder: Path) -> Path:
-    """Write the seeds of a setting into one file, rounded."""
+    """Write the seeds of a setting into one file, rounded, from the origins that the tables need."""
     folder.mkdir(parents=True, exist_ok=True)
     seeds = [np.load(run) for run in runs]
     arrays = {
         name: seeds[0][name] if name in _COMMON else _rounded(np.stack([one[name] for one in seeds]))
         for name in seeds[0].files
     }
+    kept = np.isin(arrays["origins"], setting.packed_origins)
+    arrays["origins"] = arrays["origins"][kept]
+    for name in ("distance", "norm"):
+        arrays[name] = arrays[name][:, kept]
     path = packed(setting, folder)
     np.savez_compressed(path, **arrays)
     return path

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping
 
+import matplotlib as mpl
 import numpy as np
 
 from analysis.figures.axes import distance_label, plain_log_ticks, t_axis, updates
-from analysis.figures.colours import COLOURS, ink
+from analysis.figures.colours import COLOURS, LAW_COLOURS, REJECTED
 from analysis.figures.legends import legend
 from analysis.figures.style import DOUBLE, PaperFigure, style
 from study.curve_files import LongCurves
@@ -45,9 +46,10 @@ def distances(study: Study) -> PaperFigure:
 
 
 def exponents(study: Study) -> PaperFigure:
-    """The local exponent of directions against t/τ, by noise 10⁴ √(ηλ)/B; dashed, what a fitted law goes on to."""
+    """The local exponent of directions against t/τ, by noise 10⁴/(B√τ), and a fitted law; dashed where it fails."""
     shares = np.geomspace(0.02, 30, 60)
     noises = sorted({_rounded(one) for one in grid(study)})
+    shades = mpl.colormaps["viridis_r"](np.linspace(0.1, 1, len(noises)))
     with style():
         figure = PaperFigure(DOUBLE, 3.2)
         ax = figure.subplots()
@@ -55,7 +57,7 @@ def exponents(study: Study) -> PaperFigure:
             curves, memory = one.averaged(AGES, direction=True), one.setting.memory
             seen = shares[shares * memory > 30]
             found = [local_exponent(curves, share * memory).mean() for share in seen]
-            colour = COLOURS[noises.index(_rounded(one)) % len(COLOURS)]
+            colour = shades[noises.index(_rounded(one))]
             ax.plot(seen, found, color=colour, linewidth=0.9, label=_noise_label(one))
         _continued(ax, study[REFERENCE], shares)
         ax.axvspan(*EQUAL_AGE, color="#f2f2f2", zorder=0)
@@ -77,14 +79,17 @@ def _continued(ax, one: LongCurves, shares: np.ndarray) -> None:
     middle = np.sqrt(np.prod(EQUAL_AGE))
     q = found.local_exponent
     s = found.alpha * q / 2
-    beyond = shares[shares > 0.1]
-    ax.plot(
-        beyond,
-        q / (1 + s * np.log(beyond / middle)),
-        color=ink(),
-        linestyle="--",
-        label="law fitted in the grey range",
-    )
+    low, high = EQUAL_AGE
+    for within in (shares[(shares >= low) & (shares <= high)], shares[shares >= high]):
+        rejected = within[-1] > high
+        ax.plot(
+            within,
+            q / (1 + s * np.log(within / middle)),
+            color=LAW_COLOURS["ultraslow"],
+            linewidth=1.6,
+            linestyle=REJECTED if rejected else "-",
+            label="law beyond it" if rejected else "law fitted in the grey range",
+        )
 
 
 def noise(study: Study) -> PaperFigure:
@@ -106,7 +111,7 @@ def noise(study: Study) -> PaperFigure:
         left.set(ylabel=r"$\alpha$ of directions")
         right.set(ylabel=r"$\sqrt{\Sigma\,2(1-\cos)}$ after $\tau$")
         for ax in (left, right):
-            ax.set(xscale="log", xlabel=r"noise, $10^4\,\sqrt{\eta\lambda}\,/\,B$")
+            ax.set(xscale="log", xlabel=r"noise, $10^4\,/\,(B\sqrt{\tau})$")
             plain_log_ticks(ax.xaxis)
         legend(figure)
     return figure

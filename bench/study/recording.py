@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from study.perceptron import Motion, Parameters, advance
-from study.settings import CLIP, DEPTH, MOMENTUM, WIDTH, Setting
+from study.settings import CLIP, DEPTH, WIDTH, Setting
 from train.data.images import load, shuffle_labels
 from train.models import f1
 from trajectory import LogSpaced
@@ -37,12 +37,18 @@ def network(batch_norm: bool, seed: int) -> nn.Sequential:
     return layers if batch_norm else nn.Sequential(*(one for one in layers if not isinstance(one, nn.BatchNorm1d)))
 
 
-def batches(samples: int, batch_size: int, seed: int) -> Iterator[np.ndarray]:
-    """The sample numbers of each epoch's batches, (updates, batch size), without end; short ends are dropped."""
+def batches(samples: int, batch_size: int, seed: int, *, with_replacement: bool = False) -> Iterator[np.ndarray]:
+    """The sample numbers of each epoch's batches, (updates, batch size), without end; short ends are dropped.
+
+    with_replacement: each number is drawn from all samples, and an epoch is as many updates.
+    """
     generator = np.random.default_rng([seed, 1])
-    whole = samples // batch_size
+    shape = samples // batch_size, batch_size
     while True:
-        yield generator.permutation(samples)[: whole * batch_size].reshape(whole, batch_size)
+        if with_replacement:
+            yield generator.integers(samples, size=shape)
+        else:
+            yield generator.permutation(samples)[: shape[0] * batch_size].reshape(shape)
 
 
 def record(
@@ -72,9 +78,9 @@ def record(
     stops = sorted({int(s + t) for s in origins for t in times if s + t <= setting.updates})
     copies: dict[int, np.ndarray] = {}
     motion, since = Motion.none(len(weights.bounds) - 1), 0
-    epochs = batches(len(images), setting.batch_size, seed)
+    epochs = batches(len(images), setting.batch_size, seed, with_replacement=setting.with_replacement)
     order = next(epochs)
-    scalars = [dtype(x) for x in (setting.learning_rate, MOMENTUM, setting.weight_decay)]
+    scalars = [dtype(x) for x in (setting.learning_rate, setting.momentum, setting.weight_decay)]
     done = 0
     for stop in stops:
         while done < stop:

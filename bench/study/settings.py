@@ -1,8 +1,10 @@
 """What the study trains: each setting with its seeds, in the order in which they are trained."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
-MOMENTUM = 0.9
+AGES = (20, 25, 30, 35, 40)
+"""Origins that are averaged, in memory times; at all of them the curves agree (table `origins`)."""
 CLIP = 5.0  # Hoffer et al.'s code
 WIDTH, DEPTH = 64, 3  # F1 cut to 64-64-64-64-10
 
@@ -23,22 +25,28 @@ class Setting:
     """Samples in a batch, B."""
     learning_rate: float = 0.05
     """Learning rate, η, constant."""
+    momentum: float = 0.9
+    """Momentum, μ."""
+    with_replacement: bool = False
+    """Whether each batch is drawn from all samples; if not, an epoch takes every sample once."""
     weight_decay: float
     """Weight decay, λ."""
     updates: int = 1_000_000
     """Length of a run."""
     seeds: int = 3
     """Runs with seeds 0, 1, ..."""
+    at_equal_age: bool = False
+    """Whether only w_0 and the averaged origins are packed."""
 
     @property
     def memory(self) -> float:
         """τ = (1 − μ)/(ηλ), in updates; infinite without weight decay."""
-        return (1 - MOMENTUM) / (self.learning_rate * self.weight_decay) if self.weight_decay else float("inf")
+        return (1 - self.momentum) / (self.learning_rate * self.weight_decay) if self.weight_decay else float("inf")
 
     @property
     def noise(self) -> float:
-        """√(ηλ)/B, to which the noise of the directions of scale-invariant weights is proportional."""
-        return (self.learning_rate * self.weight_decay) ** 0.5 / self.batch_size
+        """1/(B√τ) = √(ηλ/(1 − μ))/B, to which the noise of directions in a memory time is proportional."""
+        return 1 / (self.batch_size * self.memory**0.5)
 
     @property
     def origins(self) -> tuple[int, ...]:
@@ -47,18 +55,36 @@ class Setting:
         wanted = {0, 1_000, 10_000, 100_000, *(round(m * self.memory) for m in multiples)}
         return tuple(sorted(s for s in wanted if s <= 0.8 * self.updates))
 
+    @property
+    def packed_origins(self) -> tuple[int, ...]:
+        """Those that the tables need."""
+        needed = {0, *(round(age * self.memory) for age in AGES)} if self.at_equal_age else set(self.origins)
+        return tuple(s for s in self.origins if s in needed)
 
-def _equal_age(batch_size: int, learning_rate: float, memory: int, seeds: int = 5, length: int = 100) -> Setting:
-    """A run of so many memory times, or of a million updates where these are more."""
-    weight_decay = (1 - MOMENTUM) / (learning_rate * memory)
-    return Setting(
-        name=f"batch-{batch_size}-rate-{learning_rate:g}-memory-{memory}",
+
+def _equal_age(
+    batch_size: int,
+    learning_rate: float,
+    memory: int,
+    *,
+    seeds: int = 5,
+    length: int = 100,
+    name: str = "",
+    **others: Any,
+) -> Setting:
+    """A run of so many memory times, or of a million updates where these are more; `name` ends its files' names."""
+    setting = Setting(
+        name=f"batch-{batch_size}-rate-{learning_rate:g}-memory-{memory}{name}",
         batch_size=batch_size,
         learning_rate=learning_rate,
-        weight_decay=float(f"{weight_decay:.6g}"),
+        weight_decay=0.0,
         updates=min(length * memory, 1_000_000),
         seeds=seeds,
+        at_equal_age=True,
+        **others,
     )
+    weight_decay = (1 - setting.momentum) / (learning_rate * memory)
+    return replace(setting, weight_decay=float(f"{weight_decay:.6g}"))
 
 
 SETTINGS = (
@@ -84,5 +110,9 @@ SETTINGS = (
     Setting(name="plain-decay-0", batch_norm=False, learning_rate=0.01, weight_decay=0.0, updates=300_000),
     _equal_age(32, 0.05, 4000, seeds=3, length=65),
     _equal_age(16, 0.05, 16000, seeds=3),
+    # batches so large that they see much of the same gradient; the same path per τ by other momenta; other sampling
+    *(_equal_age(batch_size, 0.05, 1000) for batch_size in (256, 512)),
+    *(_equal_age(16, 0.5 * (1 - mu), 1000, momentum=mu, name=f"-momentum-{mu:g}") for mu in (0.0, 0.5, 0.99)),
+    *(_equal_age(size, 0.05, 1000, with_replacement=True, name="-replacement") for size in (16, 128, 512)),
     Setting(name="plain-decay-5e-4", batch_norm=False, learning_rate=0.01, weight_decay=5e-4),
 )

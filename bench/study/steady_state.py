@@ -6,10 +6,7 @@ import numpy as np
 from scipy import stats
 
 from study.curve_files import HIDDEN, Curve, LongCurves
-from study.settings import MOMENTUM
-
-AGES = (20, 25, 30, 35, 40)
-"""Origins that are averaged, in memory times; at all of them the curves agree (table `origins`)."""
+from study.settings import AGES
 
 
 def at(curves: Sequence[Curve], t: float) -> np.ndarray:
@@ -47,7 +44,7 @@ def rotation(curves: LongCurves) -> np.ndarray:
     spans = np.diff(t, prepend=0)
     late = t > 10 * setting.memory
     angles = np.average(curves.arrays["rotation"][:, late].astype(float), axis=1, weights=spans[late])
-    return angles.mean(axis=0) * (1 + MOMENTUM) / (2 * setting.learning_rate * setting.weight_decay)
+    return angles.mean(axis=0) * (1 + setting.momentum) / (2 * setting.learning_rate * setting.weight_decay)
 
 
 def confinement(curves: LongCurves, t: float) -> float:
@@ -59,7 +56,8 @@ def confinement(curves: LongCurves, t: float) -> float:
     late = times > 10 * curves.setting.memory
     spans = np.diff(times, prepend=0)[late]
     update = np.average(curves.arrays["update"][:, late].astype(float).sum(axis=2), axis=1, weights=spans)
-    free = (1 + MOMENTUM) / (1 - MOMENTUM) * update * t
+    mu = curves.setting.momentum
+    free = (1 + mu) / (1 - mu) * update * t
     return float(np.mean(at(curves.averaged(AGES), t) ** 2 / free))
 
 

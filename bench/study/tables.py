@@ -5,7 +5,7 @@ from functools import cache
 
 import numpy as np
 
-from study.curve_files import LongCurves
+from study.curve_files import HIDDEN, LongCurves
 from study.laws import Described, describe
 from study.markdown import (
     NONE,
@@ -40,15 +40,18 @@ EQUAL_AGE = (0.2, 4.0)
 
 
 def title(one: LongCurves) -> str:
-    """B, η and λ of a setting."""
+    """B, η and λ of a setting, and what else is unlike most settings."""
     setting = one.setting
-    return f"{setting.batch_size}, {setting.learning_rate:g}, {power_of_ten(setting.weight_decay)}"
+    usual = f"{setting.batch_size}, {setting.learning_rate:g}, {power_of_ten(setting.weight_decay)}"
+    momentum = "" if setting.momentum == 0.9 else f"; μ = {setting.momentum:g}"
+    return usual + momentum + ("; drawn from all samples" if setting.with_replacement else "")
 
 
 def grid(study: Study) -> list[LongCurves]:
     """Settings that differ in B, η and λ alone, and have all origins that are averaged, by noise."""
     alike = [one for one in study.values() if one.setting.batch_norm and one.setting.data == "mnist"]
     alike = [one for one in alike if one.setting.label_noise and one.setting.weight_decay]
+    alike = [one for one in alike if one.setting.momentum == 0.9 and not one.setting.with_replacement]
     whole = [one for one in alike if all(one.at_age(age) in one.origins for age in AGES) and reach(one) >= 20]
     best: dict[tuple[float, ...], LongCurves] = {}
     for one in whole:  # of two runs of one setting, the one with more seeds
@@ -175,7 +178,7 @@ def exponents(study: Study) -> list[str]:
             found = local_exponent(curves, multiple * one.setting.memory)
             cells.append(NONE if np.isnan(found).any() else number(float(found.mean()), 3))
         rows.append([number(1e4 * one.setting.noise, 1), title(one), f"{one.setting.memory:.0f}", *cells])
-    return table(["10⁴ √(ηλ)/B", "B, η, λ", "τ", *(f"t = {multiple:g} τ" for multiple in multiples)], rows)
+    return table(["10⁴/(B√τ)", "B, η, λ", "τ", *(f"t = {multiple:g} τ" for multiple in multiples)], rows)
 
 
 def noise(study: Study) -> list[str]:
@@ -196,10 +199,10 @@ def noise(study: Study) -> list[str]:
         rows.append([number(1e4 * one.setting.noise, 1), title(one), f"{memory:.0f}", *cells])
     known = [[getattr(one.setting, name) for one in alike] for name in ("noise", "memory")]
     found = [powers(known, column) for column in zip(*measured, strict=True)]
-    for k, label in enumerate(("power of √(ηλ)/B", "power of τ")):
+    for k, label in enumerate(("power of 1/(B√τ)", "power of τ")):
         cells = [plus_minus(*by_predictor[k]) for by_predictor in found]
         rows.append([f"**{label}**", *[""] * 6, cells[0], "", *cells[1:]])
-    columns = ["10⁴ √(ηλ)/B", "B, η, λ", "τ", "α", "misfit; p", "power", "jump + power", "α of directions"]
+    columns = ["10⁴/(B√τ)", "B, η, λ", "τ", "α", "misfit; p", "power", "jump + power", "α of directions"]
     return table([*columns, "α on .05 τ … 40 τ", "exponent at τ", "turned after τ", "after 20 τ"], rows)
 
 
@@ -239,7 +242,7 @@ def equilibrium(study: Study) -> list[str]:
         left += [number(confinement(one, t * one.setting.memory), 3) for t in (0.1, 1, 10)]
         cells = [", ".join(number(float(a), 3) for a in angles[:3]), number(float(angles[3])), number(norm(one), 1)]
         rows.append([number(1e4 * one.setting.noise, 1), title(one), *cells, *left])
-    columns = ("10⁴ √(ηλ)/B", "B, η, λ", "rotation² / (2ηλ/(1+μ)), hidden layers", "output", "‖w‖ of hidden layers")
+    columns = ("10⁴/(B√τ)", "B, η, λ", "rotation² / (2ηλ/(1+μ)), hidden layers", "output", "‖w‖ of hidden layers")
     return table((*columns, "cosine after τ", "4 τ", "20 τ", "R after .1 τ", "τ", "10 τ"), rows)
 
 
@@ -267,7 +270,7 @@ def others(study: Study) -> list[str]:
     rows = []
     for one in study.values():
         setting = one.setting
-        usual = setting.batch_norm and setting.data == "mnist" and setting.label_noise
+        usual = setting.batch_norm and setting.data == "mnist" and setting.label_noise  # the grid, and `momenta`
         if usual or not setting.weight_decay:
             continue
         ages = [age for age in (5, 10, *AGES) if one.at_age(age) in one.origins]
@@ -288,6 +291,28 @@ def others(study: Study) -> list[str]:
         rows.append(cells)
     columns = ("data, labels", "batch norm", "B, η, λ", "n", "loss", "s/τ", "α", "misfit; p", "power")
     return table((*columns, "α from .05 τ to the end", "exponent at τ"), rows)
+
+
+def momenta(study: Study) -> list[str]:
+    """Momentum and the way that batches are drawn, at one τ and one way per τ."""
+    rows = []
+    for one in study.values():
+        setting = one.setting
+        twin = (setting.batch_size, setting.learning_rate / (1 - setting.momentum), setting.weight_decay)
+        if twin[0] not in (16, 128, 512) or not np.allclose(twin[1:], (0.5, 0.002)) or not setting.at_equal_age:
+            continue
+        memory, directions = setting.memory, one.averaged(AGES, direction=True)
+        turned = _on_equal_age(one, *EQUAL_AGE, direction=True)
+        cells = [str(setting.batch_size), number(setting.momentum), f"{setting.learning_rate:g}"]
+        cells += ["each sample once an epoch" if not setting.with_replacement else "each from all samples"]
+        cells += [number(1e4 * setting.noise, 1), alpha(_on_equal_age(one, *EQUAL_AGE)), alpha(turned)]
+        cells += [plus_minus(*mean_and_half(local_exponent(directions, memory)))]
+        cells += [plus_minus(*mean_and_half(at(directions, t * memory))) for t in (1, 20)]
+        cells += [number(float(rotation(one)[:HIDDEN].mean()), 3), number(norm(one), 1), number(one.loss)]
+        rows.append((setting.batch_size, setting.with_replacement, setting.momentum, cells))
+    columns = ("B", "μ", "η", "batches", "10⁴/(B√τ)", "α", "α of directions", "exponent at τ", "turned after τ")
+    columns += ("after 20 τ", "rotation² / (2ηλ/(1+μ))", "‖w‖ of hidden layers", "loss")
+    return table(columns, [cells for *_, cells in sorted(rows, key=lambda row: row[:3])])
 
 
 def null(study: Study) -> list[str]:
@@ -317,6 +342,7 @@ TABLES: Mapping[str, Callable[[Study], list[str]]] = {
         equilibrium,
         endless,
         others,
+        momenta,
         null,
     )
 }

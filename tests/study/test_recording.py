@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from study.perceptron import Motion, Parameters, advance
 from study.recording import ROWS_PER_DECADE, batches, network, record
-from study.settings import CLIP, MOMENTUM, SETTINGS, Setting
+from study.settings import CLIP, SETTINGS, Setting
 
 from trajectory import LogSpaced
 
@@ -30,7 +30,7 @@ def weights_after(samples, updates):
     weights = Parameters.of(network(True, 1), np.float64)
     epochs = batches(len(images), SHORT.batch_size, 1)
     order = np.concatenate([next(epochs) for _ in range(updates // 6 + 1)])[:updates]
-    rates = (SHORT.learning_rate, MOMENTUM, SHORT.weight_decay)
+    rates = (SHORT.learning_rate, SHORT.momentum, SHORT.weight_decay)
     motion = Motion.none(len(weights.bounds) - 1)
     advance(weights, weights.zeros(), np.zeros_like(weights.flat), images, labels, order, *rates, CLIP, motion)
     return weights, motion
