@@ -128,7 +128,7 @@ def spectral_density(
     product = CountedProduct(objective, progress, total=probes * min(steps, n))
     nodes, weights = [], []
     for i in range(probes):
-        diagonal, off = _lanczos(product, signs(objective, (seed, 5, i)), min(steps, n))
+        diagonal, off = lanczos(product, signs(objective, (seed, 5, i)), min(steps, n))
         theta, vectors = eigh_tridiagonal(diagonal, off)
         nodes.append(theta)
         weights.append(vectors[0] ** 2 / probes)
@@ -137,8 +137,17 @@ def spectral_density(
     )
 
 
-def _lanczos(product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, steps: int) -> tuple[Array, Array]:
-    """Return the diagonals of Lanczos' tridiagonal matrix; each new vector is orthogonalised twice against all."""
+def lanczos(product: Callable[[np.ndarray], np.ndarray], start: np.ndarray, steps: int) -> tuple[Array, Array]:
+    """Make Lanczos' tridiagonal matrix; each new vector is orthogonalised twice against all.
+
+    Args:
+        product: v → H v.
+        start: (weight,) the first vector.
+        steps: the most steps.
+
+    Returns:
+        Its diagonal (step,), and what stands beside it (step - 1,).
+    """
     basis = [start / np.linalg.norm(start)]
     diagonal: list[float] = []
     off: list[float] = []

@@ -1,0 +1,30 @@
+"""The tables and figures of docs/landscape.md, from the committed results.
+
+    python bench/landscape_tables.py [--results docs/results] [--doc docs/landscape.md]
+
+Reads basin.json (bench/basin.py --export) and minima.json (bench/minima.py --export). Rewrites what stands between
+`<!-- table: NAME -->` and `<!-- end -->` in the document, and docs/figures/landscape-*.png. It measures nothing.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from study.basin_figures import steady_basin
+from study.basin_tables import BASIN_TABLES
+from what_the_data_say import rewrite
+
+
+def main() -> None:
+    """Rewrites the document."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--results", type=Path, default=Path("docs/results"))
+    parser.add_argument("--doc", type=Path, default=Path("docs/landscape.md"))
+    options = parser.parse_args()
+    walks = json.loads((options.results / "basin.json").read_text())
+    rewrite(options.doc, [(name, make(walks)) for name, make in BASIN_TABLES.items()])
+    steady_basin(walks).savefig(options.doc.parent / "figures" / "landscape-basin.png", dpi=150)
+
+
+if __name__ == "__main__":
+    main()
