@@ -13,7 +13,7 @@ from recording.networks import Weights, layers
 from recording.report import NOT_RUN, Report, devices, repeated, rounds_of, scratch, where
 
 from trajectory import Every, Recorder, Run
-from trajectory.recording.row_buffer import BLOCK
+from trajectory.recording.rows import BLOCK
 from trajectory.schema.layout import TensorSpec
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.parameter_groups import Groups

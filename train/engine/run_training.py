@@ -20,7 +20,7 @@ from train.engine.warm_start import OptimizerStates, WarmStart
 from train.errors import ConfigError
 from train.models import NETWORKS, PUBLISHED
 from trajectory import LogSpaced, Recorder
-from trajectory.recording.row_buffer import Rows
+from trajectory.recording.rows import Rows
 from trajectory.storage.backend import StoreLike
 from ultraslow.large_batch.ghost_batch_norm import convert_ghost_batch_norm
 

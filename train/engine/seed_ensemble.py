@@ -28,7 +28,7 @@ from train.engine.run_training import available, data_of, network_of, optimizer_
 from train.engine.snapshots import Snapshots
 from train.engine.trainer import Trainer
 from train.errors import ConfigError, DivergedError
-from trajectory.recording.row_buffer import Rows
+from trajectory.recording.rows import Rows
 from trajectory.storage.backend import StoreLike
 
 _ALONE = (

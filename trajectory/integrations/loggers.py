@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from math import isfinite
 from typing import Any
 
-from trajectory.recording.row_buffer import Rows
+from trajectory.recording.rows import Rows
 
 Subscriber = Callable[[Rows], None]
 

@@ -21,8 +21,9 @@ from trajectory.measure.ranks import is_distributed
 from trajectory.measure.sharding import is_dtensor
 from trajectory.measure.tracked_parameters import plain_names
 from trajectory.recording.optimizers import first_names, uncovered
-from trajectory.recording.pipeline import NO_UPDATES, OPTIMIZER_ORDER, UNKNOWN_OPTIMIZER, WEIGHTS_CHANGED, Pipeline
-from trajectory.recording.row_buffer import BLOCK
+from trajectory.recording.pipeline import Pipeline
+from trajectory.recording.reports import NO_UPDATES, OPTIMIZER_ORDER, UNKNOWN_OPTIMIZER, WEIGHTS_CHANGED
+from trajectory.recording.rows import BLOCK
 from trajectory.recording.session import Session
 from trajectory.schema.layout import UNFROZEN
 
@@ -41,6 +42,7 @@ class ModelWatcher:
 
     def __init__(self, model: nn.Module, session: Session, pipeline: Pipeline):
         self._model, self._session, self._pipeline = model, session, pipeline
+        self._measured_model = pipeline.measured_model
         self._tracked = session.tracked
         self._optimizers: Sequence[Optimizer] = ()
         self._parameters = list(model.parameters())  # as they were when they were looked at last
@@ -87,7 +89,7 @@ class ModelWatcher:
         self.look_for_unfrozen()
         before, self._last_versions = self._last_versions, []
         if before and before != self._measured_versions():
-            changed = self._pipeline.changed()
+            changed = self._measured_model.changed(self._pipeline.step)
             if changed is not None:
                 self._checks.append((self._pipeline.step, HostCopy(changed)))
 
@@ -102,7 +104,7 @@ class ModelWatcher:
     def at_end(self) -> None:
         """Look at everything once more, and say so if no update was counted."""
         self._look()
-        changed = self._pipeline.changed()
+        changed = self._measured_model.changed(self._pipeline.step)
         moved = [] if changed is None else self._moved(changed)
         if self._pipeline.step == 0:
             self._report_none(moved)
@@ -116,7 +118,8 @@ class ModelWatcher:
             late: The optimizer.
         """
         kind = type(late).__name__
-        self._pipeline.report(
+        self._pipeline.reports.report(
+            self._pipeline.step,
             OPTIMIZER_ORDER,
             f"{kind} steps after the optimizer listed last, so that each row lacks its latest step; list the"
             " optimizers in the order in which they step",
@@ -165,7 +168,7 @@ class ModelWatcher:
         absent = [name for name, p in tracked.parameters.items() if id(p) not in present]
         followed = [name for name in absent if name in now and id(now[name]) not in known and self._fits(name, now)]
         for name in followed:
-            self._pipeline.replace(name, now[name])
+            self._measured_model.replace(name, now[name])
             known[id(now[name])] = name
         for name, p in self._frozen.items():
             if id(p) not in present and name in now and now[name].shape == p.shape:
@@ -195,7 +198,7 @@ class ModelWatcher:
         for name in late:
             del self._frozen[name]
         names, step = list(late), self._pipeline.step
-        counted = self._pipeline.extend(list(late.values()))
+        counted = self._measured_model.extend(list(late.values()))
         if counted:
             self._late |= late
         movement = "how far they move" + ("" if exact else " from here on")
@@ -245,7 +248,9 @@ class ModelWatcher:
     def _report_none(self, moved: list[str]) -> None:
         change = f", yet something changed {_count(moved, 'measured parameters')}; {_FOLLOW}" if moved else ""
         details = {"names": moved[:3], "count": len(moved)}
-        self._pipeline.report(NO_UPDATES, f"the run ends without an update{change}", details, silently=not moved)
+        self._pipeline.reports.report(
+            0, NO_UPDATES, f"the run ends without an update{change}", details, silently=not moved
+        )
 
     def _report_replaced(self, names: list[str]) -> None:
         self._report(
@@ -305,7 +310,7 @@ class ModelWatcher:
     ) -> None:
         if names:
             details = {"names": names[:3], "count": len(names), **details}
-            self._pipeline.report(kind, sentence, details, silently=silently)
+            self._pipeline.reports.report(self._pipeline.step, kind, sentence, details, silently=silently)
 
 
 def _count(names: Sequence[str], of: str) -> str:

@@ -4,55 +4,28 @@ An interrupt may end any of these functions anywhere, and the next flush goes on
 by one assignment or one call into C at a time, and what may be done twice is done once.
 """
 
-import warnings
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import starmap
 from math import prod
-from operator import call
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from trajectory.errors import RecordingError, first_line
+from trajectory.errors import RecordingError
 from trajectory.measure.host_copy import HostCopy
 from trajectory.measure.observables import Observables
+from trajectory.recording.rows import BLOCK, NON_FINITE, RowLayout
+from trajectory.recording.scalars import read_if_on_host
 from trajectory.recording.session import Session
-from trajectory.recording.signals import is_raised_by_handler
+from trajectory.recording.subscribers import Receivers, Subscribers
 from trajectory.recording.worker import Call
 from trajectory.recording.writer_thread import OnError, WriterThread
 from trajectory.schema.layout import Event, metric_array
 
 _ROUNDING = 1e-4  # of a sum of squares in float32, in another order
-BLOCK = 64  # updates between two flushes, and so the rows the ring holds: what a killed process can lose
-RATE = "learning_rate"  # the metric of the rate that each recorded update was made with
-NON_FINITE = "non_finite_weights"  # the event of the first row that is not finite
 _SKIPPED = "skipped_update"  # the event of an update that changed nothing
-
-
-class Rows(NamedTuple):
-    """Recorded steps in order, as subscribers receive them.
-
-    Attributes:
-        step: The steps, in updates since w_0 (int64, shape (n,)).
-        distance: ‖w_t − w_0‖ (float64, shape (n,)).
-        layers: The same by parameter, or by group of parameters (float64, shape (n, groups)).
-        displacement: By origin t_w, 0 first: ‖w_t − w_{t_w}‖, NaN for t ≤ t_w > 0 (float64, shape (n,) each).
-        totals: The chosen quantities by name (float64, shape (n,) each).
-        learning_rate: The first parameter group's rate that each update was made with (float64, shape (n,)).
-        metrics: What was logged since the rows before, by step and name; the last step's may come with the next rows.
-    """
-
-    step: np.ndarray
-    distance: np.ndarray
-    layers: np.ndarray
-    displacement: Mapping[int, np.ndarray]
-    totals: Mapping[str, np.ndarray]
-    learning_rate: np.ndarray
-    metrics: Mapping[int, Mapping[str, float]]
 
 
 @dataclass(eq=False)
@@ -67,17 +40,7 @@ class _Block:
     shape: tuple[int, ...] = ()  # of its rows then: (measurement, parameter)
     values: HostCopy | None = None  # sums of squares, row by row; the device's scalars; the ranks' progress
     writing: Call | None = None  # once it has arrived on the host
-    receivers: "deque[tuple[Callable[[Rows], None], Rows]]" = field(default_factory=deque)  # not told yet
-
-
-def _number(name: str, value: object) -> float:
-    try:
-        return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError, OverflowError) as error:
-        raise RecordingError(
-            f"log({name}=...): got a {type(value).__name__} ({first_line(error)[:60]}); expected a number that"
-            " float64 can hold"
-        ) from error
+    receivers: Receivers = field(default_factory=deque)  # not told yet
 
 
 class RowBuffer:
@@ -92,12 +55,12 @@ class RowBuffer:
     """
 
     def __init__(self, session: Session, thread: WriterThread, *, capturable: bool, on_error: OnError):
-        self._path, self._on_error = session.path, on_error
         self._store, self._ranks, self._thread = session.store, session.ranks, thread
-        self._groups, self._measured = session.tracked.groups, list(session.tracked.measured)
+        measured = list(session.tracked.measured)
         self._columns = session.columns
+        self._layout = RowLayout(session.columns, session.tracked.groups, measured)
         device = session.weights[0].device
-        shape = (BLOCK, self._columns.measurements, len(self._measured))  # `extend` adds parameters
+        shape = (BLOCK, self._columns.measurements, len(measured))  # `extend` adds parameters
         dtype = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
         self._ring = torch.zeros(shape, dtype=dtype, device=device)
         self._slot = torch.zeros(1, dtype=torch.int64, device=device) if capturable else None
@@ -105,8 +68,7 @@ class RowBuffer:
         self._names: set[str] = set()
         self._logged_at, self._logged = -1, dict[str, int]()  # how often each scalar was filed under the last step
         self._newest: tuple[int, int] | None = None  # the step of the row measured last, and its place in the ring
-        self.subscribers: list[Callable[[Rows], None]] = []
-        self._failed: list[Callable[[Rows], None]] = []  # the subscribers that a warning has named
+        self.subscribers = Subscribers(session.path, on_error)
         self.finite = True  # all rows so far
 
     @property
@@ -217,16 +179,11 @@ class RowBuffer:
         if name not in self._names:
             metric_array(name)  # refuses a name no array can have
             self._names.add(name)
-        if not isinstance(value, Tensor):
-            self._open.metrics.setdefault(step, {})[name] = _number(name, value)
-        elif value.numel() != 1:
-            raise RecordingError(f"log({name}=...): got shape {tuple(value.shape)}, expected a single number")
-        elif value.is_complex():
-            raise RecordingError(f"log({name}=...): got a complex number, expected a real one; log its abs()")
-        elif value.device.type == "cpu":
-            self._open.metrics.setdefault(step, {})[name] = value.item()
+        number = read_if_on_host(name, value)
+        if isinstance(number, Tensor):
+            self._keep_on_device(step, name, number)
         else:
-            self._keep_on_device(step, name, value)
+            self._open.metrics.setdefault(step, {})[name] = number
         return self._count_log(step, name)
 
     def _count_log(self, step: int, name: str) -> int:
@@ -296,7 +253,7 @@ class RowBuffer:
                     raise
             self._thread.put(block.writing)
         while (block := self._blocks[0]).writing:
-            self._tell(block.receivers)
+            self.subscribers.tell(block.receivers)
             if self._blocks[0] is block:  # otherwise a subscriber has flushed
                 del self._blocks[0]
 
@@ -314,30 +271,9 @@ class RowBuffer:
         table = None
         if block.steps:
             squares = squares.reshape(len(block.steps), *block.shape)
-            rows, table = self._rows(block.steps, squares, block.metrics)
-            block.receivers = deque((receive, rows) for receive in self.subscribers)
+            rows, table = self._layout.rows(block.steps, squares, block.metrics)
+            block.receivers = self.subscribers.receivers(rows)
         return Call(self._write, written, skipped, block.metrics, table)
-
-    def _rows(
-        self, steps: list[int], squares: np.ndarray, metrics: Mapping[int, Mapping[str, float]]
-    ) -> tuple[Rows, np.ndarray]:
-        """Take the roots of sums of squares (row, measurement, parameter), for subscribers and for the store.
-
-        Parameters behind the measured ones are those of `extend`, which count in the totals alone.
-        """
-        own, more = np.split(squares, [len(self._measured)], axis=2)
-        squares = self._groups.sum(own, self._measured)
-        total, layers = np.sqrt(squares.sum(axis=2) + more.sum(axis=2)), np.sqrt(squares).reshape(len(steps), -1)
-        table = np.column_stack([steps, total, layers])
-        columns = self._columns.split(table)
-        # the distance, then the displacements from the other origins
-        displacement = dict(zip([0, *self._columns.origins], total.T, strict=False))
-        totals = {name: columns[name] for name in self._columns.quantities}
-        rates = np.array([metrics.get(step, {}).get(RATE, np.nan) for step in steps])
-        rows = Rows(
-            columns["step"], columns["distance"], columns["layer_distance"], displacement, totals, rates, metrics
-        )
-        return rows, table
 
     def _write(
         self,
@@ -359,21 +295,3 @@ class RowBuffer:
             if self.finite and len(bad):
                 self.finite = False
                 self._store.append_event(Event(int(bad[0]), NON_FINITE, {}))
-
-    def _tell(self, receivers: "deque[tuple[Callable[[Rows], None], Rows]]") -> None:
-        while receivers:
-            receive, _ = receivers[0]
-            try:
-                next(starmap(call, iter(receivers.popleft, None)))  # taken and told by one call into C
-            except Exception as error:
-                if self._on_error == "raise" or is_raised_by_handler(error):
-                    raise
-                if receive not in self._failed:
-                    self._failed.append(receive)
-                    name = getattr(receive, "__qualname__", type(receive).__name__)
-                    warnings.warn(
-                        f"{self._path}: the subscriber {name} failed ({type(error).__name__}: {first_line(error)});"
-                        " recording goes on, and it is told of further rows",
-                        RuntimeWarning,
-                        stacklevel=5,
-                    )

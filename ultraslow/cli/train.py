@@ -11,7 +11,7 @@ from ultraslow.cli.info import info
 
 if TYPE_CHECKING:
     from train.configs.config import TrainConfig
-    from trajectory.recording.row_buffer import Rows
+    from trajectory.recording.rows import Rows
     from ultraslow.cli.train_arguments import Options
 
 

@@ -15,7 +15,7 @@ from analysis.matching.reference import LaterPhases, Reference, as_reference, ch
 from analysis.matching.running_estimate import BANDWIDTHS
 from analysis.matching.seeds import check_network
 from trajectory import Recorder
-from trajectory.recording.row_buffer import Rows
+from trajectory.recording.rows import Rows
 from ultraslow.large_batch.errors import NotMatchedError, SettingError
 
 OnFailure = Literal["keep", "drop", "raise"]

@@ -1,0 +1,63 @@
+"""What is measured of a model that changes while it is recorded."""
+
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+from trajectory.measure.host_copy import is_capturing
+from trajectory.recording.row_buffer import RowBuffer
+from trajectory.recording.session import Session
+
+
+class MeasuredModel:
+    """Measures more parameters or others, and tells whether the weights have moved.
+
+    Args:
+        session: The recording.
+        rows: Holds the rows.
+        capturable: Whether a graph fixes what is measured.
+    """
+
+    def __init__(self, session: Session, rows: RowBuffer, *, capturable: bool):
+        self._session, self._observables, self._rows = session, session.observables, rows
+        self._fixed = session.ranks.sharded or capturable
+
+    def extend(self, parameters: Sequence[Tensor]) -> bool:
+        """Count more parameters in the totals.
+
+        Args:
+            parameters: The parameters, whose weights have been what they are now since w_0.
+
+        Returns:
+            Whether they count; not so where a graph or the shards of a model fix what is measured.
+        """
+        if self._observables is None or self._fixed:
+            return False
+        self._rows.extend(self._observables, parameters)
+        return True
+
+    def replace(self, name: str, parameter: nn.Parameter) -> None:
+        """Record another parameter under a name; the model may not be sharded.
+
+        Args:
+            name: The name.
+            parameter: The parameter, of the same shape as the one before.
+        """
+        self._session.replace(name, parameter)
+        if self._observables is not None:
+            self._rows.fit_ring(self._observables)
+
+    def changed(self, step: int) -> Tensor | None:
+        """Compare the weights with those of the last update.
+
+        Args:
+            step: The number of updates made.
+
+        Returns:
+            Whether each measured parameter has changed since (on its device); None if that cannot be told.
+        """
+        if self._observables is None or self._fixed or self._rows.silent:
+            return None
+        if is_capturing(self._session.weights[0].device):
+            return None
+        return self._rows.changed_since(self._observables, step)
