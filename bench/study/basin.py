@@ -21,7 +21,7 @@ from analysis.landscape import Objective, eigenvalues, probe, spectral_density
 from analysis.landscape.density import lanczos
 from study.perceptron import Motion, Parameters, advance
 from study.recording import batches, network
-from study.settings import CLIP, MOMENTUM, Setting
+from study.settings import CLIP, Setting
 from ultraslow.large_batch.ghost_batch_norm import convert_ghost_batch_norm
 
 Array = np.ndarray
@@ -55,7 +55,7 @@ def walk(setting: Setting, seed: int, images: Array, labels: Array) -> tuple[Arr
     weights = Parameters.of(network(setting.batch_norm, seed))
     gradient, velocity = weights.zeros(), np.zeros_like(weights.flat)
     motion = Motion.none(len(weights.bounds) - 1)
-    rates = [np.float32(x) for x in (setting.learning_rate, MOMENTUM, setting.weight_decay)]
+    rates = [np.float32(x) for x in (setting.learning_rate, setting.momentum, setting.weight_decay)]
     memory = round(setting.memory)
     orders = _updates(len(images), setting.batch_size, seed)
     kept = np.empty((LENGTH * PER_MEMORY + 1, len(weights.flat)), np.float32)
@@ -134,15 +134,20 @@ def _predicted(
         weights.append(vectors[0] ** 2)
     h, share = np.concatenate(nodes), np.concatenate(weights) / NOISES
     variance = float(np.square(noise, dtype=np.float64).sum(axis=1).mean()) * DRAWS / (DRAWS - 1)
-    d = [relaxed(h, variance * share, setting.learning_rate, setting.weight_decay, t) for t in _times(setting)]
+    d = [
+        relaxed(h, variance * share, setting.learning_rate / (1 - setting.momentum), setting.weight_decay, t)
+        for t in _times(setting)
+    ]
     order = np.argsort(h)
     quantiles = np.interp([0.1, 0.25, 0.5, 0.75, 0.9], np.cumsum(share[order]), h[order])
     return {"d": d, "variance": variance, "below_zero": float(share[h < 0].sum()), "quantiles": quantiles.tolist()}
 
 
-def relaxed(h: Array, noise: Array, learning_rate: float, weight_decay: float, t: float) -> float:
-    """The distance after t updates in the basin of curvatures h whose gradients have variances `noise` along them."""
-    rate = learning_rate / (1 - MOMENTUM)
+def relaxed(h: Array, noise: Array, rate: float, weight_decay: float, t: float) -> float:
+    """The distance after t updates in the basin of curvatures h whose gradients have variances `noise` along them.
+
+    rate: η' = η/(1 − μ).
+    """
     back = rate * (np.maximum(h, 0) + weight_decay)
     return float(rate * np.sqrt(noise @ (-np.expm1(-back * t) / back)))
 
