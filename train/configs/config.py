@@ -154,6 +154,10 @@ class TrainConfig:
     """Size K of each layer's count sketch: distances between any two sketched steps follow to 1/√(2K). 0: none."""
     sketches: str = "log:12"
     """Steps that sketches are taken at: log:N, N a decade, or every:N, for averages over time."""
+    noise_scale: str = ""
+    """Updates after which the gradient noise scale tr Σ/|G|² is measured: log:N, N a decade, or every:N."""
+    noise_scale_batches: int = 8
+    """Further batches that one such measurement takes; each costs a forward and a backward pass."""
     label: str = ""
     """What tables and figures call the run. Empty: its method, as in LB 4096 +LR +GBN."""
 
@@ -194,6 +198,8 @@ class TrainConfig:
         self._check_optimizer_state()
         self.origin_steps()
         self.sketch_steps()
+        if self.noise_scale:
+            self.noise_scale_steps()
 
     @property
     def published(self) -> bool:
@@ -288,10 +294,15 @@ class TrainConfig:
         Raises:
             ConfigError: for text that names none.
         """
-        kind, _, number = self.sketches.partition(":")
-        if kind not in _SKETCHES or not number.isdecimal() or int(number) < 1:
-            raise ConfigError(f"sketches is {self.sketches!r}; expected log:N or every:N, such as every:100")
-        return _SKETCHES[kind](int(number))
+        return _schedule("sketches", self.sketches)
+
+    def noise_scale_steps(self) -> LogSpaced | Every:
+        """Return the updates after which the gradient noise scale is measured.
+
+        Raises:
+            ConfigError: for text that names none.
+        """
+        return _schedule("noise_scale", self.noise_scale)
 
     def record(self, train_size: int) -> dict[str, Any]:
         """Return what a run's store says: the values as run, and this configuration under "settings".
@@ -371,7 +382,7 @@ class TrainConfig:
 
 
 _DISPLAY_NAMES = {"adam": "Adam", "adamw": "AdamW"}
-_SKETCHES = {"log": LogSpaced, "every": Every}
+_SCHEDULES = {"log": LogSpaced, "every": Every}
 _WHOLE_NUMBERS = {  # and the least that each may be
     "batch_size": 1,
     "base_batch_size": 1,
@@ -381,6 +392,7 @@ _WHOLE_NUMBERS = {  # and the least that each may be
     "match_origin": 0,
     "sketch": 0,
     "min_step": 0,
+    "noise_scale_batches": 2,
 }
 
 
@@ -399,6 +411,14 @@ def one_of(what: str, name: str, known: Collection[str]) -> None:
         close = get_close_matches(str(name), known, n=1)
         hint = f"; did you mean {close[0]}?" if close else ""
         raise ConfigError(f"no {what} is named {name!r}; known are {', '.join(known)}{hint}")
+
+
+def _schedule(name: str, text: str) -> LogSpaced | Every:
+    """Return the steps that log:N or every:N names."""
+    kind, _, number = text.partition(":")
+    if kind not in _SCHEDULES or not number.isdecimal() or int(number) < 1:
+        raise ConfigError(f"{name} is {text!r}; expected log:N or every:N, such as every:100")
+    return _SCHEDULES[kind](int(number))
 
 
 def _check_at_least(name: str, value: int, least: int) -> None:

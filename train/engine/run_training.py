@@ -101,6 +101,10 @@ def train(
         )
     if config.cuda_graph and (device.type != "cuda" or ranks.size > 1):
         raise ConfigError(f"cuda_graph on {device.type} in {ranks.size} processes; expected cuda, in one process")
+    if config.noise_scale and ranks.size > 1:
+        raise ConfigError(
+            f"noise_scale in {ranks.size} processes; expected one, whose gradients are of whole batches"
+        )
     state = ranks.raise_on_all_ranks(lambda: checkpoint.read(config)) if resume else None
     if resume and is_complete(out):
         checkpoint.remove()

@@ -31,14 +31,8 @@ from train.errors import ConfigError, DivergedError
 from trajectory.recording.rows import Rows
 from trajectory.storage.backend import StoreLike
 
-_ALONE = (
-    "precision",
-    "channels_last",
-    "compile",
-    "cuda_graph",
-    "warm_start",
-    "keep_optimizer",
-)  # what `train` alone heeds
+# what `train` alone heeds
+_ALONE = ("precision", "channels_last", "compile", "cuda_graph", "warm_start", "keep_optimizer", "noise_scale")
 
 
 def train_batched(

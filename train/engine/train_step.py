@@ -52,11 +52,7 @@ class TrainStep:
         Raises:
             ConfigError: if the network cannot be compiled here.
         """
-        if self.config.channels_last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
-            logits = self._logits(x)
-            each = F.cross_entropy(logits, y, reduction="none")
+        logits, each = self.forward(x, y)
         loss = each.mean()
         objective = loss if weights is None else (weights * each).mean()
         self.optimizer.zero_grad()
@@ -65,6 +61,25 @@ class TrainStep:
             clip(self._parameters, self.config.max_grad_norm)
         self.optimizer.step()
         return loss.detach(), (logits.argmax(1) != y).sum()
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Run the forward pass of an update.
+
+        Args:
+            x: images (B, C, H, W), normalized.
+            y: labels (B,).
+
+        Returns:
+            The logits (B, class), and the loss of each sample in nats (B,).
+
+        Raises:
+            ConfigError: if the network cannot be compiled here.
+        """
+        if self.config.channels_last:
+            x = x.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.config.precision == "bfloat16"):
+            logits = self._logits(x)
+            return logits, F.cross_entropy(logits, y, reduction="none")
 
     def _logits(self, x: Tensor) -> Tensor:
         try:

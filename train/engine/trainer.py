@@ -12,6 +12,7 @@ from train.configs.config import TrainConfig
 from train.configs.lr_schedule import Schedule, updates_per_epoch
 from train.data.images import Images, epoch_seed
 from train.engine.data_parallel import ALONE, DataParallel
+from train.engine.noise_measurement import NoiseMeasurement
 from train.engine.snapshots import Snapshots
 from train.engine.train_step import GraphedTrainStep, Step, TrainStep
 from train.engine.warm_start import OptimizerStates
@@ -63,6 +64,7 @@ class Trainer:
         self.schedule: Schedule = config.schedule(data.train_size)
         self.per_epoch = updates_per_epoch(data.train_size, config.batch_size, keep_short=config.published)
         self.t = 0
+        self._noise_scale = NoiseMeasurement(config, data, model, step) if config.noise_scale else None
         self._sigma = matching_sigma(config.batch_size, config.base_batch_size)
         parameter = next(model.parameters())
         self._noise = torch.Generator(parameter.device)
@@ -203,6 +205,8 @@ class Trainer:
         self._losses.append(loss)
         self._wrong += wrong
         self.recorder.log(loss=loss)
+        if self._noise_scale is not None and self.t in self._noise_scale.schedule:
+            self.recorder.log(**self._noise_scale.at(self.t))
         if self.matched is not None:
             self.matched.step()
             self.snapshots.last = min(self.schedule.updates, self.matched.last_update or self.schedule.updates)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ultraslow.large_batch.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d, convert_ghost_batch_norm
     from ultraslow.large_batch.lr_scaling import scaled_lr, sqrt_lr
     from ultraslow.large_batch.multiplicative_noise import matching_sigma, sample_weights
+    from ultraslow.large_batch.noise_scale import NoiseScale, gradient_noise_scale
 else:
     __getattr__, __dir__ = lazy_exports(
         __name__,
@@ -28,6 +29,7 @@ else:
             ],
             "ultraslow.large_batch.lr_scaling": ["scaled_lr", "sqrt_lr"],
             "ultraslow.large_batch.multiplicative_noise": ["matching_sigma", "sample_weights"],
+            "ultraslow.large_batch.noise_scale": ["NoiseScale", "gradient_noise_scale"],
         },
     )
 
@@ -37,9 +39,11 @@ __all__ = [
     "GhostBatchNorm1d",
     "GhostBatchNorm2d",
     "GhostBatchNormError",
+    "NoiseScale",
     "NotMatchedError",
     "SettingError",
     "convert_ghost_batch_norm",
+    "gradient_noise_scale",
     "matching_sigma",
     "sample_weights",
     "scaled_adam",
