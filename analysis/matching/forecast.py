@@ -89,9 +89,11 @@ class Forecast(FormerNames, Tabulated):
         return {name: jsonable(value) for name, value in asdict(self).items()}
 
     def _summary(self) -> Sequence[Part]:
-        return [self._sentence()]
+        return [self.sentence]
 
-    def _sentence(self) -> str:
+    @property
+    def sentence(self) -> str:
+        """The forecast in words."""
         low, high = map(_steps, self.interval)
         level = f"{100 * self.confidence_level:g} % interval"
         far = f"the run has travelled {self.distance:.4g} of {self.target:.4g} in {self.seen} updates"

@@ -1,30 +1,26 @@
 """The charts of a report, as the JSON that plotly.js draws: `{"data": traces, "layout": layout}`.
 
-Numbers go as base64 of float32, seven digits. All text that comes from a run is escaped: plotly reads a little HTML.
+All text that comes from a run is escaped: plotly reads a little HTML.
 """
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from html import escape
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from analysis.curve import Curve
-from analysis.errors import printable
-from analysis.figures.colours import law_colour
+from analysis.figures.colours import COLOURS, law_colour
 from analysis.figures.lines import LineStyle, line_styles
 from analysis.figures.thinning import thinned
 from analysis.fitting.comparison_result import Comparison
 from analysis.fitting.fit_result import Fit
 from analysis.fitting.goodness_of_fit import ACCEPTED
+from analysis.matching.forecast import Forecast
 from analysis.matching.match import Matching
-from analysis.matching.outcome import Status
+from analysis.matching.outcome import Match, Status
 from analysis.motion.budget import ALL, MotionBudget
 from analysis.report.findings import Findings
-
-Chart: TypeAlias = dict[str, Any]
+from analysis.report.plotly_parts import LOGARITHMIC, Chart, axis, drawing, escaped, packed, scatter
 
 COLUMNS = 500  # of a picture, of each of which a line keeps four points: 20 runs take two megabytes
 _DISTANCE = "‖w<sub>t</sub> − w<sub>0</sub>‖"
@@ -44,8 +40,14 @@ def distances(findings: Findings) -> Chart:
     """
     lines = _lines(findings.groups, lambda curve: (curve.t, curve.d))
     drops = [_drops(curve) for seeds in findings.groups.values() for curve in seeds if curve.drops]
-    matched = [trace for matching in findings.matchings for trace in _matched(matching)]
-    return _chart([*lines, *drops, *matched], _UPDATES, _DISTANCE, scales=True)
+    matched = [_matched(one) for one in findings.matchings if any(map(_has_matched, one.matches))]
+    ahead = [
+        _ahead(matching.run, forecast)
+        for matching, forecast in zip(findings.matchings, findings.forecasts, strict=True)
+        if forecast is not None
+    ]
+    markers = [*_one_entry(matched), *_one_entry(ahead)]
+    return drawing([*lines, *drops, *markers], _UPDATES, _DISTANCE, scales=True)
 
 
 def errors(findings: Findings) -> Chart | None:
@@ -58,7 +60,7 @@ def errors(findings: Findings) -> Chart | None:
         A chart, or None where none was logged.
     """
     lines = _lines(findings.groups, lambda curve: _logged(curve, "validation_error"))
-    return _chart(lines, _UPDATES, "validation error (%)", scales=True) if lines else None
+    return drawing(lines, _UPDATES, "validation error (%)", scales=True) if lines else None
 
 
 def fits(findings: Findings) -> Chart:
@@ -74,11 +76,12 @@ def fits(findings: Findings) -> Chart:
     for label, fit in findings.fits.items():
         t, colour = np.exp(fit.u), styles[label]["color"]
         bins = {"mode": "markers", "marker": {"color": colour, "size": 6}}
-        traces.append(_trace(label, t, np.exp(fit.z.mean(axis=0)), _NUMBER) | bins)
+        traces.append(scatter(label, t, np.exp(fit.z.mean(axis=0)), _NUMBER) | bins)
         law = {"mode": "lines", "line": {"color": colour, "dash": "dash" if fit.rejected else "solid"}}
-        traces.append(_trace(f"{label}: {_law(fit)}", t, fit.predict(t), _NUMBER) | law)
-    chart = _chart(traces, _UPDATES, _DISTANCE)
-    chart["layout"]["xaxis"]["type"] = chart["layout"]["yaxis"]["type"] = "log"
+        traces.append(scatter(f"{label}: {_law(fit)}", t, fit.predict(t), _NUMBER) | law)
+    chart = drawing(traces, _UPDATES, _DISTANCE)
+    for one in ("xaxis", "yaxis"):
+        chart["layout"][one] |= LOGARITHMIC
     return chart
 
 
@@ -96,18 +99,18 @@ def scan(findings: Findings) -> Chart:
         table, colour = fit.scan, styles[label]["color"]
         alpha, p = table["alpha"].to_numpy(float), table["p_value"].to_numpy(float)
         symbols = ["circle" if good else "circle-open" for good in p >= ACCEPTED]
-        look = {"mode": "markers+lines", "line": {"color": colour, "width": 1}, "legendgroup": _text(label)}
+        look = {"mode": "markers+lines", "line": {"color": colour, "width": 1}, "legendgroup": escaped(label)}
         look["marker"] = {"color": colour, "symbol": symbols, "size": 8}
-        ends = {"array": _packed(table["high"] - alpha), "arrayminus": _packed(alpha - table["low"])}
+        ends = {"array": packed(table["high"] - alpha), "arrayminus": packed(alpha - table["low"])}
         bars = {"error_y": {"type": "data", "symmetric": False, "color": colour, **ends}}
         hover = "from t = %{x:,.4~g}<br>α = %{y:.3f}"
-        traces.append(_trace(label, table["t_min"], alpha, hover) | look | bars)
+        traces.append(scatter(label, table["t_min"], alpha, hover) | look | bars)
         below = {"yaxis": "y2", "showlegend": False}
-        traces.append(_trace(label, table["t_min"], p, "from t = %{x:,.4~g}<br>p = %{y:.2~g}") | look | below)
-    chart = _chart(traces, "first update fitted", "α")
-    chart["layout"]["xaxis"] |= {"type": "log", "anchor": "y2"}
+        traces.append(scatter(label, table["t_min"], p, "from t = %{x:,.4~g}<br>p = %{y:.2~g}") | look | below)
+    chart = drawing(traces, "first update fitted", "α")
+    chart["layout"]["xaxis"] |= LOGARITHMIC | {"anchor": "y2"}
     chart["layout"]["yaxis"]["domain"] = [0.4, 1]
-    chart["layout"]["yaxis2"] = _axis("p-value") | {"type": "log", "domain": [0, 0.32], "exponentformat": "power"}
+    chart["layout"]["yaxis2"] = axis("p-value") | {"type": "log", "domain": [0, 0.32], "exponentformat": "power"}
     line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "yref": "y2", "y0": ACCEPTED, "y1": ACCEPTED}
     chart["layout"]["shapes"] = [line | {"line": {"width": 1, "dash": "dot"}}]
     return chart
@@ -130,9 +133,9 @@ def laws(comparison: Comparison) -> Chart:
         percent = 100 * comparison.residuals[fit.law.name].to_numpy(float)
         hover = "%{x:,.6~g} updates<br>%{y:.3~g} %"
         name = f"{fit.law.name}: {fit.verdict}"
-        traces.append(_trace(name, np.exp(comparison.u), percent, hover) | look | ({} if few else _HIDDEN))
-    chart = _chart(traces, _UPDATES, "log d less the law (%)")
-    chart["layout"]["xaxis"]["type"] = "log"
+        traces.append(scatter(name, np.exp(comparison.u), percent, hover) | look | ({} if few else _HIDDEN))
+    chart = drawing(traces, _UPDATES, "log d less the law (%)")
+    chart["layout"]["xaxis"] |= LOGARITHMIC
     return chart
 
 
@@ -157,16 +160,16 @@ def layers(curve: Curve) -> tuple[Chart, int] | None:
     values = frame.iloc[rows][names].to_numpy(float).T
     trace = {
         "type": "heatmap",
-        "x": _packed(frame.index[rows]),
+        "x": packed(frame.index[rows]),
         "y": [_short(str(name)) for name in names],
-        "z": _packed(np.log10(np.where(values > 0, values, np.nan))),
-        "customdata": _packed(values),
+        "z": packed(np.log10(np.where(values > 0, values, np.nan))),
+        "customdata": packed(values),
         "colorscale": "Viridis",
         "colorbar": {"title": {"text": "log<sub>10</sub> distance"}, "thickness": 12},
         "hovertemplate": "%{y}<br>%{x:,.6~g} updates<br>%{customdata:.4~g}<extra></extra>",
     }
-    chart = _chart([trace], _UPDATES, "")
-    chart["layout"]["xaxis"]["type"] = "log"
+    chart = drawing([trace], _UPDATES, "")
+    chart["layout"]["xaxis"] |= LOGARITHMIC
     chart["layout"]["yaxis"] |= {"autorange": "reversed", "type": "category"}
     chart["layout"]["height"] = 160 + 18 * len(names)
     return chart, len(frame.columns) - len(names)
@@ -187,9 +190,9 @@ def motion(budgets: Mapping[str, MotionBudget], styles: Mapping[str, LineStyle])
         table, colour = found.frame[found.frame["parameter"] == ALL], styles[label]["color"]
         middle = np.sqrt(table["t_start"] * table["t_end"])
         look = {"mode": "markers+lines", "line": {"color": colour}}
-        traces.append(_trace(label, middle, table["ratio"], "%{x:,.4~g} updates<br>R = %{y:.3~g}") | look)
-    chart = _chart(traces, _UPDATES, "R")
-    chart["layout"]["xaxis"]["type"] = "log"
+        traces.append(scatter(label, middle, table["ratio"], "%{x:,.4~g} updates<br>R = %{y:.3~g}") | look)
+    chart = drawing(traces, _UPDATES, "R")
+    chart["layout"]["xaxis"] |= LOGARITHMIC
     line = {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": 1, "y1": 1, "line": {"width": 1, "dash": "dot"}}
     chart["layout"]["shapes"] = [line]
     return chart
@@ -206,10 +209,10 @@ def _lines(groups: Mapping[str, Sequence[Curve]], values: Any) -> list[Chart]:
         named = label if len(seeds) == 1 else f"{label}, {len(seeds)} seeds"
         for k, (curve, x, y) in enumerate(line for line in lines if len(line[1])):
             line = {"color": styles[label]["color"], "dash": _dash(styles[label]["linestyle"]), "width": 1.5}
-            hover = f"{_text(curve.name)}<br>{_NUMBER}<extra></extra>"
+            hover = f"{escaped(curve.name)}<br>{_NUMBER}<extra></extra>"
             x, y = thinned(x, y, columns=COLUMNS)
-            trace = _trace(named, x, y, hover)
-            found.append(trace | {"mode": "lines", "line": line, "legendgroup": _text(label), "showlegend": k == 0})
+            trace = scatter(named, x, y, hover)
+            found.append(trace | {"mode": "lines", "line": line, "legendgroup": escaped(label), "showlegend": k == 0})
     return found
 
 
@@ -224,64 +227,55 @@ def _logged(curve: Curve, name: str) -> tuple[Any, Any]:
 def _drops(curve: Curve) -> Chart:
     t = np.array([drop for drop in curve.drops if curve.t[0] <= drop <= curve.t[-1]])
     look = {"mode": "markers", "marker": {"symbol": "triangle-down", "size": 9, "color": "#555555"}}
-    hover = f"{_text(curve.name)}: learning rate drops<br>{_NUMBER}<extra></extra>"
-    return _trace("", t, np.interp(t, curve.t, curve.d), hover) | look | {"showlegend": False}
+    hover = f"{escaped(curve.name)}: learning rate drops<br>{_NUMBER}<extra></extra>"
+    return scatter("", t, np.interp(t, curve.t, curve.d), hover) | look | {"showlegend": False}
 
 
-def _matched(matching: Matching) -> list[Chart]:
-    met = [one for one in matching.matches if one.status is Status.MATCHED]
-    if not met or matching.reference.relative:
-        return []
-    look = {"mode": "markers", "marker": {"symbol": "diamond", "size": 9, "color": "#009E73"}}
-    x, y = [one.step for one in met], [one.distance for one in met]
-    return [_trace(f"{matching.run}: matched", x, y, _NUMBER) | look]
+def _has_matched(match: Match) -> bool:
+    return match.status is Status.MATCHED
+
+
+def _matched(matching: Matching) -> Chart:
+    met = list(filter(_has_matched, matching.matches))
+    look = {"mode": "markers", "marker": {"symbol": "diamond", "size": 9, "color": COLOURS[2]}}
+    hover = f"{escaped(matching.run)} matched<br>{_NUMBER}<extra></extra>"
+    return scatter("matched", [one.step for one in met], [one.distance for one in met], hover) | look
+
+
+def _one_entry(traces: Sequence[Chart]) -> list[Chart]:
+    """Give traces of one name one entry in the legend."""
+    return [trace | {"legendgroup": trace["name"], "showlegend": k == 0} for k, trace in enumerate(traces)]
+
+
+def _ahead(run: str, forecast: Forecast) -> Chart:
+    """Return a forecast match and its interval, as far as they lie within twice the updates seen."""
+    end = 2.0 * forecast.seen
+    low, high = (min(step, end) for step in forecast.interval)
+    at = min(forecast.step, end)
+    symbol = "diamond-open" if forecast.step <= end else "triangle-right-open"
+    look = {"mode": "markers", "marker": {"symbol": symbol, "size": 9, "color": COLOURS[3]}}
+    bars = {"type": "data", "symmetric": False, "array": [high - at], "arrayminus": [at - low], "color": COLOURS[3]}
+    hover = f"{escaped(run)}: forecast for update {forecast.step:,.0f}<br>{_interval(forecast)}<extra></extra>"
+    name = f"forecast, {100 * forecast.confidence_level:g} %"
+    return scatter(name, [at], [forecast.target], hover) | look | {"error_x": bars}
+
+
+def _interval(forecast: Forecast) -> str:
+    ends = (f"{step:,.0f}" if step < float("inf") else "never" for step in forecast.interval)
+    return f"{100 * forecast.confidence_level:g}&#37; interval {' to '.join(ends)}"
 
 
 def _law(fit: Fit) -> str:
-    low, high = fit.interval
-    judged = ", rejected" if fit.rejected else ", provisional" if fit.provisional else ""
+    if fit.verdict == "wrong":
+        return "law rejected, no α"
+    low, high = fit.quoted_interval or fit.interval
+    judged = ", provisional" * fit.provisional + f", {fit.verdict}" * (fit.verdict != "holds")
     return f"α = {fit.alpha:.2f} [{low:.2f}, {high:.2f}]".replace("-", "−") + judged
-
-
-def _trace(name: str, x: ArrayLike, y: ArrayLike, hover: str) -> Chart:
-    return {"type": "scatter", "name": _text(name), "x": _packed(x), "y": _packed(y), "hovertemplate": hover}
-
-
-def _chart(traces: list[Chart], x: str, y: str, *, scales: bool = False) -> Chart:
-    layout: Chart = {"xaxis": _axis(x), "yaxis": _axis(y), "hovermode": "closest", "height": 460}
-    layout |= {"margin": {"l": 60, "r": 15, "t": 40, "b": 50}, "legend": {"orientation": "h", "y": -0.2}}
-    layout |= {"hoverlabel": {"namelength": -1}, "font": {"family": "system-ui, sans-serif"}, "autosize": True}
-    if scales:
-        buttons = [_button("linear t", "linear"), _button("log t", "log")]
-        layout["updatemenus"] = [{"type": "buttons", "direction": "right", "buttons": buttons, **_ABOVE}]
-    return {"data": traces, "layout": layout}
-
-
-_ABOVE = {"x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom", "pad": {"t": 0, "b": 0}, "showactive": True}
-
-
-def _button(label: str, scale: str) -> Chart:
-    return {"label": label, "method": "relayout", "args": [{"xaxis.type": scale, "xaxis.autorange": True}]}
-
-
-def _axis(title: str) -> Chart:
-    return {"title": {"text": title}, "automargin": True, "zeroline": False, "exponentformat": "power"}
 
 
 def _dash(dashes: Any) -> str:
     return "solid" if dashes == "-" else ",".join(f"{2 * length}px" for length in dashes[1])
 
 
-def _packed(values: ArrayLike) -> Chart:
-    array = np.ascontiguousarray(values, "<f4")
-    packed = {"dtype": "f4", "bdata": b64encode(array.tobytes()).decode()}
-    return packed | ({"shape": ", ".join(map(str, array.shape))} if array.ndim > 1 else {})
-
-
-def _text(name: str) -> str:
-    """Return a name that plotly draws letter by letter: `$` begins a formula, `%` a number in a hover's template."""
-    return escape(printable(name), quote=False).replace("%", "&#37;").replace("$", "&#36;")
-
-
 def _short(name: str) -> str:
-    return _text(name if len(name) <= 32 else f"…{name[-31:]}")
+    return escaped(name if len(name) <= 32 else f"…{name[-31:]}")

@@ -8,12 +8,16 @@ from analysis.curve import Curve
 from analysis.errors import AnalysisError
 from analysis.figures.lines import experiments
 from analysis.fitting.comparison_result import Comparison
+from analysis.fitting.diagnostics import shortest_memory
 from analysis.fitting.fit import fit
 from analysis.fitting.fit_result import Fit
 from analysis.fitting.model_comparison import compare
+from analysis.matching.forecast import Forecast, predict_match
 from analysis.matching.match import Matching, match
+from analysis.matching.outcome import Status
 from analysis.matching.reference import Reference
 from analysis.motion.budget import MotionBudget, budget
+from analysis.motion.equilibrium import Equilibrium, equilibrium
 from analysis.reading import curves
 from trajectory.run import Run
 
@@ -30,8 +34,12 @@ class Findings:
         fits: by experiment, the ultra-slow law.
         comparisons: by experiment, the law beside its rivals.
         budgets: by experiment, the motion budget, where the runs recorded what it needs.
+        memories: by experiment with weight decay, the updates over which it lets the weights forget.
+        equilibria: by experiment, how near weight decay and gradients are to their balance, where the runs recorded
+            what it needs.
         reference: the experiment that the other runs are matched with; "" where no rate dropped.
         matchings: of the runs of other experiments, in order.
+        forecasts: of each of them, when it will match; None where it did, or where that cannot be said.
         warnings: what is to be known first: what recorders saw, which results there are not, and each fit's gravest.
         remarks: the results' further warnings.
     """
@@ -41,8 +49,11 @@ class Findings:
     fits: Mapping[str, Fit]
     comparisons: Mapping[str, Comparison]
     budgets: Mapping[str, MotionBudget]
+    memories: Mapping[str, float]
+    equilibria: Mapping[str, Equilibrium]
     reference: str
     matchings: tuple[Matching, ...]
+    forecasts: tuple[Forecast | None, ...]
     warnings: tuple[str, ...]
     remarks: tuple[str, ...]
 
@@ -62,12 +73,15 @@ class Findings:
         groups = experiments(curves([run for run in runs if len(run.distance)]) if any(map(_moved, runs)) else [])
         fits = _each(groups, fit, "no fit", said)
         comparisons = _each(groups, compare, "no comparison of laws", said)
-        measured = {label: group for label, group in groups.items() if all(map(_records_updates, group))}
-        budgets = _each(measured, budget, "no motion budget", said)
+        budgets = _each(_recording(groups, "update_norm"), budget, "no motion budget", said)
+        memories = {label: time for label, group in groups.items() if (time := shortest_memory(group)) is not None}
+        decaying = {label: groups[label] for label in memories}
+        equilibria = _each(_recording(decaying, "update_norm", "norm"), equilibrium, "no equilibrium", said)
         reference = _reference(groups)
-        matchings = _matchings(groups, reference, said)
+        matchings, forecasts = _matchings(groups, reference, said)
         further: list[str] = []
-        for label, result in ((k, v) for results in (fits, comparisons, budgets) for k, v in results.items()):
+        every = (fits, comparisons, budgets, equilibria)
+        for label, result in ((k, v) for results in every for k, v in results.items()):
             listed = [f"{label}: {sentence}" for sentence in result.warnings]
             grave = listed[:1] if isinstance(result, Fit) else []
             said, further = said + grave, further + listed[len(grave) :]
@@ -77,8 +91,11 @@ class Findings:
             fits=fits,
             comparisons=comparisons,
             budgets=budgets,
+            memories=memories,
+            equilibria=equilibria,
             reference=reference,
             matchings=tuple(matchings),
+            forecasts=tuple(forecasts),
             warnings=tuple(dict.fromkeys(said)),
             remarks=tuple(dict.fromkeys(further)),
         )
@@ -88,8 +105,13 @@ def _moved(run: Run) -> bool:
     return len(run.distance) > 0
 
 
-def _records_updates(curve: Curve) -> bool:
-    return curve.run is not None and "update_norm" in curve.run.quantities
+def _recording(groups: Mapping[str, list[Curve]], *quantities: str) -> dict[str, list[Curve]]:
+    """Return the experiments all of whose runs recorded these quantities."""
+    return {
+        label: group
+        for label, group in groups.items()
+        if all(curve.run is not None and set(quantities) <= set(curve.run.quantities) for curve in group)
+    }
 
 
 def _each(
@@ -111,19 +133,35 @@ def _reference(groups: Mapping[str, list[Curve]]) -> str:
     return min(dropped, key=lambda label: groups[label][0].batch_size or float("inf"), default="")
 
 
-def _matchings(groups: Mapping[str, list[Curve]], reference: str, said: list[str]) -> list[Matching]:
+def _matchings(
+    groups: Mapping[str, list[Curve]], reference: str, said: list[str]
+) -> tuple[list[Matching], list[Forecast | None]]:
+    """Return what became of every run outside the reference, and its forecast where it has not matched."""
     others = [curve for label, group in groups.items() if label != reference for curve in group]
     if not reference or not others:
-        return []
+        return [], []
     try:
         target = Reference.from_runs(groups[reference])
     except AnalysisError as error:
         said.append(f"{reference}: no reference to match with ({error})")
-        return []
-    found = []
+        return [], []
+    found, forecasts = [], []
     for curve in others:
         try:
             found.append(match(target, curve))
         except AnalysisError as error:
             said.append(f"{curve.name}: not matched ({error})")
-    return found
+        else:
+            forecasts.append(_forecast(curve, target, found[-1], said))
+    return found, forecasts
+
+
+def _forecast(curve: Curve, target: Reference, found: Matching, said: list[str]) -> Forecast | None:
+    """Forecast the match of a run that is below the target and keeps its rate."""
+    if curve.drops or found.matches[0].status not in (Status.WAITING, Status.ARMED, Status.NEVER_REACHED):
+        return None
+    try:
+        return predict_match(curve, target)
+    except AnalysisError as error:
+        said.append(f"{curve.name}: no forecast of its match ({error})")
+        return None

@@ -7,7 +7,7 @@ from gzip import compress
 from html import escape
 
 from analysis.errors import printable
-from analysis.report.charts import Chart
+from analysis.report.plotly_parts import Chart
 from analysis.serialize import Tabulated, jsonable
 
 _STYLE = """
@@ -18,6 +18,7 @@ p, li { overflow-wrap: anywhere }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; margin: .5rem 0 }
 th, td { padding: .15rem .6rem .15rem 0; text-align: left; vertical-align: top }
 thead th, tr:first-child th { border-bottom: 1px solid #999 }
+.rows td { white-space: nowrap }
 .note { color: #555; font-size: .85rem } .chart { width: 100% }
 """
 
@@ -136,7 +137,7 @@ def table(rows: Sequence[Mapping[str, object]]) -> str:
     head = "".join(f"<th>{text(name)}</th>" for name in names)
     lines = ("".join(f"<td>{text(row.get(name, ''))}</td>" for name in names) for row in rows)
     body = "".join(f"<tr>{line}</tr>" for line in lines)
-    return f'<div class="wide"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+    return f'<div class="wide rows"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 def result(found: Tabulated) -> str:

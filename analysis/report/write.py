@@ -6,17 +6,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from analysis.curve import Curve
 from analysis.errors import FigureError
 from analysis.figures.lines import line_styles
-from analysis.fitting.fit_result import Fit
+from analysis.fitting.fit_result import MOVES, Fit
+from analysis.matching.match import Matching
+from analysis.motion.equilibrium import MEMORIES
 from analysis.report import charts
-from analysis.report.charts import Chart
 from analysis.report.findings import Findings
 from analysis.report.page import note, page, place, result, section, sentences, table, text
+from analysis.report.plotly_parts import Chart
+from analysis.report.run_rows import plain, provenance, run_rows, shared_settings
 from analysis.run_curves import runs_in
 from trajectory.run import Run
-
-_LEFT_OUT = ("label", "seed")  # of the configuration: they have columns of their own
 
 
 def write_report(
@@ -41,14 +43,15 @@ def write_report(
         f"<h1>{text(_title(findings))}</h1>",
         section("Summary", sentences(_summary(findings))),
         section("Warnings", sentences(findings.warnings or ("None.",), "warnings"), _remarks(findings.remarks)),
-        section("Runs", table(_run_rows(findings.runs)), note(_shared(findings.runs))),
+        section("Runs", table(run_rows(findings.runs)), note(shared_settings(findings.runs))),
         *_curves(findings, drawn),
         *_laws(findings, drawn),
         *_matching(findings),
         *_layers(findings, drawn),
         *_motion(findings, drawn),
+        *_equilibrium(findings),
         *(section(f"Landscape: {name}", _measured(document)) for name, document in measured.items()),
-        section("Provenance", table([_provenance(run) for run in findings.runs]), note(_made())),
+        section("Provenance", table([provenance(run) for run in findings.runs]), note(_made())),
     ]
     _write(Path(out), page(_title(findings), body, drawn, plotly))
 
@@ -79,15 +82,17 @@ def _write(out: Path, content: str) -> None:
 
 def _title(findings: Findings) -> str:
     count = len(findings.runs)
-    return f"{count} run{'s' * (count != 1)}: {', '.join(findings.groups) or 'no distances'}"
+    return f"{count} run{'s' * (count != 1)}: {'; '.join(findings.groups) or 'no distances'}"
 
 
 def _summary(findings: Findings) -> list[str]:
     said = [f"{label}: {_found(fit)}" for label, fit in findings.fits.items()]
     said += [f"{label}: {one.verdict}" for label, one in findings.comparisons.items()]
-    for matching in findings.matchings:
+    for matching, forecast in zip(findings.matchings, findings.forecasts, strict=True):
         first = matching.matches[0]
-        said.append(f"{matching.run} against {findings.reference}: {first.status}, {first.sentence}")
+        said.append(f"{matching.run} against {findings.reference}: {first.sentence}")
+        said += [] if forecast is None else [f"{matching.run}: {forecast.sentence}"]
+    said += [f"{label}: {_balance(findings, label)}" for label in findings.equilibria]
     if findings.warnings:
         count = len(findings.warnings)
         said.append(f"Read first: {count} warning{'s' * (count != 1)} below.")
@@ -102,59 +107,17 @@ def _remarks(remarks: Sequence[str]) -> str:
 
 
 def _found(fit: Fit) -> str:
-    low, high = fit.interval
+    size = f"p = {fit.p_value:.2g}, {fit.size}"
+    if fit.verdict == "wrong":
+        return f"the ultra-slow law is rejected ({size}): there is no α to quote"
+    low, high = fit.quoted_interval or fit.interval
     seeds = f"{fit.n} seed{'s' * (fit.n != 1)}"
     alpha = f"α = {fit.alpha:.2f}, {100 * fit.confidence_level:g} % interval {low:.2f} to {high:.2f}, from {seeds}"
-    alpha = alpha.replace("-", "−")
-    size = f"p = {fit.p_value:.2g}, {fit.size}"
+    alpha = alpha.replace("-", "−") + ", provisional" * fit.provisional
     if fit.rejected:
-        return f"the ultra-slow law is rejected ({size}), so its α describes nothing ({alpha})"
-    return f"{alpha}{', provisional' if fit.provisional else ''}; the law holds ({size})"
-
-
-def _run_rows(runs: Sequence[Run]) -> list[dict[str, object]]:
-    differing = _differences(runs)
-    rows = [_run_row(run) for run in runs]
-    settings = [name for name in differing if not any(name in row for row in rows)]
-    return [
-        row | {name: _plain(run.config.get(name)) for name in settings} for row, run in zip(rows, runs, strict=True)
-    ]
-
-
-def _run_row(run: Run) -> dict[str, object]:
-    distance, metrics = run.distance, run.metrics
-    row: dict[str, object] = {"run": run.name, "label": run.config.get("label", ""), "seed": _plain(run.seed)}
-    row |= {"status": run.status, "updates": int(distance.index[-1]) if len(distance) else 0}
-    row["distance"] = f"{distance.iloc[-1]:.4g}" if len(distance) else ""
-    if "validation_error" in metrics:
-        row["validation error"] = f"{metrics['validation_error'].dropna().iloc[-1]:.2%}"
-    return row | {"rate drops at": _plain([event.step for event in run.drops])}
-
-
-def _settings(run: Run) -> dict[str, object]:
-    """Return the configuration but for nested tables, such as what the user asked for before defaults."""
-    return {k: v for k, v in run.config.items() if k not in _LEFT_OUT and not isinstance(v, dict)}
-
-
-def _differences(runs: Sequence[Run]) -> list[str]:
-    """Return the names of the settings that are not the same in all runs."""
-    configs = [_settings(run) for run in runs]
-    names = dict.fromkeys(name for config in configs for name in config)
-    return [name for name in names if len({_plain(config.get(name)) for config in configs}) > 1]
-
-
-def _shared(runs: Sequence[Run]) -> str:
-    differing = set(_differences(runs))
-    shared = [
-        f"{k} {_plain(v)}" for k, v in _settings(runs[0]).items() if k not in differing and v not in (None, "", [])
-    ]
-    return f"Columns are settings that differ. The same in all: {', '.join(shared) or 'nothing noted'}."
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, list | tuple):
-        return ", ".join(map(_plain, value))
-    return "" if value is None else f"{value:.6g}" if isinstance(value, float) else str(value)
+        return f"the ultra-slow law is rejected, though close ({size}); as a description, {alpha}"
+    held = "holds" if fit.verdict == "holds" else f"holds, but {MOVES}"
+    return f"the ultra-slow law {held} ({size}): {alpha}"
 
 
 def _curves(findings: Findings, drawn: dict[str, Chart]) -> list[str]:
@@ -164,7 +127,8 @@ def _curves(findings: Findings, drawn: dict[str, Chart]) -> list[str]:
     thinned = (
         f"Of a line of more than {4 * charts.COLUMNS} points, the first, last, lowest and highest of each of "
         f"{charts.COLUMNS} columns are drawn, on the linear and on the logarithmic axis: no extreme is lost. "
-        "Triangles are drops of the learning rate."
+        "Triangles are drops of the learning rate. An open diamond is a forecast match with its interval; an open "
+        "triangle to the right, one that lies beyond what is shown."
     )
     parts = [section("Distance", place("distance"), note(thinned))]
     error = charts.errors(findings)
@@ -192,7 +156,34 @@ def _laws(findings: Findings, drawn: dict[str, Chart]) -> list[str]:
 
 
 def _matching(findings: Findings) -> list[str]:
-    return [section("Matching", *map(result, findings.matchings))] if findings.matchings else []
+    if not findings.matchings:
+        return []
+    seeds = findings.matchings[0].reference.names
+    rows = [row for matching in findings.matchings for row in _match_rows(matching)]
+    ahead = [
+        f"{matching.run}: {forecast.sentence}"
+        for matching, forecast in zip(findings.matchings, findings.forecasts, strict=True)
+        if forecast is not None
+    ]
+    said = [f"{matching.run}: {sentence}" for matching in findings.matchings for sentence in matching.warnings]
+    against = note(f"Compared with {findings.reference}, of {len(seeds)} seed{'s' * (len(seeds) != 1)}.")
+    return [section("Matching", against, table(rows), sentences([*ahead, *said]))]
+
+
+def _match_rows(matching: Matching) -> list[dict[str, object]]:
+    return [
+        {
+            "run": matching.run,
+            "drop": drop,
+            "status": str(one.status).replace("_", " "),
+            "update": one.step,
+            "at 2 SE": "" if one.interval is None else "{:.0f} to {:.0f}".format(*one.interval),
+            "distance": f"{one.distance:.4g}",
+            "target": f"{one.target:.4g}",
+            "in words": one.sentence,
+        }
+        for drop, one in enumerate(matching.matches, 1)
+    ]
 
 
 def _layers(findings: Findings, drawn: dict[str, Chart]) -> list[str]:
@@ -220,6 +211,35 @@ def _motion(findings: Findings, drawn: dict[str, Chart]) -> list[str]:
     return [section("Motion budget", place("motion"), *tables)]
 
 
+def _equilibrium(findings: Findings) -> list[str]:
+    parts = []
+    for label in findings.memories:
+        parts += [f"<h3>{text(label)}</h3>", note(f"{_balance(findings, label)}.")]
+        parts += [result(findings.equilibria[label])] if label in findings.equilibria else []
+    return [section("Equilibrium of weight decay", *parts)] if parts else []
+
+
+def _balance(findings: Findings, label: str) -> str:
+    """Say in how many parameters weight decay and gradients are in balance, or how far the run is on the way."""
+    found = findings.equilibria.get(label)
+    if found is not None:
+        reached = int((found.frame["state"] == "reached").sum())
+        of = f"is reached in {reached} of {len(found.frame)} parameters"
+        return (
+            f"the equilibrium of weight decay {of}, after {found.age:.2g} memory times of {found.memory:,.0f} updates"
+        )
+    memory, end = findings.memories[label], _end_of_first_phase(findings.groups[label])
+    return (
+        f"{end / memory:.2g} of the {MEMORIES:g} memory times of {memory:,.0f} updates have passed that the "
+        "equilibrium of weight decay takes; runs that record update_norm and norm tell whether it is reached"
+    )
+
+
+def _end_of_first_phase(group: Sequence[Curve]) -> float:
+    """Return the first update at which a rate dropped, or the last that all runs reached."""
+    return min(min((float(curve.t[-1]), *curve.drops)) for curve in group)
+
+
 def _measured(document: Any) -> str:
     """Return what a command printed: its numbers as one table, and each list of rows as another."""
     if isinstance(document, list):
@@ -231,16 +251,10 @@ def _measured(document: Any) -> str:
         for k, v in document.items()
         if isinstance(v, dict) or (isinstance(v, list) and v and isinstance(v[0], dict))
     }
-    plain = [{"": k, "value": _plain(v)} for k, v in document.items() if k not in nested]
-    return (table(plain) if plain else "") + "".join(f"<h3>{text(k)}</h3>{_measured(v)}" for k, v in nested.items())
-
-
-def _provenance(run: Run) -> dict[str, object]:
-    row: dict[str, object] = {"run": run.name, "path": run.path, "commit": run.commit or "", "host": run.host or ""}
-    return row | {
-        "resumed at": _plain(run.resumed),
-        "versions": ", ".join(f"{k} {v}" for k, v in run.versions.items()),
-    }
+    numbers = [{"": k, "value": plain(v)} for k, v in document.items() if k not in nested]
+    return (table(numbers) if numbers else "") + "".join(
+        f"<h3>{text(k)}</h3>{_measured(v)}" for k, v in nested.items()
+    )
 
 
 def _made() -> str:

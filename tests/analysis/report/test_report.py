@@ -19,15 +19,14 @@ from trajectory import Recorder
 HOSTILE = '<img src=x onerror="alert(1)"></script><b>$x$ %{y}\x1b[31m'
 
 
-def record(path, label, batch_size, *, updates=1500, drop=None, seed=0, pace=1.0):
+def record(path, label, batch_size, *, updates=1500, drop=None, seed=0, pace=1.0, more=(), **settings):
     """A run whose distance is pace · log(t + 1)², and whose second parameter stays where it is."""
     model = torch.nn.Linear(4, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
-    config = {"label": label, "batch_size": batch_size, "lr": 0.1, "train_size": 160}
+    config = {"label": label, "batch_size": batch_size, "lr": 0.1, "train_size": 160, **settings}
     rng, at = np.random.default_rng(seed), 0.0
-    with Recorder(
-        path, model, optimizer, config=config, seed=seed, quantities=["distance", "update_norm"]
-    ) as recorder:
+    quantities = ["distance", "update_norm", *more]
+    with Recorder(path, model, optimizer, config=config, seed=seed, quantities=quantities) as recorder:
         for t in range(1, updates + 1):
             d = pace * np.log(t + 1) ** 2 * np.exp(1e-3 * rng.normal())
             model.weight.grad = torch.tensor([[at - d, 0.0, 0.0, 0.0]], dtype=torch.float32)
@@ -43,11 +42,18 @@ def record(path, label, batch_size, *, updates=1500, drop=None, seed=0, pace=1.0
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reported")
     for seed in range(3):
-        record(folder / f"sb-{seed}.zarr", "SB 16", 16, drop=1000, seed=seed)
+        record(folder / f"sb-{seed}.zarr", "SB 16", 16, drop=1000, seed=seed, weight_decay=1e-4)
     record(folder / "lb.zarr", HOSTILE, 256, seed=7, pace=1.1)
+    balance = {"weight_decay": 0.01, "momentum": 0.0}
+    record(folder / "slow.zarr", "slow", 64, updates=600, pace=0.7, more=["norm"], **balance)
     record(folder / "short.zarr", "short", 32, updates=3)
     record(folder / "empty.zarr", "empty", 32, updates=0)
     return folder
+
+
+@pytest.fixture(scope="module")
+def findings(folder):
+    return Findings.of(runs_in(folder))
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +76,8 @@ def test_the_sections_come_in_order_and_warnings_before_all_charts(made):
     titles = re.findall(r"<h2>(.*?)</h2>", html)
     assert titles == [
         "Summary", "Warnings", "Runs", "Distance", "Validation error", "The ultra-slow law",
-        "α against the start of the fit", "Rival laws", "Matching", "Layers", "Provenance",
+        "α against the start of the fit", "Rival laws", "Matching", "Layers", "Motion budget",
+        "Equilibrium of weight decay", "Provenance",
     ]  # fmt: skip
 
 
@@ -83,14 +90,29 @@ def test_what_cannot_be_computed_is_a_warning_and_the_rest_is_there(made):
     assert {"distance", "error", "fit", "scan", "laws0", "layers0"} <= set(drawn)
 
 
-def test_it_says_what_the_analysis_says(folder, made):
-    findings, (html, drawn) = Findings.of(runs_in(folder)), made
+def test_it_says_what_the_analysis_says(findings, made):
+    html, drawn = made
     fit = findings.fits["SB 16"]
-    assert f"SB 16: α = {fit.alpha:.2f}, 95 % interval" in html
+    assert f": α = {fit.alpha:.2f}, 95 % interval" in html
     assert findings.reference == "SB 16"
-    assert [str(one.matches[0].step) in html for one in findings.matchings] == [True, True]
+    assert [str(one.matches[0].step) in html for one in findings.matchings] == [True, True, True]
     bins = drawn["fit"]["data"][[trace["name"] for trace in drawn["fit"]["data"]].index("SB 16")]
     np.testing.assert_allclose(unpacked(bins["y"]), np.exp(fit.z.mean(axis=0)), rtol=1e-6)
+
+
+def test_a_match_that_has_not_come_is_forecast_with_its_interval(findings, made):
+    (forecast,) = filter(None, findings.forecasts)
+    html, drawn = made
+    assert html.count(f"slow: {forecast.sentence}") == 2  # in the summary, and beside the matches
+    (marker,) = [trace for trace in drawn["distance"]["data"] if trace["name"] == "forecast, 90 &#37;"]
+    assert unpacked(marker["y"])[0] == pytest.approx(forecast.target)
+    assert 600 < forecast.interval[0] < forecast.step
+
+
+def test_the_equilibrium_is_said_or_how_much_of_the_memory_has_passed(made):
+    html, _ = made
+    assert '<h3>SB 16</h3><p class="note">0.1 of the 5 memory times of 10,000 updates have passed' in html
+    assert "slow: the equilibrium of weight decay is reached in 0 of 2 parameters, after 0.6 memory times" in html
 
 
 def test_runs_are_told_apart_by_the_settings_in_which_they_differ(made):
@@ -123,7 +145,7 @@ def test_a_long_line_is_thinned_and_keeps_its_extremes():
     t = np.arange(1.0, 1_000_001)
     d = np.random.default_rng(0).normal(10, 1, len(t))
     d[271_828], d[3] = 99, 0.5
-    run = Findings((), {"one": [Curve(t, d, "one")]}, {}, {}, {}, "", (), (), ())
+    run = Findings((), {"one": [Curve(t, d, "one")]}, {}, {}, {}, {}, {}, "", (), (), (), ())
     chart = charts.distances(run)
     (line,) = chart["data"]
     shown = unpacked(line["y"])
