@@ -21,6 +21,7 @@ from analysis.potential_result import Array, Potential
 from analysis.serialize import Part, Table, Tabulated, jsonable
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _REJECTED = 0.05
@@ -72,15 +73,18 @@ class Agreement(Tabulated):
         found: dict[str, Any] = jsonable({**vars(self), "comparable": self.comparable})
         return found
 
-    def plot(self) -> "Figure":
+    def plot(self, ax: "Axes | None" = None) -> "Figure":
         """Draw the two α's with their intervals.
+
+        Args:
+            ax: draw there.
 
         Returns:
             The figure, as `analysis.figures.agreement` makes it.
         """
         from analysis import figures  # results draw themselves: the one import upwards that pyproject.toml excepts
 
-        return figures.agreement(self)
+        return figures.agreement(self, ax)
 
     def _summary(self) -> Sequence[Part]:
         rows = [

@@ -10,12 +10,13 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from analysis.figures.landscape import agreement, density, path, potential, rising, sharpness
+from analysis.figures.landscape import density, path, rising, sharpness
 from analysis.figures.law_comparison import compare
 from analysis.figures.laws import fit, scan
 from analysis.figures.learning_curves import error
 from analysis.figures.motion import ageing, budget, equivalent
 from analysis.figures.per_layer import layers
+from analysis.figures.random_potential import agreement, potential
 from analysis.figures.runs import distance, match
 from analysis.figures.style import save, use_style
 

@@ -11,7 +11,7 @@ from analysis.figures.axes import distance_label, plain_log_ticks, t_axis, updat
 from analysis.figures.colours import COLOURS, ink, paper
 from analysis.figures.legends import legend, legend_inside, many
 from analysis.figures.lines import by_label, draw_distances, literal, mark_drops
-from analysis.figures.style import WIDTHS, Columns, PaperFigure, panels, style
+from analysis.figures.style import WIDTHS, Columns, one_panel, panels, style
 from analysis.figures.thinning import thinned
 from analysis.matching.forecast import Forecast
 from analysis.matching.match import Matching
@@ -97,8 +97,7 @@ def match(
     unit = r" / $\Vert w_0\Vert$" if found.reference.relative else ""
     origin = found.reference.origin
     with style():
-        figure = PaperFigure(WIDTHS[columns], 2.9) if ax is None else ax.figure.figure
-        panel = figure.subplots() if ax is None else ax
+        figure, panel = one_panel(ax, WIDTHS[columns], 2.9)
         for colour, who, group in zip(COLOURS, ("reference", "run"), (reference, run), strict=False):
             for curve in (scaled(one, found.reference.relative) for one in curves(group, origin=origin)):
                 label = literal(f"{who}: {curve.label}")

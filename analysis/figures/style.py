@@ -154,6 +154,20 @@ class PaperFigure(Figure):
         return picture.getvalue()
 
 
+def one_panel(ax: Axes | None, width: float, height: float) -> tuple[Figure, Axes]:
+    """Return the panel to draw in, and its figure.
+
+    Args:
+        ax: a user's own panel; None for one of a new figure.
+        width: inches, of a new figure.
+        height: inches, of a new figure.
+    """
+    if ax is not None:
+        return ax.figure.figure, ax
+    figure = PaperFigure(width, height)
+    return figure, figure.subplots()
+
+
 def panels(count: int, columns: Columns | None = None, *, wide: bool = False) -> tuple[PaperFigure, list[Axes]]:
     """Lay panels out over rows of one length, as few rows as the width of a journal's page allows.
 

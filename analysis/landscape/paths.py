@@ -15,6 +15,7 @@ from analysis.serialize import Part, Table, Tabulated, jsonable, records
 from trajectory.run import Run
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Progress = Callable[[int, int], None]
@@ -53,18 +54,19 @@ class LossPath(Tabulated):
         """Return a row for each point: x and the loss."""
         return self.table.copy()
 
-    def plot(self, test: "LossPath | None" = None) -> "Figure":
+    def plot(self, test: "LossPath | None" = None, ax: "Axes | None" = None) -> "Figure":
         """Draw the loss along the line.
 
         Args:
-            test: the same line on the test set, drawn dashed.
+            test: the same line on the test set, drawn dotted.
+            ax: draw there.
 
         Returns:
             The figure, as `analysis.figures.path` makes it.
         """
         from analysis import figures  # results draw themselves: the one import upwards that pyproject.toml excepts
 
-        return figures.path(self, test)
+        return figures.path(self, test, ax)
 
     def _summary(self) -> Sequence[Part]:
         ends = self.table.set_index("x")["loss"]

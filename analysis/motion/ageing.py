@@ -27,6 +27,7 @@ from analysis.run_curves import runs_in
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
@@ -79,15 +80,18 @@ class TwoTime(Tabulated):
         """Return the displacements."""
         return self.frame.copy()
 
-    def plot(self) -> "Figure":
+    def plot(self, ax: "Axes | None" = None) -> "Figure":
         """Draw D against τ, and against τ/t_w^μ.
+
+        Args:
+            ax: draw D against τ there.
 
         Returns:
             The figure.
         """
         from analysis import figures
 
-        return figures.ageing(self)
+        return figures.ageing(self, ax)
 
     def _summary(self) -> Sequence[Part]:
         low, high = self.interval

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from analysis.figures.colours import COLOURS
+from analysis.figures.colours import COLOURS, DASHES
 from analysis.figures.style import DOUBLE, PaperFigure, style
 from study.basin import LAGS
 from study.basin_tables import Measured, by_setting
@@ -22,8 +22,8 @@ def steady_basin(measured: Measured) -> PaperFigure:
                 lag, d = one["distance"]["lag"], one["distance"]["d"]
                 left.plot(lag, d, color=colour, linewidth=0.5, label="" if k else label)
             basin = np.mean([one["basin"]["d"] for one in seeds], axis=0)
-            left.plot(LAGS, basin, color=colour, linestyle="--", linewidth=1.2)
-        left.plot([], [], color="grey", linestyle="--", label="quadratic basin, nothing fitted")
+            left.plot(LAGS, basin, color=colour, linestyle=DASHES[2], linewidth=1.2)
+        left.plot([], [], color="grey", linestyle=DASHES[2], label="quadratic basin, nothing fitted")
         setting, seeds = max(by_setting(measured), key=lambda pair: len(pair[1]))
         for colour, (group, label) in zip(COLOURS[3:], _GROUPS.items(), strict=False):
             squares = np.array([one["squares"][group] for one in seeds])

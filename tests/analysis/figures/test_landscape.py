@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from analysis import figures, fit
 from analysis.agreement import agreement
@@ -89,3 +90,29 @@ def test_rising_directions_are_never_drawn_alone(result):
     above, below = figures.rising(table).axes
     np.testing.assert_allclose(line(above, "rises both ways").get_ydata(), table.groupby("z")["both_ways"].mean())
     np.testing.assert_allclose(below.lines[-1].get_ydata(), table.groupby("z")["phi"].mean())
+
+
+def test_every_figure_of_the_landscape_draws_on_given_axes(result):
+    found = agreement(result, fit(synthetic("sinai", t0=0.1, seeds=3, seed=1), t_min=10))
+    density = {"SB": SpectralDensity(np.array([0.0, 1.0]), np.array([0.9, 0.1]), 10, 2, 1, "running", 100)}
+    path = LossPath(pd.DataFrame({"x": [0.0, 0.5, 1.0], "loss": [1.0, 1.25, 1.0]}), 0.25, 1.0, "batch")
+    delta, ones = fractional_potential(np.random.default_rng(0), 1.0, Z), np.ones(10)
+    table = rising(Probe(Z, delta, ones, 100, ones, ones, "batch", "float32"))
+    sharp = pd.DataFrame([{"label": "SB", "measure": "box", "statistics": "batch", "phi": 3.0}])
+    for draw in (
+        result.plot,
+        found.plot,
+        path.plot,
+        lambda ax: figures.density(density, ax),
+        lambda ax: figures.rising(table, ax),
+        lambda ax: figures.sharpness(sharp, ax),
+    ):
+        figure = Figure()
+        other, ax = figure.subplots(1, 2)
+        assert draw(ax=ax) is figure
+        assert ax.lines
+        assert ax.get_xlabel()
+        assert other.has_data() is False
+    two = pd.concat([sharp, sharp.assign(measure="adaptive")])
+    with pytest.raises(FigureError, match="got 2 measures of sharpness for one ax"):
+        figures.sharpness(two, Figure().subplots())

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 from scipy import special
 
 from analysis import Curve, equivalent
@@ -54,7 +55,10 @@ def test_it_is_equivalent_only_if_the_seeds_can_tell():
     assert apart.interval[0] < apart.deviation < apart.interval[1]
     assert len(apart.frame) == 6
     assert apart.to_dict()["frame"][0]["t_start"] == 1
-    assert apart.plot().axes[0].get_ylabel()
+    ax = Figure().subplots()
+    assert apart.plot(ax) is ax.figure
+    assert ax.get_ylabel() == r"deviation of $\log d$"
+    assert not any(line.get_linestyle() == "--" for line in ax.lines)  # which means a law that is rejected
 
 
 def test_runs_may_be_compared_after_as_many_samples():

@@ -7,6 +7,7 @@ fully (D² = log(1 + τ/t_w), μ = 1). In N = 3000 dimensions D fluctuates by 1/
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from analysis import CurveError, figures, time_averaged, two_time
 from analysis.errors import MotionError
@@ -44,6 +45,9 @@ def test_the_exponent_of_ageing_is_recovered(tmp_path, clock, mu):
     assert row.distance == pytest.approx(expected, rel=0.07)
     assert not found.sketched
     assert len(figures.ageing(found).axes) == 2
+    ax = Figure().subplots()
+    assert found.plot(ax) is ax.figure
+    assert [line.get_label() for line in ax.lines] == [f"{wait:g}" for wait in WAITS]
 
 
 def test_sketches_give_waiting_times_too_and_say_how_well(tmp_path):

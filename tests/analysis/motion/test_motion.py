@@ -7,6 +7,7 @@ are five standard errors or more.
 import numpy as np
 import pytest
 import torch
+from matplotlib.figure import Figure
 
 from analysis import AnalysisError, Curve, budget, collapse, equilibrium, figures
 from trajectory import LogSpaced, Recorder, Run
@@ -194,3 +195,6 @@ def test_the_budget_is_drawn_with_the_line_of_diffusion(walks):
     assert "squared distance gained" in panel.get_ylabel()
     assert "updates" in panel.get_xlabel()
     assert [text.get_text() for text in panel.texts] == ["diffusion"]
+    ax = Figure().subplots()
+    assert budget(walks).plot(ax) is ax.figure
+    assert ax.get_xlabel() == panel.get_xlabel()
