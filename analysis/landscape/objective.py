@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from analysis.errors import LandscapeError
+from analysis.landscape.elementary_norm import ElementaryNorm
 from analysis.landscape.evaluation import Statistics, evaluating, has_running_statistics
 from trajectory.measure.tracked_parameters import plain_names, trainable
 
@@ -177,7 +178,7 @@ class Objective:
         """
         leaves, towards = self._leaves(w), self._split(v)
         total, product = 0.0, torch.zeros_like(self.weights)
-        with torch.enable_grad(), self._evaluating():
+        with torch.enable_grad(), self._evaluating(), ElementaryNorm():
             for part in self._terms(leaves):
                 total += float(part.detach())
                 product += _curved(_grad(part, leaves, create_graph=True), leaves, towards)
@@ -202,7 +203,7 @@ class Objective:
         if len(self._batches) > 1:
             return partial(self.hessian_vector_product, w)
         leaves = self._leaves(w)
-        with torch.enable_grad(), self._evaluating():
+        with torch.enable_grad(), self._evaluating(), ElementaryNorm():
             (mean,) = self._terms(leaves)
             _finite(float(mean.detach()))
             slopes = _grad(mean, leaves, create_graph=True)

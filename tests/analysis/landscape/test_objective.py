@@ -10,6 +10,7 @@ from torch import nn
 
 from analysis.errors import LandscapeError
 from analysis.landscape import Objective
+from analysis.landscape.elementary_norm import ElementaryNorm
 from trajectory import Recorder, Run
 from ultraslow import convert_ghost_batch_norm
 
@@ -240,3 +241,23 @@ def test_weights_that_do_not_fit_are_refused(network, batches):
         objective.at(state | {"0.weight": shard})
     with pytest.raises(LandscapeError, match=r"shape \(3,\); expected \(34,\)"):
         objective.loss(torch.zeros(3))
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("shape", [(6, 3), (6, 3, 4, 2)])
+def test_elementary_batch_norm_is_the_fused_one(shape, affine):
+    torch.manual_seed(0)
+    kind = nn.BatchNorm1d if len(shape) == 2 else nn.BatchNorm2d
+    norm = kind(3, affine=affine, dtype=torch.float64)
+    for p in norm.parameters():
+        nn.init.normal_(p)
+    x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    evaluated = norm.eval()(x)
+    norm.train().track_running_stats = False
+    expected = norm(x)
+    with ElementaryNorm():
+        elementary = norm(x)
+        torch.testing.assert_close(elementary, expected, rtol=1e-12, atol=1e-12)
+        assert "BatchNorm" in type(expected.grad_fn).__name__
+        assert "BatchNorm" not in type(elementary.grad_fn).__name__
+        torch.testing.assert_close(norm.eval()(x), evaluated, rtol=0, atol=0)  # running statistics: the fused one
