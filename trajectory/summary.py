@@ -83,7 +83,7 @@ def _words(value: Any) -> str:
 
 def _drop(event: Mapping[str, Any]) -> str:
     rates = [event.get(name) for name in ("lr_from", "lr_to")]
-    return f"{event['step']} ({rates[0]} → {rates[1]})" if all(rates) else str(event["step"])
+    return f"{event['step']} ({_words(rates[0])} → {_words(rates[1])})" if all(rates) else str(event["step"])
 
 
 def _steps(steps: Sequence[int]) -> str:

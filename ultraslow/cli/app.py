@@ -38,31 +38,34 @@ from ultraslow.cli.train import train
 from ultraslow.cli.verify import verify
 from ultraslow.cli.watch import watch
 
-_COMMANDS = (
-    demo,
-    train,
-    sweep,
-    import_,
-    info,
-    verify,
-    fit,
-    scan,
-    compare,
-    budget,
-    collapse,
-    critical_batch,
-    ageing,
-    match,
-    potential,
-    sharpness,
-    spectrum,
-    path,
-    plan,
-    table,
-    plot,
-    report,
-    watch,
-)  # as --help lists them
+_COMMANDS: dict[str, Callable[..., None]] = {
+    command.__name__.rstrip("_").replace("_", "-"): command
+    for command in (
+        demo,
+        train,
+        sweep,
+        import_,
+        info,
+        verify,
+        fit,
+        scan,
+        compare,
+        budget,
+        collapse,
+        critical_batch,
+        ageing,
+        match,
+        potential,
+        sharpness,
+        spectrum,
+        path,
+        plan,
+        table,
+        plot,
+        report,
+        watch,
+    )
+}  # as --help lists them
 _DESCRIPTION = "Record, fit and match the weight trajectories of training runs.\n\n--version prints the version."
 _WITHOUT_TRAIN = {
     "import",
@@ -105,11 +108,11 @@ def main() -> None:
         if sys.argv[1:2] == ["train"]:  # whose options and their defaults are the recipe's
             train(*sys.argv[2:])
             return
-        _app(overview=not set(sys.argv[1:]) - {"-h", "--help"}).cli(
-            prog="ultraslow",
-            description=_DESCRIPTION,
-            config=(tyro.conf.FlagCreatePairsOff,),
-        )
+        name, options = next(iter(sys.argv[1:]), ""), (tyro.conf.FlagCreatePairsOff,)
+        if command := _COMMANDS.get(name):  # alone: the parsers of all take time
+            tyro.cli(command, prog=f"ultraslow {name}", args=sys.argv[2:], config=options)
+            return
+        overview().cli(prog="ultraslow", description=_DESCRIPTION, config=options)
     except UltraslowError as error:
         say("\\n".join(f"ultraslow: {error}".split("\n")), file=sys.stderr)
         sys.exit(1)
@@ -126,13 +129,11 @@ def _as_ctrl_c(number: int, frame: object) -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-def _app(*, overview: bool) -> tyro.extras.SubcommandApp:
-    """Register the commands; for an overview, with the first line of what each says of itself."""
+def overview() -> tyro.extras.SubcommandApp:
+    """Return all commands, with the first line of what each says of itself."""
     app = tyro.extras.SubcommandApp()
-    for command in _COMMANDS:
-        app.command(name=command.__name__.rstrip("_").replace("_", "-"))(
-            _in_one_line(command) if overview else command
-        )
+    for name, command in _COMMANDS.items():
+        app.command(name=name)(_in_one_line(command))
     return app
 
 
