@@ -12,6 +12,11 @@ import torch
 from recording.networks import Weights, layers
 from recording.report import NOT_RUN, Report, devices, repeated, rounds_of, scratch, where
 
+from analysis.figures import save
+from analysis.figures.axes import updates as updates_label
+from analysis.figures.colours import COLOURS
+from analysis.figures.legends import legend
+from analysis.figures.style import DOUBLE, PaperFigure, style
 from trajectory import Every, Recorder, Run
 from trajectory.recording.rows import BLOCK
 from trajectory.schema.layout import TensorSpec
@@ -46,7 +51,7 @@ def measure_growth(report: Report, scale: float) -> None:
     report.table(
         "A flush, which waits for the disk", ["recorded since the last one", "ms"], flushes(rounds_of(20, scale))
     )
-    draw(times, stages)
+    save(draw(times, stages), FIGURE)
     report.lines += [f"\nDrawn in `{FIGURE}`."]
 
 
@@ -129,23 +134,20 @@ def timed(call: Callable[[], object]) -> float:
     return perf_counter() - start
 
 
-def draw(times: Mapping[str, Mapping[int, float]], stages: Sequence[tuple[int, float, int, int]]) -> None:
-    """Time against weights, and the store's size against updates, on logarithmic axes with lines of slope 1."""
-    import matplotlib.pyplot as plt
-
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-    for device, measured in times.items():
-        n, s = list(measured), [1e3 * value for value in measured.values()]
-        left.loglog(n, s, "o-", label=where(device))
-        left.loglog(
-            n, [s[-1] * k / n[-1] for k in n], ":", color="gray", label="proportional" if device == "cpu" else None
-        )
-    left.set(xlabel="weights", ylabel="recorded update / ms")
-    left.legend(frameon=False)
-    t, _, size, memory = zip(*stages, strict=True)
-    right.loglog(t, [1e-6 * value for value in size], "o-", label="store")
-    right.loglog(t, [1e-6 * value for value in memory], "s-", label="process")
-    right.loglog(t, [1e-6 * size[-1] * k / t[-1] for k in t], ":", color="gray", label="proportional")
-    right.set(xlabel="updates", ylabel="MB")
-    right.legend(frameon=False)
-    figure.savefig(FIGURE, dpi=150)
+def draw(times: Mapping[str, Mapping[int, float]], stages: Sequence[tuple[int, float, int, int]]) -> PaperFigure:
+    """Time against weights, and bytes against updates, on logarithmic axes with lines of slope 1."""
+    t, _, size, memory = (np.array(column, float) for column in zip(*stages, strict=True))
+    with style():
+        figure = PaperFigure(DOUBLE, 2.5)
+        left, right = figure.subplots(1, 2)
+        for colour, (device, measured) in zip(COLOURS, times.items(), strict=False):
+            n, seconds = np.array(list(measured), float), np.array(list(measured.values()))
+            left.plot(n, 1e3 * seconds, "o-", color=colour, label=f"recorded update, {where(device)}")
+            left.plot(n, 1e3 * seconds[-1] * n / n[-1], ":", color="grey", label="proportional")
+        right.plot(t, 1e-6 * size, "s-", color=COLOURS[2], label="store")
+        right.plot(t, 1e-6 * memory, "D-", color=COLOURS[3], label="process")
+        right.plot(t, 1e-6 * size[-1] * t / t[-1], ":", color="grey", label="proportional")
+        left.set(xscale="log", yscale="log", xlabel="weights", ylabel="time (ms)")
+        right.set(xscale="log", yscale="log", xlabel=updates_label(), ylabel="size (MB)")
+        legend(figure)
+    return figure
