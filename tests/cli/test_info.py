@@ -6,7 +6,7 @@ import json
 def test_info(runs, run):
     text = run("info", runs / "sb-0.zarr").stdout
     assert "complete" in text
-    assert "1000 (1.0 → 0.1)" in text
+    assert "1000 (1 → 0.1)" in text
     printed = json.loads(run("info", runs / "sb-0.zarr", "--json").stdout)
     assert printed["steps"] == [1, 2000]
     assert printed["weights"] == 4
