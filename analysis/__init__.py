@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from analysis.errors import AnalysisError, CurveError
     from analysis.fitting.comparison_result import Comparison, LawFit
     from analysis.fitting.fit import fit
-    from analysis.fitting.fit_result import Fit, SeedEstimate
+    from analysis.fitting.fit_result import Fit
     from analysis.fitting.model_comparison import compare
-    from analysis.fitting.origins import compare_origins
+    from analysis.fitting.origin_average import OriginAverage, average_origins
+    from analysis.fitting.origins import OriginComparison, compare_origins
     from analysis.fitting.per_layer import fit_layers
+    from analysis.fitting.seed_estimate import SeedEstimate
     from analysis.fitting.start_scan import scan
     from analysis.matching.distance_matcher import DistanceMatcher
     from analysis.matching.equivalence import Equivalence, equivalent
@@ -38,10 +40,12 @@ else:
             "analysis.errors": ["AnalysisError", "CurveError"],
             "analysis.fitting.comparison_result": ["Comparison", "LawFit"],
             "analysis.fitting.fit": ["fit"],
-            "analysis.fitting.fit_result": ["Fit", "SeedEstimate"],
+            "analysis.fitting.fit_result": ["Fit"],
             "analysis.fitting.model_comparison": ["compare"],
-            "analysis.fitting.origins": ["compare_origins"],
+            "analysis.fitting.origin_average": ["OriginAverage", "average_origins"],
+            "analysis.fitting.origins": ["OriginComparison", "compare_origins"],
             "analysis.fitting.per_layer": ["fit_layers"],
+            "analysis.fitting.seed_estimate": ["SeedEstimate"],
             "analysis.fitting.start_scan": ["scan"],
             "analysis.matching.distance_matcher": ["DistanceMatcher"],
             "analysis.matching.equivalence": ["Equivalence", "equivalent"],
@@ -77,6 +81,8 @@ __all__ = [
     "Match",
     "Matching",
     "MotionBudget",
+    "OriginAverage",
+    "OriginComparison",
     "Potential",
     "Probe",
     "Reference",
@@ -84,6 +90,7 @@ __all__ = [
     "Status",
     "TimeAveraged",
     "TwoTime",
+    "average_origins",
     "budget",
     "collapse",
     "compare",

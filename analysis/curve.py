@@ -36,6 +36,7 @@ class Curve:
         warmup_end: the t at which the learning rate's warm-up ended, 0 without one.
         run: the run it comes from; None for arrays.
         origin: the update from which t counts and d is measured.
+        origins: of a mean over several origins, all of them (`average_origins`); else none.
         config: what is noted of the run (`SETTINGS`, `label`).
         drops_known: False where nothing says when the learning rate dropped, as of bare arrays.
 
@@ -58,6 +59,7 @@ class Curve:
     origin: int = 0
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     drops_known: bool = True
+    origins: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if not all(type(values) is np.ndarray and values.dtype == float for values in (self.t, self.d)):

@@ -17,6 +17,16 @@ def updates(origin: int = 0) -> str:
     return "weight updates $t$" + since(origin)
 
 
+def with_age(label: str, age: str) -> str:
+    """Return the label of an axis of updates, with the age of the origin and of the fit range below it.
+
+    Args:
+        label: the label.
+        age: in words, as `Age.short`; "" where it is not known.
+    """
+    return f"{label}\n{age}" if age else label
+
+
 def since(origin: int) -> str:
     """Return the words that say where t counts from; none for the first update.
 

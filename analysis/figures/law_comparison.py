@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from analysis.figures.axes import distance_label, power_of_ten, t_axis, updates
+from analysis.figures.axes import distance_label, power_of_ten, t_axis, updates, with_age
 from analysis.figures.colours import REJECTED, ink, law_colour
 from analysis.figures.laws import BAND, FAINT_BAND, points
 from analysis.figures.legends import legend, legend_inside, name_ends
@@ -50,7 +50,7 @@ def compare(result: Comparison, ax: Axes | None = None, *, columns: Columns = 1)
     with style():
         if ax is not None:
             curves = _draw_curves(ax, result, laws)
-            ax.set(xlabel=updates(result.origin))
+            ax.set(xlabel=with_age(updates(result.origin), result.age.short))
             legend_inside(ax)
             name_ends({ax: {_in_words(fit, 2): line for fit, line in curves}})
             return ax.figure.figure
@@ -105,7 +105,8 @@ def _draw_residuals(ax: Axes, result: Comparison, laws: list[LawFit]) -> None:
     for fit in laws:
         ax.plot(t, 100 * np.expm1(residuals[fit.law.name]), gid=fit.law.name, **_look(fit))
     ax.axhline(0, color=ink(), linewidth=0.6)
-    ax.set(xlabel=updates(result.origin), ylabel="residual (%)", ylim=_residual_range(result))
+    label = with_age(updates(result.origin), result.age.short)
+    ax.set(xlabel=label, ylabel="residual (%)", ylim=_residual_range(result))
 
 
 def _limits(t: Array) -> tuple[float, float]:

@@ -7,7 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.axes import distance_label, minus, power_of_ten, since, t_axis, updates
+from analysis.figures.axes import distance_label, minus, power_of_ten, since, t_axis, updates, with_age
 from analysis.figures.colours import REJECTED, ink, law_colour, paper
 from analysis.figures.legends import legend, legend_inside
 from analysis.figures.style import WIDTHS, Columns, PaperFigure, style
@@ -53,7 +53,7 @@ def fit(result: Fit, ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
     with style():
         if ax is not None:
             _draw_law(ax, result)
-            ax.set(xlabel=updates(result.origin))
+            ax.set(xlabel=with_age(updates(result.origin), result.age.short))
             legend_inside(ax)
             return ax.figure.figure
         figure = PaperFigure(WIDTHS[columns], 3.2)
@@ -64,7 +64,7 @@ def fit(result: Fit, ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
         mean = result.residuals.mean(axis=0)
         below.plot(np.exp(result.u), 100 * np.expm1(mean), "o", **points())
         below.axhline(0, color=colour, linewidth=0.8, linestyle=_dashes(result))
-        below.set(xlabel=updates(result.origin), ylabel="residual (%)")
+        below.set(xlabel=with_age(updates(result.origin), result.age.short), ylabel="residual (%)")
         figure.align_ylabels()
         legend(figure)
     return figure
@@ -87,7 +87,8 @@ def scan(result: Fit | pd.DataFrame, ax: Axes | None = None, *, columns: Columns
     """
     frame = result.scan if isinstance(result, Fit) else result
     frame = frame[frame["alpha"].notna()]
-    start = r"start of the fit $t_\mathrm{min}$ (updates" + since(_origin(result)) + ")"
+    label = r"start of the fit $t_\mathrm{min}$ (updates" + since(_origin(result)) + ")"
+    start = with_age(label, frame.attrs.get("age_in_short", ""))
     with style():
         if ax is not None:
             _draw_alphas(ax, frame, result)
@@ -143,7 +144,7 @@ def how_good(p_value: float, rms_residual: float) -> str:
 
 
 def _origin(result: Fit | pd.DataFrame) -> int:
-    return result.origin if isinstance(result, Fit) else 0
+    return result.origin if isinstance(result, Fit) else int(result.attrs.get("origin", 0))
 
 
 def _dashes(result: Fit) -> str:

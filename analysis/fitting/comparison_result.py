@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from analysis.fitting.age import Age
 from analysis.fitting.effect_size import EffectSize, Judged
-from analysis.fitting.fit_result import in_words
 from analysis.fitting.former_names import FormerNames
 from analysis.fitting.invariance import Invariance
 from analysis.fitting.law_test import goodness_test
@@ -95,10 +95,16 @@ class LawFit(FittedLaw, FormerNames):
 
     @property
     def verdict(self) -> str:
-        """One of: best; best, but rejected, though close; best, but wrong; not separable; ruled out."""
+        """One of: best; best, but rejected, though close; best, but wrong; not separable; ruled out; the agreement.
+
+        The agreement (rejected, though close; or wrong) is that of a law which BIC does not rule out, but its own
+        p-value does.
+        """
         if self.delta == 0:
             return f"best, but {self.agreement}" if self.rejected else "best"
-        return "ruled out" if self.ruled_out else "not separable"
+        if self.ruled_out:
+            return "ruled out"
+        return self.agreement if self.rejected else "not separable"
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -113,10 +119,9 @@ class Comparison(FormerNames, Tabulated):
         origin: the update from which t counts.
         n: number of curves.
         noise: the noise that every law was fitted under, "brownian" or "independent".
-        invariance: whether the best law's parameters stay the same on parts of the fit range; nothing is asked below
-            three seeds.
-        memory: how long weight decay lets the weights remember where they began, in updates; None if the runs'
-            settings do not say.
+        invariance: whether the best law's parameters stay the same on parts of the fit range and from other
+            recorded origins; nothing is asked below three seeds.
+        age: how old the origin and the fit range are, in memory times of weight decay.
         u: (bin,) mean log t of the log bins.
         z: (curve, bin) mean log d of each.
 
@@ -137,7 +142,7 @@ class Comparison(FormerNames, Tabulated):
     n: int
     noise: str
     invariance: Invariance
-    memory: float | None
+    age: Age
     u: Array
     z: Array
 
@@ -150,8 +155,13 @@ class Comparison(FormerNames, Tabulated):
 
     @property
     def not_separable(self) -> tuple[str, ...]:
-        """The names of the laws that are neither the best nor ruled out."""
-        return tuple(fit.law.name for fit in self.fits[1:] if not fit.ruled_out)
+        """The names of the laws that are neither the best nor ruled out nor rejected."""
+        return tuple(fit.law.name for fit in self.fits[1:] if not fit.ruled_out and not fit.rejected)
+
+    @property
+    def memory(self) -> float | None:
+        """The memory time of weight decay, in updates; None if nothing decays, or the runs' settings do not say."""
+        return self.age.memory if self.age.memory is not None and math.isfinite(self.age.memory) else None
 
     @property
     def goodness_test(self) -> str:
@@ -204,12 +214,13 @@ class Comparison(FormerNames, Tabulated):
         ]
         found = {name: getattr(self, name) for name in names} | {
             "laws": laws,
+            "age": self.age.to_dict(),
             "invariance": self.invariance.to_dict(),
         }
         return {key: jsonable(value) for key, value in found.items()}
 
     def _summary(self) -> Sequence[Part]:
-        what = f"{in_words(self.fit_range, self.origin)}, {len(self.u)} log bins, n = {self.n}, {self.noise} noise"
+        what = f"{self.age.window}, {len(self.u)} log bins, n = {self.n}, {self.noise} noise"
         rows = [
             (
                 fit.law.name,
@@ -226,9 +237,9 @@ class Comparison(FormerNames, Tabulated):
             for fit in self.fits
         ]
         laws = Table(rows, _COLUMNS)
-        memory = [] if self.memory is None else [f"weight-decay memory (1-mu)/(lr wd) = {self.memory:.3g} updates"]
         return [
             what,
+            f"{self.age}; expected there: {self.age.expected}",
             laws,
             f"{self.best}: what its parameters mean",
             Table(
@@ -236,7 +247,6 @@ class Comparison(FormerNames, Tabulated):
                 or [("none", "", "its amplitude alone is free")]
             ),
             f"p-value: {self.goodness_test}",
-            *memory,
             self.verdict,
             *(f"! {sentence}" for sentence in self.warnings),
         ]

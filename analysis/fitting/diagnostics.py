@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.curve import SETTINGS, Curve
+from analysis.fitting.age import Age
 from analysis.fitting.estimator import Estimate
 from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.fitting.invariance import Invariance
@@ -25,6 +26,7 @@ def diagnose(
     scan: pd.DataFrame,
     quoted: tuple[float, float] | None,
     invariance: Invariance,
+    age: Age,
     confidence_level: float,
 ) -> tuple[str, ...]:
     """Return every warning that a fit carries, the gravest first.
@@ -35,7 +37,8 @@ def diagnose(
         at: the estimate on them.
         scan: the table of the estimate's scan over the start.
         quoted: the interval to quote; None where no start fits.
-        invariance: of α on parts of the range.
+        invariance: of α on parts of the range and from other origins.
+        age: of the origin and of the range.
         confidence_level: of the intervals.
 
     Returns:
@@ -44,6 +47,7 @@ def diagnose(
     found = [
         *standing_apart(bins),
         _rejected(at),
+        *age.warnings,
         _moving(invariance),
         _later(scan, bins, at),
         _lenient(at, len(group)),
@@ -57,7 +61,6 @@ def diagnose(
         _shrinking(at),
         *_learning_rate(group, bins),
         *drops_unknown(group),
-        _memory(group, bins),
         *_configurations(group),
     ]
     return tuple(sentence for sentence in found if sentence)
@@ -113,8 +116,8 @@ def _moving(invariance: Invariance) -> str | None:
     if not invariance.moves:
         return None
     return (
-        f"α moves with the fit range (p = {invariance.p_value:.2g} of no change): "
-        f"{', '.join(map(str, invariance.changes))}. Of a law it would be the same on each part."
+        f"α moves with {invariance.moves_with}: {invariance.worst} (p = {invariance.p_value:.2g}). "
+        "Under one law α is the same on all parts of the range and from all origins."
     )
 
 
@@ -242,47 +245,3 @@ def _configurations(group: Sequence[Curve]) -> list[str]:
                 "differ in their seed alone."
             )
     return found
-
-
-def memory_time(curve: Curve) -> float | None:
-    """Return how long weights under weight decay λ remember where they began: (1 − μ)/(ηλ) updates.
-
-    Momentum μ and decay λ are the run's settings, η is its highest recorded learning rate, or else the setting `lr`.
-
-    Args:
-        curve: a recorded run's curve.
-
-    Returns:
-        Updates; None where the settings are unknown or λ = 0.
-    """
-    if curve.run is None:
-        return None
-    settings, metrics = curve.settings, curve.run.metrics
-    rate = metrics["learning_rate"].max() if "learning_rate" in metrics else settings.get("lr")
-    decay, momentum = settings.get("weight_decay"), settings.get("momentum", 0.0)
-    if not rate or not decay:
-        return None
-    return float((1 - momentum) / (rate * decay))
-
-
-def shortest_memory(group: Sequence[Curve]) -> float | None:
-    """Return the shortest weight-decay memory among the curves' runs (`memory_time`).
-
-    Args:
-        group: the curves.
-
-    Returns:
-        Updates; None where none is known.
-    """
-    return min((time for time in map(memory_time, group) if time is not None), default=None)
-
-
-def _memory(group: Sequence[Curve], bins: Bins) -> str | None:
-    memory = shortest_memory(group)
-    if memory is None or bins.fit_range[1] < memory / 10:
-        return None
-    return (
-        f"The fit range reaches t = {bins.fit_range[1]:.4g}, a tenth or more of the {memory:.3g} updates after "
-        f"which weight decay has made the weights forget w_{group[0].origin}: saturation may look like a slow law "
-        "(compare them)."
-    )

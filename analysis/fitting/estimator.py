@@ -8,11 +8,11 @@ from scipy import special
 
 from analysis.errors import GrowthError
 from analysis.fitting.effect_size import EffectSize, Judged, effect_size
-from analysis.fitting.fit_result import SeedEstimate
 from analysis.fitting.law_test import p_value
 from analysis.fitting.laws import Array, growth, growth_slope
 from analysis.fitting.log_bins import Bins
 from analysis.fitting.noise_mixture import Mixture, Posterior
+from analysis.fitting.seed_estimate import SeedEstimate
 from analysis.fitting.shared_noise import shared_share
 from analysis.fitting.variable_projection import Projection, centred, fixed_alpha, variable_projection
 

@@ -2,14 +2,15 @@
 
 from analysis.curve import CurvesLike
 from analysis.errors import LawError
+from analysis.fitting.age import age_of
 from analysis.fitting.diagnostics import diagnose
 from analysis.fitting.estimator import estimate
 from analysis.fitting.fit_result import Fit
 from analysis.fitting.former_names import accept_former_keywords
-from analysis.fitting.invariance import range_invariance
+from analysis.fitting.invariance import Invariance, origin_invariance, range_invariance
 from analysis.fitting.noise_mixture import PROBABILITIES
+from analysis.fitting.origin_choice import at_other_origins, seeds_from
 from analysis.fitting.rival_laws import LAWS
-from analysis.fitting.seed_group import read_seeds
 from analysis.fitting.start_scan import choose, interval_over_starts, scan_table, starts
 from analysis.inputs import check_confidence_level
 
@@ -22,7 +23,7 @@ def fit(
     t_max: float | None = None,
     law: str = "ultraslow",
     confidence_level: float = 0.95,
-    origin: int = 0,
+    origin: int | None = None,
     offset: float = 0.0,
     force: bool = False,
 ) -> Fit:
@@ -41,7 +42,8 @@ def fit(
         law: "ultraslow", the only one with a free α: `compare` fits the others.
         confidence_level: of the interval.
         origin: d is the displacement from this update's weights, and t counts from it, in t_min and t_max too
-            (`curves` says why).
+            (`curves` says why). By default of runs the oldest recorded origin after which two decades of t are left,
+            or else w_0, as of all other data.
         offset: a number subtracted from d. It cannot be fitted beside t₀: at α = 2 the two are one parameter,
             A log(t/t₀) + c.
         force: take runs whose settings differ (`SETTINGS`) for seeds all the same, with a warning.
@@ -73,14 +75,18 @@ def fit(
         instead = f"use compare(data, [{law!r}])" if law in rivals else f"compare fits {', '.join(rivals)}"
         raise LawError(f"law = {law!r}: fit estimates α, which 'ultraslow' alone leaves free; {instead}")
     check_confidence_level(confidence_level)
-    group, short = read_seeds(data, origin, t_min, t_max, offset, force)
+    seeds = seeds_from(data, origin, t_min, t_max, offset, force)
+    group = seeds.curves
     tried = starts(group, t_min, t_max, confidence_level)
     chosen, note = choose(tried, t_min)
     bins, at = chosen.bins, chosen.estimate
     if at is None:
         at = estimate(bins, confidence_level)  # raises, naming the curve that does not grow
-    scan, hull = scan_table(tried), interval_over_starts(tried, chosen, confidence_level)
-    invariance = range_invariance(bins)
+    age = age_of(group, bins.fit_range)
+    scan, hull = scan_table(tried, age), interval_over_starts(tried, chosen, confidence_level)
+    invariance = Invariance(
+        (*range_invariance(bins).changes, *origin_invariance(at_other_origins(seeds, bins, age)).changes)
+    )
     quoted = hull if t_min is None else at.interval
     recorded = tuple(sentence for curve in group for sentence in curve.warnings)
     return Fit(
@@ -98,13 +104,20 @@ def fit(
         n=len(group),
         p_value=at.p_value,
         size=at.size,
+        age=age,
         invariance=invariance,
         shared_residual=at.shared,
         method=at.method,
         seeds=at.seeds,
         posterior=(at.posteriors[0].alpha, PROBABILITIES) if len(at.posteriors) == 1 else None,
         scan=scan,
-        warnings=(*recorded, *short, *diagnose(group, bins, at, scan, quoted, invariance, confidence_level), *note),
+        warnings=(
+            *recorded,
+            *filter(None, [seeds.origin_choice]),
+            *seeds.notes,
+            *diagnose(group, bins, at, scan, quoted, invariance, age, confidence_level),
+            *note,
+        ),
         u=bins.u,
         z=bins.z,
     )

@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike
 
+from analysis.fitting.age import Age
 from analysis.fitting.effect_size import EffectSize, Judged
 from analysis.fitting.former_names import FormerNames
 from analysis.fitting.invariance import Invariance
+from analysis.fitting.law_curve import LawCurve
 from analysis.fitting.law_test import goodness_test
-from analysis.fitting.laws import Array, growth, log_amplitude, log_t0
+from analysis.fitting.laws import Array
+from analysis.fitting.seed_estimate import SeedEstimate
 from analysis.fitting.shared_noise import widening
 from analysis.serialize import Part, Table, Tabulated, jsonable, records, text
 
@@ -28,6 +30,7 @@ _IN_JSON = (
     "provisional", "power_law_excluded", "warnings",
 )  # fmt: skip
 MOVES = "α moves with the fit range"
+MOVES_WITH_ORIGIN = "α moves with the origin"
 _SCANNED = {
     "t_min": ".4g",
     "bins": ".0f",
@@ -39,35 +42,8 @@ _SCANNED = {
 }
 
 
-@dataclass(frozen=True)
-class SeedEstimate(FormerNames):
-    """One seed's own estimate.
-
-    Attributes:
-        name: of its curve.
-        alpha: its α.
-        local_exponent: its d log d / d log t at the middle of the fit range.
-        interval: its confidence interval for α, where there are fewer than three seeds; else None.
-
-    Examples:
-        >>> import numpy as np
-        >>> from analysis import fit
-        >>> t = np.geomspace(1, 10_000, 50)
-        >>> seeds = fit([(t, 2 * t**0.3), (t, 3 * t**0.4)]).seeds
-        >>> [(seed.name, round(seed.local_exponent, 2)) for seed in seeds]
-        [('curve 1', 0.3), ('curve 2', 0.4)]
-    """
-
-    name: str
-    alpha: float
-    local_exponent: float
-    interval: tuple[float, float] | None = None
-
-    former_names: ClassVar[Mapping[str, str]] = {"q": "local_exponent"}
-
-
 @dataclass(frozen=True, eq=False, repr=False)
-class Fit(FormerNames, Judged, Tabulated):
+class Fit(FormerNames, Judged, LawCurve, Tabulated):
     """The law d = A |log(t/t₀)|^(2/α), fitted to one range of one or more curves.
 
     With z = log d, u = log t and u_m the middle of the range, z = a + q g_s(u − u_m) and α = 2 s / q
@@ -90,7 +66,9 @@ class Fit(FormerNames, Judged, Tabulated):
         n: number of curves fitted.
         p_value: of the law's goodness of fit. Below .05 the law does not hold and α describes nothing.
         size: how far the mean log d lies from the law.
-        invariance: whether α stays the same on parts of the fit range, with a p-value of its own.
+        age: how old the origin and the fit range are, in memory times of weight decay.
+        invariance: whether α stays the same on parts of the fit range and from other recorded origins, with a
+            p-value of its own.
         shared_residual: the share of the residuals' variance that seeds have in common; NaN below three seeds.
         method: how α was estimated, in words.
         seeds: each curve's own estimate.
@@ -125,6 +103,7 @@ class Fit(FormerNames, Judged, Tabulated):
     n: int
     p_value: float
     size: EffectSize
+    age: Age
     invariance: Invariance
     shared_residual: float
     method: str
@@ -145,44 +124,20 @@ class Fit(FormerNames, Judged, Tabulated):
     }
 
     @property
-    def middle(self) -> float:
-        """The t at the middle of the fit range in log t, where the local exponent is taken."""
-        return math.exp(self._u_middle)
-
-    @property
-    def _u_middle(self) -> float:
-        return float(self.u[0] + self.u[-1]) / 2
-
-    @property
-    def exponent(self) -> float:
-        """2/α, infinite for the power law."""
-        return 2 / self.alpha if self.alpha else math.inf
-
-    @property
-    def t0(self) -> float:
-        """t₀ in updates: 0 for the power law, beyond the fit range for α < 0."""
-        with np.errstate(over="ignore", under="ignore"):
-            return float(np.exp(log_t0(self.s, self._u_middle)))
-
-    @property
-    def amplitude(self) -> float:
-        """A, in units of d; may overflow to infinity as α → 0, where d = A t^q takes over."""
-        with np.errstate(over="ignore", under="ignore"):
-            return float(np.exp(log_amplitude(self.a, self.local_exponent, self.s, self._u_middle)))
-
-    @property
     def goodness_test(self) -> str:
         """The test that the p-value comes from, in words: `compare` uses the same."""
         return goodness_test(self.n)
 
     @property
     def verdict(self) -> str:
-        """One of: holds; α moves with the fit range; rejected, though close; wrong.
+        """One of: holds; α moves with the fit range, or with the origin; rejected, though close; wrong.
 
         The law holds where its p-value and that of the invariance are at least .05. A rejected law is close where its
         rms residual is at most 1 % of d and a twentieth of what log d grows by, and its largest residual at most 3 %.
         """
-        return MOVES if self.agreement == "holds" and self.invariance.moves else self.agreement
+        if self.rejected or not self.invariance.moves:
+            return self.agreement
+        return MOVES if self.invariance.worst.origin is None else MOVES_WITH_ORIGIN
 
     @property
     def quoted_interval(self) -> tuple[float, float] | None:
@@ -211,22 +166,11 @@ class Fit(FormerNames, Judged, Tabulated):
         """(curve, bin): log d less the law."""
         return self.z - np.log(self.predict(np.exp(self.u)))
 
-    def predict(self, t: ArrayLike) -> Array:
-        """Return the law's distance after t updates.
-
-        Args:
-            t: updates since the origin, of any shape.
-
-        Returns:
-            Distances of the same shape; NaN on the far side of t₀.
-        """
-        x = np.log(np.asarray(t, float)) - self._u_middle
-        return np.exp(self.a + self.local_exponent * growth(self.s, np.where(self.s * x > -1, x, np.nan)))
-
     def to_dict(self) -> dict[str, Any]:
         """Return everything but the arrays, fit for JSON: None where a number is NaN or infinite."""
         found = {name: getattr(self, name) for name in _IN_JSON}
         found |= {
+            "age": self.age.to_dict(),
             "invariance": self.invariance.to_dict(),
             "bins": len(self.u),
             "seeds": [asdict(seed) for seed in self.seeds],
@@ -252,6 +196,8 @@ class Fit(FormerNames, Judged, Tabulated):
             "local_exponent": self.local_exponent,
             "t_min": self.fit_range[0],
             "t_max": self.fit_range[1],
+            "origin": self.origin,
+            "origin_age": self.age.origin_age,
             "n": self.n,
             "bins": len(self.u),
             "p_value": self.p_value,
@@ -275,13 +221,15 @@ class Fit(FormerNames, Judged, Tabulated):
     def _facts(self) -> Table:
         rows = [
             *self._headline(),
-            ("law", f"{self.law}, d = {self._formula()}"),
+            ("law", f"{self.law}, d = {self.formula}"),
             ("local exponent", f"{self.local_exponent:.4f} at t = {self.middle:.0f}"),
-            ("fit range", f"{in_words(self.fit_range, self.origin)}, {len(self.u)} log bins"),
+            ("fit range", f"{self.age.window}, {len(self.u)} log bins"),
+            ("age", str(self.age)),
+            *([("expected there", self.age.expected)] if self.age.memory is not None else []),
             ("method", self.method),
             ("verdict on the law", f"{self.verdict}: p = {self.p_value:.2g}, {self.size}"),
             ("p-value", self.goodness_test),
-            ("α on parts of the range", self._parts()),
+            ("α elsewhere", self._elsewhere()),
             ("power law, α = 0", "excluded" if self.power_law_excluded else "not excluded"),
         ]
         if self.n > 1:
@@ -296,23 +244,18 @@ class Fit(FormerNames, Judged, Tabulated):
         if not self.start_chosen:
             return [("α", f"{self.alpha:.3f}   {level} {_pair(self.interval)}")]
         hull = self.interval_over_starts
-        jump = ", and after a jump" if self.n >= 3 else ""
-        stated = (
-            "the law holds from no start on" if hull is None else f"{_pair(hull)}   from any start that fits{jump}"
-        )
+        stated = "the law holds from no start"
+        if hull is not None:
+            jump = ", and with a jump in the law" if self.n >= 3 else ""
+            stated = f"{_pair(hull)}   over all starts from here on at which the law holds{jump}"
         here = f"{self.alpha:.3f}   {level} {_pair(self.interval)}, had the start been chosen beforehand"
         return [("α", stated), ("α from this start", here)]
 
-    def _parts(self) -> str:
+    def _elsewhere(self) -> str:
         if not self.invariance.changes:
             return "not asked: the range spans less than 1.5 decades"
         values = ", ".join(f"{change.value:.3f} {change.what}" for change in self.invariance.changes)
-        return f"{values} (p = {self.invariance.p_value:.2g} of no change)"
-
-    def _formula(self) -> str:
-        if 0 < self.t0 < math.inf and 0 < self.amplitude < math.inf:
-            return f"{self.amplitude:.4g} · |log(t/{self.t0:.3g})|^{self.exponent:.3g}"
-        return f"{math.exp(self.a):.4g} · (t/{self.middle:.0f})^{self.local_exponent:.3g}"
+        return f"{values}; p = {self.invariance.p_value:.2g} that it is the same"
 
     def plot(self, ax: "Axes | None" = None) -> "Figure":
         """Draw data and law.
@@ -326,19 +269,6 @@ class Fit(FormerNames, Judged, Tabulated):
         from analysis import figures  # results draw themselves: the one import upwards that pyproject.toml excepts
 
         return figures.fit(self, ax)
-
-
-def in_words(fit_range: tuple[float, float], origin: int) -> str:
-    """Write a fit range in words.
-
-    Args:
-        fit_range: the first and last t used, in updates.
-        origin: the update from which t counts.
-
-    Returns:
-        Such as "t = 100 .. 5000 after update 1000".
-    """
-    return f"t = {fit_range[0]:g} .. {fit_range[1]:g}" + (f" after update {origin}" if origin else "")
 
 
 def _own(interval: tuple[float, float] | None) -> str:

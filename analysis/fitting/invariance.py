@@ -44,6 +44,7 @@ class Change:
         difference: by how much that differs from the value on the whole range, or from the first origin.
         error: the standard error of the difference.
         p_value: of no change.
+        origin: the update that d is measured from there; None for a part of the fit range.
     """
 
     what: str
@@ -52,9 +53,13 @@ class Change:
     difference: float
     error: float
     p_value: float
+    origin: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.what} {self.parameter} = {self.value:.3g} ({self.difference:+.2g} ± {self.error:.2g})"
+        name = "α" if self.parameter == "alpha" else self.parameter
+        compared = "on the whole range" if self.origin is None else "from the fit's own origin"
+        moved = f"{self.difference:+.2g} ± {self.error:.2g}"
+        return f"{name} is {self.value:.3g} {self.what}, {moved} beside its value {compared}"
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,16 @@ class Invariance:
         """Of no change at all, over all changes; NaN where there is nothing to compare."""
         known = [change.p_value for change in self.changes if math.isfinite(change.p_value)]
         return min(1.0, len(known) * min(known)) if known else math.nan
+
+    @property
+    def worst(self) -> Change:
+        """The change with the smallest p-value, of changes that there are."""
+        return min(self.changes, key=lambda change: change.p_value if math.isfinite(change.p_value) else math.inf)
+
+    @property
+    def moves_with(self) -> str:
+        """What the parameter moves with most clearly: "the fit range" or "the origin"."""
+        return "the fit range" if self.worst.origin is None else "the origin"
 
     @property
     def moves(self) -> bool:
@@ -124,33 +139,61 @@ def range_parts(u: Array) -> list[tuple[str, NDArray[np.bool_]]]:
     return list(zip(names, (later, earlier), strict=True))
 
 
-def origin_invariance(bins: Sequence[Bins], origins: Sequence[int]) -> Invariance:
-    """Test whether α is the same from several origins, seed by seed: what origins of one seed share drops out.
+def origin_invariance(pairs: Sequence[tuple[int, Bins, Bins]]) -> Invariance:
+    """Test whether α is the same from other origins, seed by seed: what origins of one seed share drops out.
+
+    Below three seeds the curves of two origins are taken for independent, which exaggerates the error of their
+    difference if they are not.
 
     Args:
-        bins: for each origin those of the same three seeds or more.
-        origins: the updates that d is measured from.
+        pairs: for each other origin the update that d is measured from, the bins from there, and those of the same
+            seeds from the origin that it is compared with, on one range of t.
 
     Returns:
-        The test against the first origin.
+        The test.
     """
-    first, *others = (_alpha(one.u, one.z) for one in bins)
-    named = zip(origins[1:], others, strict=True)
-    return Invariance(tuple(over_seeds(f"from origin {origin}", "alpha", alpha, first) for origin, alpha in named))
+    return Invariance(tuple(_from_origin(*pair) for pair in pairs))
+
+
+def _from_origin(origin: int, there: Bins, here: Bins) -> Change:
+    what = f"from update {origin}"
+    if len(here.z) >= 3:
+        return over_seeds(what, "alpha", _alpha(there.u, there.z), _alpha(here.u, here.z), origin)
+    mixtures = [Mixture(one.u, one.points, one.steps) for one in (there, here)]
+    rows = [
+        _apart(*(_with_error(*of) for of in zip((there, here), pair, mixtures, strict=True)))
+        for pair in zip(there.z, here.z, strict=True)
+    ]
+    return _combined(what, rows, origin)
+
+
+def _apart(there: tuple[float, float, int], here: tuple[float, float, int]) -> tuple[float, float, float, float]:
+    """Compare two independent estimates of α: that there, the difference, its error and p-value."""
+    difference, error, freedom = there[0] - here[0], math.hypot(there[1], here[1]), min(there[2], here[2])
+    size = max(error, 1e-6 * (1 + abs(here[0])))
+    return there[0], difference, error, 2 * float(special.stdtr(freedom, -abs(difference) / size))
+
+
+def _with_error(bins: Bins, z: Array, mixture: Mixture) -> tuple[float, float, int]:
+    """Estimate α of one curve, with its standard error under the noise model that is likeliest, and its freedom."""
+    alpha = _alpha(bins.u, np.vstack([z, z + _NUDGE * np.eye(len(z))]))
+    gradient = (alpha[1:] - alpha[0]) / _NUDGE
+    return float(alpha[0]), _error(bins, z, gradient, mixture), len(z) - 3
 
 
 def _alpha(u: Array, z: Array) -> Array:
     return variable_projection(u, z).alpha
 
 
-def over_seeds(what: str, parameter: str, values: Array, whole: Array) -> Change:
+def over_seeds(what: str, parameter: str, values: Array, whole: Array, origin: int | None = None) -> Change:
     """Test over the seeds whether a parameter changes.
 
     Args:
         what: the range or the origin, in words.
         parameter: its name.
         values: (seed,) the parameter there.
-        whole: (seed,) the parameter on the whole range, or from the first origin.
+        whole: (seed,) the parameter on the whole range, or from the fit's own origin.
+        origin: that the values were measured from, if they were from another.
 
     Returns:
         The change.
@@ -159,16 +202,20 @@ def over_seeds(what: str, parameter: str, values: Array, whole: Array) -> Change
     mean, error = float(difference.mean()), float(difference.std(ddof=1) / math.sqrt(n))
     size = max(error, 1e-7 * (1 + abs(float(whole.mean()))))  # noiseless seeds differ by rounding
     p_value = 2 * float(special.stdtr(n - 1, -abs(mean) / size))
-    return Change(what, parameter, float(values.mean()), mean, error, p_value)
+    return Change(what, parameter, float(values.mean()), mean, error, p_value, origin)
 
 
 def _of_few(what: str, bins: Bins, part: NDArray[np.bool_], mixture: Mixture) -> Change:
     """Return the change of one or two curves, its error from the noise model that is likeliest for each."""
-    rows = [_of_one(bins, z, part, mixture) for z in bins.z]
+    return _combined(what, [_of_one(bins, z, part, mixture) for z in bins.z])
+
+
+def _combined(what: str, rows: Sequence[tuple[float, float, float, float]], origin: int | None = None) -> Change:
+    """Combine the changes of one or two curves: value, difference, error and p-value of each."""
     alpha, difference, error, p_value = (np.array(column) for column in zip(*rows, strict=True))
     combined = float(np.sqrt(np.sum(error**2)) / len(rows))
     smallest = min(1.0, len(rows) * float(p_value.min()))
-    return Change(what, "alpha", float(alpha.mean()), float(difference.mean()), combined, smallest)
+    return Change(what, "alpha", float(alpha.mean()), float(difference.mean()), combined, smallest, origin)
 
 
 def _of_one(bins: Bins, z: Array, part: NDArray[np.bool_], mixture: Mixture) -> tuple[float, float, float, float]:
@@ -177,14 +224,19 @@ def _of_one(bins: Bins, z: Array, part: NDArray[np.bool_], mixture: Mixture) -> 
     parted, whole = _alpha(u[part], nudged[:, part]), variable_projection(u, nudged)
     change = parted - whole.alpha
     gradient = (change[1:] - change[0]) / _NUDGE
-    x, s = centred(u), float(whole.s[0])
+    error = _error(bins, z, gradient, mixture)
+    size = max(error, 1e-6 * (1 + abs(float(whole.alpha[0]))))
+    p_value = 2 * float(special.stdtr(n - 3, -abs(change[0]) / size))
+    return float(parted[0]), float(change[0]), error, p_value
+
+
+def _error(bins: Bins, z: Array, gradient: Array, mixture: Mixture) -> float:
+    """Return the standard error of what has that gradient by log d, under the likeliest noise model."""
+    x = centred(bins.u)
+    s = float(variable_projection(bins.u, z[None]).s[0])
     tangent = np.stack([growth(s, x), growth_slope(s, x)])
     cell = mixture.likeliest(z, tangent)
     y, design = mixture.project[cell] @ z, mixture.project[cell] @ tangent.T
     rss = float(np.sum((y - design @ np.linalg.lstsq(design, y)[0]) ** 2))
-    correlation = correlations(u, step_variance(bins.points, bins.steps))[cell]
-    freedom = n - 3
-    error = math.sqrt(max(rss / freedom * float(gradient @ correlation @ gradient), 0.0))
-    size = max(error, 1e-6 * (1 + abs(float(whole.alpha[0]))))
-    p_value = 2 * float(special.stdtr(freedom, -abs(change[0]) / size))
-    return float(parted[0]), float(change[0]), error, p_value
+    correlation = correlations(bins.u, step_variance(bins.points, bins.steps))[cell]
+    return math.sqrt(max(rss / (len(z) - 3) * float(gradient @ correlation @ gradient), 0.0))

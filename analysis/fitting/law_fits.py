@@ -10,13 +10,14 @@ where it is a time.
 """
 
 import math
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy import special
 
 from analysis.fitting.comparison_result import TRAINED_SHARE, FittedLaw
 from analysis.fitting.effect_size import effect_size
-from analysis.fitting.invariance import Invariance, over_seeds, range_parts
+from analysis.fitting.invariance import Change, Invariance, over_seeds, range_parts
 from analysis.fitting.law_test import p_value
 from analysis.fitting.laws import Array, Branch, Law
 from analysis.fitting.least_squares import least_squares, slopes
@@ -84,26 +85,36 @@ def seed_parameters(law: Law, u: Array, z: Array, noise: str = "brownian") -> di
     return _by_name([branch.report(*pair) for pair in zip(thetas, a.tolist(), strict=True)])
 
 
-def law_invariance(law: Law, bins: Bins) -> Invariance:
-    """Test whether a law's parameters are the same on parts of the fit range (`invariance`).
+def law_invariance(law: Law, bins: Bins, origins: Sequence[tuple[int, Bins, Bins]] = ()) -> Invariance:
+    """Test whether a law's parameters are the same on parts of the fit range, and from other origins (`invariance`).
 
     Args:
         law: the law.
         bins: one per seed.
+        origins: for each other origin the update, the bins from there, and those of the fit's own on the same range.
 
     Returns:
         The test; without changes for fewer than three seeds, and for a law without parameters.
     """
     if len(bins.z) < 3:
         return Invariance(())
-    whole, changes = seed_parameters(law, bins.u, bins.z), []
+    whole = seed_parameters(law, bins.u, bins.z)
+    changes: list[Change] = []
     for what, part in range_parts(bins.u):
-        there = seed_parameters(law, bins.u[part], bins.z[:, part])
-        for name, values in there.items():
-            pair = (np.log(values), np.log(whole[name])) if name in _TIMES else (values, whole[name])
-            if np.isfinite(pair).all():
-                changes.append(over_seeds(what, f"log_{name}" if name in _TIMES else name, *pair))
+        changes += _changes(what, seed_parameters(law, bins.u[part], bins.z[:, part]), whole)
+    for origin, there, here in origins:
+        own = whole if here is bins else seed_parameters(law, here.u, here.z)
+        changes += _changes(f"from update {origin}", seed_parameters(law, there.u, there.z), own, origin)
     return Invariance(tuple(changes))
+
+
+def _changes(
+    what: str, there: dict[str, Array], whole: dict[str, Array], origin: int | None = None
+) -> Iterator[Change]:
+    for name, values in there.items():
+        pair = (np.log(values), np.log(whole[name])) if name in _TIMES else (values, whole[name])
+        if np.isfinite(pair).all():
+            yield over_seeds(what, f"log_{name}" if name in _TIMES else name, pair[0], pair[1], origin)
 
 
 def interval_over_seeds(values: Array, confidence_level: float = _CONFIDENCE) -> tuple[float, float]:

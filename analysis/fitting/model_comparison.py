@@ -15,16 +15,18 @@ from collections.abc import Sequence
 
 from analysis.curve import Curve, CurvesLike
 from analysis.errors import GrowthError, LawError
+from analysis.fitting.age import age_of
 from analysis.fitting.comparison_result import Comparison, FittedLaw, LawFit
-from analysis.fitting.diagnostics import drops_unknown, shortest_memory
+from analysis.fitting.diagnostics import drops_unknown
 from analysis.fitting.estimator import check_growth, estimate
 from analysis.fitting.invariance import Invariance
 from analysis.fitting.law_fits import fit_law, law_invariance
 from analysis.fitting.laws import Law
 from analysis.fitting.log_bins import Bins, binned
 from analysis.fitting.noise_mixture import Mixture
+from analysis.fitting.origin_choice import at_other_origins, seeds_from
 from analysis.fitting.rival_laws import LAWS
-from analysis.fitting.seed_group import read_seeds, standing_apart
+from analysis.fitting.seed_group import standing_apart
 from analysis.fitting.start_scan import choose, starts
 
 SEPARABLE = 6.0
@@ -37,7 +39,7 @@ def compare(
     *,
     t_min: float | None = None,
     t_max: float | None = None,
-    origin: int = 0,
+    origin: int | None = None,
     noise: str = "brownian",
     force: bool = False,
 ) -> Comparison:
@@ -48,7 +50,7 @@ def compare(
         laws: names out of `analysis.fitting.rival_laws.LAWS`; by default all of them.
         t_min: the first update used; by default the one that `fit` takes.
         t_max: the last update used; by default the first learning-rate drop.
-        origin: d is the displacement from this update's weights, and t counts from it.
+        origin: d is the displacement from this update's weights, and t counts from it; by default as for `fit`.
         noise: "brownian" in log t, or "independent" by log bin, which finds a true power law far less often.
         force: take runs whose settings differ (`SETTINGS`) for seeds all the same, with a warning.
 
@@ -69,7 +71,8 @@ def compare(
         'power law'
     """
     chosen = _named(laws)
-    group, short = read_seeds(data, origin, t_min, t_max, force=force)
+    seeds = seeds_from(data, origin, t_min, t_max, force=force)
+    group = seeds.curves
     bins, notes = _bins(group, t_min, t_max)
     check_growth(bins)
     defined = [law for law in chosen if bins.u[0] > law.after]
@@ -77,12 +80,16 @@ def compare(
         f"{law.name} is left out: it needs t > {math.exp(law.after):g}." for law in chosen if law not in defined
     )
     mixture = Mixture(bins.u, bins.points, bins.steps) if len(group) < 3 else None
-    memory = shortest_memory(group)
+    age = age_of(group, bins.fit_range)
+    memory = age.memory if age.memory is not None and math.isfinite(age.memory) else None
     fits = _compared([fit_law(law, bins, noise, mixture) for law in defined], bins, memory)
-    invariance = law_invariance(fits[0].law, bins)
+    pairs = at_other_origins(seeds, bins, age) if len(group) >= 3 else []
+    invariance = law_invariance(fits[0].law, bins, pairs)
     warnings = (
-        *short,
+        *filter(None, [seeds.origin_choice]),
+        *seeds.notes,
         *standing_apart(bins),
+        *age.warnings,
         *_provisional(len(group)),
         *_no_jump(fits),
         *_saturated(fits, memory),
@@ -98,7 +105,7 @@ def compare(
         len(group),
         noise,
         invariance,
-        memory,
+        age,
         bins.u,
         bins.z,
     )
@@ -108,7 +115,10 @@ def _bins(group: Sequence[Curve], t_min: float | None, t_max: float | None) -> t
     if t_min is not None:
         return binned(group, t_min, t_max), ()
     start, _ = choose(starts(group, None, t_max, 0.95), None)
-    return start.bins, (f"t_min was not given: the laws are compared from t = {start.t:.4g} on, where `fit` starts.",)
+    return start.bins, (
+        f"t_min was not given: all laws are compared from t = {start.t:.4g} on, the start that `fit` takes for the "
+        "ultra-slow law. A rival may describe earlier updates too: give t_min to ask.",
+    )
 
 
 def _named(laws: Sequence[str] | None) -> list[Law]:
@@ -157,23 +167,32 @@ def _verdict(fits: Sequence[LawFit], invariance: Invariance) -> str:
     found = _separation(fits)
     if fits[0].rejected or not invariance.moves:
         return found
-    worst = min(invariance.changes, key=lambda change: change.p_value)
-    p = f"p = {invariance.p_value:.2g} of no change"
-    return f"{found} But {fits[0].law.name} moves with the fit range ({p}): {worst}. It is no law of the whole range."
+    return (
+        f"{found} But {fits[0].law.name} moves with {invariance.moves_with}: {invariance.worst} "
+        f"(p = {invariance.p_value:.2g}). It is no law of the motion."
+    )
 
 
 def _separation(fits: Sequence[LawFit]) -> str:
     best, near = fits[0], [fit for fit in fits[1:] if not fit.ruled_out]
-    if all(fit.rejected for fit in (best, *near)):
+    holding = [fit for fit in near if not fit.rejected]
+    if best.rejected and not holding:
         return _none_fits(best, [fit.law.name for fit in (best, *near) if fit.size.close])
-    wider = [fit.law.name for fit in near if best.law.name in fit.law.contains]
-    alike = [fit.law.name for fit in near if best.law.name not in fit.law.contains]
-    s = "s" if len(wider) == 1 else ""
+    if best.rejected:
+        names, s = _listed([fit.law.name for fit in holding]), "s" if len(holding) == 1 else ""
+        return f"{best.law.name} has the lowest BIC, but is rejected (p = {best.p_value:.2g}); {names} hold{s}."
+    wider = [fit.law.name for fit in holding if best.law.name in fit.law.contains]
+    alike = [fit.law.name for fit in holding if best.law.name not in fit.law.contains]
+    beside = f" {_contained(best, wider)}" if wider else ""
     if alike:
-        also = f", nor {_either(wider)}, which contain{s} it" if wider else ""
-        return f"Not separable: {best.law.name} has the lowest BIC, but {_either(alike)} cannot be ruled out{also}."
-    beside = f"; {' and '.join(wider)}, which contain{s} it, fit{s} no better" if wider else ""
-    return f"{best.law.name} is separated from the other laws{beside}."
+        return f"Not separable: {best.law.name} has the lowest BIC, and {_listed(alike)} may hold as well.{beside}"
+    return f"{best.law.name} is separated from the other laws.{beside}"
+
+
+def _contained(best: LawFit, wider: Sequence[str]) -> str:
+    if len(wider) == 1:
+        return f"{wider[0]} fits no better; {best.law.name} is a special case of it."
+    return f"{_listed(wider)} fit no better; {best.law.name} is a special case of each."
 
 
 def _none_fits(best: LawFit, close: Sequence[str]) -> str:
@@ -181,8 +200,8 @@ def _none_fits(best: LawFit, close: Sequence[str]) -> str:
     return f"{found}. Rejected, though close: {', '.join(close)}." if close else f"{found}, and none is close."
 
 
-def _either(names: Sequence[str]) -> str:
-    return " or ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
 def _provisional(n: int) -> tuple[str, ...]:
@@ -203,4 +222,7 @@ def _saturated(fits: Sequence[LawFit], memory: float | None) -> tuple[str, ...]:
     if memory is None or not found:
         return ()
     times = ", ".join(f"{fit.law.name} τ = {fit.parameters['tau']:.3g}" for fit in found)
-    return (f"Saturation is in play: {times} updates, against a weight-decay memory of {memory:.3g}.",)
+    return (
+        f"A distance that saturates is not excluded: {times} updates. Weight decay alone would saturate it within a "
+        f"factor of 7 of its memory time, {memory:.3g} updates.",
+    )

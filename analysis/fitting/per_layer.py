@@ -10,7 +10,7 @@ from analysis.errors import AnalysisError
 from analysis.fitting.estimator import estimate
 from analysis.fitting.fit import fit
 from analysis.fitting.log_bins import binned
-from analysis.fitting.seed_group import read_seeds
+from analysis.fitting.origin_choice import seeds_from
 from analysis.fitting.start_scan import nothing, numbers
 from analysis.run_curves import layer_curves
 
@@ -21,7 +21,7 @@ def fit_layers(
     t_min: float | None = None,
     t_max: float | None = None,
     confidence_level: float = 0.95,
-    origin: int = 0,
+    origin: int | None = None,
     force: bool = False,
 ) -> pd.DataFrame:
     """Fit the ultra-slow diffusion law to each parameter's own distance, on the range that the whole network takes.
@@ -32,13 +32,13 @@ def fit_layers(
         t_min: the first update used, as for `fit`.
         t_max: the last update used, as for `fit`.
         confidence_level: of the intervals.
-        origin: d is the displacement from this update's weights, and t counts from it.
+        origin: d is the displacement from this update's weights, and t counts from it; by default as for `fit`.
         force: take runs whose settings differ (`SETTINGS`) for seeds all the same, with a warning.
 
     Returns:
         One row per parameter, index `parameter`. Columns: alpha, low, high (its confidence interval),
         local_exponent, p_value, rms_residual, max_residual, residual_in_spreads and verdict as in `scan`, and note:
-        why a parameter could not be fitted, else "".
+        why a parameter could not be fitted, else "". Its `attrs` say how old the origin is, as those of `scan`.
 
     Raises:
         CurveError: for arrays, which have no layers.
@@ -59,15 +59,16 @@ def fit_layers(
         >>> fit_layers(Run("run.zarr"), t_min=1).index.tolist()
         ['weight', 'bias']
     """
-    group, short = read_seeds(data, origin, t_min, t_max, force=force)
-    for sentence in short:
+    seeds = seeds_from(data, origin, t_min, t_max, force=force)
+    for sentence in seeds.notes:
         warnings.warn(sentence, stacklevel=2)
-    fit_range = fit(
-        group, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin, force=force
-    ).fit_range
+    group = seeds.curves
+    whole = fit(group, t_min=t_min, t_max=t_max, confidence_level=confidence_level, force=force)
     layers = [layer_curves(curve) for curve in group]
-    rows = {name: _row([each[name] for each in layers], fit_range, confidence_level) for name in layers[0]}
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="parameter")
+    rows = {name: _row([each[name] for each in layers], whole.fit_range, confidence_level) for name in layers[0]}
+    frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="parameter")
+    frame.attrs.update(whole.scan.attrs | {"age": str(whole.age)})
+    return frame
 
 
 def _row(seeds: Sequence[Curve], fit_range: tuple[float, float], confidence_level: float) -> dict[str, float | str]:

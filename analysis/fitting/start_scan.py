@@ -18,14 +18,16 @@ import pandas as pd
 
 from analysis.curve import Curve, CurvesLike
 from analysis.errors import GrowthError, ShortCurveError
+from analysis.fitting.age import Age, age_of
 from analysis.fitting.estimator import Estimate, estimate
 from analysis.fitting.former_names import accept_former_keywords
 from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.fitting.law_fits import interval_over_seeds, seed_parameters
 from analysis.fitting.log_bins import BINS_PER_DECADE, Bins, log_sums
+from analysis.fitting.origin_choice import seeds_from
 from analysis.fitting.rival_laws import LAWS
-from analysis.fitting.seed_group import read_seeds
 from analysis.inputs import check_confidence_level
+from analysis.serialize import jsonable
 
 STARTS_PER_DECADE = 4
 
@@ -66,7 +68,7 @@ def scan(
     t_min: float | None = None,
     t_max: float | None = None,
     confidence_level: float = 0.95,
-    origin: int = 0,
+    origin: int | None = None,
     force: bool = False,
 ) -> pd.DataFrame:
     """Estimate α from every start of the fit range, four per decade of t.
@@ -77,14 +79,16 @@ def scan(
         t_min: the first start, in updates; by default the end of the learning rate's warm-up.
         t_max: the last update used; by default the first learning-rate drop.
         confidence_level: of the intervals.
-        origin: d is the displacement from this update's weights, and t counts from it.
+        origin: d is the displacement from this update's weights, and t counts from it; by default as for `fit`.
         force: take runs whose settings differ (`SETTINGS`) for seeds all the same, with a warning.
 
     Returns:
-        One row per start. Columns: t_min, t_max (updates), bins, alpha, low, high (its confidence interval),
-        local_exponent, p_value, rms_residual and max_residual (of log d), residual_in_spreads (the rms residual over
-        the seeds' spread; NaN for one curve), and verdict, as `Fit.verdict`. NaN where the distance does not grow,
-        and the verdict is then "no growth".
+        One row per start. Columns: t_min, t_max (updates), bins, t_min_age, t_max_age (the same in memory times of
+        weight decay, `analysis.fitting.age`; NaN where that is not known), alpha, low, high (its confidence
+        interval), local_exponent, p_value, rms_residual and max_residual (of log d), residual_in_spreads (the rms
+        residual over the seeds' spread; NaN for one curve), and verdict, as `Fit.verdict`. NaN where the distance
+        does not grow, and the verdict is then "no growth". Its `attrs` hold the origin, its age in memory times
+        (`origin_age`), and in words `age`, `age_in_short`, `expected` (of a law there) and `origin_choice`.
 
     Raises:
         AnalysisError: what `fit` raises, but for GrowthError.
@@ -100,10 +104,13 @@ def scan(
         2   3.13    34    1.0
     """
     check_confidence_level(confidence_level)
-    group, short = read_seeds(data, origin, t_min, t_max, force=force)
-    for sentence in short:
+    seeds = seeds_from(data, origin, t_min, t_max, force=force)
+    for sentence in seeds.notes:
         warnings.warn(sentence, stacklevel=2)
-    return scan_table(starts(group, t_min, t_max, confidence_level))
+    tried = starts(seeds.curves, t_min, t_max, confidence_level)
+    frame = scan_table(tried, age_of(seeds.curves, tried[0].bins.fit_range))
+    frame.attrs["origin_choice"] = seeds.origin_choice
+    return frame
 
 
 def starts(group: Sequence[Curve], t_min: float | None, t_max: float | None, confidence_level: float) -> list[Start]:
@@ -202,16 +209,20 @@ def interval_over_starts(
     return (min(low for low, _ in held), max(high for _, high in held)) if held else None
 
 
-def scan_table(found: Sequence[Start]) -> pd.DataFrame:
+def scan_table(found: Sequence[Start], age: Age) -> pd.DataFrame:
     """Return the scan as a table.
 
     Args:
         found: what `starts` returned.
+        age: of the origin, and of the whole range.
 
     Returns:
-        One row per start, with the columns of `scan`.
+        One row per start, with the columns and the `attrs` of `scan`.
     """
-    return pd.DataFrame([_row(start) for start in found])
+    frame = pd.DataFrame([_row(start, age) for start in found])
+    known = {"origin": age.origins[0], "origin_age": jsonable(age.origin_age)}
+    frame.attrs.update({**known, "age": str(age), "age_in_short": age.short, "expected": age.expected})
+    return frame
 
 
 def numbers(at: Estimate) -> dict[str, float | str]:
@@ -233,6 +244,8 @@ def nothing() -> dict[str, float | str]:
     return dict.fromkeys(ESTIMATED, math.nan) | {"verdict": "no growth"}
 
 
-def _row(start: Start) -> dict[str, float | str]:
-    row: dict[str, float | str] = {"t_min": start.t, "t_max": start.bins.fit_range[1], "bins": len(start.bins.u)}
+def _row(start: Start, age: Age) -> dict[str, float | str]:
+    first, last = start.bins.fit_range
+    row: dict[str, float | str] = {"t_min": first, "t_max": last, "bins": len(start.bins.u)}
+    row |= {"t_min_age": age.of(first), "t_max_age": age.of(last)}
     return row | (numbers(start.estimate) if start.estimate else nothing())

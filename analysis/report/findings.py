@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from math import inf, isfinite
 from typing import TypeVar
 
 from analysis.curve import Curve
 from analysis.errors import AnalysisError
 from analysis.figures.lines import experiments
+from analysis.fitting.age import shortest_memory
 from analysis.fitting.comparison_result import Comparison
-from analysis.fitting.diagnostics import shortest_memory
 from analysis.fitting.fit import fit
 from analysis.fitting.fit_result import Fit
 from analysis.fitting.model_comparison import compare
@@ -74,7 +75,7 @@ class Findings:
         fits = _each(groups, fit, "no fit", said)
         comparisons = _each(groups, compare, "no comparison of laws", said)
         budgets = _each(_recording(groups, "update_norm"), budget, "no motion budget", said)
-        memories = {label: time for label, group in groups.items() if (time := shortest_memory(group)) is not None}
+        memories = {label: time for label, group in groups.items() if isfinite(time := shortest_memory(group) or inf)}
         decaying = {label: groups[label] for label in memories}
         equilibria = _each(_recording(decaying, "update_norm", "norm"), equilibrium, "no equilibrium", said)
         reference = _reference(groups)

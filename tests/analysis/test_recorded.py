@@ -197,9 +197,12 @@ def test_runs_whose_settings_nobody_noted_are_told_apart_by_what_was_recorded(tm
         fit([first, recorded("faster.zarr", 4, 0.2)])
 
 
-def test_weight_decays_memory_is_reported_where_the_fit_range_comes_near_it(runs, tmp_path):
+def test_the_age_is_told_in_memory_times_of_weight_decay(runs, tmp_path):
     assert compare(runs, t_min=10).memory is None
     run = record(tmp_path / "decay.zarr", decay=0.01)
     assert compare(run, t_min=10).memory == pytest.approx(1 / (0.05 * 0.01))  # (1 − μ)/(ηλ), 2000 updates
-    assert any("forget w_0" in sentence for sentence in fit(run, t_min=10).warnings)  # 500 of 2000
-    assert not any("forget w_0" in sentence for sentence in fit(run, t_min=10, t_max=150).warnings)
+    found = fit(run, t_min=10)
+    assert (found.age.origin_age, found.age.of(500)) == (0.0, pytest.approx(0.25))
+    assert "w_0 is 0τ old, t = 0.005τ .. 0.25τ; τ = (1 − μ)/(ηλ) = 2000 updates" in str(found)
+    assert any("not steady before 5τ. Measure from update 10000 or later" in s for s in found.warnings)
+    assert "τ is infinite" in str(fit(runs, t_min=10))

@@ -14,7 +14,7 @@ def test_a_command_is_a_process_with_an_exit_status(runs, process, refused):
 
 def test_help_has_an_example_of_every_command(run):
     commands = ("demo", "train", "sweep", "import", "info", "verify")
-    commands += ("fit", "scan", "compare", "budget", "collapse", "critical-batch", "ageing", "match")
+    commands += ("fit", "scan", "compare", "origins", "budget", "collapse", "critical-batch", "ageing", "match")
     commands += ("potential", "sharpness", "spectrum", "path", "plan", "table", "plot", "report", "watch")
     overview = run("--help").stdout
     assert f"{{{','.join(commands)}}}" in overview

@@ -27,7 +27,9 @@ def test_scan(runs, tmp_path, run):
     assert [row["t_min"] for row in rows] == sorted(row["t_min"] for row in rows)
     assert all(row["low"] < row["alpha"] < row["high"] for row in rows if row["alpha"] is not None)
     assert "<svg" in (tmp_path / "scan.svg").read_text()
-    assert run("scan", *seeds).stdout.split()[0] == "t_min"
+    age, head, *_ = run("scan", *seeds).stdout.splitlines()
+    assert age.startswith("age unknown: no weight decay recorded")
+    assert head.split()[0] == "t_min"
 
 
 def test_compare(runs, tmp_path, run, refused):
@@ -82,6 +84,15 @@ def test_budget_equilibrium_and_collapse_of_trained_runs(tmp_path, run, refused)
     assert "S_min (1 + B_c/B)" in run(*sweep).stdout
     assert "expected it to reach 1e+06" in refused(*sweep[:-1], 1e6)
     assert "one learning rate and one batch size" in refused("collapse", tmp_path / "16.zarr")
+
+
+def test_origins_that_were_not_recorded_are_said_to_be_missing(runs, refused):
+    seeds = [runs / f"sb-{k}.zarr" for k in range(3)]
+    assert "expected two or more: record with origins" in refused("origins", *seeds)
+    for command in ("fit", "scan", "compare"):
+        assert "expected two or more: record with origins" in refused(command, *seeds, "--origins", "all")
+    assert "expected all, or the numbers of updates" in refused("fit", *seeds, "--origins", "5tau")
+    assert "expected one of them" in refused("fit", *seeds, "--origins", "all", "--origin", 0)
 
 
 def test_a_run_without_update_norms_has_no_budget(runs, refused):

@@ -24,6 +24,7 @@ from ultraslow.cli.fit import fit
 from ultraslow.cli.import_ import import_
 from ultraslow.cli.info import info
 from ultraslow.cli.match import match
+from ultraslow.cli.origins import origins
 from ultraslow.cli.path import path
 from ultraslow.cli.plan import plan
 from ultraslow.cli.plot import plot
@@ -50,6 +51,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {
         fit,
         scan,
         compare,
+        origins,
         budget,
         collapse,
         critical_batch,
@@ -74,6 +76,7 @@ _WITHOUT_TRAIN = {
     "fit",
     "scan",
     "compare",
+    "origins",
     "budget",
     "collapse",
     "critical-batch",

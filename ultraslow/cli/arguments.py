@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import Positional, arg
 
 if TYPE_CHECKING:
-    from analysis import Curve
+    from analysis import Curve, OriginAverage
 
 RunPath = Annotated[str, Positional, arg(metavar="RUN")]  # a folder or a URL, whose // a Path would lose
 MoreRuns = Annotated[tuple[str, ...], Positional, arg(metavar="[RUN ...]", help_behavior_hint="")]
 Updates = Annotated[float | None, arg(metavar="T", help_behavior_hint="")]  # the help says what None stands for
 Origin = Annotated[int, arg(metavar="T")]
+AnyOrigin = Annotated[int | None, arg(metavar="T", help_behavior_hint="")]
+Origins = Annotated[tuple[str, ...], arg(metavar="all | T [T ...]", help_behavior_hint="")]
 Count = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
 Seeds = Annotated[tuple[str, ...], arg(metavar="RUN [RUN ...]", help_behavior_hint="")]
 File = Annotated[Path | None, arg(metavar="FILE", help_behavior_hint="")]
@@ -20,13 +22,13 @@ Columns = Annotated[Literal[1, 2], arg(metavar="{1,2}")]
 Scalar = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")]
 
 
-def named_curves(paths: Sequence[str], scalar: str | None, origin: int) -> "list[str | Curve]":
+def named_curves(paths: Sequence[str], scalar: str | None, origin: int | None) -> "list[str | Curve]":
     """Read a scalar of that name from tables and logs; runs stay paths, which the analysis opens.
 
     Args:
         paths: of runs, tables and logs.
         scalar: the distance's name in tables and logs; None for what the analysis takes by default.
-        origin: the update that the distances were measured from.
+        origin: the update that the distances were measured from; None for w_0.
 
     Returns:
         Curves and paths, in order.
@@ -37,5 +39,43 @@ def named_curves(paths: Sequence[str], scalar: str | None, origin: int) -> "list
     found: list[str | Curve] = []
     for path in paths:
         read = scalar is not None and is_log(path)
-        found += read_curves(path, scalar=scalar, origin=origin) if read else [path]
+        found += read_curves(path, scalar=scalar, origin=origin or 0) if read else [path]
     return found
+
+
+def averaged(
+    paths: Sequence[str],
+    origins: Sequence[str],
+    origin: int | None,
+    t_min: float | None,
+    t_max: float | None,
+    force: bool,
+) -> "OriginAverage | None":
+    """Average runs over the origins that `--origins` names.
+
+    Args:
+        paths: of runs.
+        origins: "all", or updates; none to average nothing.
+        origin: what `--origin` says.
+        t_min: as `average_origins` takes it.
+        t_max: likewise.
+        force: likewise.
+
+    Returns:
+        The average; None where nothing is to be averaged.
+
+    Raises:
+        AnalysisError: for origins that are no updates, or both options.
+    """
+    from analysis import average_origins
+    from analysis.errors import AnalysisError
+
+    if not origins:
+        return None
+    if origin is not None:
+        raise AnalysisError("got --origin and --origins; expected one of them")
+    if list(origins) == ["all"]:
+        return average_origins(paths, None, t_min=t_min, t_max=t_max, force=force)
+    if not all(one.isdecimal() for one in origins):
+        raise AnalysisError(f"--origins {' '.join(origins)}: expected all, or the numbers of updates")
+    return average_origins(paths, [int(one) for one in origins], t_min=t_min, t_max=t_max, force=force)

@@ -4,7 +4,18 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Scalar, Updates, named_curves
+from ultraslow.cli.arguments import (
+    AnyOrigin,
+    Columns,
+    File,
+    MoreRuns,
+    Origins,
+    RunPath,
+    Scalar,
+    Updates,
+    averaged,
+    named_curves,
+)
 from ultraslow.cli.console import print_json, say
 
 
@@ -14,7 +25,8 @@ def compare(
     *,
     t_min: Updates = None,
     t_max: Updates = None,
-    origin: Origin = 0,
+    origin: AnyOrigin = None,
+    origins: Origins = (),
     scalar: Scalar = None,
     laws: Annotated[tuple[str, ...], arg(metavar="LAW [LAW ...]", help_behavior_hint="")] = (),
     plot: File = None,
@@ -34,7 +46,9 @@ def compare(
         runs: further seeds of the same experiment.
         t_min: first update that is used. Default: where `ultraslow fit` starts.
         t_max: last update that is used. Default: the first learning-rate drop.
-        origin: measure the distance from this update; every t then counts from it.
+        origin: measure the distance from this update; every t then counts from it. Default: of runs the oldest
+            recorded origin after which two decades of t are left, or else update 0.
+        origins: average each run over these origins, or over all that are 5 memory times of weight decay old.
         scalar: name of the distance in a table or log. Default: distance, or the only column.
         laws: names of the laws to compare. Default: all.
         plot: also draw the data, the laws and the residuals, to this file (.png, .pdf, .svg).
@@ -44,11 +58,14 @@ def compare(
     """
     from analysis import compare as compare_laws
 
-    result = compare_laws(
-        named_curves([run, *runs], scalar, origin), laws or None, t_min=t_min, t_max=t_max, origin=origin, force=force
-    )
+    mean = averaged([run, *runs], origins, origin, t_min, t_max, force)
+    curves = list(mean.curves) if mean else named_curves([run, *runs], scalar, origin)
+    result = compare_laws(curves, laws or None, t_min=t_min, t_max=t_max, origin=origin, force=force)
     if plot is not None:
         from analysis import figures
 
         figures.save(figures.compare(result, columns=columns), plot)
-    print_json(result.to_dict()) if json else say(result)
+    if json:
+        print_json(result.to_dict() | ({"average": mean.to_dict()} if mean else {}))
+    else:
+        say(*filter(None, [mean]), result)

@@ -1,6 +1,17 @@
 """`ultraslow fit`: the exponent of the ultra-slow law, with its confidence interval."""
 
-from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Scalar, Updates, named_curves
+from ultraslow.cli.arguments import (
+    AnyOrigin,
+    Columns,
+    File,
+    MoreRuns,
+    Origins,
+    RunPath,
+    Scalar,
+    Updates,
+    averaged,
+    named_curves,
+)
 from ultraslow.cli.console import print_json, say
 
 
@@ -10,7 +21,8 @@ def fit(
     *,
     t_min: Updates = None,
     t_max: Updates = None,
-    origin: Origin = 0,
+    origin: AnyOrigin = None,
+    origins: Origins = (),
     scalar: Scalar = None,
     confidence_level: float = 0.95,
     per_layer: bool = False,
@@ -31,7 +43,9 @@ def fit(
         runs: further seeds of the same experiment.
         t_min: first update that is used. Default: the earliest start from which the law holds.
         t_max: last update that is used. Default: the first learning-rate drop.
-        origin: measure the distance from this update; every t then counts from it.
+        origin: measure the distance from this update; every t then counts from it. Default: of runs the oldest
+            recorded origin after which two decades of t are left, or else update 0.
+        origins: average each run over these origins, or over all that are 5 memory times of weight decay old.
         scalar: name of the distance in a table or log. Default: distance, or the only column.
         confidence_level: confidence level of the interval, between 0 and 1.
         per_layer: fit each parameter on its own, and print a table of α.
@@ -44,16 +58,20 @@ def fit(
     from analysis import fit_layers
     from analysis.serialize import records
 
-    paths = named_curves([run, *runs], scalar, origin)
+    mean = averaged([run, *runs], origins, origin, t_min, t_max, force)
+    paths = list(mean.curves) if mean else named_curves([run, *runs], scalar, origin)
     if per_layer:
         frame = fit_layers(
             paths, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin, force=force
         )
-        print_json(records(frame.reset_index())) if json else say(frame.to_string())
+        print_json(records(frame.reset_index())) if json else say(frame.attrs["age"], frame.to_string())
         return
     result = fit_runs(paths, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin, force=force)
     if plot is not None:
         from analysis import figures
 
         figures.save(figures.fit(result, columns=columns), plot)
-    print_json(result.to_dict()) if json else say(result)
+    if json:
+        print_json(result.to_dict() | ({"average": mean.to_dict()} if mean else {}))
+    else:
+        say(*filter(None, [mean]), result)

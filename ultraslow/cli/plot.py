@@ -69,7 +69,8 @@ def plot(
         smooth: running mean over this share of the axis, 0 for none; for a figure of the error. Default: 0.02.
         t_min: first update of the fit range. Default: the earliest start from which the law holds.
         t_max: last update of the fit range. Default: the first learning-rate drop.
-        origin: measure the distance from this update; every t then counts from it. Default: 0.
+        origin: measure the distance from this update; every t then counts from it. Default: 0; of a fit,
+            a scan, a comparison and layers as `ultraslow fit` chooses.
         columns: width in columns of a two-column journal, 8.4 or 17.4 cm. Default: what the figure needs.
         style: lay this style of matplotlib over ours, by its name (such as dark_background) or its .mplstyle file.
     """
@@ -155,7 +156,7 @@ def _fit(
     *,
     t_min: float | None = None,
     t_max: float | None = None,
-    origin: int = 0,
+    origin: int | None = None,
     columns: Literal[1, 2] = 1,
 ) -> "Figure":
     from analysis import figures, fit
@@ -168,7 +169,7 @@ def _scan(
     *,
     t_min: float | None = None,
     t_max: float | None = None,
-    origin: int = 0,
+    origin: int | None = None,
     columns: Literal[1, 2] = 1,
 ) -> "Figure":
     from analysis import figures, fit
@@ -181,7 +182,7 @@ def _compare(
     *,
     t_min: float | None = None,
     t_max: float | None = None,
-    origin: int = 0,
+    origin: int | None = None,
     columns: Literal[1, 2] = 1,
 ) -> "Figure":
     from analysis import compare, figures
@@ -194,7 +195,7 @@ def _layers(
     *,
     t_min: float | None = None,
     t_max: float | None = None,
-    origin: int = 0,
+    origin: int | None = None,
     columns: Literal[1, 2] = 1,
 ) -> "Figure":
     from analysis import figures, fit_layers

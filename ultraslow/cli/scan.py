@@ -1,6 +1,17 @@
 """`ultraslow scan`: the fit as a function of the first update used."""
 
-from ultraslow.cli.arguments import Columns, File, MoreRuns, Origin, RunPath, Scalar, Updates, named_curves
+from ultraslow.cli.arguments import (
+    AnyOrigin,
+    Columns,
+    File,
+    MoreRuns,
+    Origins,
+    RunPath,
+    Scalar,
+    Updates,
+    averaged,
+    named_curves,
+)
 from ultraslow.cli.console import print_json, say
 
 
@@ -10,7 +21,8 @@ def scan(
     *,
     t_min: Updates = None,
     t_max: Updates = None,
-    origin: Origin = 0,
+    origin: AnyOrigin = None,
+    origins: Origins = (),
     scalar: Scalar = None,
     confidence_level: float = 0.95,
     plot: File = None,
@@ -28,7 +40,9 @@ def scan(
         runs: further seeds of the same experiment.
         t_min: first start that is tried.
         t_max: last update that is used. Default: the first learning-rate drop.
-        origin: measure the distance from this update; every t then counts from it.
+        origin: measure the distance from this update; every t then counts from it. Default: of runs the oldest
+            recorded origin after which two decades of t are left, or else update 0.
+        origins: average each run over these origins, or over all that are 5 memory times of weight decay old.
         scalar: name of the distance in a table or log. Default: distance, or the only column.
         confidence_level: confidence level of the intervals, between 0 and 1.
         plot: also draw the scan, to this file (.png, .pdf, .svg).
@@ -39,8 +53,9 @@ def scan(
     from analysis import scan as scan_runs
     from analysis.serialize import records
 
+    mean = averaged([run, *runs], origins, origin, t_min, t_max, force)
     frame = scan_runs(
-        named_curves([run, *runs], scalar, origin),
+        list(mean.curves) if mean else named_curves([run, *runs], scalar, origin),
         t_min=t_min,
         t_max=t_max,
         confidence_level=confidence_level,
@@ -51,4 +66,10 @@ def scan(
         from analysis import figures
 
         figures.save(figures.scan(frame, columns=columns), plot)
-    print_json(records(frame)) if json else say(frame.to_string(index=False, float_format="{:.4g}".format))
+    if json:
+        print_json(records(frame.assign(origin=frame.attrs["origin"], origin_age=frame.attrs["origin_age"])))
+        return
+    known = frame.attrs
+    said = [mean, f"{known['age']}; expected there: {known['expected']}", known["origin_choice"]]
+    shown = frame.drop(columns=["t_min_age", "t_max_age"])
+    say(*filter(None, said), shown.to_string(index=False, float_format="{:.4g}".format))

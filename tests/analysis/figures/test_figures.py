@@ -246,7 +246,7 @@ def test_from_an_origin_the_axes_say_so():
     found = fit((T, np.maximum(T - 500, 0.0) ** 0.5), origin=500, t_min=10)
     above, below = figures.fit(found).axes
     assert "w_{500+t} - w_{500}" in above.get_ylabel()
-    assert below.get_xlabel().endswith("after update 500")
+    assert below.get_xlabel().endswith("after update 500\nage unknown: no weight decay recorded")
     assert "after update 500" in figures.scan(found).axes[1].get_xlabel()
 
 

@@ -77,10 +77,11 @@ def test_origins_are_compared_seed_by_seed():
     shared = 5 * noise(rng, u, 4)  # what both origins of a seed have in common
     same, other = (bins(law + shared + noise(rng, u, 4, std=0.001)) for _ in range(2))
     moved = bins(0.3 * u + shared + noise(rng, u, 4, std=0.001))
-    assert not origin_invariance([same, other], [0, 1000]).moves
-    found = origin_invariance([same, moved], [0, 1000])
+    assert not origin_invariance([(1000, other, same)]).moves
+    found = origin_invariance([(1000, moved, same)])
     assert found.moves
-    assert "from origin 1000 alpha" in str(found.changes[0])
+    assert found.moves_with == "the origin"
+    assert "from update 1000, " in str(found.changes[0])
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.9])

@@ -23,7 +23,7 @@ def compared():
 
 def test_a_fit_is_shown_as_its_table_and_printed_with_its_scan(found):
     shown = repr(found)
-    assert len(shown) < 1500
+    assert len(shown) < 1700
     assert f"{found.alpha:.3f}" in shown
     assert all(sentence in shown for sentence in found.warnings)
     assert "against the start" in str(found)

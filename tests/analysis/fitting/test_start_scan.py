@@ -28,6 +28,8 @@ def test_scan_has_a_row_for_each_start_and_agrees_with_fit():
         "t_min",
         "t_max",
         "bins",
+        "t_min_age",
+        "t_max_age",
         "alpha",
         "low",
         "high",
@@ -107,7 +109,7 @@ def test_where_no_start_fits_there_is_no_hull():
     assert found.interval_over_starts is None
     assert found.to_dict()["interval_over_starts"] is None
     assert found.quoted_interval is None
-    assert "the law holds from no start on" in str(found)
+    assert "the law holds from no start" in str(found)
 
 
 @pytest.mark.parametrize("transient", ["squares add", "t^-1", "t^-1/2"])
