@@ -31,7 +31,7 @@ def run_curve(run: Run, origin: int) -> Curve:
         distance,
         name=run.name,
         origin=origin,
-        drops=tuple(float(event.step) - origin for event in run.drops),
+        drops=tuple(float(step) - origin for step in run.phase_ends),
         warmup_end=max(float(run.warmup_end) - origin, 0.0),
         run=run,
         config=run.config,

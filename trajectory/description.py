@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from trajectory.errors import printable
-from trajectory.schema.layout import LR_DROP, WARNING, Event
+from trajectory.schema.layout import BATCH_GROWTH, LR_DROP, WARNING, Event
 from trajectory.storage.reader import UncommittedRows
 from trajectory.storage.root import Root
 
@@ -112,6 +112,11 @@ class RunDescription:
     def drops(self) -> list[Event]:
         """The learning-rate drops; an event's step is the number of updates made before the new rate."""
         return [event for event in self.events if event.name == LR_DROP]
+
+    @property
+    def phase_ends(self) -> list[int]:
+        """The updates after which an update's noise fell at once: the rate dropped, or the batch grew in its place."""
+        return sorted({event.step for event in self.events if event.name in (LR_DROP, BATCH_GROWTH)})
 
     @property
     def warnings(self) -> list[str]:

@@ -26,6 +26,7 @@ OnFailure = Literal["keep", "drop", "raise"]  # ultraslow.large_batch.distance_m
 OptimizerName = Literal["sgd", "adam", "adamw"]
 Precision = Literal["float32", "bfloat16"]
 Protocol = Literal["default", "published"]
+AtMatch = Literal["drop", "grow"]
 WarmStartOptimizer = Literal["if-kept", "restore", "fresh"]
 Quantity = Literal["distance", "norm", "update_norm", "grad_norm"]  # trajectory.schema.layout.QUANTITIES
 
@@ -122,6 +123,8 @@ class TrainConfig:
     """Under a match, the update before which no distance counts; no less than the warm-up."""
     gamma: float | None = None
     """Under a match, the factor of every drop. None: the reference's own factors."""
+    at_match: AtMatch = "drop"
+    """At a match: drop the rate by the factor; or grow the batch by its inverse instead, as far as the data reach."""
     later_phases: LaterPhases = "updates"
     """Under a match, what later drops follow: the reference's number of updates in the phase, or its distance."""
     timeout: int | None = None
@@ -196,6 +199,7 @@ class TrainConfig:
             raise ConfigError(f"quantities are {', '.join(self.quantities)}; expected distance among them")
         self._check_optimizer()
         self._check_optimizer_state()
+        self._check_growth()
         self.origin_steps()
         self.sketch_steps()
         if self.noise_scale:
@@ -230,6 +234,7 @@ class TrainConfig:
             "+RA": self.regime_adaptation,
             "+noise": self.multiplicative_noise,
             "+match": bool(self.match),
+            "+growth": self.at_match == "grow",
         }
         optimizer = [] if self.optimizer == "sgd" else [_DISPLAY_NAMES[self.optimizer]]
         return " ".join([size, str(self.batch_size), *optimizer, *(name for name, on in switches.items() if on)])
@@ -355,6 +360,16 @@ class TrainConfig:
                 "got warm_start_optimizer restore with the published protocol, whose momentum is lost each epoch;"
                 " leave one out"
             )
+
+    def _check_growth(self) -> None:
+        """Raises ConfigError for settings that a batch that grows cannot go with."""
+        if self.at_match == "drop":
+            return
+        if not self.match:
+            raise ConfigError("got at_match grow without a match; name the reference runs")
+        for name in ("cuda_graph", "multiplicative_noise", "published"):
+            if getattr(self, name):
+                raise ConfigError(f"got at_match grow with {name}, which is for one batch size; leave one out")
 
     def _scaled_adam(self) -> AdamSettings:
         settings = AdamSettings(betas=self.betas, eps=self.eps)

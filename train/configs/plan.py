@@ -11,6 +11,7 @@ their update diffuses as far at the same learning rate, with ε × √(B₀/B). 
 """
 
 from dataclasses import asdict, dataclass, replace
+from itertools import accumulate, pairwise
 from math import exp, isfinite, log, sqrt
 from typing import Any
 
@@ -19,7 +20,7 @@ from analysis.errors import ReferenceRunError
 from analysis.matching.reference import Reference
 from analysis.matching.seeds import distance_at
 from analysis.reading import curves
-from train.configs.config import MATCH_WARMUP_STEPS, TrainConfig
+from train.configs.config import MATCH_WARMUP_STEPS, AtMatch, TrainConfig
 from train.configs.lr_schedule import updates_per_epoch
 from train.configs.toml import as_config
 from ultraslow.large_batch.adam_scaling import AdamSettings, scaled_adam
@@ -74,6 +75,8 @@ class Plan:
     in_as_many_epochs: AdamSettings | None = None
     """Those of the square root rule, for as many epochs, B₀/B of the updates and the learning rate × √(B/B₀); None
     for SGD, and where the batch is too large for the rule."""
+    batch_sizes: tuple[int, ...] = ()
+    """Batch size after each drop, where the batch grows in its place; empty where the rate drops."""
 
     def to_dict(self) -> dict[str, Any]:
         """Return all fields, fit for JSON."""
@@ -104,7 +107,7 @@ class Plan:
             "lr": rate if self.adam is None else "the reference's: an update of Adam is as long at every batch size",
             "epochs": f"at batch {self.base_batch_size}: at most {epochs}{LONGEST:g} × the plan's {self.updates}"
             " updates, in case the match comes late",
-            "drops": "not used: the match decides when the learning rate drops",
+            "drops": "not used: the match decides when the learning rate drops, or the batch grows",
         }
 
     def table(self) -> dict[str, str]:
@@ -115,6 +118,7 @@ class Plan:
         found = {
             "reference": ", ".join(self.reference),
             "batch size": f"{self.batch_size} (reference: {self.base_batch_size})",
+            **({"grows at a match to": ", ".join(map(str, self.batch_sizes))} if self.batch_sizes else {}),
             "learning rate": f"{self.lr:.6g}",
             "warm-up": f"{self.warmup_steps} updates",
             **self._adam_rows(),
@@ -140,7 +144,7 @@ def _told(adam: AdamSettings) -> str:
     return f"betas {adam.betas[0]:.6g} {adam.betas[1]:.6g}, eps {adam.eps:.3g}"
 
 
-def plan(reference: CurvesLike, batch_size: int) -> Plan:
+def plan(reference: CurvesLike, batch_size: int, *, at_match: AtMatch = "drop") -> Plan:
     """Plan the regime of a large batch from the small batch's runs.
 
     Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), sections 4 and 5; the module says how.
@@ -148,6 +152,8 @@ def plan(reference: CurvesLike, batch_size: int) -> Plan:
     Args:
         reference: a run or its path, or a sequence of them: seeds of the small batch, with a learning-rate drop.
         batch_size: samples in an update of the large batch.
+        at_match: "drop" the rate, or "grow" the batch by the drop's inverse factor in its place (Smith et al. 2018,
+            arXiv 1711.00489), up to the training set; each later phase then has as many fewer updates.
 
     Returns:
         The plan; print its `table()`, or train its `recipe()`.
@@ -171,11 +177,14 @@ def plan(reference: CurvesLike, batch_size: int) -> Plan:
             f"{known.names[0]}: its batch size is not on record; expected Recorder(config={{'batch_size': ...}})"
         )
     config = _matched(run.config, known, [curve.run for curve in found if curve.run], base, batch_size)
-    updates = known.drop_steps[-1] + (known.last_phase or 0)
+    if config is not None and at_match == "grow":
+        config = replace(config, at_match=at_match)
     size = run.config.get("train_size")
+    sizes = _batch_sizes(known, batch_size, size) if at_match == "grow" else [batch_size] * (1 + len(known.targets))
+    steps = _phase_ends(known, sizes)
+    epochs = [_epochs(steps[: k + 1], sizes, size) for k in range(len(steps))] if size else None
     adam = _adam(run.config)
     rate = known.learning_rate
-    per_epoch = updates_per_epoch(size, batch_size) if size else None
     return Plan(
         reference=known.names,
         batch_size=batch_size,
@@ -183,15 +192,37 @@ def plan(reference: CurvesLike, batch_size: int) -> Plan:
         lr=sqrt_lr(rate, batch_size, base) if adam is None else rate,
         ghost_batch_size=base,
         warmup_steps=MATCH_WARMUP_STEPS,
-        updates=updates,
-        epochs=updates / per_epoch if per_epoch else None,
-        drop_steps=known.drop_steps,
-        drop_epochs=tuple(step / per_epoch for step in known.drop_steps) if per_epoch else None,
+        updates=steps[-1],
+        epochs=epochs[-1] if epochs else None,
+        drop_steps=tuple(steps[:-1]),
+        drop_epochs=tuple(epochs[:-1]) if epochs else None,
         first_drop=_first_drop(known, found),
         config=config,
         adam=adam and replace(adam, eps=adam.eps / sqrt(batch_size / base)),
         in_as_many_epochs=adam and _for_as_many_epochs(adam, batch_size, base),
+        batch_sizes=tuple(sizes[1:]) if at_match == "grow" else (),
     )
+
+
+def _batch_sizes(reference: Reference, batch_size: int, train_size: int | None) -> list[int]:
+    """The batch size of each phase, where a batch grows by the inverse of each drop as far as the data reach."""
+    sizes = [batch_size]
+    for ratio in reference.ratios:
+        sizes.append(max(sizes[-1], min(round(sizes[-1] / ratio), train_size or round(sizes[-1] / ratio))))
+    return sizes
+
+
+def _phase_ends(reference: Reference, sizes: list[int]) -> list[int]:
+    """The updates that end the phases: as many as the reference's, less the factor that the batch has grown by."""
+    lengths = (*reference.phase_lengths, reference.last_phase or 0)
+    spent = [round(length * sizes[0] / size) for length, size in zip(lengths, sizes, strict=True)]
+    return list(accumulate(spent))
+
+
+def _epochs(ends: list[int], sizes: list[int], train_size: int) -> float:
+    """Passes through the training set in the phases that end there."""
+    spent = [after - before for before, after in pairwise((0, *ends))]
+    return sum(n / updates_per_epoch(train_size, size) for n, size in zip(spent, sizes, strict=False))
 
 
 def _adam(recorded: dict[str, Any]) -> AdamSettings | None:

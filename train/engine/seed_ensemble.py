@@ -137,7 +137,7 @@ class BatchedTrainer:
         Yields:
             t after each update.
         """
-        t, last, per_epoch = 0, self.trainers[0].last, self.trainers[0].per_epoch
+        t, last, per_epoch = 0, self.trainers[0].last, self.trainers[0].epochs.per_epoch
         while t < last and self._running:
             self._each(Trainer.begin_epoch, [(t // per_epoch,)] * len(self.trainers))
             self.ensemble.networks[0].train()  # the one whose layers are called

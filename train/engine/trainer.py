@@ -12,12 +12,14 @@ from train.configs.config import TrainConfig
 from train.configs.lr_schedule import Schedule, updates_per_epoch
 from train.data.images import Images, epoch_seed
 from train.engine.data_parallel import ALONE, DataParallel
+from train.engine.epochs import Epochs
 from train.engine.noise_measurement import NoiseMeasurement
 from train.engine.snapshots import Snapshots
 from train.engine.train_step import GraphedTrainStep, Step, TrainStep
 from train.engine.warm_start import OptimizerStates
 from train.errors import ConfigError, DivergedError
 from trajectory import Recorder
+from ultraslow.large_batch.ghost_batch_norm import keep_ghost_batch_size
 from ultraslow.large_batch.multiplicative_noise import matching_sigma, sample_weights
 
 if TYPE_CHECKING:
@@ -42,7 +44,7 @@ class Trainer:
     Attributes:
         t: updates made so far.
         schedule: the learning rate of every update.
-        per_epoch: updates in an epoch.
+        epochs: how updates make epochs, with the batch size of the next one.
     """
 
     def __init__(
@@ -62,7 +64,9 @@ class Trainer:
         step = TrainStep(config, processes.wrap(model), optimizer)
         self._step: Step = GraphedTrainStep(step, recorder) if config.cuda_graph else step
         self.schedule: Schedule = config.schedule(data.train_size)
-        self.per_epoch = updates_per_epoch(data.train_size, config.batch_size, keep_short=config.published)
+        self.epochs = Epochs(config.batch_size, self._updates_per_epoch(config.batch_size))
+        if matched is not None and config.at_match == "grow":
+            matched.grow = self.grow
         self.t = 0
         self._noise_scale = NoiseMeasurement(config, data, model, step) if config.noise_scale else None
         self._sigma = matching_sigma(config.batch_size, config.base_batch_size)
@@ -84,17 +88,19 @@ class Trainer:
             t after each update, once everything that is due then is recorded.
         """
         while self.t < self.last:
-            epoch, start = divmod(self.t, self.per_epoch)
+            epochs = self.epochs
+            epoch, start = epochs.at(self.t)
             if start == 0:
                 self.begin_epoch(epoch)
             self.model.train()
             for x, y in self.batches(epoch, start):
                 self.update(x, y)
-                if self.t % self.per_epoch == 0 or self.t == self.last:
-                    self.end_epoch()
+                grew = self.epochs is not epochs
+                if epochs.ends(self.t) or self.t == self.last or grew:
+                    self.end_epoch(epochs)
                 yield self.t
-                if self.t == self.last:
-                    return
+                if self.t == self.last or grew:
+                    break
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that resuming exactly needs, between two updates.
@@ -113,6 +119,7 @@ class Trainer:
             "random": self.processes.gather(_random_state(self._wrong.device)),
             "losses": torch.stack(self._losses) if self._losses else torch.empty(0),
             "wrong": self._wrong,
+            "epochs": self.epochs.state_dict(),
             "wall_time": perf_counter() - self._began,
         }
 
@@ -132,6 +139,9 @@ class Trainer:
                     f" {state[name]}, or overwrite the run"
                 )
         self.t, self.snapshots.last = state["t"], state["last"]
+        if "epochs" in state:  # former checkpoints are of runs whose batch does not grow
+            self.epochs = Epochs(**state["epochs"])
+            self._normalize_as_before_growth()
         self.recorder.load_state_dict(state["recorder"])
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
@@ -159,7 +169,7 @@ class Trainer:
         """
         config = self.config
         return self.data.train_batches(
-            config.batch_size,
+            self.epochs.batch_size,
             seed=config.seed,
             epoch=epoch,
             augment=config.augments,
@@ -215,6 +225,31 @@ class Trainer:
         if self.t % _CHECK_EVERY == 0:
             self._check_finite()
 
+    def grow(self, factor: float) -> tuple[int, int]:
+        """Let the batch grow by a factor from the next update on, as far as the training set reaches.
+
+        Normalization stays what it was: over ghost batches of the size that it was over before.
+
+        Args:
+            factor: the factor, above 1.
+
+        Returns:
+            The batch size before, and from then on.
+        """
+        before, processes = self.epochs.batch_size, self.processes.size
+        after = max(before, min(round(factor * before), self.data.train_size) // processes * processes)
+        if after > before:
+            self.epochs = self.epochs.grown(self.t, after, self._updates_per_epoch(after))
+            self._normalize_as_before_growth()
+        return before, after
+
+    def _normalize_as_before_growth(self) -> None:
+        if self.epochs.batch_size > self.config.batch_size and self.config.ghost_batch_size is None:
+            keep_ghost_batch_size(self.model, self.config.batch_size)
+
+    def _updates_per_epoch(self, batch_size: int) -> int:
+        return updates_per_epoch(self.data.train_size, batch_size, keep_short=self.config.published)
+
     def _set_rate(self) -> None:
         """Sets the schedule's rate and decay for the next update; under a match, the rate of the warm-up alone."""
         rate = self.schedule.rate(self.t)
@@ -240,8 +275,11 @@ class Trainer:
         self._losses = []
         self._wrong.zero_()
 
-    def end_epoch(self) -> None:
+    def end_epoch(self, epochs: Epochs | None = None) -> None:
         """Evaluate the network, and record the epoch's errors and losses.
+
+        Args:
+            epochs: the epochs that it is one of; None for those of the next update.
 
         Raises:
             DivergedError: if one of the epoch's losses is not finite.
@@ -249,12 +287,13 @@ class Trainer:
         self._check_finite()
         if not self.processes.is_first:
             return
+        epochs = self.epochs if epochs is None else epochs
         error, loss = evaluate(self.model, self.data)
         self.recorder.log(
-            epoch=self.t / self.per_epoch,
+            epoch=epochs.passes(self.t),
             validation_error=error,
             validation_loss=loss,
-            train_error=self._wrong / min(len(self._losses) * self.config.batch_size, self.data.train_size),
+            train_error=self._wrong / min(len(self._losses) * epochs.batch_size, self.data.train_size),
             train_loss=torch.stack(self._losses).mean(),
             wall_time=perf_counter() - self._began,
         )

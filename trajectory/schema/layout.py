@@ -27,6 +27,7 @@ DIMENSIONS = {
 }
 
 LR_DROP = "lr_drop"  # the event of a learning rate that falls at once
+BATCH_GROWTH = "batch_growth"  # the event of a batch that grows at once, in place of such a fall
 
 _DTYPE = re.compile(r"bool|(?:b?float|q?u?int|complex)\d+[a-z0-9_]*")  # the names of torch's types
 _MOST_DIMENSIONS = 64  # of a tensor

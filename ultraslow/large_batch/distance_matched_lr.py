@@ -1,5 +1,6 @@
 """`DistanceMatchedLR`: a scheduler that drops the learning rate where the reference had dropped its own."""
 
+from collections.abc import Callable
 from math import ceil, exp, inf, nan
 from typing import Any, Literal, get_args
 
@@ -16,6 +17,7 @@ from analysis.matching.running_estimate import BANDWIDTHS
 from analysis.matching.seeds import check_network
 from trajectory import Recorder
 from trajectory.recording.rows import Rows
+from trajectory.schema.layout import BATCH_GROWTH, LR_DROP
 from ultraslow.large_batch.errors import NotMatchedError, SettingError
 
 OnFailure = Literal["keep", "drop", "raise"]
@@ -52,6 +54,9 @@ class DistanceMatchedLR(LRScheduler):
         relative: compare distances in units of ‖w_0‖, which a network other than the reference's may do.
         origin: measure both runs from this update, after the initial transient; the recorder must have it among its
             origins.
+        grow: let the batch grow in place of a drop (Smith, Kindermans, Ying, Le 2018, arXiv 1711.00489). It is called
+            with the drop's inverse factor, and returns the batch size before and after. The rate falls by what the
+            batch does not grow by, and a phase counts fewer updates by the factor that the batch has grown by.
         extrapolate: continue the law of a reference that ends before its drop. `relative`, `origin` and `extrapolate`
             say how to read a reference given as runs; a `Reference` holds its own.
         last_epoch: as for every torch scheduler.
@@ -106,6 +111,7 @@ class DistanceMatchedLR(LRScheduler):
         relative: bool = False,
         origin: int = 0,
         extrapolate: bool = False,
+        grow: Callable[[float], tuple[int, int]] | None = None,
         last_epoch: int = -1,
     ):
         check_later_phases(later_phases)
@@ -132,7 +138,9 @@ class DistanceMatchedLR(LRScheduler):
         self.gamma, self.bandwidth, self.min_step, self.later_phases = gamma, bandwidth, min_step, later_phases
         self.timeout, self.on_timeout, self.already_above = timeout, on_timeout, already_above
         self._unit = recorder.origin_norm if self.reference.relative else 1.0
+        self.grow = grow
         self._factor = 1.0  # of all drops so far
+        self._growth = 1.0  # of the batch
         self._seen = (recorder.step, nan)  # the newest row: t, distance
         self._begin_phase(0, recorder.step)
         recorder.subscribe(self._receive)
@@ -148,7 +156,11 @@ class DistanceMatchedLR(LRScheduler):
         """The update that ends the run: its last phase is as long as the reference's. None before the last drop."""
         if self._phase < len(self.reference.targets) or self.reference.last_phase is None:
             return None
-        return self._phase_start + self.reference.last_phase
+        return self._phase_start + self._updates_of(self.reference.last_phase)
+
+    def _updates_of(self, phase: int) -> int:
+        """Return the updates of a phase of the reference's: fewer where a grown batch keeps the rate high."""
+        return max(1, round(phase / self._growth))
 
     def get_lr(self) -> list[float | Tensor]:
         """Return the groups' rates, multiplied if a drop is due after the updates made so far."""
@@ -166,7 +178,7 @@ class DistanceMatchedLR(LRScheduler):
     def state_dict(self) -> dict[str, Any]:
         """Return what an exact continuation needs, in plain types; waits for the rows recorded so far."""
         self.recorder.flush()
-        mine = ("recorder", "reference", "_matcher", "_unit")
+        mine = ("recorder", "reference", "grow", "_matcher", "_unit")
         state = {key: value for key, value in super().state_dict().items() if key not in mine}
         return state | {"matcher": self._matcher.state_dict() if self._matcher else None}
 
@@ -194,7 +206,7 @@ class DistanceMatchedLR(LRScheduler):
         elif by_distance:
             self._since, self._due = (self._seen[1] if phase else None), float(t + 1)
         else:
-            self._due = float(t + self.reference.phase_lengths[phase])
+            self._due = float(t + self._updates_of(self.reference.phase_lengths[phase]))
         self._matcher = self._new_matcher() if by_distance else None
 
     def _new_matcher(self) -> DistanceMatcher:
@@ -235,20 +247,25 @@ class DistanceMatchedLR(LRScheduler):
         return 1.0
 
     def _drop(self, reason: str, match: Match | None) -> float:
-        """File the drop and begin the next phase; return the drop's factor."""
+        """File the drop, or the growth of the batch, and begin the next phase; return the factor on the rate."""
         phase, rate = self._phase, float(self.optimizer.param_groups[0]["lr"])
         factor = self.reference.ratios[phase] if self.gamma is None else self.gamma
         found = match.to_dict() if match else {"step": self._seen[0], "distance": self._seen[1]}
-        self.recorder.event(
-            "lr_drop",
-            lr_from=rate,
-            lr_to=rate * factor,
-            reason=reason,
-            distance=found["distance"],
-            target=found.get("target", self.reference.to_dict()["targets"][phase]),
-            standard_error=found.get("standard_error"),
-            matched_step=found["step"],
-        )
+        details = {
+            "reason": reason,
+            "distance": found["distance"],
+            "target": found.get("target", self.reference.to_dict()["targets"][phase]),
+            "standard_error": found.get("standard_error"),
+            "matched_step": found["step"],
+        }
+        if self.grow is not None and factor < 1:
+            before, after = self.grow(1 / factor)
+            if after > before:
+                self.recorder.event(BATCH_GROWTH, batch_from=before, batch_to=after, **details)
+            self._growth *= after / before
+            factor = 1.0 if round(before / factor) == after else factor * after / before
+        if factor != 1:
+            self.recorder.event(LR_DROP, lr_from=rate, lr_to=rate * factor, **details)
         self._factor *= factor
         self._begin_phase(phase + 1, self.recorder.step)
         return factor

@@ -260,6 +260,21 @@ def convert_ghost_batch_norm(model: nn.Module, ghost_batch_size: int) -> nn.Modu
     return model
 
 
+def keep_ghost_batch_size(model: nn.Module, ghost_batch_size: int) -> None:
+    """Let batch norms that may be over larger batches from now on go on over ghost batches of one size, in place.
+
+    Args:
+        model: the network; one without batch norm stays as it is.
+        ghost_batch_size: samples in a ghost batch, at most; 2 or more.
+    """
+    layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
+    for layer in layers:
+        if isinstance(layer, GhostBatchNorm):  # one that processes share has this type already
+            layer.ghost_batch_size = _checked_size(ghost_batch_size)
+        else:
+            convert_ghost_batch_norm(layer, ghost_batch_size)
+
+
 def _checked_size(ghost_batch_size: int) -> int:
     if not isinstance(ghost_batch_size, int) or isinstance(ghost_batch_size, bool) or ghost_batch_size < 2:
         raise GhostBatchNormError(

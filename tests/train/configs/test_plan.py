@@ -59,3 +59,13 @@ def test_a_plan_for_adam_keeps_the_rate_for_as_many_updates(tmp_path):
     assert table["for as many epochs"] == "learning rate 0.2, betas 0.6 0.96, eps 5e-07"
     assert plan(tmp_path / "a.zarr", 400).table()["for as many epochs"] == "none: the batch is too large"
     json.dumps(found.to_dict(), allow_nan=False)
+
+
+def test_a_batch_that_grows_in_place_of_the_drop_spends_as_many_samples_in_fewer_updates(tmp_path):
+    path = walk(tmp_path / "a.zarr", 2.0, batch_size=10, train_size=1000)
+    found = plan(path, 40, at_match="grow")  # the rate was halved
+    assert (found.batch_sizes, found.updates, found.drop_steps) == ((80,), 600, (500,))
+    assert found.epochs == pytest.approx(20 + 100 / 12)
+    assert found.table()["grows at a match to"] == "80"
+    assert plan(path, 600, at_match="grow").batch_sizes == (1000,)  # all that there is
+    assert "grows at a match to" not in plan(path, 40).table()
