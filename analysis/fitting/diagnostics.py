@@ -71,10 +71,10 @@ def _rejected(at: Estimate) -> str | None:
         return None
     if at.size.close:
         return (
-            f"The law is rejected, though close (p = {at.p_value:.2g}, {at.size}): it describes the curve to what "
-            "seeds differ by, and α is no more exact than that."
+            f"The law is rejected, though close (p = {at.p_value:.2g}, {at.size}): it misses the curve by no more "
+            "than seeds differ by. So α describes this range, and need not be the exponent of a law."
         )
-    return f"No law of the family fits this range (p = {at.p_value:.2g}, {at.size}): α describes no law here."
+    return f"No law of the family fits this range (p = {at.p_value:.2g}, {at.size}): α has no meaning here."
 
 
 def _later(scan: pd.DataFrame, bins: Bins, at: Estimate) -> str | None:
@@ -83,9 +83,10 @@ def _later(scan: pd.DataFrame, bins: Bins, at: Estimate) -> str | None:
     rejected = later[later.p_value < ACCEPTED]
     if at.p_value < ACCEPTED or len(rejected) <= len(later) / 4:
         return None
+    where = ", ".join(f"{t:.4g}" for t in rejected.t_min)
     return (
-        f"The law is rejected at {len(rejected)} of {len(later)} later starts. If it held from this one on, it would "
-        f"hold from those too: this fit (p = {at.p_value:.2g}) may be luck."
+        f"Fitted from a later t on (t = {where}), the law is rejected. A law that holds from "
+        f"t = {bins.fit_range[0]:.4g} on holds from there too, so p = {at.p_value:.2g} may be luck."
     )
 
 
@@ -93,8 +94,8 @@ def _lenient(at: Estimate, n: int) -> str | None:
     if n >= 3 or at.p_value < ACCEPTED or at.rms_residual < LARGE_RESIDUAL:
         return None
     return (
-        f"The law misses the curve by {100 * at.rms_residual:.2g} % of d, where seeds differ by about 1 %: a "
-        "single run's noise models can take a transient for noise, and its p-value is lenient."
+        f"The law misses the curve by {100 * at.rms_residual:.2g} % of d, while seeds differ by about 1 %. The noise "
+        "models of a single run can take a transient for noise: the p-value is lenient."
     )
 
 
@@ -126,9 +127,10 @@ def _shared(at: Estimate, n: int) -> str | None:
     if not at.shared > LARGE_SHARE:
         return None
     return (
-        f"{at.shared:.0%} of the residuals' variance is common to the seeds: the law's misfit, or noise that they "
-        "share (the same order of samples, say). Interval and p-value suppose that they share none; if all of that "
-        f"were noise, the interval would be {widening(at.shared, n):.1f} times as wide, and p would mean nothing."
+        f"{at.shared:.0%} of the residuals' variance is common to the seeds. It is the law's misfit, or noise that "
+        "the seeds share, such as the same order of samples. Interval and p-value suppose that they share no noise. "
+        f"If all of it were noise, the interval would be {widening(at.shared, n):.1f} times as wide, and the p-value "
+        "would mean nothing."
     )
 
 
@@ -144,8 +146,8 @@ def _least_squares(bins: Bins, at: Estimate, confidence_level: float) -> str | N
     if not abs(alpha - centre) > error:
         return None
     return (
-        f"Plain least squares gives α = {alpha:.2f}, further from {at.alpha:.2f} than their errors: the ends of the "
-        "range and its middle disagree about the law."
+        f"Plain least squares give α = {alpha:.2f} and this fit gives {at.alpha:.2f}. They differ by more than their "
+        "errors, so the ends of the range and its middle do not follow the same law."
     )
 
 
@@ -162,8 +164,8 @@ def _bound(at: Estimate) -> str | None:
     if not at.at_bound:
         return None
     return (
-        "The estimate stopped at an end of its range (t₀ at the fit range's start, or a blow-up at its end): "
-        "α is a bound rather than an estimate."
+        "α is a bound and no estimate: the search stopped where the fit range ends it, with t₀ at the first t or an "
+        "infinite d just beyond the last."
     )
 
 
@@ -176,7 +178,7 @@ def _contradicting(scan: pd.DataFrame, at: Estimate) -> str | None:
         return None
     worst = other.iloc[int(np.argmax((other.alpha - at.alpha).abs()))]
     return (
-        f"α depends on the fit range: a start at t = {worst.t_min:.4g} fits as well and gives "
+        f"α depends on where the fit starts: the law also holds from t = {worst.t_min:.4g} on, with α = "
         f"{worst.alpha:.2f} [{worst.low:.2f}, {worst.high:.2f}]."
     )
 
@@ -193,8 +195,8 @@ def _shrinking(at: Estimate) -> str | None:
         return None
     if at.shrinking > 0.5:
         return (
-            f"The noise models explain the curve best by a law that falls (probability {at.shrinking:.2g}), with its "
-            "growth taken for noise; α supposes that the law grows."
+            f"With probability {at.shrinking:.2g} the law falls, and the curve's growth is noise. "
+            "α is stated as if the law grew."
         )
     return f"With probability {at.shrinking:.2g} the distance does not grow at all; that part is left out of α."
 

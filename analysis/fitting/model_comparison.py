@@ -207,13 +207,15 @@ def _listed(names: Sequence[str]) -> str:
 def _provisional(n: int) -> tuple[str, ...]:
     if n >= 3:
         return ()
-    return ("Provisional: fewer than three runs cannot tell a law's bend from smooth noise between seeds.",)
+    return ("Provisional: with fewer than three runs, the bend of a law and smooth noise cannot be told apart.",)
 
 
 def _no_jump(fits: Sequence[LawFit]) -> tuple[str, ...]:
     """Name the laws after a jump, among those not ruled out, whose c² is negative."""
     names = [fit.law.name for fit in fits if not fit.ruled_out and fit.parameters.get("c2", 0.0) < 0]
-    return (f"c² comes out negative for {', '.join(names)}: on this range there is no jump.",) if names else ()
+    if not names:
+        return ()
+    return (f"{_listed(names)} find{'s' if len(names) == 1 else ''} no jump on this range: c² is negative.",)
 
 
 def _saturated(fits: Sequence[LawFit], memory: float | None) -> tuple[str, ...]:

@@ -138,7 +138,9 @@ def _without_short(
             choice = f"; t_max = {end:g} fits all up to there" if len(curve.t) else ""
             notes.append(f"{curve.name} is left out: it {where}, where others go on to t = {usual:g}{choice}.")
         elif end == shortest and end * _ONE_BIN < usual:
-            notes.append(f"{curve.name} {where}, where others go on to t = {usual:g}: the range of all ends there.")
+            notes.append(
+                f"{curve.name} {where}, where others go on to t = {usual:g}: all seeds are fitted up to t = {end:g}."
+            )
     return [group[i] for i in kept], tuple(notes)
 
 
@@ -159,7 +161,7 @@ def _late(group: Sequence[Curve], t_min: float | None) -> list[str]:
         return []
     late = group[firsts.index(max(firsts))]
     begins = f"{late.name} begins at t = {max(firsts):g}, where others begin at t = {usual:g}"
-    return [f"{begins}: the range of all begins there."]
+    return [f"{begins}: all seeds are fitted from t = {max(firsts):g} on."]
 
 
 def standing_apart(bins: Bins) -> list[str]:

@@ -174,12 +174,14 @@ def choose(found: Sequence[Start], t_min: float | None) -> tuple[Start, tuple[st
     if single:
         return single[-1], (
             f"t_min was not given: the fit starts at t = {single[-1].t:.4g}, the last start at which the law holds "
-            f"(p of at least {ACCEPTED:g}). At the start before this one, and before any other at which the law "
-            "holds, it is rejected.",
+            f"(p of at least {ACCEPTED:g}). It does not hold at two neighbouring starts.",
         )
     grown = [start for start in found if start.estimate]
     best = max(grown, key=lambda start: start.p_value, default=found[0])
-    return best, ("t_min was not given and no start gives a good fit: the least bad one is shown.",)
+    return best, (
+        f"t_min was not given: the law is rejected from every start, and the fit starts at t = {best.t:.4g}, where "
+        "its p-value is largest.",
+    )
 
 
 def interval_over_starts(

@@ -46,7 +46,7 @@ def test_a_seed_that_ends_a_little_before_the_others_cuts_them_and_is_named():
     found = fit([*others, cut(short, 6000)], t_min=1)
     assert (found.n, found.fit_range) == (3, (1.0, 6000.0))
     assert found.warnings[0] == (
-        "curve 3 ends at t = 6000, where others go on to t = 10000: the range of all ends there."
+        "curve 3 ends at t = 6000, where others go on to t = 10000: all seeds are fitted up to t = 6000."
     )
     assert not any("ends at" in sentence for sentence in fit([*others, cut(short, 9900)], t_min=1).warnings)
 
@@ -78,7 +78,7 @@ def test_a_seed_without_updates_is_left_out():
 def test_a_seed_that_begins_late_is_named_unless_the_range_begins_later_still():
     *others, late = seeds(3)
     given = [*others, cut(late, 1e4, start=50)]
-    said = "curve 3 begins at t = 50, where others begin at t = 1: the range of all begins there."
+    said = "curve 3 begins at t = 50, where others begin at t = 1: all seeds are fitted from t = 50 on."
     assert said in fit(given).warnings
     assert not any("begins at" in sentence for sentence in fit(given, t_min=100).warnings)
 
