@@ -52,7 +52,7 @@ class Estimate(Judged):
     shared: float = math.nan
 
 
-def estimate(bins: Bins, confidence_level: float) -> Estimate:
+def estimate(bins: Bins, confidence_level: float, mixture: Mixture | None = None) -> Estimate:
     """Estimate α with a confidence interval.
 
     From n ≥ 3 curves: Brownian GLS for each, and mean ± t quantile · standard deviation / √n. From one: the noise
@@ -61,6 +61,7 @@ def estimate(bins: Bins, confidence_level: float) -> Estimate:
     Args:
         bins: one curve, or one per seed.
         confidence_level: of the interval, between 0 and 1.
+        mixture: the noise mixture on these bins, if it is at hand; it serves fewer than three curves.
 
     Returns:
         The estimate.
@@ -69,8 +70,11 @@ def estimate(bins: Bins, confidence_level: float) -> Estimate:
         GrowthError: where a curve does not grow, or its growth cannot be told from noise.
     """
     each = check_growth(bins)
-    from_curves = _from_seeds if len(bins.z) >= 3 else _from_mixture
-    found = from_curves(bins, each, confidence_level)
+    if len(bins.z) >= 3:
+        found = _from_seeds(bins, each, confidence_level)
+    else:
+        mixture = mixture or Mixture(bins.u, bins.points, bins.steps)
+        found = _from_mixture(bins, each, mixture, confidence_level)
     if not np.isfinite([found.alpha, *found.interval, found.p_value, found.size.rms]).all():
         raise GrowthError(
             f"{' and '.join(bins.names)}: no finite α and interval between t = {bins.fit_range[0]:g} and "
@@ -118,8 +122,7 @@ def _from_seeds(bins: Bins, each: Projection, confidence_level: float) -> Estima
     )  # fmt: skip
 
 
-def _from_mixture(bins: Bins, each: Projection, confidence_level: float) -> Estimate:
-    mixture = Mixture(bins.u, bins.points, bins.steps)
+def _from_mixture(bins: Bins, each: Projection, mixture: Mixture, confidence_level: float) -> Estimate:
     posteriors = tuple(mixture.posterior(z) for z in bins.z)
     intervals = [posterior.interval(confidence_level) for posterior in posteriors]
     medians = [posterior.quantile(0.5) for posterior in posteriors]

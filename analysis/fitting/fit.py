@@ -84,9 +84,8 @@ def fit(
         at = estimate(bins, confidence_level)  # raises, naming the curve that does not grow
     age = age_of(group, bins.fit_range)
     scan, hull = scan_table(tried, age), interval_over_starts(tried, chosen, confidence_level)
-    invariance = Invariance(
-        (*range_invariance(bins).changes, *origin_invariance(at_other_origins(seeds, bins, age)).changes)
-    )
+    parts = range_invariance(bins, chosen.mixture)
+    invariance = Invariance((*parts.changes, *origin_invariance(at_other_origins(seeds, bins, age)).changes))
     quoted = hull if t_min is None else at.interval
     recorded = tuple(sentence for curve in group for sentence in curve.warnings)
     return Fit(

@@ -236,7 +236,8 @@ def _error(bins: Bins, z: Array, gradient: Array, mixture: Mixture) -> float:
     s = float(variable_projection(bins.u, z[None]).s[0])
     tangent = np.stack([growth(s, x), growth_slope(s, x)])
     cell = mixture.likeliest(z, tangent)
-    y, design = mixture.project[cell] @ z, mixture.project[cell] @ tangent.T
+    y, *columns = mixture.white_under(cell, np.vstack([z, tangent]))
+    design = np.stack(columns, axis=1)
     rss = float(np.sum((y - design @ np.linalg.lstsq(design, y)[0]) ** 2))
-    correlation = correlations(bins.u, step_variance(bins.points, bins.steps))[cell]
+    correlation = correlations(bins.u, step_variance(bins.points, bins.steps), np.array([cell]))[0]
     return math.sqrt(max(rss / (len(z) - 3) * float(gradient @ correlation @ gradient), 0.0))

@@ -83,8 +83,10 @@ def slopes(branch: Branch, u: Array, theta: Array) -> Array:
     """
     steps = _STEP * np.maximum(1.0, np.abs(theta))
     nudges = steps[:, :, None] * np.eye(theta.shape[1])
-    after, before = (branch.shape(u, theta[:, None] + sign * nudges) for sign in (1, -1))
-    return np.nan_to_num((after - before) / (2 * steps[:, :, None]), nan=0.0, posinf=0.0, neginf=0.0)
+    after, before = branch.shape(u, theta[:, None] + np.stack([nudges, -nudges]))
+    found = (after - before) / (2 * steps[:, :, None])
+    found[~np.isfinite(found)] = 0.0
+    return found
 
 
 def _damped_step(design: Array, residual: Array, damping: Array, theta: Array, low: Array, high: Array) -> Array:

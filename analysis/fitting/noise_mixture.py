@@ -13,15 +13,18 @@ noise, and a jump at the start for the law); each w is then multiplied by P(q > 
 Intervals of one run are provisional: they assume that the law is right and that the mixture holds its noise.
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
-from scipy.linalg import lapack
 
+from analysis.fitting.bend_interpolation import interpolation, products
+from analysis.fitting.cell_whitening import Whitening, nested_whitenings, whitening
 from analysis.fitting.goodness_of_fit import deviations, single_p
 from analysis.fitting.laws import Array, growth, s_range
-from analysis.fitting.noise_models import correlations, step_variance
+from analysis.fitting.log_bins import Bins
+from analysis.fitting.noise_models import step_variance
 from analysis.fitting.variable_projection import centred
 
 PROBABILITIES = np.linspace(0.0025, 0.9975, 200)
@@ -29,6 +32,7 @@ _SEARCH = 65  # points of s while the support is searched for
 _FINE = 129  # over the support; the narrowest noise model must find a few of them, though the widest sets the support
 _SUPPORT = 12.0  # nats below the peak at which a grid point stops mattering (e^-12 = 6e-6)
 _GROWING = 0.01  # the posterior probability of growth below which the weights are conditioned on it
+_ROUGH = 8  # digits of g_s while the support is searched for
 _NODES = 16  # Student-t quantiles that stand for q's distribution at one (s, cell)
 
 
@@ -80,41 +84,73 @@ class Mixture:
         u: (bin,) mean log t.
         points: (bin,) recorded values in the bin.
         steps: (bin,) updates that the bin covers.
+        whitened: the noise models' whitening on these bins, if it is at hand.
     """
 
-    def __init__(self, u: Array, points: Array, steps: Array) -> None:
+    def __init__(self, u: Array, points: Array, steps: Array, whitened: Whitening | None = None) -> None:
         self.x = centred(u)
-        correlation = correlations(u, step_variance(points, steps)) + 1e-10 * np.eye(len(u))
-        factor = np.linalg.cholesky(correlation)
-        whiten = np.stack([lapack.dtrtri(lower, lower=1)[0] for lower in factor])
-        one = whiten.sum(axis=2)
+        whitened = whitened or whitening(u, step_variance(points, steps))
+        self.rows = whitened.rows
+        one = self.rows.sum(axis=2)
         weight = np.sum(one**2, axis=1)
-        # Q with Q'Q = P: whiten, then project off the whitened constant.
-        self.project = whiten - one[:, :, None] * (np.einsum("cn,cnm->cm", one, whiten) / weight[:, None])[:, None]
-        log_det = 2 * np.sum(np.log(np.diagonal(factor, axis1=1, axis2=2)), axis=1)
-        self.log_prior = -0.5 * (log_det + np.log(weight))
+        self.constant = one / np.sqrt(weight)[:, None]
+        self.log_prior = -0.5 * (whitened.log_det + np.log(weight))
 
-    def weigh(self, z: Array, s: Array, growing: bool = False) -> tuple[Array, Array, Array]:
+    def white(self, curves: Array) -> Array:
+        """Whiten curves, and project the whitened constant off: Q f with QᵀQ = P.
+
+        Args:
+            curves: (curve, bin) values f.
+
+        Returns:
+            (cell, bin, curve), bins backwards.
+        """
+        found = self.rows @ np.ascontiguousarray(curves[:, ::-1].T)
+        found -= self.constant[:, :, None] * (self.constant[:, None] @ found)
+        return found
+
+    def white_under(self, cell: int, curves: Array) -> Array:
+        """Do what `white` does under one noise model.
+
+        Args:
+            cell: its index in `noise_models.CELLS`.
+            curves: (curve, bin) values.
+
+        Returns:
+            (curve, bin), bins backwards.
+        """
+        found = curves[:, ::-1] @ self.rows[cell].T
+        return found - np.outer(found @ self.constant[cell], self.constant[cell])
+
+    def weigh(self, z: Array, s: Array, growing: bool = False, digits: int = 15) -> tuple[Array, Array, Array]:
         """Weigh bends and noise models by one curve.
 
         Args:
             z: (bin,) log d.
-            s: (s,) the bends to weigh.
+            s: (s,) the bends to weigh, in order.
             growing: weigh them by P(q > 0) as well.
+            digits: of g_s, where it is interpolated between bends.
 
         Returns:
             log w, q̂ and the scale of q, each (cell, s).
         """
         freedom = len(z) - 2
-        y = self.project @ z
-        design = self.project @ growth(s[:, None], self.x).T
-        square = np.einsum("cns,cns->cs", design, design)
-        q = np.einsum("cn,cns->cs", y, design) / square
-        design *= -q[:, None]
-        design += y[:, :, None]
-        rss = np.einsum("cns,cns->cs", design, design) + 1e-30
-        log_w = self.log_prior[:, None] - 0.5 * np.log(square) - 0.5 * freedom * np.log(rss)
-        scale = np.sqrt(rss / (freedom * square))
+        nodes, spread = interpolation(s, self.x, digits)
+        few = growth(nodes[:, None], self.x)
+        near = len(nodes) // 2  # q̂ and residual are counted from this bend's, lest large squares cancel
+        slope = _slope(few[near], z)
+        white = self.white(np.vstack([z - slope * few[near], few]))
+        left, design = white[:, :, :1], white[:, :, 1 + near : 2 + near]
+        to_left, to_near, apart = products(white, near, spread)
+        own = np.sum(design**2, axis=1)
+        gpg = own + 2 * to_near + apart
+        mixed = np.sum(left * design, axis=1) + to_left - slope * (to_near + apart)
+        misfit = np.sum(left**2, axis=1) - 2 * slope * to_left + slope**2 * apart
+        off = mixed / gpg
+        rss = np.maximum(misfit - off * mixed, 0) + 1e-30
+        q = slope + off
+        log_w = self.log_prior[:, None] - 0.5 * np.log(gpg) - 0.5 * freedom * np.log(rss)
+        scale = np.sqrt(rss / (freedom * gpg))
         if growing:
             log_w += np.log(special.stdtr(freedom, q / scale) + 1e-300)
         return log_w, q, scale
@@ -159,7 +195,7 @@ class Mixture:
         low, high = (0.999 * end for end in s_range(self.x))
         for _ in range(12):
             s = np.linspace(low, high, _SEARCH)
-            peak = self.weigh(z, s, growing)[0].max(axis=0)
+            peak = self.weigh(z, s, growing, _ROUGH)[0].max(axis=0)
             held = np.flatnonzero(peak > peak.max() - _SUPPORT)
             low, high = s[max(held[0] - 1, 0)], s[min(held[-1] + 1, _SEARCH - 1)]
             if len(held) > _SEARCH / 4:
@@ -177,10 +213,11 @@ class Mixture:
         Returns:
             The p-value (`goodness_of_fit.single_p`).
         """
-        whiten = self.project[self.likeliest(z - curve, tangent)].T
-        scale = float(np.sum((z @ whiten) ** 2))
-        added = deviations(self.x) @ whiten
-        return single_p((z - curve) @ whiten, tangent @ whiten, added, len(z) - 1, scale)
+        cell = self.likeliest(z - curve, tangent)
+        wide = self.white_under(cell, np.vstack([z, z - curve, tangent, deviations(self.x)]))
+        whole, left, bends = wide[0], wide[1], wide[2:]
+        law, added = bends[: len(tangent)], bends[len(tangent) :]
+        return single_p(left, law, added, len(z) - 1, float(np.sum(whole**2)))
 
     def likeliest(self, z: Array, tangent: Array) -> int:
         """Find the noise model of the largest likelihood, with a flat prior on the parameters of a linearised law.
@@ -192,13 +229,32 @@ class Mixture:
         Returns:
             Its index in `noise_models.CELLS`.
         """
-        y, design = self.project @ z, self.project @ tangent.T
+        white = self.white(np.vstack([z, tangent]))
+        y, design = white[:, :, 0], white[:, :, 1:]
         square = design.transpose(0, 2, 1) @ design
         score = np.einsum("cnk,cn->ck", design, y)
         fitted = np.einsum("ck,ck->c", score, np.linalg.solve(square, score[:, :, None])[:, :, 0])
         rss = np.maximum(np.sum(y**2, axis=1) - fitted, 0) + 1e-30
         freedom = len(z) - 1 - len(tangent)
         return int(np.argmax(self.log_prior - 0.5 * np.linalg.slogdet(square)[1] - 0.5 * freedom * np.log(rss)))
+
+
+def nested_mixtures(ranges: Sequence[Bins]) -> Iterator[Mixture]:
+    """Make the mixture for fit ranges of which each holds the next but for its first bin.
+
+    Args:
+        ranges: the bins, as `LogSums.bins` gives them, the longest range first.
+
+    Returns:
+        The mixtures, in order.
+    """
+    for bins, whitened in zip(ranges, nested_whitenings(ranges), strict=True):
+        yield Mixture(bins.u, bins.points, bins.steps, whitened)
+
+
+def _slope(g: Array, z: Array) -> float:
+    g = g - g.mean()
+    return float(z @ g / (g @ g))
 
 
 def _alpha_atoms(

@@ -24,6 +24,7 @@ from analysis.fitting.former_names import accept_former_keywords
 from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.fitting.law_fits import interval_over_seeds, seed_parameters
 from analysis.fitting.log_bins import BINS_PER_DECADE, Bins, log_sums
+from analysis.fitting.noise_mixture import Mixture, nested_mixtures
 from analysis.fitting.origin_choice import seeds_from
 from analysis.fitting.rival_laws import LAWS
 from analysis.inputs import check_confidence_level
@@ -45,10 +46,12 @@ class Start:
     Attributes:
         bins: the log bins from there on.
         estimate: α on them; None where the distance does not grow.
+        mixture: the noise mixture on them; None from three seeds on, which need none.
     """
 
     bins: Bins
     estimate: Estimate | None
+    mixture: Mixture | None = None
 
     @property
     def t(self) -> float:
@@ -136,12 +139,15 @@ def starts(group: Sequence[Curve], t_min: float | None, t_max: float | None, con
             tried.append(sums.bins(first))
         except ShortCurveError:
             break
-    return [Start(bins, _grown(bins, confidence_level)) for bins in tried]
+    if len(group) >= 3:
+        return [Start(bins, _grown(bins, confidence_level)) for bins in tried]
+    mixtures = zip(tried, nested_mixtures(tried), strict=True)
+    return [Start(bins, _grown(bins, confidence_level, mixture), mixture) for bins, mixture in mixtures]
 
 
-def _grown(bins: Bins, confidence_level: float) -> Estimate | None:
+def _grown(bins: Bins, confidence_level: float, mixture: Mixture | None = None) -> Estimate | None:
     try:
-        return estimate(bins, confidence_level)
+        return estimate(bins, confidence_level, mixture)
     except GrowthError:
         return None
 

@@ -5,11 +5,13 @@ import pytest
 from scipy import stats
 
 from analysis import fit
+from analysis.fitting.bend_interpolation import interpolation
 from analysis.fitting.laws import growth
-from analysis.fitting.noise_mixture import Mixture, _alpha_atoms
+from analysis.fitting.log_bins import log_sums
+from analysis.fitting.noise_mixture import Mixture, _alpha_atoms, nested_mixtures
 from analysis.fitting.noise_models import CELLS, correlations, step_variance
 from analysis.fitting.variable_projection import centred
-from analysis.synthetic import noise
+from analysis.synthetic import noise, synthetic
 
 edges = np.geomspace(10, 1e4, 37)
 u, steps = np.log(np.sqrt(edges[1:] * edges[:-1])), np.diff(edges)
@@ -89,6 +91,35 @@ def test_the_mixture_finds_the_kind_of_noise():
         paths = noise(np.random.default_rng(11), u, 20, kind=kind, length=2.0)
         right = sum(CELLS[mixture.posterior(law(2.0) + path).cell].kernel == kind for path in paths)
         assert right >= 12  # of 20; a coin reaches 12 one time in four, 20 coins twice over one in sixteen
+
+
+def test_ranges_that_end_together_have_the_mixtures_of_each():
+    (curve,) = synthetic("sinai", t0=0.1, seed=4)
+    sums = log_sums([curve])
+    ranges = [sums.bins(first) for first in (0, 3, 24)]
+    for bins, nested in zip(ranges, nested_mixtures(ranges), strict=True):
+        alone = Mixture(bins.u, bins.points, bins.steps)
+        assert nested.log_prior == pytest.approx(alone.log_prior, abs=1e-5)  # the smoothest noise is nearly singular
+        assert nested.posterior(bins.z[0]).alpha == pytest.approx(alone.posterior(bins.z[0]).alpha, rel=1e-6)
+
+
+@pytest.mark.parametrize("end", [0.05, 0.9])
+def test_a_few_bends_give_the_designs_of_all(end):
+    s = np.linspace(-0.01, end / x[-1], 129)
+    nodes, spread = interpolation(s, x, 15)
+    assert len(nodes) < 36
+    assert spread @ growth(nodes[:, None], x) == pytest.approx(growth(s[:, None], x), abs=1e-12)
+
+
+def test_weights_from_interpolated_bends_are_those_of_the_formulas():
+    z = law(1.0) + noise(np.random.default_rng(3), u, 1)[0]
+    mixture, r = Mixture(u, steps, steps), correlations(u, step_variance(steps, steps))
+    s = np.linspace(*mixture.support(z), 129)
+    assert interpolation(s, x, 15)[1] is not None
+    for some, want in ((s, slice(None)), (s[:2], slice(2))):  # two bends are not interpolated
+        found = mixture.weigh(z, some)
+        for got, exact in zip(found, cell_terms(z, r[5], s), strict=True):
+            assert got[5] == pytest.approx(exact[want], rel=1e-7)
 
 
 JUMPS = """
