@@ -1,6 +1,9 @@
 """Nominal against measured: α's 95 % interval, its tests at 5 %, and what breaks them, on curves of a known law.
 
-    python bench/intervals.py [--repetitions 400] [--only TABLE] > bench/results/intervals.txt
+    python bench/intervals.py [--repetitions 400] [--only TABLE] [--rows FILE] > bench/results/intervals.txt
+
+With --rows, what is measured is kept there: an interrupted run goes on, and tables measured by several processes at
+once (--only, a file each or one for all) are printed together at the end.
 
 Tables:
 
@@ -20,9 +23,11 @@ standard error of a coverage of .95 is .011 at 400 repetitions. All coverage ass
 
 import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 from heading import heading
+from rows import Rows
 
 from analysis.curve import Curve
 from analysis.fitting.estimator import Estimate, estimate
@@ -118,30 +123,39 @@ def coverage(rng: np.random.Generator, alpha: float, kind: str, n: int, repetiti
     return [float(np.mean(held)), float(np.mean(rejected)), float(np.mean(moves)), float(np.median(width))]
 
 
-def _coverage_rows(rng: np.random.Generator, counts: tuple[int, ...], repetitions: int) -> None:
+def _coverage_rows(rows: Rows, counts: tuple[int, ...]) -> None:
     print(f"{'noise':<18}{'alpha':>6}" + "".join(f"{f'n = {n}':>26}" for n in counts))
     for kind in NOISE:
         for alpha in TRUTHS:
-            cells = [coverage(rng, alpha, kind, n, repetitions) for n in counts]
+            cells = [
+                rows(
+                    lambda rng, a=alpha, k=kind, n=n: coverage(rng, a, k, n, rows.repetitions),
+                    "cover",
+                    kind,
+                    alpha,
+                    n,
+                )
+                for n in counts
+            ]
             print(
                 f"{kind:<18}{alpha:>6g}" + "".join(f"{a:>9.3f} {b:.2f} {c:.2f} {w:>6.3f}" for a, b, c, w in cells),
                 flush=True,
             )
 
 
-def seeds_table(rng: np.random.Generator, repetitions: int) -> None:
+def seeds_table(rows: Rows) -> None:
     """The t interval over 3 and 5 seeds."""
     print("\nseeds: coverage (nominal .95), law rejected (.05), α said to move (.05), median width")
-    _coverage_rows(rng, (3, 5), repetitions)
+    _coverage_rows(rows, (3, 5))
 
 
-def one_table(rng: np.random.Generator, repetitions: int) -> None:
+def one_table(rows: Rows) -> None:
     """The single run's mixture."""
     print("\none run: coverage (nominal .95), law rejected (.05), α said to move (.05), median width")
-    _coverage_rows(rng, (1,), repetitions)
+    _coverage_rows(rows, (1,))
 
 
-def shared_table(rng: np.random.Generator, repetitions: int) -> None:
+def shared_table(rows: Rows) -> None:
     """Noise of which seeds have a share in common, α = 1."""
     print(
         "\nnoise that seeds share, α = 1: coverage of the interval (nominal .95), of the interval if what seeds have"
@@ -152,10 +166,15 @@ def shared_table(rng: np.random.Generator, repetitions: int) -> None:
         for share in (0.0, 0.25, 0.5, 0.75, 0.9):
             cells = []
             for n in (3, 5, 10):
-                rows = [_shared_row(estimated(draw(rng, 1.0, kind, n, share))[1], n) for _ in range(repetitions)]
-                held, wide, rejected, found = np.array(rows, float).T
-                cells.append(f"{held.mean():>9.3f} {wide.mean():.3f} {rejected.mean():.2f} {np.median(found):.2f}")
+                cell = rows(lambda rng, k=kind, s=share, n=n: _shared(rng, k, s, n, rows.repetitions), kind, share, n)
+                cells.append("{:>9.3f} {:.3f} {:.2f} {:.2f}".format(*cell))
             print(f"{kind:<18}{share:>6g}" + "".join(f"{cell:>26}" for cell in cells), flush=True)
+
+
+def _shared(rng: np.random.Generator, kind: str, share: float, n: int, repetitions: int) -> list[float]:
+    drawn = [_shared_row(estimated(draw(rng, 1.0, kind, n, share))[1], n) for _ in range(repetitions)]
+    held, wide, rejected, found = np.array(drawn, float).T
+    return [float(held.mean()), float(wide.mean()), float(rejected.mean()), float(np.median(found))]
 
 
 def _shared_row(at: Estimate, n: int) -> tuple[bool, bool, bool, float]:
@@ -164,7 +183,7 @@ def _shared_row(at: Estimate, n: int) -> tuple[bool, bool, bool, float]:
     return low <= 1 <= high, abs(at.alpha - 1) <= half, at.rejected, at.shared
 
 
-def start_table(rng: np.random.Generator, repetitions: int) -> None:
+def start_table(rows: Rows) -> None:
     """Where a fit starts after a transient, and what the interval of that start and the stated one are worth."""
     steps = np.unique(np.round(np.geomspace(1, 2e4, 600)))
     fade = 1 + steps / 5
@@ -183,8 +202,12 @@ def start_table(rng: np.random.Generator, repetitions: int) -> None:
     print(f"{'transient':<14}{'alpha':>6}" + "".join(f"{f'n = {n}':>30}" for n in (1, 3, 5)))
     for name, transient in transients.items():
         for alpha, law in laws.items():
+            d = transient(law)
             cells = [
-                _start_cell(rng, steps, transient(law), alpha, n, max(20, repetitions // (10 if n == 1 else 4)))
+                rows(
+                    lambda rng, d=d, a=alpha, n=n: _start_cell(rng, steps, d, a, n, rows.repetitions),
+                    *(name, alpha, n),
+                )
                 for n in (1, 3, 5)
             ]
             print(f"{name:<14}{alpha:>6g}" + "".join(f"{cell:>30}" for cell in cells), flush=True)
@@ -192,7 +215,7 @@ def start_table(rng: np.random.Generator, repetitions: int) -> None:
 
 def _start_cell(rng: np.random.Generator, steps: Array, d: Array, alpha: float, n: int, repetitions: int) -> str:
     rows = []
-    for _ in range(repetitions):
+    for _ in range(max(20, repetitions // (10 if n == 1 else 4))):
         paths = noise(rng, np.log(steps), n, std=0.01) + 3e-4 * rng.normal(size=(n, len(steps)))
         curves = [Curve(steps, d * np.exp(path), f"seed {i}") for i, path in enumerate(paths)]
         found = starts(curves, None, None, 0.95)
@@ -211,42 +234,54 @@ def _start_cell(rng: np.random.Generator, steps: Array, d: Array, alpha: float, 
     return f"{held:.2f} {stated:.2f} {width:6.2f} {wide:6.2f} {start:5.0f}"
 
 
-def jump_table(rng: np.random.Generator, repetitions: int) -> None:
+def jump_table(rows: Rows) -> None:
     """ν of jump + power, five seeds, for starts in units of the jump's time of 20 updates."""
     print("\njump + power, n = 5, ν = .4, a jump of 20 updates: coverage of ν (.95), its bias, law rejected (.05)")
     print(f"{'d(T)/c':>7}" + "".join(f"{f'from {k} jump times':>24}" for k in (2, 3, 5, 6)))
     for reach in (1.5, 3.0, 10.0):
         cells = []
         for times in (2, 3, 5, 6):
-            steps = np.geomspace(20 * times, 1e4, int(12 * np.log10(1e4 / (20 * times))) + 1)
-            growth = (reach**2 - 1) / 1e4**0.8
-            clean = 0.5 * np.log((1 - np.exp(-steps / 20)) ** 2 + growth * steps**0.8)
-            rows = []
-            for _ in range(repetitions):
-                z = clean + noise(rng, np.log(steps), 5)
-                bins = Bins(np.log(steps), z, steps, steps, (steps[0], 1e4), ("seed",) * 5)
-                found = fit_law(LAWS["jump + power"], bins, "brownian")
-                low, high = found.intervals["nu"]
-                rows.append((low <= 0.4 <= high, (low + high) / 2 - 0.4, found.rejected))
-            held, bias, rejected = np.array(rows, float).mean(axis=0)
+            held, bias, rejected = rows(
+                lambda rng, r=reach, k=times: _jump_cell(rng, r, k, rows.repetitions), "jump", reach, times
+            )
             cells.append(f"{held:.3f} {bias:+.4f} {rejected:.2f}")
         print(f"{reach:>7g}" + "".join(f"{cell:>24}" for cell in cells), flush=True)
 
 
-def laws_table(rng: np.random.Generator, repetitions: int) -> None:
+def _jump_cell(rng: np.random.Generator, reach: float, times: int, repetitions: int) -> list[float]:
+    steps = np.geomspace(20 * times, 1e4, int(12 * np.log10(1e4 / (20 * times))) + 1)
+    growth = (reach**2 - 1) / 1e4**0.8
+    clean = 0.5 * np.log((1 - np.exp(-steps / 20)) ** 2 + growth * steps**0.8)
+    drawn = []
+    for _ in range(repetitions):
+        z = clean + noise(rng, np.log(steps), 5)
+        bins = Bins(np.log(steps), z, steps, steps, (steps[0], 1e4), ("seed",) * 5)
+        found = fit_law(LAWS["jump + power"], bins, "brownian")
+        low, high = found.intervals["nu"]
+        drawn.append((low <= 0.4 <= high, (low + high) / 2 - 0.4, found.rejected))
+    return np.array(drawn, float).mean(axis=0).tolist()
+
+
+def laws_table(rows: Rows) -> None:
     """How often BIC ranks a true power law first among the nested laws, and how often it rules it out."""
-    nested = ("power law", "pure log", "sinai", "ultraslow")
     print("\nlaws compared on a true power law t^.25, one run: best by BIC (by 6 or more beaten; ruled out)")
     print(f"{'noise':<18}{'Brownian GLS':>20}{'independent':>20}")
     for kind in list(NOISE)[:6]:
-        curves = np.exp(draw(rng, 0.0, kind, max(1, repetitions // 4)))
-        cells = []
-        for way in ("brownian", "independent"):
-            found = [compare((t, d), nested, t_min=10, noise=way) for d in curves]
-            truth = [next(fit for fit in each.fits if fit.law.name == "power law") for each in found]
-            shares = [np.mean([fit.delta == 0 for fit in truth]), np.mean([fit.delta >= SEPARABLE for fit in truth])]
-            cells.append(f"{shares[0]:.2f} ({shares[1]:.2f}; {np.mean([fit.ruled_out for fit in truth]):.2f})")
-        print(f"{kind:<18}" + "".join(f"{cell:>20}" for cell in cells), flush=True)
+        cells = rows(lambda rng, k=kind: _laws_cells(rng, k, max(1, rows.repetitions // 4)), "laws", kind)
+        print(
+            f"{kind:<18}" + "".join("{:.2f} ({:.2f}; {:.2f})".format(*cell).rjust(20) for cell in cells), flush=True
+        )
+
+
+def _laws_cells(rng: np.random.Generator, kind: str, repetitions: int) -> list[list[float]]:
+    nested = ("power law", "pure log", "sinai", "ultraslow")
+    curves, cells = np.exp(draw(rng, 0.0, kind, repetitions)), []
+    for way in ("brownian", "independent"):
+        found = [compare((t, d), nested, t_min=10, noise=way) for d in curves]
+        truth = [next(fit for fit in each.fits if fit.law.name == "power law") for each in found]
+        drawn = [(fit.delta == 0, fit.delta >= SEPARABLE, fit.ruled_out) for fit in truth]
+        cells.append(np.array(drawn, float).mean(axis=0).tolist())
+    return cells
 
 
 TABLES = {
@@ -265,13 +300,15 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=400)
     parser.add_argument("--only", choices=TABLES)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--rows", type=Path, help="where what is measured is kept")
     args = parser.parse_args()
     heading()
     counts = f"{args.repetitions} repetitions, a quarter for starts and laws (a tenth for starts of one run)"
     print(f"coverage: {counts}, seed {args.seed}")
+    rows = Rows(args.rows, args.seed, args.repetitions)
     for name, table in TABLES.items():
         if args.only in (None, name):
-            table(np.random.default_rng(args.seed), args.repetitions)
+            table(rows)
 
 
 if __name__ == "__main__":
