@@ -115,7 +115,7 @@ class RunDescription:
 
     @property
     def phase_ends(self) -> list[int]:
-        """The updates after which an update's noise fell at once: the rate dropped, or the batch grew in its place."""
+        """The updates after which the noise of one fell at once: the rate dropped, or the batch grew in its place."""
         return sorted({event.step for event in self.events if event.name in (LR_DROP, BATCH_GROWTH)})
 
     @property

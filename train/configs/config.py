@@ -83,6 +83,8 @@ class TrainConfig:
     """Updates over which the learning rate grows linearly to its value. None: 100 under a match, otherwise 0."""
     ghost_batch_size: int | None = None
     """Normalize over ghost batches of at most this size, as even as they come. None: over the whole batch."""
+    ghost_noise: int | None = None
+    """Normalize over the whole batch, with the noise that ghost batches of this size would add. None: without."""
     optimizer: OptimizerName = "sgd"
     """sgd, with momentum; adam; or adamw, with its weight decay apart from the gradient. Each wants its own lr."""
     momentum: float = 0.9
@@ -175,6 +177,10 @@ class TrainConfig:
             _check_at_least(name, getattr(self, name), least)
         if self.ghost_batch_size is not None:
             _check_at_least("ghost_batch_size", self.ghost_batch_size, 2)
+        if self.ghost_noise is not None:
+            _check_at_least("ghost_noise", self.ghost_noise, 2)
+            if self.ghost_batch_size is not None:
+                raise ConfigError("got ghost_noise with ghost_batch_size, whose noise it stands for; leave one out")
         if not 0 <= self.input_noise < float("inf"):
             raise ConfigError(f"input_noise is {self.input_noise}; expected 0 or more")
         if not 0 <= self.snapshot_epochs < float("inf"):
@@ -231,6 +237,7 @@ class TrainConfig:
             "+linear LR": self.lr_scaling == "linear",
             "+β": self.optimizer != "sgd" and self.beta_scaling != "none",
             "+GBN": self.ghost_batch_size is not None and self.ghost_batch_size < self.batch_size,
+            "+GNI": self.ghost_noise is not None,
             "+RA": self.regime_adaptation,
             "+noise": self.multiplicative_noise,
             "+match": bool(self.match),
@@ -367,7 +374,7 @@ class TrainConfig:
             return
         if not self.match:
             raise ConfigError("got at_match grow without a match; name the reference runs")
-        for name in ("cuda_graph", "multiplicative_noise", "published"):
+        for name in ("cuda_graph", "multiplicative_noise", "ghost_noise", "published"):
             if getattr(self, name):
                 raise ConfigError(f"got at_match grow with {name}, which is for one batch size; leave one out")
 

@@ -23,6 +23,7 @@ from trajectory import LogSpaced, Recorder
 from trajectory.recording.rows import Rows
 from trajectory.storage.backend import StoreLike
 from ultraslow.large_batch.ghost_batch_norm import convert_ghost_batch_norm
+from ultraslow.large_batch.ghost_noise import convert_ghost_noise
 
 _AGREE_EVERY = 20  # updates after which several processes agree whether a checkpoint is due
 
@@ -221,6 +222,8 @@ def network_of(config: TrainConfig, data: Images) -> nn.Module:
     model = (PUBLISHED if config.published else NETWORKS)[config.network](data.shape, data.classes)
     if config.ghost_batch_size is not None:
         convert_ghost_batch_norm(model, config.ghost_batch_size)
+    if config.ghost_noise is not None:
+        convert_ghost_noise(model, config.ghost_noise)
     return model
 
 

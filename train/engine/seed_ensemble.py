@@ -32,7 +32,16 @@ from trajectory.recording.rows import Rows
 from trajectory.storage.backend import StoreLike
 
 # what `train` alone heeds
-_ALONE = ("precision", "channels_last", "compile", "cuda_graph", "warm_start", "keep_optimizer", "noise_scale")
+_ALONE = (
+    "precision",
+    "channels_last",
+    "compile",
+    "cuda_graph",
+    "warm_start",
+    "keep_optimizer",
+    "noise_scale",
+    "ghost_noise",
+)
 
 
 def train_batched(

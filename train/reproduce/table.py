@@ -92,7 +92,10 @@ def paper_method(config: Mapping[str, Any]) -> str | None:
         "GBN": ghost is not None and ghost < config["batch_size"],
         "RA": bool(config.get("regime_adaptation")),
         "another": bool(
-            config.get("multiplicative_noise") or config.get("match") or config.get("lr_scaling") == "linear"
+            config.get("multiplicative_noise")
+            or config.get("ghost_noise")
+            or config.get("match")
+            or config.get("lr_scaling") == "linear"
         ),
     }
     on = tuple(name for name, switched in switches.items() if switched)

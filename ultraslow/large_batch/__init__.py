@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
     from ultraslow.large_batch.errors import GhostBatchNormError, NotMatchedError, SettingError
     from ultraslow.large_batch.ghost_batch_norm import GhostBatchNorm1d, GhostBatchNorm2d, convert_ghost_batch_norm
+    from ultraslow.large_batch.ghost_noise import convert_ghost_noise, draw_ghost_noise
     from ultraslow.large_batch.lr_scaling import scaled_lr, sqrt_lr
     from ultraslow.large_batch.multiplicative_noise import matching_sigma, sample_weights
     from ultraslow.large_batch.noise_scale import NoiseScale, gradient_noise_scale
@@ -27,6 +28,7 @@ else:
                 "GhostBatchNorm2d",
                 "convert_ghost_batch_norm",
             ],
+            "ultraslow.large_batch.ghost_noise": ["convert_ghost_noise", "draw_ghost_noise"],
             "ultraslow.large_batch.lr_scaling": ["scaled_lr", "sqrt_lr"],
             "ultraslow.large_batch.multiplicative_noise": ["matching_sigma", "sample_weights"],
             "ultraslow.large_batch.noise_scale": ["NoiseScale", "gradient_noise_scale"],
@@ -43,6 +45,8 @@ __all__ = [
     "NotMatchedError",
     "SettingError",
     "convert_ghost_batch_norm",
+    "convert_ghost_noise",
+    "draw_ghost_noise",
     "gradient_noise_scale",
     "matching_sigma",
     "sample_weights",
