@@ -109,8 +109,8 @@ class Forecast(FormerNames, Tabulated):
         half = (self.origin + self.seen) // 2
         where = "inside" if self.hit else "outside"
         return (
-            f"{text}; back-test: after {half} updates, the distance it has now was forecast for update {low} to "
-            f"{high}, and it came at {self.seen}, {where} that interval"
+            f"{text}; back-test: the first {half} updates forecast the present distance for update {low} to {high}, "
+            f"and it came at {self.seen}, {where} that interval"
         )
 
 

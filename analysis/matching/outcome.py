@@ -44,9 +44,9 @@ SENTENCES = {
     Status.ARMED: "below the target after {t} updates: {far}",
     Status.NEVER_REACHED: "not reached in {t} updates: {far}",
     Status.ALREADY_ABOVE: (
-        "above the target after {t} updates ({far}) and never seen below it from update {floor} on, as when"
-        " the first updates overshoot it: measure both runs from an origin after that transient, warm the learning"
-        " rate up, or set a floor in steps (min_step)"
+        "above the target after {t} updates ({far}), but never seen below it from update {floor} on: the first"
+        " updates may have overshot it. Measure both runs from an origin after that transient, warm the learning rate"
+        " up, or set a floor in steps (min_step)"
     ),
 }
 

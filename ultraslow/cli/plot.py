@@ -40,7 +40,7 @@ def plot(
     *,
     out: Annotated[Path, arg(metavar="FILE")],
     training: bool = False,
-    zoom: Annotated[float | None, arg(metavar="FROM")] = None,
+    zoom: Annotated[float | None, arg(metavar="FROM", help_behavior_hint="")] = None,
     smooth: Annotated[float | None, arg(metavar="SHARE", help_behavior_hint="")] = None,
     t_min: Updates = None,
     t_max: Updates = None,

@@ -18,9 +18,9 @@ def report(
 ) -> None:
     """Write one HTML page of runs that opens without a network: what was found, warnings first, and charts.
 
-    It holds what info, fit, scan, compare, match and budget say. Runs of one label are seeds of one experiment; those
-    of other labels are matched with the experiment of the smallest batch whose learning rate dropped. It needs the
-    extra `report`.
+    It holds what info, fit, scan, compare, match and budget say, and how far weight decay's equilibrium is reached.
+    Runs of one label are seeds of one experiment; those of other labels are matched with the experiment of the
+    smallest batch whose learning rate dropped. It needs the extra `report`.
 
     $ ultraslow report runs/sb.zarr runs/lb.zarr --out report.html
 

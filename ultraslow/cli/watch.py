@@ -40,8 +40,8 @@ def watch(
         runs: further runs.
         reference: also forecast when each run reaches the distance that these seeds had travelled at their first
             learning-rate drop, with the forecast's 90 % interval.
-        every: seconds between two looks.
-        once: show them once, and end; so it is where the output is no terminal.
+        every: seconds from one look at the stores to the next.
+        once: show them once, and end. Without --to, this is also what happens where the output is no terminal.
         to: also store what the runs hold in trackio, on this machine and without an account; `trackio show` then
             opens its live page. It needs the extra `trackio`.
         project: with --to trackio, the project that the runs belong to there.
