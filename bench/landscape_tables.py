@@ -12,6 +12,8 @@ from pathlib import Path
 
 from study.basin_figures import steady_basin
 from study.basin_tables import BASIN_TABLES
+from study.minima_figures import lines
+from study.minima_tables import MINIMA_TABLES
 from what_the_data_say import rewrite
 
 
@@ -22,8 +24,11 @@ def main() -> None:
     parser.add_argument("--doc", type=Path, default=Path("docs/landscape.md"))
     options = parser.parse_args()
     walks = json.loads((options.results / "basin.json").read_text())
+    minima = json.loads((options.results / "minima.json").read_text())
     rewrite(options.doc, [(name, make(walks)) for name, make in BASIN_TABLES.items()])
-    steady_basin(walks).savefig(options.doc.parent / "figures" / "landscape-basin.png", dpi=150)
+    rewrite(options.doc, [(name, make(minima)) for name, make in MINIMA_TABLES.items()])
+    for name, figure in (("basin", steady_basin(walks)), ("lines", lines(minima))):
+        figure.savefig(options.doc.parent / "figures" / f"landscape-{name}.png", dpi=150)
 
 
 if __name__ == "__main__":
