@@ -79,10 +79,10 @@ def vector(values: Any, what: str, name: str) -> tuple[NDArray[np.float64], NDAr
     """
     try:
         array = np.asarray(_detached(values))
-        if array.dtype.kind == "O":
-            array = np.array([_number(value) for value in array.ravel()], float).reshape(array.shape)
     except (TypeError, ValueError, RuntimeError):
         raise _no_numbers(name, f"{what} is {type(values).__name__}") from None
+    if array.dtype.kind == "O":
+        array = np.array([_number(value, what, name) for value in array.ravel()], float).reshape(array.shape)
     if array.dtype.kind not in "iuf":
         raise _no_numbers(name, f"{what} holds {_KINDS.get(array.dtype.kind, str(array.dtype))}")
     masked = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else np.zeros(array.shape, bool)
@@ -97,12 +97,13 @@ def _detached(values: Any) -> Any:
     return values.double() if values.is_floating_point() else values
 
 
-def _number(value: Any) -> float:
+def _number(value: Any, what: str, name: str) -> float:
     if value is None or value is pd.NA:
         return math.nan
     if _is_real(value) or isinstance(value, Decimal):
         return float(value)
-    raise TypeError
+    shown = " ".join(repr(value).split())
+    raise _no_numbers(name, f"{what} holds {shown:.40}")
 
 
 def _no_numbers(name: str, got: str) -> CurveError:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 
 from analysis.curve import SETTINGS, Curve, CurvesLike
-from analysis.errors import OffsetError, SeedError
+from analysis.errors import OffsetError, SeedError, ShortCurveError
 from analysis.fitting.laws import Array
 from analysis.fitting.log_bins import BINS_PER_DECADE, Bins
 from analysis.inputs import check_update, is_finite_number
@@ -53,6 +53,7 @@ def read_seeds(
 
     Raises:
         CurveError: where the data are no curve.
+        ShortCurveError: where no curve holds a distance after the origin.
         SeedError: where two of the seeds are one curve, or runs of different settings.
         OffsetError: where the offset is no number.
         AnalysisError: where origin, t_min or t_max is no update.
@@ -60,6 +61,8 @@ def read_seeds(
     check_update(t_min, "t_min")
     check_update(t_max, "t_max")
     group = [_shifted(curve, offset) for curve in _told_apart(curves(data, origin=origin))]
+    if not any(len(curve.t) for curve in group):
+        raise ShortCurveError(f"{group[0].name}: holds no distances after update {origin}; expected a decade of t")
     _check_differ(group)
     if not force:
         _check_settings(group)

@@ -58,7 +58,7 @@ def test_the_origin_is_left_out_and_t_counts_from_it():
         ((t, d > 3), "d holds truth values"),
         ((t.astype("m8[s]"), d), "t holds time differences"),
         (pd.Series(d, index=pd.to_datetime(t, unit="s")), "t holds dates"),
-        (([1, 2, 3], [1.0, True, object()]), "d is list"),
+        (([1, 2, 3], [1.0, True, object()]), "d holds True"),
         ((t, [str(value) for value in d]), "d holds text"),
         (pd.Series(d, index=pd.MultiIndex.from_arrays([t, t])), "vectors of numbers"),
         ((t - 3, d), "t begins at -2"),

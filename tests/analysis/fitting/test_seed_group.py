@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from analysis import Curve, compare, fit, fit_layers, scan
-from analysis.errors import AnalysisError, DistanceError, OffsetError
+from analysis.errors import AnalysisError, DistanceError, OffsetError, ShortCurveError
 from analysis.fitting.log_bins import binned
 from analysis.fitting.seed_group import read_seeds, standing_apart
 from analysis.synthetic import synthetic
@@ -73,6 +73,8 @@ def test_a_seed_without_updates_is_left_out():
     group, notes = read_seeds([*seeds(2), Curve(t[:0], t[:0], "empty")], 0, None, None)
     assert len(group) == 2
     assert notes == ("empty is left out: it holds no updates, where others go on to t = 10000.",)
+    with pytest.raises(ShortCurveError, match="empty: holds no distances after update 0; expected a decade of t"):
+        read_seeds(Curve(t[:0], t[:0], "empty"), 0, None, None)
 
 
 def test_a_seed_that_begins_late_is_named_unless_the_range_begins_later_still():
