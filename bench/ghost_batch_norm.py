@@ -5,11 +5,11 @@
 Repetitions are interleaved, so that a busy machine slows all layers alike; shown are medians, of times and of each
 repetition's own ratio to plain batch norm, with the ratio's quartiles for the layer.
 
-Channels last is what ghost batch norm is slow at: with C innermost, (ghost batch, channel) is no axis of any view,
-and a fused batch norm needs one; so it copies to contiguous and back. Two ways without a copy stand beside it. A loop
-of fused calls is launches by the dozen on a GPU. Group norm with a group for each channel takes consecutive ghost
-batches as a view of that memory, (n, C, G·H, W), in one call; but torch takes the variance in one pass there, E[x²] −
-E[x]², which the last lines show to be lost where a channel's mean is far from 0. The layer does neither.
+With the channels last, (ghost batch, channel) is no axis of any view, and a fused batch norm needs one: a GPU copies
+to contiguous and back, a CPU has a kernel of our own. Two other ways without a copy stand beside it. A loop of fused
+calls is launches by the dozen on a GPU. Group norm with a group for each channel takes consecutive ghost batches as a
+view of that memory, (n, C, G·H, W), in one call; but torch takes the variance in one pass there, E[x²] − E[x]², which
+the last lines show to be lost where a channel's mean is far from 0.
 """
 
 import argparse

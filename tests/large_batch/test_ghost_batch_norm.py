@@ -4,6 +4,7 @@ Where numbers are equal to the last bit, both layers call the same batch norm of
 """
 
 import copy
+import math
 
 import pytest
 import torch
@@ -171,15 +172,59 @@ def test_a_contiguous_batch_is_not_copied():
     assert seen[0].shape == (8, 4 * 7, 4, 3)
 
 
-def test_channels_last_stays_channels_last():
+def _both_layouts(shape: tuple[int, ...], dtype: torch.dtype, ghost: int = 8) -> list[tuple[nn.Module, Tensor]]:
+    """The same layer and batch twice: as usual, and with the channels last."""
     torch.manual_seed(0)
-    x = torch.randn(32, 7, 4, 3)
+    layer = GhostBatchNorm2d(shape[1], ghost, dtype=dtype)
+    nn.init.normal_(layer.weight)
+    nn.init.normal_(layer.bias)
+    x = 3 + 2 * torch.randn(shape, dtype=dtype)
     last = x.to(memory_format=torch.channels_last)
-    layer, twin = GhostBatchNorm2d(7, 8), GhostBatchNorm2d(7, 8)
-    y = layer(last)
-    assert y.is_contiguous(memory_format=torch.channels_last)
-    assert torch.equal(y, twin(x))  # ghost batches of channels last are copied into the usual order
-    assert torch.equal(layer.running_var, twin.running_var)
+    return [(copy.deepcopy(layer), each.detach().requires_grad_()) for each in (x, last)]
+
+
+@pytest.mark.parametrize("batch", [32, 17])
+@pytest.mark.parametrize("pixels", [(4, 3), (32, 64), (1, 2)])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_channels_last_gives_the_same_numbers_and_stays_channels_last(batch, pixels, dtype):
+    found = []
+    for layer, x in _both_layouts((batch, 7, *pixels), dtype):
+        y = layer(x)
+        y.backward(torch.cos(torch.arange(x.numel(), dtype=dtype)).view(x.shape))  # in the usual order for both
+        assert y.stride() == x.stride()
+        found.append([y.detach(), x.grad, layer.weight.grad, layer.bias.grad, *layer.buffers()])
+    rounding = 4 * math.sqrt(x.numel()) * torch.finfo(dtype).eps  # of sums over the batch, of numbers of size one
+    for usual, last in zip(*found, strict=True):
+        torch.testing.assert_close(last, usual, rtol=rounding, atol=rounding)
+
+
+def test_channels_last_loses_no_digits_where_the_mean_is_far_from_zero():
+    torch.manual_seed(0)
+    x = (1000 + torch.randn(16, 3, 32, 32)).to(memory_format=torch.channels_last)
+    y, exact = GhostBatchNorm2d(3, 8)(x), GhostBatchNorm2d(3, 8, dtype=torch.float64)(x.double())
+    torch.testing.assert_close(y.double(), exact, rtol=1e-3, atol=1e-3)  # the mean's own rounding: 1000 · 2⁻²⁴
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_channels_last_can_be_differentiated_twice(affine):
+    x = torch.randn(4, 2, 2, 3, dtype=torch.float64).to(memory_format=torch.channels_last).requires_grad_()
+    layer = GhostBatchNorm2d(2, 2, dtype=torch.float64, affine=affine)
+    assert torch.autograd.gradcheck(layer, x)
+    assert torch.autograd.gradgradcheck(layer, x)
+
+
+def test_channels_last_is_the_same_on_any_number_of_threads():
+    threads, found = torch.get_num_threads(), []
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            layer, x = _both_layouts((64, 5, 9, 7), torch.float32)[1]
+            y = layer(x)
+            y.square().sum().backward()
+            found.append([y, x.grad, layer.weight.grad, layer.running_var])
+    finally:
+        torch.set_num_threads(threads)
+    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

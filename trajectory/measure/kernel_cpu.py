@@ -5,25 +5,19 @@ memory, and each copy's once, where they lie; nothing as large as a chunk is wri
 widened first. A chunk is summed in float32, or in float64 for float64 parameters and where float32 overflows; the
 chunks' sums are added in float64 in their order, so that equal weights give equal numbers on any number of threads.
 
-The threads are OpenMP's, by its C entry `GOMP_parallel`, which the library that torch has loaded brings along.
-Numba's own `prange` loads a second OpenMP, whose threads fight with those of the first, which spin between two of
-torch's operations, for the cores. Where torch has no such library one thread does it all.
-
 The first use compiles for seconds and keeps the result in Numba's cache.
 """
 
-import ctypes
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
-import torch
-from numba import carray, cfunc, njit, types
-from numba.extending import intrinsic
+from numba import cfunc, njit
 from torch import Tensor
 
+from trajectory.measure.openmp import compiled, run, take, view
 from trajectory.measure.pointer_table import ABSENT, CODE, GRADIENT, GRADIENT_CODE, HEAD, KEPT, WEIGHTS, PointerTable
 
 _CHUNK = 1 << 14  # elements
@@ -31,33 +25,6 @@ _SUMS = {"reassoc", "contract", "nsz"}  # sums in any order, so that they vector
 # the entries of a job, which the threads of a pass read: the next chunk to take, the number of chunks, the table's
 # size, and pointers to the arrays
 _NEXT, _COUNT, _COPIES, _PARAMETERS, _MEASUREMENTS, _TABLE, _CHUNKS, _PARTIAL = range(8)
-
-
-@intrinsic
-def _pointer(context, address, like):
-    """Turn the number `address` into a pointer to elements of the array `like`'s type."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(like.dtype)(address, like), generate
-
-
-@intrinsic
-def _take(context, job):
-    """Add 1 to the first number of `job` atomically; return the number before."""
-
-    def generate(context, builder, signature, arguments):
-        first = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        return builder.atomic_rmw("add", first, context.get_constant(types.int64, 1), "monotonic")
-
-    return types.int64(job), generate
-
-
-@njit
-def _view(address, first, size, like):
-    """Return `size` elements of `like`'s type from the one numbered `first` on, in the memory at `address`."""
-    return carray(_pointer(address + first * like.itemsize, like), (size,))
 
 
 @njit
@@ -116,9 +83,9 @@ def _measure(x, table, parameter, first, copies, sums):
         if address == 0:
             sums[k] = _square(x)
         elif address != ABSENT:
-            sums[k] = _squared_difference(x, _view(address, first, len(x), x))
+            sums[k] = _squared_difference(x, view(address, first, len(x), x))
     if table[KEPT, parameter] != 0:
-        _view(table[KEPT, parameter], first, len(x), x)[:] = x
+        view(table[KEPT, parameter], first, len(x), x)[:] = x
 
 
 @njit
@@ -128,34 +95,34 @@ def _measure_chunk(table, chunk, copies, sums, like):
     sums[:] = 0.0
     weights, code = table[WEIGHTS, parameter], table[CODE, parameter]
     if code == 0:
-        _measure(_view(weights, first, size, single), table, parameter, first, copies, sums)
+        _measure(view(weights, first, size, single), table, parameter, first, copies, sums)
     elif code == 3:
-        _measure(_view(weights, first, size, double), table, parameter, first, copies, sums)
+        _measure(view(weights, first, size, double), table, parameter, first, copies, sums)
     else:
-        _measure(_widened(_view(weights, first, size, half), code), table, parameter, first, copies, sums)
+        _measure(_widened(view(weights, first, size, half), code), table, parameter, first, copies, sums)
     address, code = table[GRADIENT, parameter], table[GRADIENT_CODE, parameter]
     if address > 0:
         if code == 0:
-            sums[copies] = _square(_view(address, first, size, single))
+            sums[copies] = _square(view(address, first, size, single))
         elif code == 3:
-            sums[copies] = _square(_view(address, first, size, double))
+            sums[copies] = _square(view(address, first, size, double))
         else:
-            sums[copies] = _square(_widened(_view(address, first, size, half), code))
+            sums[copies] = _square(_widened(view(address, first, size, half), code))
 
 
 def _work(address):
     """Take chunks until there are none left; each thread of a pass calls this with the address of the job."""
-    job = carray(address, (8,), np.int64)
+    job = view(address, 0, 8, np.empty(0, np.int64))
     single, double, half = np.empty(0, np.float32), np.empty(0, np.float64), np.empty(0, np.uint16)
     copies, parameters = job[_COPIES], job[_PARAMETERS]
-    table = _view(job[_TABLE], 0, (HEAD + copies) * parameters, job).reshape(HEAD + copies, parameters)
-    chunks = _view(job[_CHUNKS], 0, 3 * job[_COUNT], job).reshape(job[_COUNT], 3)
+    table = view(job[_TABLE], 0, (HEAD + copies) * parameters, job).reshape(HEAD + copies, parameters)
+    chunks = view(job[_CHUNKS], 0, 3 * job[_COUNT], job).reshape(job[_COUNT], 3)
     size = job[_COUNT] * job[_MEASUREMENTS]
-    partial = _view(job[_PARTIAL], 0, size, double).reshape(job[_COUNT], job[_MEASUREMENTS])
-    c = _take(job)
+    partial = view(job[_PARTIAL], 0, size, double).reshape(job[_COUNT], job[_MEASUREMENTS])
+    c = take(job)
     while c < job[_COUNT]:
         _measure_chunk(table, (chunks[c, 0], chunks[c, 1], chunks[c, 2]), copies, partial[c], (single, double, half))
-        c = _take(job)
+        c = take(job)
 
 
 def _add_up(table, chunks, copies, partial, out):
@@ -169,29 +136,11 @@ def _add_up(table, chunks, copies, partial, out):
             out[k, chunks[c, 0]] += partial[c, k]
 
 
-def _compiled(compiler: Callable[..., Any], signature: str, function: Callable[..., None]) -> Any:
-    try:
-        return compiler(signature, cache=True)(function)
-    except RuntimeError:  # there is no folder for Numba's cache that can be written to
-        return compiler(signature)(function)
-
-
 @cache
 def _kernels() -> tuple[Any, Any]:
     """Return `_work` as a C function, and `_add_up`, both compiled."""
     add_up = "void(int64[:,::1], int64[:,::1], int64, float64[:,::1], float64[:,::1])"
-    return _compiled(cfunc, "void(voidptr)", _work), _compiled(njit, add_up, _add_up)
-
-
-@cache
-def _team() -> Callable[[int, int, int, int], None] | None:
-    """Return what calls a C function (address, argument, threads, flags) on OpenMP's threads; None without OpenMP."""
-    try:
-        call = ctypes.CDLL(None).GOMP_parallel
-    except (AttributeError, OSError, TypeError):  # another OpenMP, or Windows
-        return None
-    call.argtypes, call.restype = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint), None
-    return call
+    return compiled(cfunc, "void(int64)", _work), compiled(njit, add_up, _add_up)
 
 
 class SumsOfSquares:
@@ -203,8 +152,7 @@ class SumsOfSquares:
     """
 
     def __init__(self, parameters: Sequence[Tensor], measurements: int):
-        work, self._add_up = _kernels()
-        self._alone, self._work = work.ctypes, work.address
+        self._work, self._add_up = _kernels()
         self._pointers = PointerTable(parameters)
         self._rows: list[int] = []
         chunks = [
@@ -216,7 +164,6 @@ class SumsOfSquares:
         self._partial = np.empty((len(chunks), measurements))
         self._shape = (measurements, len(parameters))
         self._job = np.zeros(8, np.int64)
-        self._address = self._job.ctypes.data
 
     def write(
         self,
@@ -241,9 +188,5 @@ class SumsOfSquares:
             held = (self._table, self._chunks, self._partial)
             self._job[1:] = [*shape, *(array.ctypes.data for array in held)]
         self._job[_NEXT] = 0
-        threads, team = torch.get_num_threads(), _team()
-        if team is None or threads == 1 or len(self._chunks) < 2 * threads:
-            self._alone(self._address)
-        else:
-            team(self._work, self._address, threads, 0)
+        run(self._work, self._job, len(self._chunks))
         self._add_up(self._table, self._chunks, len(copies), self._partial, out.numpy())

@@ -9,17 +9,16 @@ statistics take the n successive updates that n small batches would have made,
 where the paper prints (1−e)^i, whose weights do not sum to one. At evaluation the running statistics are
 used.
 
-Ghost batch i holds the samples i, i+n, i+2n, …: batches are drawn at random, so any partition is as good,
-and this one is a *view* (G, n·C, …) of a contiguous batch (n·G, C, …). All ghost batches are then channels
-of one fused batch-norm call. Where n does not divide B, the first samples make the ghost batches of G+1, the
-others those of G: two calls.
+Ghost batch i holds the samples i, i+n, i+2n, …, which `fused_ghost_norm` normalizes in one call of torch's, and
+`ghost_kernel` where they lie. Where n does not divide B, the first samples make the ghost batches of G+1, the others
+those of G: two calls.
 """
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ultraslow.large_batch import fused_ghost_norm
 from ultraslow.large_batch.errors import GhostBatchNormError
 
 
@@ -98,31 +97,16 @@ class GhostBatchNorm(_BatchNorm):
             y, means, variances = (torch.cat(both) for both in zip(*parts, strict=True))
         if self.training and self.running_mean is not None:
             self.update_running(means, variances)
-        if x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last):
-            return y.contiguous(memory_format=torch.channels_last)
         return y
 
     def _normalize(self, x: Tensor, n: int) -> tuple[Tensor, Tensor, Tensor]:
         """Normalize x (n·G, C, …) in n ghost batches; return it, their means and unbiased variances, (n, C) each."""
-        channels = self.num_features
-        # float32 parameters and statistics even for half-precision input: the fused kernels take the mixture
-        wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-        mean = x.new_zeros(n * channels, dtype=wide)
-        variance = torch.ones_like(mean)
-        weight, bias = (
-            None if p is None else p.to(wide).expand(n, channels).reshape(-1) for p in (self.weight, self.bias)
-        )
-        y = F.batch_norm(
-            x.reshape(len(x) // n, n * channels, *x.shape[2:]),
-            mean,  # with momentum 1 the "running" statistics that come back are the ghost batches' own
-            variance,
-            weight,
-            bias,
-            training=True,
-            momentum=1.0,
-            eps=self.eps,
-        )
-        return y.reshape(x.shape), mean.view(n, channels), variance.view(n, channels)
+        if x.device.type == "cpu" and not torch.compiler.is_compiling():
+            from ultraslow.large_batch import ghost_kernel  # Numba takes a third of a second to load
+
+            if ghost_kernel.takes(x, self.weight):
+                return ghost_kernel.normalize(x, self.weight, self.bias, n, self.eps)
+        return fused_ghost_norm.normalize(x, self.weight, self.bias, n, self.eps)
 
     @torch.no_grad()
     def update_running(self, means: Tensor, variances: Tensor) -> None:
@@ -135,16 +119,15 @@ class GhostBatchNorm(_BatchNorm):
         assert self.running_mean is not None
         assert self.running_var is not None
         assert self.num_batches_tracked is not None
-        n = len(means)
+        n, e = len(means), self.momentum
         self.num_batches_tracked.add_(n)
+        if e is not None:
+            powers = e * (1 - e) ** torch.arange(n - 1, -1, -1, dtype=means.dtype, device=means.device)
         for running, each in ((self.running_mean, means), (self.running_var, variances)):
-            wide = running.to(each.dtype)
-            if self.momentum is None:
-                wide = wide.lerp(each.mean(0), (n / self.num_batches_tracked).to(each.dtype))
+            if e is None:
+                wide = running.to(each.dtype).lerp(each.mean(0), (n / self.num_batches_tracked).to(each.dtype))
             else:
-                e = self.momentum
-                powers = (1 - e) ** torch.arange(n - 1, -1, -1, dtype=each.dtype, device=each.device)
-                wide = torch.addmv(wide, each.T, powers, beta=(1 - e) ** n, alpha=e)
+                wide = torch.add(powers @ each, running, alpha=(1 - e) ** n)
             running.copy_(wide)
 
     def extra_repr(self) -> str:
@@ -182,8 +165,8 @@ class GhostBatchNorm1d(GhostBatchNorm, nn.BatchNorm1d):
 class GhostBatchNorm2d(GhostBatchNorm, nn.BatchNorm2d):
     """`BatchNorm2d` over ghost batches, for inputs (B, C, H, W); their state dicts are interchangeable.
 
-    A contiguous input is normalized without a copy. A channels-last one has no such view: it is copied, and the
-    output copied back to channels-last, which `bench/ghost_batch_norm.py` shows to cost more than it fuses.
+    A contiguous input is normalized without a copy; on a CPU, in float32 or float64, a channels-last one as well.
+    Elsewhere that is copied, and the output copied back to channels-last, which costs more than the fused call saves.
 
     Args:
         num_features: channels C.
