@@ -38,10 +38,11 @@ def table(runs: Run | str | Path | Sequence[Run | str | Path]) -> pd.DataFrame:
         runs: runs, their paths, or folders of them.
 
     Returns:
-        A row for each network, data set and method, with the columns network, data, method (the run's label),
-        batch_size, n (number of seeds), accuracy (mean over the seeds, %), std (their standard deviation, %; NaN for
-        one seed), paper (%, for the same method at its own batch size, 128 or 4096; NaN where the paper has none),
-        and the means of updates, epochs and wall_time (s).
+        A row for each network, data set, protocol and method, with the columns network, data, protocol ("default",
+        or "published" for that of the paper's code), method (the run's label), batch_size, n (number of seeds),
+        accuracy (mean over the seeds, %), std (their standard deviation, %; NaN for one seed), paper (%, for the same
+        method at its own batch size, 128 or 4096; NaN where the paper has none), and the means of updates, epochs and
+        wall_time (s).
 
     Raises:
         TableError: for a run without configuration or validation error, or if none is complete.
@@ -67,14 +68,14 @@ def table(runs: Run | str | Path | Sequence[Run | str | Path]) -> pd.DataFrame:
     if not complete:
         raise TableError(f"got {len(found)} runs and none is complete; expected runs that ended")
     measured = pd.DataFrame([_measure(run) for run in complete])
-    keys = ["network", "data", "method", "batch_size", "settings", "rank", "paper"]
+    keys = ["network", "data", "protocol", "method", "batch_size", "settings", "rank", "paper"]
     groups = measured.groupby(keys, sort=False, dropna=False)
     rows = groups[["accuracy", "updates", "epochs", "wall_time"]].mean()
     rows.insert(0, "n", groups.size())
     rows.insert(2, "std", groups["accuracy"].std())
-    frame = rows.reset_index().sort_values(["network", "data", "rank", "batch_size"], kind="stable")
-    columns = ["network", "data", "method", "batch_size", "n", "accuracy", "std", "paper", "updates", "epochs"]
-    frame = frame[[*columns, "wall_time"]].reset_index(drop=True)
+    frame = rows.reset_index().sort_values(["network", "data", "protocol", "rank", "batch_size"], kind="stable")
+    columns = [*keys[:5], "n", "accuracy", "std", "paper", "updates", "epochs", "wall_time"]
+    frame = frame[columns].reset_index(drop=True)
     frame.attrs["left_out"] = [run.name for run in found if run.status != "complete"]
     return frame
 
@@ -132,6 +133,7 @@ def _measure(run: Run) -> dict[str, Any]:
     return {
         "network": config["network"],
         "data": config["dataset"],
+        "protocol": config.get("protocol", "default"),
         "method": config.get("label") or run.name,
         "batch_size": config["batch_size"],
         "settings": str(_changed(settings)),

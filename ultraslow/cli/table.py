@@ -1,6 +1,7 @@
 """`ultraslow table`: validation accuracies side by side."""
 
 import sys
+from collections.abc import Iterable
 from math import isnan
 from typing import Any
 
@@ -8,8 +9,8 @@ from ultraslow.cli.arguments import MoreRuns, RunPath
 from ultraslow.cli.console import print_json, print_table, say
 
 
-def table(run: RunPath, runs: MoreRuns = (), *, json: bool = False) -> None:
-    """Tabulate the validation accuracy by network, data and method, beside the paper's number.
+def table(run: RunPath, runs: MoreRuns = (), *, markdown: bool = False, json: bool = False) -> None:
+    """Tabulate the validation accuracy by network, data, protocol and method, beside the paper's number.
 
     The accuracy is that after the last update, in %: the mean over seeds ± its standard deviation. The paper (Hoffer,
     Hubara, Soudry 2017) used batches of 128 (SB) and 4096, and trained for its own number of epochs. Runs that are
@@ -20,6 +21,7 @@ def table(run: RunPath, runs: MoreRuns = (), *, json: bool = False) -> None:
     Args:
         run: a run's store, or a folder of them.
         runs: further stores or folders.
+        markdown: print a table in Markdown, as docs/reproduction.md has it.
         json: print one JSON document instead of a table.
     """
     from analysis.serialize import records
@@ -27,19 +29,27 @@ def table(run: RunPath, runs: MoreRuns = (), *, json: bool = False) -> None:
 
     frame = tabulate([run, *runs])
     rows = records(frame)
+    with_protocol = len({row["protocol"] for row in rows}) > 1
+    cells = [_cells(row, with_protocol=with_protocol) for row in rows]
     if json:
         print_json(rows)
+    elif markdown:
+        print(
+            *(_markdown(line) for line in (cells[0], ["---"] * len(cells[0]), *(row.values() for row in cells))),
+            sep="\n",
+        )
     else:
-        print_table([_cells(row) for row in rows])
+        print_table(cells)
     for name in frame.attrs["left_out"]:
         say(f"! {name} is left out: it is not complete", file=sys.stderr)
 
 
-def _cells(row: dict[str, Any]) -> dict[str, str]:
+def _cells(row: dict[str, Any], *, with_protocol: bool) -> dict[str, str]:
     spread = "" if row["std"] is None else f" ± {row['std']:.2f}"
     return {
         "network": row["network"],
         "data": row["data"],
+        **({"protocol": row["protocol"]} if with_protocol else {}),
         "method": row["method"],
         "n": str(row["n"]),
         "accuracy": f"{row['accuracy']:.2f}{spread}",
@@ -48,6 +58,10 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
         "epochs": _number(row["epochs"], 1),
         "min": _number(None if row["wall_time"] is None else row["wall_time"] / 60, 1),
     }
+
+
+def _markdown(line: Iterable[str]) -> str:
+    return f"| {' | '.join(line)} |"
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -70,7 +70,8 @@ class GhostNoiseNorm(_BatchNorm):
         if not self.training:
             return super().forward(x)
         weight, bias = self.weight, self.bias
-        self.weight, self.bias = None, None  # the noise comes before scale and shift are learnt  # type: ignore[assignment]
+        # the noise comes before scale and shift are learnt
+        self.weight, self.bias = None, None  # type: ignore[assignment]
         try:
             y = super().forward(x)
         finally:

@@ -14,6 +14,7 @@ from train.errors import TableError
 from train.reproduce.paper import ACCURACY
 from train.reproduce.table import paper_method
 from trajectory import Recorder
+from ultraslow.cli.table import table as print_table_of_runs
 
 SMALL = f1_mnist()
 LARGE = replace(SMALL, batch_size=4096)
@@ -56,6 +57,23 @@ def test_seeds_are_averaged_at_the_end_and_held_against_the_paper(tmp_path):
     assert (scaled["updates"], scaled["epochs"], scaled["wall_time"]) == (5, 5, 300)
     assert frame["std"].isna().tolist() == [True, False, True]
     assert frame["paper"].isna().tolist() == [True, False, False]
+
+
+def test_both_protocols_stand_in_one_table(tmp_path, capsys):
+    record(tmp_path / "0.zarr", SMALL, 0.02)
+    record(tmp_path / "1.zarr", replace(SMALL, protocol="published"), 0.04)
+    assert table(tmp_path)[["protocol", "n", "accuracy"]].values.tolist() == [
+        ["default", 1, 98],
+        ["published", 1, 96],
+    ]
+    print_table_of_runs(str(tmp_path), markdown=True)
+    head, rule, first, second = capsys.readouterr().out.splitlines()
+    assert head == "| network | data | protocol | method | n | accuracy | paper | updates | epochs | min |"
+    assert rule.count("---") == 10
+    assert first.startswith("| f1 | mnist | default | SB 128 | 1 | 98.00 | 98.27 |")
+    assert "published" in second
+    print_table_of_runs(str(tmp_path / "0.zarr"), markdown=True)
+    assert "protocol" not in capsys.readouterr().out
 
 
 def test_runs_of_one_label_but_other_settings_are_not_seeds(tmp_path):
