@@ -50,7 +50,7 @@ def test_a_start_that_fits_by_luck_is_warned_of(tmp_path):
 
 
 def test_no_law_of_the_family_fits_five_real_seeds_from_w_0(runs):
-    found = fit(runs)
+    found = fit(runs, origin=0)
     assert (found.scan.p_value < 0.01).all()
     assert found.interval_over_starts is None
     assert any("No law of the family" in sentence for sentence in found.warnings)
