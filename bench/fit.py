@@ -143,10 +143,12 @@ def main() -> None:
 def whole_calls(rng: np.random.Generator, points: int) -> None:
     """Time `fit`, `scan` and `compare` as a user calls them, wall time and processor time, the best of three."""
     many = [long_curve(rng, points) for _ in range(3)]
+    longest = long_curve(rng, 10 * points)
     few = [(np.exp(u), np.exp(2 * np.log(u + 2) + path)) for path in noise(rng, u, 3)]
     calls = {
         f"fit of {points:g} points": lambda: fit(many[0]),
         f"fit of three seeds of {points:g} points": lambda: fit(many),
+        f"fit of {10 * points:g} points": lambda: fit(longest),
         "scan of 36 bins": lambda: scan(few[0]),
         "scan of 36 bins, three seeds": lambda: scan(few),
         f"compare of 36 bins, {len(LAWS)} laws": lambda: compare(few[0], t_min=10),
