@@ -6,7 +6,7 @@ import pytest
 def test_a_command_is_a_process_with_an_exit_status(runs, process, refused):
     done = process("info", runs / "sb-0.zarr")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "1000 (1.0 → 0.1)" in done.stdout
+    assert "1000 (1 → 0.1)" in done.stdout
     assert "no such run" in refused("fit", runs / "none.zarr", start=process)
     done = process("fit", runs / "sb-0.zarr", "--t-mim", "3")
     assert (done.returncode, done.stdout) == (2, "")
