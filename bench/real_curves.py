@@ -33,7 +33,7 @@ from train.configs.recipes import f1_fashion_mnist, f1_mnist
 from train.engine.run_training import train
 from trajectory import LogSpaced, Run, UltraslowError
 from trajectory.schema.layout import metric_name
-from trajectory.storage.backend import LocalBackend
+from trajectory.storage.local_backend import LocalBackend
 from trajectory.storage.root import Root, read_node, read_root, write_root
 
 ORIGINS = (100, 1000)

@@ -24,7 +24,8 @@ from trajectory.measure.tracked_parameters import weight_specs
 from trajectory.schema.metadata import RunMetadata, SnapshotFormat
 from trajectory.schema.parameter_groups import Groups
 from trajectory.storage.arrays import hash_of
-from trajectory.storage.backend import open_backend
+from trajectory.storage.location import open_backend
+from trajectory.storage.opening import create_store
 from trajectory.storage.writer import StoreWriter
 
 FORMS = [(dtype, compression) for dtype in ("float32", "bfloat16") for compression in (None, "zstd")]
@@ -39,7 +40,7 @@ def flat(run: Run, step: int) -> torch.Tensor:
 def new_store(path: Path, weights: torch.Tensor, dtype: str, compression: str | None) -> StoreWriter:
     """An empty store that keeps snapshots in a form."""
     specs = weight_specs({"weights": weights})
-    return StoreWriter.create(
+    return create_store(
         open_backend(path),
         RunMetadata(
             parameters=tuple(specs),

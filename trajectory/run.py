@@ -12,8 +12,9 @@ import pandas as pd
 from trajectory.description import RunDescription
 from trajectory.errors import StoreError
 from trajectory.schema.layout import DIMENSIONS
-from trajectory.storage.backend import Backend, StoreLike, open_backend
+from trajectory.storage.backend import Backend
 from trajectory.storage.dataset import to_dataset
+from trajectory.storage.location import StoreLike, open_backend
 from trajectory.storage.moment import Moment, RewrittenError
 from trajectory.storage.root import distance_attributes
 from trajectory.storage.snapshot_reader import SnapshotReader

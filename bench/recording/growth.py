@@ -22,8 +22,8 @@ from trajectory.recording.rows import BLOCK
 from trajectory.schema.layout import TensorSpec
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.parameter_groups import Groups
-from trajectory.storage.backend import open_backend
-from trajectory.storage.writer import StoreWriter
+from trajectory.storage.location import open_backend
+from trajectory.storage.opening import create_store
 
 FIGURE = Path("docs/figures/recording-cost.png")
 
@@ -93,7 +93,7 @@ def closed(rows: int, layers: int) -> list[str]:
             parameters=parameters, groups=Groups.single(names), origin_norm=1.0, schedules=schedules
         )
         backend = open_backend(folder / "run.zarr")
-        store = StoreWriter.create(backend, metadata, weight_dtype="float32", buffer_bytes=0, overwrite=False)
+        store = create_store(backend, metadata, weight_dtype="float32", buffer_bytes=0, overwrite=False)
         random = np.random.default_rng(0)
         for start in range(1, rows + 1, BLOCK):
             steps = np.arange(start, min(start + BLOCK, rows + 1))

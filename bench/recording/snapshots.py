@@ -26,7 +26,7 @@ from recording.report import (
 
 from trajectory import At, Recorder
 from trajectory.storage.arrays import hash_of
-from trajectory.storage.backend import open_backend
+from trajectory.storage.location import open_backend
 from trajectory.storage.root import read_root, write_root
 
 

@@ -4,8 +4,8 @@ from trajectory import Event, Run
 from trajectory.schema.layout import TensorSpec
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.parameter_groups import Groups
-from trajectory.storage.backend import open_backend
-from trajectory.storage.writer import StoreWriter
+from trajectory.storage.location import open_backend
+from trajectory.storage.opening import create_store
 
 
 def test_a_run_shows_its_table_in_few_lines(tmp_path):
@@ -17,7 +17,7 @@ def test_a_run_shows_its_table_in_few_lines(tmp_path):
         seed=3,
     )
     path = tmp_path / "run.zarr"
-    store = StoreWriter.create(open_backend(path), metadata, weight_dtype="float32", buffer_bytes=0, overwrite=False)
+    store = create_store(open_backend(path), metadata, weight_dtype="float32", buffer_bytes=0, overwrite=False)
     store.append_event(Event(40, "lr_drop", {"lr_from": 0.1, "lr_to": 0.01}))
     store.close("complete")
     shown = repr(Run(path))

@@ -15,7 +15,7 @@ from train.engine.state_file import read_state, write_state
 from train.errors import ConfigError
 from trajectory import Run
 from trajectory.recording.resume import is_resumed
-from trajectory.storage.backend import StoreLike, open_backend
+from trajectory.storage.location import StoreLike, open_backend
 
 CHECKPOINT_KEYS = frozenset(
     {

@@ -21,7 +21,7 @@ from train.errors import ConfigError
 from train.models import NETWORKS, PUBLISHED
 from trajectory import LogSpaced, Recorder
 from trajectory.recording.rows import Rows
-from trajectory.storage.backend import StoreLike
+from trajectory.storage.location import StoreLike
 from ultraslow.large_batch.ghost_batch_norm import convert_ghost_batch_norm
 from ultraslow.large_batch.ghost_noise import convert_ghost_noise
 

@@ -29,7 +29,7 @@ from train.engine.snapshots import Snapshots
 from train.engine.trainer import Trainer
 from train.errors import ConfigError, DivergedError
 from trajectory.recording.rows import Rows
-from trajectory.storage.backend import StoreLike
+from trajectory.storage.location import StoreLike
 
 # what `train` alone heeds
 _ALONE = (

@@ -15,7 +15,7 @@ from train.engine.checkpoint import CHECKPOINT_KEYS
 from train.engine.state_file import read_state, write_state
 from train.errors import ConfigError
 from trajectory import Run
-from trajectory.storage.backend import StoreLike, open_backend
+from trajectory.storage.location import StoreLike, open_backend
 
 _CHECKPOINT = ".checkpoint.pt"
 _AVERAGES = {"sgd": {"momentum_buffer"}, "adam": {"step", "exp_avg", "exp_avg_sq"}}

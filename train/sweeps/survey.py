@@ -9,7 +9,7 @@ from train.data.readers import IMAGE_FOLDERS, TRAIN_SIZES
 from train.errors import ConfigError, DataError
 from train.sweeps.spec import PlannedRun, Sweep
 from trajectory import Run, StoreError
-from trajectory.storage.backend import open_backend
+from trajectory.storage.location import open_backend
 
 StoredState = Literal["missing", "interrupted", "done", "other"]
 

@@ -17,8 +17,8 @@ from trajectory.measure.tracked_parameters import buffer_specs, names_without_pr
 from trajectory.recording.provenance import provenance
 from trajectory.schema.metadata import RunMetadata, SketchFormat
 from trajectory.schema.parameter_groups import Groups
-from trajectory.storage.backend import StoreLike, open_backend
-from trajectory.storage.writer import StoreWriter
+from trajectory.storage.location import StoreLike, open_backend
+from trajectory.storage.opening import create_store
 
 _QUANTITIES = ("distance", "norm")
 _STATISTICS = ("running_mean", "running_var")  # the floating-point buffers of normalization layers
@@ -64,7 +64,7 @@ def import_checkpoints(
     measured = Observables(weights.views, _QUANTITIES)
     config = {"imported": [checkpoint.name for checkpoint in found], "first_step": found[0].step}
     norms = np.sqrt(squared_norms(weights.views))
-    store = StoreWriter.create(
+    store = create_store(
         open_backend(out),
         RunMetadata(
             parameters=tuple(weights.specs),

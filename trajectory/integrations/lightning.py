@@ -8,7 +8,7 @@ from torch import Tensor
 from trajectory.errors import RecordingError
 from trajectory.integrations.successive_trainings import SuccessiveTrainings
 from trajectory.recording.recorder import Recorder
-from trajectory.storage.backend import StoreLike
+from trajectory.storage.location import StoreLike
 
 try:
     from lightning.pytorch import Callback, LightningModule, Trainer

@@ -16,7 +16,7 @@ from torch import nn
 from trajectory.errors import RecordingError
 from trajectory.recording.optimizers import Optimizers
 from trajectory.recording.recorder import Recorder
-from trajectory.storage.backend import StoreLike, open_backend
+from trajectory.storage.location import StoreLike, open_backend
 from trajectory.storage.root import is_run
 
 RESTARTED = "training_restarted"  # the event of a training that goes on where the one before has ended

@@ -9,7 +9,7 @@ from torch.optim import Optimizer
 from trajectory.errors import RecordingError
 from trajectory.integrations.successive_trainings import SuccessiveTrainings
 from trajectory.recording.recorder import Recorder
-from trajectory.storage.backend import StoreLike
+from trajectory.storage.location import StoreLike
 
 try:
     from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments

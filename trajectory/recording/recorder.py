@@ -13,7 +13,7 @@ from trajectory.recording.writer_thread import OnError
 from trajectory.schedule import LogSpaced, Schedule, as_schedule, origin_steps
 from trajectory.schema.layout import QUANTITIES
 from trajectory.schema.parameter_groups import GroupBy
-from trajectory.storage.backend import StoreLike
+from trajectory.storage.location import StoreLike
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance

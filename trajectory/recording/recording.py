@@ -18,7 +18,7 @@ from trajectory.recording.rows import Rows
 from trajectory.recording.session import Session
 from trajectory.recording.unclosed import finish_in_the_end
 from trajectory.recording.update_counter import UpdateCounter
-from trajectory.storage.backend import StoreLike, open_backend
+from trajectory.storage.location import StoreLike, open_backend
 
 
 class Recording:

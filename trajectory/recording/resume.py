@@ -12,6 +12,7 @@ from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.shards import Shard, shard_sizes, to_table
 from trajectory.storage.arrays import read_rows
 from trajectory.storage.backend import Backend
+from trajectory.storage.opening import reopen_store
 from trajectory.storage.root import is_run, read_root
 from trajectory.storage.writer import StoreWriter
 
@@ -120,7 +121,7 @@ def reopen(backend: Backend, metadata: RunMetadata, shards: Sequence[Shard]) -> 
                 " another path"
             )
     (_, schedule), *_ = metadata.schedules
-    return StoreWriter.reopen(backend, schedule)
+    return reopen_store(backend, schedule)
 
 
 def check_state(state: Mapping[str, Any], path: object) -> None:

@@ -24,8 +24,8 @@ from trajectory.schema.metadata import RunMetadata, SketchFormat, SnapshotFormat
 from trajectory.schema.shards import check_cover
 from trajectory.storage.backend import Backend
 from trajectory.storage.non_writing_rank import NonWritingRank
+from trajectory.storage.opening import create_store
 from trajectory.storage.run_writer import RunWriter
-from trajectory.storage.writer import StoreWriter
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Session:
                 return reopen(backend, metadata, shards)
             if ranks.sharded:
                 check_cover(tracked.specs, shards)
-            return StoreWriter.create(
+            return create_store(
                 backend,
                 replace(
                     metadata,

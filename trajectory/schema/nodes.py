@@ -30,6 +30,7 @@ class ArrayNode:
         dtype: its type, such as `float64`.
         first_row: the row from which on it has chunks; None where the root does not say.
         compressed: whether its chunks are compressed.
+        ends_in_checksum: whether a chunk is one file that ends in its crc32c.
         separator: what stands between the numbers in the name of a chunk's file.
     """
 
@@ -39,6 +40,7 @@ class ArrayNode:
     dtype: str
     first_row: int | None
     compressed: bool
+    ends_in_checksum: bool = False
     separator: str = "/"
 
     @property
@@ -69,6 +71,14 @@ class ArrayNode:
         for others in product(*(range(-(-size // length)) for size, length in across)):
             yield f"{self.name}/{self.separator.join(['c', *map(str, (chunk, *others))])}"
 
+    def chunk_of(self, key: str) -> int:
+        """Return the number of the chunk of rows that a file holds.
+
+        Args:
+            key: its key.
+        """
+        return int(key.removeprefix(f"{self.name}/c{self.separator}").partition(self.separator)[0])
+
     @staticmethod
     def from_json(name: str, value: Any, path: object) -> "ArrayNode":
         """Parse the metadata of an array, as Zarr writes it.
@@ -90,14 +100,16 @@ class ArrayNode:
         codecs = node.get("codecs", _codecs)
         node.get("dimension_names", _names_of(shape))
         node.get_or("storage_transformers", None, _nothing)
+        chunk = grid.get("chunk_shape", _chunk_of(shape))
         attributes = Entries(node.get_or("attributes", {}, entries.mapping), path, f"{name}.attributes.")
         return ArrayNode(
             name=name,
             shape=shape,
-            chunk_shape=grid.get("chunk_shape", _chunk_of(shape)),
+            chunk_shape=chunk,
             dtype=node.get("data_type", _dtype),
             first_row=attributes.get_or(FIRST_ROW, None, entries.optional_count),
             compressed="zstd" in codecs,
+            ends_in_checksum=codecs[-1:] == ("crc32c",) and chunk[1:] == tuple(max(size, 1) for size in shape[1:]),
             separator=node.get("chunk_key_encoding", _encoding),
         )
 

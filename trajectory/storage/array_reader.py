@@ -18,6 +18,7 @@ from zarr.storage import LocalStore, StorePath
 from trajectory.errors import StoreError, first_line
 from trajectory.schema.nodes import ArrayNode
 from trajectory.storage.backend import Backend
+from trajectory.storage.chunk_checksums import ListedChunks
 from trajectory.storage.root import Root
 
 _AT_ONCE = 256  # chunks whose files are looked for
@@ -186,7 +187,8 @@ class ArrayReader:
         return max(chunk * length, start), min((chunk + 1) * length, stop)
 
     def _rows(self, node: ArrayNode, start: int, stop: int) -> np.ndarray:
-        array = zarr.Array.from_dict(StorePath(self._store, node.name), self.root.nodes[node.name])
+        listed = ListedChunks(self._store, node, self.root.chunks.get(node.name, b""))
+        array = zarr.Array.from_dict(StorePath(listed, node.name), self.root.nodes[node.name])
         return np.asarray(array[start:stop])
 
     @cached_property

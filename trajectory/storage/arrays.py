@@ -58,13 +58,21 @@ def create_arrays(
 
 def _tables(root: zarr.Group, columns: RowColumns, shards: Sequence[Shard]) -> list[str]:
     """Write what is known from the start: names of layers, origins, shards."""
-    parameter = root.create_array("parameter", shape=(len(columns.layers),), dtype=str, dimension_names=["parameter"])
+    parameter = root.create_array(
+        "parameter",
+        shape=(len(columns.layers),),
+        dtype=str,
+        compressors=_STREAM,
+        dimension_names=["parameter"],
+    )
     parameter[:] = np.array(columns.layers, dtype=object)
     tables = {"origin": (np.array(columns.origins), ["origin"])} if columns.origins else {}
     if shards:
         tables["part"] = (to_table(shards), ["part", "field"])
     for name, (table, dimensions) in tables.items():
-        root.create_array(name, shape=table.shape, dtype="int64", dimension_names=dimensions)[...] = table
+        root.create_array(name, shape=table.shape, dtype="int64", compressors=_STREAM, dimension_names=dimensions)[
+            ...
+        ] = table
     return ["parameter", *tables]
 
 

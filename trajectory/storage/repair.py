@@ -9,9 +9,9 @@ from trajectory.storage import journal
 from trajectory.storage.array_reader import ArrayReader, Damage
 from trajectory.storage.backend import Backend
 from trajectory.storage.compaction import replaced_chunks
+from trajectory.storage.opening import reopen_store
 from trajectory.storage.reader import UncommittedRows
 from trajectory.storage.root import Root, read_node, read_root, write_node, write_root
-from trajectory.storage.writer import StoreWriter
 
 DAMAGED = ".damaged"  # ends the name of a file that is set aside
 _TABLES = ("step", "metrics")
@@ -42,7 +42,7 @@ def repair_store(backend: Backend, root: Root, uncommitted: UncommittedRows) -> 
             lock.release()
     if root.commit.journal is not None:
         try:
-            StoreWriter.reopen(backend).close("interrupted (killed)")
+            reopen_store(backend).close("interrupted (killed)")
         except StoreError:
             raise
         except (ValueError, RuntimeError) as error:

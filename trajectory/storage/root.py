@@ -9,14 +9,17 @@ from blake3 import blake3
 
 from trajectory.errors import RunNotFoundError, StoreError, first_line
 from trajectory.schema.commit import Commit
-from trajectory.schema.entries import Entries, mapping
+from trajectory.schema.entries import Entries, mapping, text
 from trajectory.schema.layout import FORMAT, LR_DROP, Event
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.nodes import ArrayNode, parse_nodes
+from trajectory.storage import chunk_checksums
 from trajectory.storage.backend import Backend
+from trajectory.storage.chunk_checksums import Checksums
 
 ROOT = "zarr.json"
 CHECKSUM = "ultraslow_blake3"  # beside `ultraslow`: an earlier version that writes the store on leaves it out
+CHUNKS = "ultraslow_crc32c"  # likewise
 _EMPTY_GROUP = {"attributes": {}, "zarr_format": 3, "node_type": "group"}  # what zarr writes before the first commit
 
 
@@ -30,6 +33,7 @@ class Root:
         nodes: the metadata of every array and group, by path, at the commit's lengths.
         arrays: the arrays among them, as they were read and checked.
         checksum: whether the root carried its checksum, as earlier versions' do not.
+        chunks: the checksums of the arrays' chunks; empty where earlier versions wrote on.
     """
 
     metadata: RunMetadata
@@ -37,6 +41,7 @@ class Root:
     nodes: Mapping[str, dict[str, Any]]
     arrays: Mapping[str, ArrayNode] = field(default_factory=dict)
     checksum: bool = True
+    chunks: Checksums = field(default_factory=dict)
 
     @property
     def writes_all(self) -> bool:
@@ -83,7 +88,18 @@ def read_root(backend: Backend) -> Root:
     if checksum is not None and checksum != _checksum(attributes, nodes):
         raise _damaged(backend, "its checksum is another")
     metadata, commit = RunMetadata.from_json(attributes, path), Commit.from_json(attributes, path)
-    return Root(metadata, commit, nodes, parse_nodes(nodes, metadata, commit, path), checksum is not None)
+    arrays = parse_nodes(nodes, metadata, commit, path)
+    return Root(metadata, commit, nodes, arrays, checksum is not None, _chunks(backend, root["attributes"]))
+
+
+def _chunks(backend: Backend, attributes: Mapping[str, Any]) -> Checksums:
+    """Read the checksums of the chunks, if the root carries them."""
+    if CHUNKS not in attributes:
+        return {}
+    listed = Entries(attributes, backend.path).nested(CHUNKS)
+    if listed.get("blake3", text) != _hash(listed.values.get("chunks")):
+        raise _damaged(backend, f"the checksum of its {CHUNKS} is another")
+    return listed.get("chunks", chunk_checksums.from_json)
 
 
 def _parse(data: bytes) -> Any:
@@ -120,8 +136,13 @@ def _damaged(backend: Backend, why: str) -> StoreError:
 
 
 def _checksum(attributes: Any, nodes: Any) -> str:
-    """Return the BLAKE3 hash of what a root says: of its JSON with sorted keys, without spaces, in ASCII."""
-    return blake3(json.dumps([attributes, nodes], sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    """Return the hash of what a root says."""
+    return _hash([attributes, nodes])
+
+
+def _hash(value: Any) -> str:
+    """Return the BLAKE3 hash of a value's JSON with sorted keys, without spaces, in ASCII."""
+    return blake3(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
 
 
 def _no_run_yet(backend: Backend) -> StoreError:
@@ -144,10 +165,15 @@ def write_root(backend: Backend, root: Root) -> None:
     """
     attributes = {"format": FORMAT, **root.metadata.to_json(), **root.commit.to_json()}
     nodes = {name: _described(name, node, root) for name, node in sorted(root.nodes.items())}
+    chunks = chunk_checksums.to_json(root.chunks)
     document = {
         "zarr_format": 3,
         "node_type": "group",
-        "attributes": {"ultraslow": attributes, CHECKSUM: _checksum(attributes, nodes)},
+        "attributes": {
+            "ultraslow": attributes,
+            CHECKSUM: _checksum(attributes, nodes),
+            CHUNKS: {"chunks": chunks, "blake3": _hash(chunks)},
+        },
         "consolidated_metadata": {
             "kind": "inline",
             "must_understand": False,

@@ -56,6 +56,19 @@ class TableWriter:
         chunks = [chunk_length(node) for name, node in self.nodes.items() if table_of(name, node) == table]
         return min(*chunks, _BATCH)
 
+    def whole_batches(self, table: str, stored: int, more: int) -> int:
+        """Return how many of some rows to write, so that the last batch is full.
+
+        Args:
+            table: the key of `committed` that counts the rows.
+            stored: how many are written.
+            more: how many others there are.
+
+        Returns:
+            How many of these to write behind the others.
+        """
+        return max(more - (stored + more) % self.batch(table), 0)
+
     def write_rows(self, start: int, rows: np.ndarray) -> list[str]:
         """Write recorded steps.
 

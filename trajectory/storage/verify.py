@@ -12,8 +12,9 @@ from trajectory.schema.layout import hash_array
 from trajectory.schema.schedules import find_gap
 from trajectory.storage.array_reader import ArrayReader
 from trajectory.storage.arrays import hash_of
-from trajectory.storage.backend import Backend, StoreLike, open_backend
+from trajectory.storage.backend import Backend
 from trajectory.storage.compaction import replaced_chunks
+from trajectory.storage.location import StoreLike, open_backend
 from trajectory.storage.reader import UncommittedRows, read_store
 from trajectory.storage.repair import differing_nodes, leftover_keys, repair_store
 from trajectory.storage.root import Root

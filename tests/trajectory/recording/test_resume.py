@@ -30,8 +30,8 @@ from trajectory import At, Event, Every, LogSpaced, Recorder, RecordingError, Ru
 from trajectory.schema.layout import TensorSpec
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.parameter_groups import Groups
-from trajectory.storage.backend import open_backend
-from trajectory.storage.writer import StoreWriter
+from trajectory.storage.location import open_backend
+from trajectory.storage.opening import create_store, reopen_store
 
 HERE = Path(__file__).parent
 
@@ -151,8 +151,8 @@ folder, stride = Path(sys.argv[1]), int(sys.argv[2])
 torch.set_num_threads(1)
 os.waitpid(child(lambda: loop(folder, 1100, lambda t: t == 1090 and os.kill(os.getpid(), signal.SIGKILL))), 0)
 import shutil
-from trajectory.storage.backend import open_backend
-from trajectory.storage.writer import StoreWriter
+from trajectory.storage.location import open_backend
+from trajectory.storage.opening import create_store, reopen_store
 
 def cut(path, operations):
     left = [operations]
@@ -163,7 +163,7 @@ def cut(path, operations):
             if left[0] < 0:
                 os.kill(os.getpid(), signal.SIGKILL)
     sys.addaudithook(count)
-    StoreWriter.reopen(open_backend(path)).cut(600)
+    reopen_store(open_backend(path)).cut(600)
 
 status, operations = 1, 0
 while status:
@@ -201,7 +201,7 @@ def test_a_kill_at_any_write_of_a_cut_leaves_the_store_before_or_after(tmp_path,
 def make_store(path):
     parameters = tuple(TensorSpec(name, (2,), "float32", 2 * k) for k, name in enumerate("ab"))
     metadata = RunMetadata(parameters=parameters, groups=Groups.single("ab"), origin_norm=1.0)
-    return StoreWriter.create(open_backend(path), metadata, weight_dtype="float32", buffer_bytes=0, overwrite=False)
+    return create_store(open_backend(path), metadata, weight_dtype="float32", buffer_bytes=0, overwrite=False)
 
 
 def network(width=3):
@@ -394,7 +394,7 @@ def test_a_state_beyond_the_rows_is_refused_and_an_earlier_one_is_not(shortened,
 
 def test_a_gap_in_the_rows_is_named(interrupted):
     path, _, _ = interrupted
-    store = StoreWriter.reopen(open_backend(path), Every(1))
+    store = reopen_store(open_backend(path), Every(1))
     store.cut(60)
     store.append_rows(np.full((1, store.metadata.columns.width), 70.0))
     store.close("complete")
@@ -480,7 +480,7 @@ def test_cut_and_recorded_again_is_as_if_never_cut(data, lengths):
             if data.draw(st.booleans(), "cut"):
                 if data.draw(st.booleans(), "reopened"):
                     store.close("complete") if data.draw(st.booleans(), "closed") else store.release()
-                    store = StoreWriter.reopen(open_backend(path))
+                    store = reopen_store(open_backend(path))
                 at = data.draw(st.integers(0, at), "step")
                 store.cut(at)
                 run = Run(path)

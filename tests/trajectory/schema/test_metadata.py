@@ -10,9 +10,9 @@ from trajectory.schema.commit import Commit
 from trajectory.schema.layout import Event, TensorSpec
 from trajectory.schema.metadata import RunMetadata, SketchFormat, SnapshotFormat
 from trajectory.schema.parameter_groups import Groups
-from trajectory.storage.backend import open_backend
+from trajectory.storage.location import open_backend
+from trajectory.storage.opening import create_store
 from trajectory.storage.root import read_root
-from trajectory.storage.writer import StoreWriter
 
 FULL = RunMetadata(
     parameters=(TensorSpec("a", (2, 3), "float32", 0), TensorSpec("b", (3,), "float32", 6)),
@@ -99,7 +99,7 @@ def test_an_entry_of_another_type_is_named(key, value, expected):
 def test_a_damaged_root_is_named_when_the_run_is_opened(tmp_path):
     path = tmp_path / "run.zarr"
     metadata = replace(FULL, ranks=(), sketch=SketchFormat())
-    store = StoreWriter.create(open_backend(path), metadata, weight_dtype="float32", buffer_bytes=12, overwrite=False)
+    store = create_store(open_backend(path), metadata, weight_dtype="float32", buffer_bytes=12, overwrite=False)
     store.close("complete")
     assert read_root(open_backend(path)).metadata == metadata
     root = json.loads((path / "zarr.json").read_text())
@@ -111,7 +111,7 @@ def test_a_damaged_root_is_named_when_the_run_is_opened(tmp_path):
 
 def test_what_could_not_be_read_again_is_not_written(tmp_path):
     with pytest.raises(StoreError, match=r"'seed' in zarr\.json is 'one', expected a whole number or null"):
-        StoreWriter.create(
+        create_store(
             open_backend(tmp_path / "run.zarr"),
             replace(FULL, seed="one"),
             weight_dtype="float32",

@@ -20,7 +20,7 @@ from torch import nn
 from zarr.storage import MemoryStore, ObjectStore, WrapperStore
 
 from trajectory import Every, Recorder, RecordingError, Run, StoreError, verify
-from trajectory.storage.backend import open_backend
+from trajectory.storage.location import open_backend
 
 
 class FailsFrom(WrapperStore):

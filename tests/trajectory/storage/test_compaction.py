@@ -11,8 +11,8 @@ from trajectory.schema.layout import TensorSpec
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.parameter_groups import Groups
 from trajectory.storage import compaction
-from trajectory.storage.backend import open_backend
-from trajectory.storage.writer import StoreWriter
+from trajectory.storage.location import open_backend
+from trajectory.storage.opening import create_store, reopen_store
 
 N = 9000  # rows: more chunks of 1024 than are left as they are
 TABLE = np.column_stack([np.arange(1, N + 1), np.random.default_rng(0).normal(size=(N, 3))])
@@ -22,7 +22,7 @@ def make_store(path):
     parameters = tuple(TensorSpec(name, (2,), "float32", 2 * k) for k, name in enumerate("ab"))
     groups, schedules = Groups.single("ab"), ((0, Every(1)),)
     metadata = RunMetadata(parameters=parameters, groups=groups, origin_norm=1.0, schedules=schedules)
-    return StoreWriter.create(open_backend(path), metadata, weight_dtype="float32", buffer_bytes=0, overwrite=False)
+    return create_store(open_backend(path), metadata, weight_dtype="float32", buffer_bytes=0, overwrite=False)
 
 
 def append(store, first, last):
@@ -68,7 +68,7 @@ def test_a_closed_run_lies_in_few_files(path):
 def test_it_can_be_resumed_and_closed_again(path):
     """Past the large chunks' end too, and back into the midst of one."""
     for start, stop in ((7000, 8000), (8000, 9000), (100, 9000)):
-        store = StoreWriter.reopen(open_backend(path))
+        store = reopen_store(open_backend(path))
         store.cut(start)
         append(store, start + 1, stop)
         store.close("interrupted (test)")
@@ -82,12 +82,12 @@ def test_a_large_chunk_is_written_on_in_batches(tmp_path, monkeypatch):
     store = make_store(tmp_path / "run.zarr")
     store.append_rows(TABLE[:8500])
     store.close("complete")
-    store = StoreWriter.reopen(open_backend(tmp_path / "run.zarr"))
+    store = reopen_store(open_backend(tmp_path / "run.zarr"))
     store.cut(3000)
     store.append_rows(TABLE[3000:5500])
-    assert store._committed.steps == 4096
+    assert store._commits.last.steps == 4096
     store.append_rows(TABLE[5500:])
-    assert store._committed.steps == 8192
+    assert store._commits.last.steps == 8192
     store.release()
     np.testing.assert_array_equal(Run(tmp_path / "run.zarr").distance, TABLE[:, 1])
 
@@ -98,7 +98,7 @@ def test_chunks_that_grew_many_are_compacted_again(tmp_path, monkeypatch):
     append(store, 1, 2500)
     store.close("complete")
     seen = {zarr.open_group(tmp_path / "run.zarr")["distance"].chunks}
-    store = StoreWriter.reopen(open_backend(tmp_path / "run.zarr"))
+    store = reopen_store(open_backend(tmp_path / "run.zarr"))
     store.cut(2500)
     append(store, 2501, N)
     store.close("complete")
@@ -127,11 +127,11 @@ def test_a_kill_on_the_way_loses_nothing(tmp_path, monkeypatch, moment):
 
     def write_all(*arguments):
         written(*arguments)
-        monkeypatch.setattr(store, "_publish", stop)
+        monkeypatch.setattr(store._commits, "publish", stop)
 
     place, function = {
-        "write": ("writer.write_chunks", write_in_part),
-        "publish": ("writer.write_chunks", write_all),
+        "write": ("commit_writer.write_chunks", write_in_part),
+        "publish": ("commit_writer.write_chunks", write_all),
         "restore": ("table_writer.write_node", stop),
         "remove": ("table_writer.replaced_chunks", stop),
     }[moment]
@@ -145,7 +145,7 @@ def test_a_kill_on_the_way_loses_nothing(tmp_path, monkeypatch, moment):
         verify(path, repair=True)
         check(path)
         assert verify(path) == []
-    store = StoreWriter.reopen(open_backend(path))
+    store = reopen_store(open_backend(path))
     store.cut(6000)
     append(store, 6001, N)
     store.close("complete")
@@ -164,7 +164,7 @@ def test_a_full_disk_leaves_the_small_chunks(tmp_path, monkeypatch):
         written(opened, target, dict(list(nodes.items())[:2]))
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("trajectory.storage.writer.write_chunks", full)
+    monkeypatch.setattr("trajectory.storage.commit_writer.write_chunks", full)
     store.close("complete")
     check(path)
     assert verify(path) == []

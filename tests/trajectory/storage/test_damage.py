@@ -1,5 +1,6 @@
 """Whatever happens to the chunks of a store: the rows that were recorded are read, or a StoreError names the file."""
 
+import re
 import shutil
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from trajectory import Recorder, Run, StoreError
+from trajectory import Recorder, Run, StoreError, verify
 
 READS = {
     "distance": lambda run: run.distance,
@@ -36,24 +37,31 @@ def read(path):
     return found
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    path = tmp_path_factory.mktemp("damage") / "run.zarr"
-    torch.manual_seed(0)
+def record(path, seed, updates, resumed_at=0):
+    torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     options = {"quantities": ["distance", "norm"], "origins": [50], "snapshots": 1000, "sketch": 4}
-    with Recorder(path, model, optimizer, **options) as recorder:
-        for t in range(2500):
-            for p in model.parameters():
-                p.grad = torch.full_like(p, float(t % 5) - 1)
-            optimizer.step()
-            recorder.log(loss=float(t))
-    return (
-        path,
-        read(path),
-        sorted(file.relative_to(path).as_posix() for file in path.glob("**/c/**/*") if file.is_file()),
-    )
+    if resumed_at:
+        options |= {"resume": "must", "step": resumed_at}
+    recorder = Recorder(path, model, optimizer, **options)
+    for t in range(resumed_at, updates):
+        for p in model.parameters():
+            p.grad = torch.full_like(p, float((t + seed) % 5) - 1)
+        optimizer.step()
+        recorder.log(loss=float(t + seed))
+    return recorder
+
+
+def chunks_of(path):
+    return sorted(file.relative_to(path).as_posix() for file in path.glob("**/c/**/*") if file.is_file())
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    path = tmp_path_factory.mktemp("damage") / "run.zarr"
+    record(path, 0, 2500).close()
+    return path, read(path), chunks_of(path)
 
 
 @settings(max_examples=60, deadline=None)
@@ -107,3 +115,64 @@ def test_one_bad_chunk_costs_its_own_rows(whole, tmp_path):
     assert run.metrics["learning_rate"].equals(before.metrics["learning_rate"])
     assert [sentence.split()[0] for sentence in run.damage] == ["distance/c/1", "metrics/loss/c/0"]
     assert before.damage == []
+
+
+def replaced(path, sources):
+    """Put other chunks, each by its bytes, in their places; which of them `verify` names."""
+    changed = {key for key, content in sources.items() if (path / key).read_bytes() != content}
+    for key, content in sources.items():
+        (path / key).write_bytes(content)
+    messages = [problem.message for problem in verify(path)]
+    hashed = ("snapshots/weights/", "snapshots/buffers/")  # named by their snapshot's step
+    return changed, {key for key in changed if key.startswith(hashed) or any(key in said for said in messages)}
+
+
+def test_an_intact_chunk_in_another_ones_place_is_named(whole, tmp_path):
+    path, before, chunks = whole
+    copy = Path(shutil.copytree(path, tmp_path / "run.zarr"))
+    first = {key: path / re.sub(r"/c/\d+", "/c/0", key) for key in chunks}
+    changed, named = replaced(copy, {key: source.read_bytes() for key, source in first.items()})
+    assert changed == named
+    assert {key.partition("/c/")[0] for key in changed} >= {
+        *("step", "distance", "layer_norm", "layer_displacement", "metrics/loss", "metrics/step"),
+        *("sketches/values", "origins/weights", "snapshots/weights", "snapshots/blake3.weights"),
+    }
+    for name, found in read(copy).items():
+        assert isinstance(found, StoreError) or np.array_equal(found, before[name])
+    run = Run(shutil.copytree(path, tmp_path / "one.zarr"), skip_damaged=True)
+    shutil.copy(run.path / "layer_distance/c/0/0", run.path / "layer_distance/c/1/0")
+    assert list(run.layers().index) == [step for step in range(1, 2501) if not 1024 < step <= 2048]
+    assert run.distance.equals(Run(path).distance)
+
+
+def test_the_chunks_of_another_run_are_named(whole, tmp_path):
+    path, _, chunks = whole
+    record(tmp_path / "other.zarr", 1, 2500).close()
+    copy = shutil.copytree(path, tmp_path / "run.zarr")
+    changed, named = replaced(copy, {key: (tmp_path / "other.zarr" / key).read_bytes() for key in chunks})
+    assert changed == named
+    assert len(changed) > 20
+
+
+def test_a_chunk_from_before_a_resume_is_named(whole, tmp_path):
+    path, _, _ = whole
+    copy = shutil.copytree(path, tmp_path / "run.zarr")
+    record(copy, 0, 2500, resumed_at=1000).close()
+    assert verify(copy) == []
+    rows = [key for key in chunks_of(copy) if key.startswith(("distance/", "layer_", "norm/"))]
+    changed, named = replaced(copy, {key: (path / key).read_bytes() for key in rows})
+    assert changed == named
+    assert changed
+
+
+def test_a_run_that_still_records_notices_a_full_chunk_and_writes_on_behind_its_own_alone(whole, tmp_path):
+    path, _, _ = whole
+    recorder = record(tmp_path / "run.zarr", 0, 1100)
+    recorder.flush()
+    source = (path / "distance/c/1").read_bytes()
+    assert replaced(recorder.path, {"distance/c/0": source}) == ({"distance/c/0"}, {"distance/c/0"})
+    recorder.close()
+    copy = shutil.copytree(path, tmp_path / "closed.zarr")
+    shutil.copy(path / "layer_norm/c/0/0", copy / "layer_norm/c/1/0")
+    with pytest.raises(StoreError, match=r"layer_norm/c/1/0 is damaged \(it is not the chunk"):
+        record(copy, 0, 1500, resumed_at=1500)

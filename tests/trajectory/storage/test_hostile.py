@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from trajectory import Recorder, Run, StoreError, verify
-from trajectory.storage.root import CHECKSUM, _checksum
+from trajectory.storage.root import CHECKSUM, CHUNKS, _checksum, _hash
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def places(value, path=()):
 
 
 def lie(path, where, value):
-    """Replace an entry of a root, and its checksum with it."""
+    """Replace an entry of a root, and its checksums with it."""
     root = json.loads((path / "zarr.json").read_text())
     parent = root
     for key in where[:-1]:
@@ -52,6 +52,8 @@ def lie(path, where, value):
     if isinstance(attributes, dict):
         nodes = nodes.get("metadata") if isinstance(nodes, dict) else None
         attributes[CHECKSUM] = _checksum(attributes.get("ultraslow"), nodes)
+        if isinstance(chunks := attributes.get(CHUNKS), dict):
+            chunks["blake3"] = _hash(chunks.get("chunks"))
     (path / "zarr.json").write_text(json.dumps(root))
 
 

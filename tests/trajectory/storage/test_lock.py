@@ -129,7 +129,7 @@ def test_without_locks_any_content_of_the_file_is_read(tmp_path, no_locks, monke
 
 
 def test_a_close_that_fails_releases_the_lock(tmp_path, monkeypatch):
-    from trajectory.storage.writer import StoreWriter
+    from trajectory.storage.commit_writer import CommitWriter
 
     model = nn.Linear(2, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -141,7 +141,7 @@ def test_a_close_that_fails_releases_the_lock(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(StoreWriter, "_publish", fails)
+        patch.setattr(CommitWriter, "publish", fails)
         with pytest.raises(ValueError, match="No space left"):
             recorder.close()
     assert len(Run(tmp_path / "run.zarr").distance) == 1

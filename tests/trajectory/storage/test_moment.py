@@ -8,7 +8,7 @@ from zarr.storage import MemoryStore
 
 from trajectory import Recorder, Run, StoreError
 from trajectory.storage import table_reader
-from trajectory.storage.backend import open_backend
+from trajectory.storage.location import open_backend
 from trajectory.storage.moment import Moment
 
 READS = {

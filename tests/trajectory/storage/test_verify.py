@@ -12,8 +12,8 @@ import xarray
 from torch import nn
 
 from trajectory import Problem, Recorder, Run, StoreError, verify
-from trajectory.storage.backend import open_backend
-from trajectory.storage.writer import StoreWriter
+from trajectory.storage.location import open_backend
+from trajectory.storage.opening import reopen_store
 
 KILLED = """
 import os, signal, sys, torch
@@ -65,7 +65,7 @@ def test_a_killed_run_is_closed_and_nothing_changes_but_where_it_lies(killed):
 
 
 def test_a_recovered_store_goes_on_where_it_was(killed):
-    store = StoreWriter.reopen(open_backend(killed))
+    store = reopen_store(open_backend(killed))
     rows = np.column_stack([np.arange(1301, 2501), np.ones((1200, 4))])
     store.append_rows(rows)
     store.append_metrics([(1301, {"weight": 7.0, "new": 1.0})])
@@ -119,7 +119,7 @@ def test_damage_is_named_and_stays(killed):
 
 
 def test_steps_that_do_not_increase_are_found(killed):
-    store = StoreWriter.reopen(open_backend(killed))
+    store = reopen_store(open_backend(killed))
     store.append_rows(np.array([[5.0, 1, 1, 1, 1]]))
     store.close("complete")
     assert "recorded steps do not increase from 1 on" in [problem.message for problem in verify(killed)]
@@ -185,7 +185,7 @@ def test_a_disk_that_fills_up_in_a_commit_leaves_the_commit_before(tmp_path, mon
     rows = np.column_stack([np.arange(1, 1025), np.ones((1024, 2))])
     with monkeypatch.context() as patch:
         patch.setattr(
-            "trajectory.storage." + ["table_writer.extend", "writer.StoreWriter._publish"][moment % 2], fails
+            "trajectory.storage." + ["table_writer.extend", "commit_writer.CommitWriter.publish"][moment % 2], fails
         )
         if moment >= 2:
             patch.setattr("trajectory.storage.journal.Journal.append_json", fails)

@@ -15,8 +15,8 @@ from trajectory import Event, Run, StoreError, verify
 from trajectory.schema.layout import ROWS_PER_CHUNK, TensorSpec, metric_array, metric_name
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.parameter_groups import Groups
-from trajectory.storage.backend import open_backend
-from trajectory.storage.writer import StoreWriter
+from trajectory.storage.location import open_backend
+from trajectory.storage.opening import create_store
 
 number = st.floats(allow_nan=True, allow_infinity=True, width=64)
 metric = st.text(min_size=1, max_size=8).filter(lambda name: name != "step" and not name.startswith((".", "__")))
@@ -28,7 +28,7 @@ def make_store(path, names=("a", "b"), **kwargs):
     parameters = tuple(TensorSpec(name, (2,), "float32", 2 * k) for k, name in enumerate(names))
     metadata = RunMetadata(parameters=parameters, groups=Groups.single(names), origin_norm=1.0)
     settings = {"weight_dtype": "float32", "buffer_bytes": 0, "overwrite": False}
-    return StoreWriter.create(open_backend(path), metadata, **(settings | kwargs))
+    return create_store(open_backend(path), metadata, **(settings | kwargs))
 
 
 @settings(max_examples=40)
