@@ -1,10 +1,12 @@
 """Costs against the number of weights and of updates, of reading what was written, and of waiting for the disk."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
+from unittest import mock
 
 import numpy as np
 import psutil
@@ -49,7 +51,9 @@ def measure_growth(report: Report, scale: float) -> None:
     rows = [closed(10**k, layers=20) for k in ((4, 5, 6) if scale >= 1 else (4, 5))]
     report.table("A closed run of 20 layers", head, rows)
     report.table(
-        "A flush, which waits for the disk", ["recorded since the last one", "ms"], flushes(rounds_of(20, scale))
+        "A flush, which waits for the disk",
+        ["recorded since the last one", "ms", "ms without syncing"],
+        flushes(rounds_of(20, scale)),
     )
     save(draw(times, stages), FIGURE)
     report.lines += [f"\nDrawn in `{FIGURE}`."]
@@ -108,7 +112,10 @@ def closed(rows: int, layers: int) -> list[str]:
 
 
 def flushes(rounds: int) -> list[list[str]]:
-    """Time flushes of 64 updates, of a commit besides, and of a snapshot."""
+    """Time flushes of 64 updates, of a commit besides, of a snapshot, and a close: as they are, and without syncing.
+
+    The two take turns in one process, so that a busy machine slows both alike.
+    """
     measured = []
     cases = {"64 updates": (64, 64), "1024 updates, a commit of rows": (1024, 64), "a snapshot of 40 MB": (1, 10**7)}
     for name, (updates, weights) in cases.items():
@@ -117,21 +124,38 @@ def flushes(rounds: int) -> list[list[str]]:
             network.optimizer.step()
             snapshots = 1 if weights > 64 else None
             with Recorder(folder / "run.zarr", network, network.optimizer, snapshots=snapshots) as recorder:
-                seconds = []
+                synced, unsynced = [], []
                 for _ in range(rounds):
-                    recorder.flush()
-                    for _ in range(updates):
-                        network.optimizer.step()
-                    seconds.append(timed(recorder.flush))
-        measured.append([name, f"{1e3 * median(seconds):.1f}"])
-    return measured
+                    for seconds in (synced, unsynced):
+                        recorder.flush()
+                        for _ in range(updates):
+                            network.optimizer.step()
+                        seconds.append(timed(recorder.flush, sync=seconds is synced))
+        measured.append([name, f"{1e3 * median(synced):.1f}", f"{1e3 * median(unsynced):.1f}"])
+    return [*measured, closes(rounds)]
 
 
-def timed(call: Callable[[], object]) -> float:
-    """Seconds."""
-    start = perf_counter()
-    call()
-    return perf_counter() - start
+def closes(rounds: int) -> list[str]:
+    """Time closing runs of 1024 updates likewise."""
+    synced, unsynced = [], []
+    network = Weights(layers(64), "cpu")
+    for _ in range(rounds):
+        for seconds in (synced, unsynced):
+            with scratch() as folder:
+                recorder = Recorder(folder / "run.zarr", network, network.optimizer)
+                for _ in range(1024):
+                    network.optimizer.step()
+                recorder.flush()
+                seconds.append(timed(recorder.close, sync=seconds is synced))
+    return ["`close()`", f"{1e3 * median(synced):.1f}", f"{1e3 * median(unsynced):.1f}"]
+
+
+def timed(call: Callable[[], object], *, sync: bool = True) -> float:
+    """Seconds; without waiting for the disk where `sync` is False."""
+    with nullcontext() if sync else mock.patch("os.fsync", return_value=None):
+        start = perf_counter()
+        call()
+        return perf_counter() - start
 
 
 def draw(times: Mapping[str, Mapping[int, float]], stages: Sequence[tuple[int, float, int, int]]) -> PaperFigure:
