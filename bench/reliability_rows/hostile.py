@@ -12,7 +12,7 @@ from typing import Any
 from reliability_rows.damage import contents, stores
 
 from trajectory import StoreError, verify
-from trajectory.storage.root import CHECKSUM, _checksum
+from trajectory.storage.root import CHECKSUM, CHUNKS, _checksum, _hash
 
 LIES: list[Any] = [
     *(
@@ -62,6 +62,8 @@ def lie(path: Path, chance: random.Random) -> str:
         attributes[CHECKSUM] = _checksum(
             attributes.get("ultraslow"), nodes.get("metadata") if isinstance(nodes, dict) else None
         )
+        if where[-1] != "blake3" and isinstance(chunks := attributes.get(CHUNKS), dict):
+            chunks["blake3"] = _hash(chunks.get("chunks"))
     (path / "zarr.json").write_text(json.dumps(root))
     return f"{'.'.join(map(str, where))} = {what}"
 
