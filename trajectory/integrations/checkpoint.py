@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trajectory.errors import UltraslowError
+from trajectory.integrations.shard_files import files_fault
 
 SUFFIXES = (".pth.tar", ".pt.tar", ".pt", ".pth", ".bin", ".ckpt", ".safetensors")
 DISTRIBUTED = ".metadata"  # what torch.distributed.checkpoint calls the table of contents in a checkpoint's folder
@@ -14,6 +15,7 @@ DISTRIBUTED = ".metadata"  # what torch.distributed.checkpoint calls the table o
 _HUB = ("model.safetensors", "model-*-of-*.safetensors", "pytorch_model.bin", "pytorch_model-*-of-*.bin")
 # Words before a step in a name, those that count updates first: `epoch=3-step=1000` is step 1000.
 _UNITS = (r"(?:global_?)?step", r"checkpoint|ckpt|iteration|iter|update", r"epoch")
+_LARGEST = 2**53  # a row holds its step as a float64
 _NOT_WEIGHTS = re.compile(r"optim|sched|rng|random|scaler|args", re.IGNORECASE)
 
 
@@ -50,8 +52,8 @@ def find(paths: Iterable[str | Path], steps: Sequence[int] | None = None) -> lis
         The checkpoints in order of step.
 
     Raises:
-        CheckpointError: a path is missing, fewer than two are found, a name has no step, two count in different
-            units, or two are of one step.
+        CheckpointError: a path is missing, fewer than two are found, a shard is missing, a name has no step, two
+            count in different units, two are of one step, or a step is no number of updates.
     """
     found = [entry for path in paths for entry in _entries(Path(path))]
     if len(found) < 2:
@@ -73,6 +75,8 @@ def find(paths: Iterable[str | Path], steps: Sequence[int] | None = None) -> lis
     if twice:
         names = [name for step, (name, _) in zip(steps, found, strict=True) if step == twice[0]]
         raise CheckpointError(f"step {twice[0]} is that of {' and '.join(names)}; give one checkpoint a step")
+    if wrong := [step for step in steps if not 0 <= step <= _LARGEST]:
+        raise CheckpointError(f"step {wrong[0]}: expected a number of updates, from 0 to 2^53")
     made = [Checkpoint(step, name, files) for step, (name, files) in zip(steps, found, strict=True)]
     return sorted(made, key=lambda checkpoint: checkpoint.step)
 
@@ -105,6 +109,8 @@ def _model_files(folder: Path) -> tuple[Path, ...]:
         return (folder,)
     for name in _HUB:
         if files := tuple(sorted(folder.glob(name))):
+            if fault := files_fault(files):
+                raise CheckpointError(f"{folder.name}: {fault}")
             return files
     return ()
 

@@ -9,19 +9,35 @@ import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from trajectory.errors import first_line
 from trajectory.integrations.checkpoint import DISTRIBUTED, Checkpoint, CheckpointError
+from trajectory.integrations.shard_files import index_fault
 
 # Where training loops put the weights: Lightning, torch's examples, fairseq and others, in order of precedence.
 _KEYS = ("state_dict", "model_state_dict", "model", "module", "weights", "net")
-# A script's arguments beside the weights: a bare container of attributes.
-_SAFE: list[Any] = [argparse.Namespace]
+# What scripts save beside the weights: their arguments, a bare container of attributes; paths; numpy's numbers.
+_SAFE: list[Any] = [
+    argparse.Namespace,
+    *(
+        (pure, f"{module}.{name}")
+        for module in ("pathlib", "pathlib._local")
+        for pure, names in (
+            (PurePosixPath, ("PosixPath", "PurePosixPath")),
+            (PureWindowsPath, ("WindowsPath", "PureWindowsPath")),
+        )
+        for name in names
+    ),
+    *((np.float64(0).__reduce__()[0], f"{module}.multiarray.scalar") for module in ("numpy._core", "numpy.core")),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "bool")),
+]
 
 
 def load(checkpoint: Checkpoint, key: str | None = None) -> dict[str, Tensor]:
@@ -37,16 +53,30 @@ def load(checkpoint: Checkpoint, key: str | None = None) -> dict[str, Tensor]:
         The tensors by name.
 
     Raises:
-        CheckpointError: a file is no checkpoint, or holds no weights there.
+        CheckpointError: a file is no checkpoint, or holds no weights there, or weights of 8 bits; or the files are
+            not all shards of one checkpoint.
     """
     tensors: dict[str, Tensor] = {}
     for file in checkpoint.files:
         if file.is_dir():
-            tensors |= load_distributed(file, key)
+            found = load_distributed(file, key)
         elif file.suffix == ".safetensors":
-            tensors |= load_safetensors(file)
+            found = load_safetensors(file)
         else:
-            tensors |= load_torch(file, key)
+            found = load_torch(file, key)
+        if twice := tensors.keys() & found.keys():
+            raise CheckpointError(
+                f"{checkpoint.name}: {min(twice)} is in two files; expected shards of one checkpoint"
+            )
+        tensors |= found
+    if fault := index_fault(checkpoint.files[0], tensors):
+        raise CheckpointError(f"{checkpoint.name}: {fault}")
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and tensor.dtype.itemsize == 1:
+            raise CheckpointError(
+                f"{checkpoint.name}: {name} is {tensor.dtype}; expected 16 bits a weight or more: save the weights it"
+                " is rounded from"
+            )
     if not any(tensor.is_floating_point() for tensor in tensors.values()):
         raise CheckpointError(f"{checkpoint.name}: holds no weights; expected a state dict")
     return tensors
@@ -118,10 +148,11 @@ def load_distributed(folder: Path, key: str | None = None) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the checkpoint cannot be read, or holds no weights there.
     """
-    try:
-        import torch.distributed.checkpoint as distributed
-        from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+    import torch.distributed.checkpoint as distributed
+    from torch.distributed.checkpoint.api import CheckpointException
+    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
 
+    try:
         with (folder / DISTRIBUTED).open("rb") as file:
             metadata = _MetadataUnpickler(file).load()
         stored: dict[int, str] = {}  # the name that a tensor is stored under
@@ -141,11 +172,18 @@ def load_distributed(folder: Path, key: str | None = None) -> dict[str, Tensor]:
             distributed.load({stored[id(tensor)]: tensor for tensor in tensors.values()}, checkpoint_id=folder)
     except CheckpointError:
         raise
-    except Exception as error:  # pickle's, torch's and the operating system's
+    except (Exception, CheckpointException) as error:  # pickle's, torch's and the operating system's
         raise CheckpointError(
-            f"{folder.name}: cannot be read ({first_line(error)}); expected what torch.distributed.checkpoint saved"
+            f"{folder.name}: cannot be read ({_cause(error)}); expected what torch.distributed.checkpoint saved"
         ) from error
     return tensors
+
+
+def _cause(error: BaseException) -> str:
+    """Return the line that says what failed; torch wraps the failures of each rank, and their traces."""
+    failures = getattr(error, "failures", None)
+    first = next(iter(failures.values()))[0] if failures else error
+    return first_line(first)
 
 
 class _MetadataUnpickler(pickle.Unpickler):

@@ -64,6 +64,12 @@ def import_checkpoints(
     measured = Observables(weights.views, _QUANTITIES)
     config = {"imported": [checkpoint.name for checkpoint in found], "first_step": found[0].step}
     norms = np.sqrt(squared_norms(weights.views))
+    for spec, norm in zip(weights.specs, norms, strict=True):
+        if not np.isfinite(norm):
+            raise CheckpointError(
+                f"{found[0].name}: {spec.name} has the norm {norm}; expected finite weights to measure from: leave"
+                " this checkpoint out"
+            )
     store = create_store(
         open_backend(out),
         RunMetadata(

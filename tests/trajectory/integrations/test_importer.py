@@ -3,6 +3,7 @@
 import argparse
 import pickle
 import warnings
+from pathlib import Path, PureWindowsPath
 
 import numpy as np
 import pytest
@@ -178,3 +179,84 @@ def test_what_would_run_code_is_refused_by_name(training, tmp_path):
 def test_folders_given_one_by_one(training, tmp_path):
     import_checkpoints([training / "folders" / "20", training / "folders" / "50"], tmp_path / "run.zarr")
     assert list(Run(tmp_path / "run.zarr").distance.index) == [30]
+
+
+FAULTS = {
+    "a shard is missing": (
+        "1/model-00002-of-00002.safetensors",
+        None,
+        "1: has 1 of 2 shards, without model-00002-of-",
+    ),
+    "another checkpoint's": (
+        "1/model-00001-of-00001.safetensors",
+        "w",
+        "1: holds shards of 00001 and of 00002 files",
+    ),
+    "twice": ("1/model-00002-of-00002.safetensors", "a", "1: a is in two files; expected shards of one"),
+    "the index lists more": (
+        "1/model.safetensors.index.json",
+        '{"weight_map": {"a": "", "c": ""}}',
+        "1: lacks c, which",
+    ),
+    "no index": ("1/model.safetensors.index.json", '{"weight', "1: has an index that cannot be read"),
+    "too short": ("1/model-00002-of-00002.safetensors", "", "not a safetensors file"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_sharded_checkpoint_is_imported_whole_or_not_at_all(tmp_path, fault):
+    for step in range(2):
+        (tmp_path / str(step)).mkdir()
+        for k, name in enumerate("ab", 1):
+            save_file({name: torch.full((2,), float(step))}, tmp_path / f"{step}/model-0000{k}-of-00002.safetensors")
+        (tmp_path / f"{step}/model.safetensors.index.json").write_text('{"weight_map": {"a": "", "b": ""}}')
+    import_checkpoints([tmp_path / "0", tmp_path / "1"], tmp_path / "run.zarr")
+    assert Run(tmp_path / "run.zarr").distance.loc[1] == 2
+    file, content, sentence = FAULTS[fault]
+    if content is None:
+        (tmp_path / file).unlink()
+    elif file.endswith("json") or not content:
+        (tmp_path / file).write_text(content)
+    else:
+        save_file({content: torch.ones(2)}, tmp_path / file)
+    with pytest.raises(CheckpointError, match=sentence) as caught:
+        import_checkpoints([tmp_path / "0", tmp_path / "1"], tmp_path / "run.zarr", overwrite=True)
+    assert "\n" not in str(caught.value)
+
+
+def test_paths_and_numbers_beside_the_weights_are_no_obstacle(tmp_path):
+    for step in range(2):
+        arguments = argparse.Namespace(lr=0.1, data=Path("data"), resume=PureWindowsPath("C:/runs"))
+        best = {"accuracy": np.float64(0.5), "loss": np.float32(1), "epoch": np.int64(3)}
+        torch.save({"args": arguments, **best, "model": {"w": torch.ones(4) * step}}, tmp_path / f"{step}.pth.tar")
+    import_checkpoints([tmp_path], tmp_path / "run.zarr")
+    assert Run(tmp_path / "run.zarr").distance.loc[1] == 2
+
+
+def test_a_torn_distributed_checkpoint_is_one_line(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for step in range(2):
+            distributed.save({"w": torch.ones(2)}, checkpoint_id=str(tmp_path / str(step)))
+    next((tmp_path / "1").glob("*.distcp")).write_bytes(b"torn")
+    with pytest.raises(
+        CheckpointError, match=r"^1: cannot be read \(.*\); expected what torch.distributed"
+    ) as caught:
+        import_checkpoints([tmp_path / "0", tmp_path / "1"], tmp_path / "run.zarr")
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("weights", "options", "sentence"),
+    [
+        (torch.tensor([torch.nan, 1.0]), {}, "w has the norm nan; expected finite weights"),
+        (torch.ones(2).to(torch.float8_e4m3fn), {}, "w is torch.float8_e4m3fn; expected 16 bits"),
+        (torch.ones(2), {"steps": [0, 2**64]}, "step 18446744073709551616: expected a number of updates"),
+        (torch.ones(2), {"steps": [-3, 1]}, "step -3: expected a number of updates"),
+    ],
+)
+def test_weights_and_steps_that_mean_nothing_are_refused(tmp_path, weights, options, sentence):
+    for step in range(2):
+        torch.save({"w": weights}, tmp_path / f"{step}.pt")
+    with pytest.raises(CheckpointError, match=sentence):
+        import_checkpoints([tmp_path / "0.pt", tmp_path / "1.pt"], tmp_path / "run.zarr", **options)
