@@ -87,7 +87,6 @@ def fit(
     parts = range_invariance(bins, chosen.mixture)
     invariance = Invariance((*parts.changes, *origin_invariance(at_other_origins(seeds, bins, age)).changes))
     quoted = hull if t_min is None else at.interval
-    recorded = tuple(sentence for curve in group for sentence in curve.warnings)
     return Fit(
         alpha=at.alpha,
         interval=at.interval,
@@ -111,7 +110,6 @@ def fit(
         posterior=(at.posteriors[0].alpha, PROBABILITIES) if len(at.posteriors) == 1 else None,
         scan=scan,
         warnings=(
-            *recorded,
             *filter(None, [seeds.origin_choice]),
             *seeds.notes,
             *diagnose(group, bins, at, scan, quoted, invariance, age, confidence_level),

@@ -48,8 +48,8 @@ def read_seeds(
         force: take runs of different settings for seeds all the same.
 
     Returns:
-        The curves, by names of their own, without those that end early; and a sentence for each curve that was left
-        out or that cuts the range of the others.
+        The curves, by names of their own, without those that end early; and what there is to know of them, a
+        sentence each: what their recorders saw, and which curve was left out or cuts the range of the others.
 
     Raises:
         CurveError: where the data are no curve.
@@ -67,7 +67,8 @@ def read_seeds(
     if not force:
         _check_settings(group)
     group, notes = _without_short(group, t_min, t_max)
-    return group, (*notes, *_late(group, t_min))
+    recorded = [sentence for curve in group for sentence in curve.warnings]
+    return group, (*recorded, *notes, *_late(group, t_min))
 
 
 def _told_apart(group: Sequence[Curve]) -> list[Curve]:

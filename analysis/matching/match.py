@@ -28,7 +28,8 @@ class Matching(Tabulated):
         reference: the distances to match.
         run: the run's name.
         matches: the outcome for each drop of the reference, in order.
-        warnings: what the run's recorder saw that a reader of its distances has to know.
+        warnings: what the recorders of the run and of the reference's runs saw that a reader of their distances has
+            to know.
 
     Examples:
         >>> import numpy as np
@@ -155,7 +156,7 @@ def match(
             travelled = distance_at(curve, start - curve.origin)
             matcher = reference.matcher(drop, travelled, bandwidth=bandwidth, min_step=start, budget=budget)
             matches.append(_replay(matcher, curve, start))
-    return Matching(reference, curve.name, tuple(matches), curve.warnings)
+    return Matching(reference, curve.name, tuple(matches), (*reference.warnings, *curve.warnings))
 
 
 def _single(run: CurvesLike, reference: Reference) -> Curve:

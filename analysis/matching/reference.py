@@ -39,6 +39,7 @@ class Reference(FormerNames, Tabulated):
         last_phase: updates made after the last drop; None if unknown.
         extrapolated: numbers of the drops, from 0, that lie beyond what the runs recorded: their targets are read
             off the fitted law.
+        warnings: what the runs' recorders saw that a reader of their distances has to know.
 
     Examples:
         >>> from analysis import Reference
@@ -65,6 +66,7 @@ class Reference(FormerNames, Tabulated):
     origin: int = 0
     last_phase: int | None = None
     extrapolated: tuple[int, ...] = ()
+    warnings: tuple[str, ...] = ()
 
     former_names: ClassVar[Mapping[str, str]] = {"signature": "parameter_specs"}
 
@@ -89,7 +91,8 @@ class Reference(FormerNames, Tabulated):
             DifferentNetworksError: if their networks differ.
             CurveError: if nothing was recorded from the origin.
         """
-        seeds = [Seed.read(curve, relative, extrapolate) for curve in curves(runs, origin=origin)]
+        group = curves(runs, origin=origin)
+        seeds = [Seed.read(curve, relative, extrapolate) for curve in group]
         first = seeds[0]
         for seed in seeds[1:]:
             check_network(first.parameter_specs, first.name, seed.parameter_specs, seed.name)
@@ -111,6 +114,7 @@ class Reference(FormerNames, Tabulated):
             origin=origin,
             last_phase=max(seed.last_phase for seed in seeds) or None,
             extrapolated=tuple(np.flatnonzero(unseen > 0).tolist()),
+            warnings=tuple(sentence for curve in group for sentence in curve.warnings),
         )
 
     @property

@@ -43,13 +43,15 @@ def _refused(*arguments, start=_run):
     return line
 
 
-def _record(path, distances, *, drop=None, width=4, batch_size=16, label=""):
+def _record(path, distances, *, drop=None, width=4, batch_size=16, label="", warning=""):
     """A run whose distance after t updates is distances[t - 1], moved there along one weight."""
     model = nn.Linear(width, 1, bias=False)
     nn.init.zeros_(model.weight)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     config = {"batch_size": batch_size, "train_size": 160, "lr": 0.1, "label": label}
     with Recorder(path, model, optimizer, config=config, seed=0) as recorder:
+        if warning:
+            recorder.event("seen", warning=warning)
         at = 0.0
         for t, distance in enumerate(distances, 1):
             model.weight.grad = torch.zeros(1, width)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,19 @@ def say(*lines: object, file: TextIO | None = None) -> None:
     from trajectory.errors import printable
 
     print(*(printable(str(line)) for line in lines), sep="\n", file=file)
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print warnings to stderr as lines of their own, without the place in the code that they come from.
+
+    Yields:
+        Nothing.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.showwarning = lambda message, *_, **__: say(f"! {message}", file=sys.stderr)
+        yield
 
 
 def print_values(values: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ from ultraslow.cli.arguments import (
     averaged,
     named_curves,
 )
-from ultraslow.cli.console import print_json, say
+from ultraslow.cli.console import plain_warnings, print_json, say
 
 
 def fit(
@@ -61,9 +61,10 @@ def fit(
     mean = averaged([run, *runs], origins, origin, t_min, t_max, force)
     paths = list(mean.curves) if mean else named_curves([run, *runs], scalar, origin)
     if per_layer:
-        frame = fit_layers(
-            paths, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin, force=force
-        )
+        with plain_warnings():
+            frame = fit_layers(
+                paths, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin, force=force
+            )
         print_json(records(frame.reset_index())) if json else say(frame.attrs["age"], frame.to_string())
         return
     result = fit_runs(paths, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin, force=force)

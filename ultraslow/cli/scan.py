@@ -12,7 +12,7 @@ from ultraslow.cli.arguments import (
     averaged,
     named_curves,
 )
-from ultraslow.cli.console import print_json, say
+from ultraslow.cli.console import plain_warnings, print_json, say
 
 
 def scan(
@@ -54,14 +54,15 @@ def scan(
     from analysis.serialize import records
 
     mean = averaged([run, *runs], origins, origin, t_min, t_max, force)
-    frame = scan_runs(
-        list(mean.curves) if mean else named_curves([run, *runs], scalar, origin),
-        t_min=t_min,
-        t_max=t_max,
-        confidence_level=confidence_level,
-        origin=origin,
-        force=force,
-    )
+    with plain_warnings():
+        frame = scan_runs(
+            list(mean.curves) if mean else named_curves([run, *runs], scalar, origin),
+            t_min=t_min,
+            t_max=t_max,
+            confidence_level=confidence_level,
+            origin=origin,
+            force=force,
+        )
     if plot is not None:
         from analysis import figures
 
