@@ -11,7 +11,7 @@ import pandas as pd
 
 from trajectory.description import RunDescription
 from trajectory.errors import StoreError
-from trajectory.schema.layout import DIMENSIONS
+from trajectory.schema.layout import DIMENSIONS, UNFROZEN, WARNING
 from trajectory.storage.backend import Backend
 from trajectory.storage.dataset import to_dataset
 from trajectory.storage.location import StoreLike, open_backend
@@ -133,6 +133,9 @@ class Run(RunDescription):
     def layers(self, quantity: str = "distance", *, origin: int = 0) -> pd.DataFrame:
         """Return a recorded quantity by parameter, or by group of them.
 
+        The columns are those of the start: parameters that were unfrozen later count in the totals alone, where they
+        make √(d² − Σ_l d_l²) together. `attrs["unfrozen"]` holds the recorder's sentence on each.
+
         Args:
             quantity: as for `total`; an angle is NaN for a layer that started from 0.
             origin: the step that the distance is measured from, one of `origins`; for the distance alone.
@@ -144,6 +147,8 @@ class Run(RunDescription):
             StoreError: the quantity was not recorded, or not from that origin.
         """
         frame = self._table.layers(quantity, origin)
+        if unfrozen := [str(event.details.get(WARNING)) for event in self.events if event.name == UNFROZEN]:
+            frame.attrs["unfrozen"] = unfrozen
         if quantity == "distance":
             frame.attrs.update(self._attributes(origin))
         return frame

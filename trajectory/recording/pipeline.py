@@ -13,7 +13,7 @@ from trajectory.recording.lr_watcher import LRWatcher
 from trajectory.recording.measured_model import MeasuredModel
 from trajectory.recording.options import RecordingOptions
 from trajectory.recording.reports import Reports
-from trajectory.recording.rows import BLOCK, NON_FINITE, RATE
+from trajectory.recording.rows import BLOCK, EARLY, NON_FINITE, RATE
 from trajectory.recording.session import Session
 from trajectory.recording.unclosed import STATUS
 from trajectory.recording.update import Update
@@ -242,7 +242,7 @@ class Pipeline:
             self._measure(update, observables)
             self._count(update)
         self._watch_rate(update)
-        if update.step % BLOCK == 0:
+        if update.step % BLOCK == 0 or update.step in EARLY:
             self.delivery.send(wait=False)
         self._copies.take(update, observables)
 

@@ -29,9 +29,10 @@ class Recorder(Recording):
     several it is a round, which ends with the step of the optimizer listed last: the row is taken then, and the
     others are to step before it. Without an optimizer an update is what the loop reports by `update()`.
 
-    Distances are computed on the parameters' device, kept there in a ring, and flushed every 64 updates; nothing in a
-    step waits for the device, and neither weights nor random state are touched. A killed process loses at most what
-    was not flushed; a program that ends without `close()` loses nothing, and its run is `interrupted (not closed)`.
+    Distances are computed on the parameters' device, kept there in a ring, and flushed after updates 1, 2, 4, ..., 32
+    and every 64 updates; nothing in a step waits for the device, and neither weights nor random state are touched. A
+    killed process loses at most what was not flushed; a program that ends without `close()` loses nothing, and its
+    run is `interrupted (not closed)`.
 
     An update that a GradScaler skips is none: t does not count it. A fused optimizer skips by itself, after the step
     has begun: that step is counted, and marked by the event "skipped_update".
@@ -86,7 +87,8 @@ class Recorder(Recording):
             diagnostics read these entries if they are there: "label" (the run's name in a legend), "dataset" and
             "network" (names), "batch_size" (samples), "lr" (the first learning rate), "momentum", "weight_decay".
         seed: The run's seed, for the record.
-        overwrite: Whether to replace a run at the path.
+        overwrite: Whether to replace a run at the path. A recorder that the same thread has left open there, as a
+            notebook's cell does that is run again, is closed first, with a warning; likewise where a run is resumed.
         resume: "never" begins a new run; "allow" resumes the run at the path if there is one; "must" refuses to
             begin a new one. `load_state_dict` or `step` say at which step; what was recorded after it is taken
             back. w_0, the origins' weights, config and seed are those in the store.

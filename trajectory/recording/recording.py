@@ -9,15 +9,16 @@ from typing import Any, NoReturn, Self
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from trajectory.errors import RecordingError
+from trajectory.errors import RecordingError, StoreError
 from trajectory.recording.optimizers import Optimizers
 from trajectory.recording.options import RecordingOptions
 from trajectory.recording.pipeline import Pipeline
 from trajectory.recording.resume import check_state
 from trajectory.recording.rows import Rows
 from trajectory.recording.session import Session
-from trajectory.recording.unclosed import finish_in_the_end
+from trajectory.recording.unclosed import STATUS, finish_in_the_end, unclosed_at
 from trajectory.recording.update_counter import UpdateCounter
+from trajectory.storage.backend import Backend
 from trajectory.storage.location import StoreLike, open_backend
 
 
@@ -34,11 +35,12 @@ class Recording:
     def __init__(self, path: StoreLike, model: nn.Module, optimizers: Sequence[Optimizer], options: RecordingOptions):
         self._options = options
         backend = open_backend(path)
+        _close_earlier(backend, options)
         self._session = session = Session.begin(backend, model, options)
         self.path, self.origin_norm = backend.location, session.origin_norm
         self.parameter_specs = session.tracked.parameter_specs
         self._pipeline = Pipeline(session, model, options)
-        self._end = finish_in_the_end(self, self._pipeline.close_forgotten)
+        self._end = finish_in_the_end(self, backend.location, self._pipeline.close_forgotten)
         self._updates = UpdateCounter(model, optimizers, session, self._pipeline, owner=self)
         if session.ranks.is_replica:
             self._pipeline.step = options.step or 0
@@ -263,3 +265,27 @@ class Recording:
     def _refuse_if_closed(self, *, awaits_step: bool = False) -> None:
         self._pipeline.check_open(awaits_step=awaits_step)
         self._updates.catch_up()
+
+
+def _close_earlier(backend: Backend, options: RecordingOptions) -> None:
+    """Close the recorder that still writes at a place, as a notebook's cell leaves it there that is run again.
+
+    Raises:
+        StoreError: The run there is neither to be replaced nor to be resumed.
+    """
+    for earlier in unclosed_at(backend.location):
+        if earlier._pipeline.delivery.ended or backend.is_free():  # after a failure, or its folder has gone
+            continue
+        if not (options.overwrite or options.resume != "never"):
+            raise StoreError(
+                f"{backend.path}: an earlier recorder of this program is still recording there, after update"
+                f" {earlier.step}; close() it and choose another path, or give overwrite=True, which replaces its run"
+            )
+        warnings.warn(
+            f"{backend.path}: an earlier recorder of this program was still recording there, after update"
+            f" {earlier.step}; it is closed, and its run is {'replaced' if options.overwrite else 'resumed'}",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+        with suppress(RecordingError):  # its run is given up
+            earlier._close(STATUS, collective=False)

@@ -10,6 +10,7 @@ from trajectory.schema.layout import RowColumns
 from trajectory.schema.parameter_groups import Groups
 
 BLOCK = 64  # updates between two flushes, and so the rows the ring holds: what a killed process can lose
+EARLY = frozenset({1, 2, 4, 8, 16, 32})  # updates that are flushed as well, so that a run shows itself from the start
 RATE = "learning_rate"  # the metric of the rate that each recorded update was made with
 NON_FINITE = "non_finite_weights"  # the event of the first row that is not finite
 

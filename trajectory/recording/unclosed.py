@@ -10,18 +10,35 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 STATUS = "interrupted (not closed)"
-_open: list[tuple["weakref.finalize[..., Any]", threading.Thread]] = []
 
 
-def finish_in_the_end(recorder: object, finish: Callable[[], None]) -> "weakref.finalize[..., Any]":
+@dataclass(frozen=True)
+class _Unclosed:
+    """A recorder that is not closed: what closes it, where its run is, and the thread and process it was made in."""
+
+    finalizer: "weakref.finalize[..., Any]"
+    place: str
+    thread: threading.Thread
+    pid: int
+
+
+_open: list[_Unclosed] = []
+
+
+def finish_in_the_end(
+    recorder: object, location: Path | str, finish: Callable[[], None]
+) -> "weakref.finalize[..., Any]":
     """Have a recorder's run closed when it is collected or the program ends, in this process alone.
 
     Args:
         recorder: The recorder.
+        location: The store's whole path, or its URL.
         finish: Closes its run, without a reference to the recorder.
 
     Returns:
@@ -29,8 +46,29 @@ def finish_in_the_end(recorder: object, finish: Callable[[], None]) -> "weakref.
     """
     finalizer = weakref.finalize(recorder, _collected, os.getpid(), finish)
     finalizer.atexit = False
-    _open[:] = [*((other, thread) for other, thread in _open if other.alive), (finalizer, threading.current_thread())]
+    entry = _Unclosed(finalizer, _place(location), threading.current_thread(), os.getpid())
+    _open[:] = [*(other for other in _open if other.finalizer.alive), entry]
     return finalizer
+
+
+def unclosed_at(location: Path | str) -> Iterator[Any]:
+    """Find the recorders of this thread that were not closed and write a run at a place.
+
+    Args:
+        location: The store's whole path, or its URL.
+
+    Yields:
+        Each recorder. Those of other threads may train still.
+    """
+    here = _place(location), threading.current_thread(), os.getpid()
+    for entry in list(_open):
+        found = entry.finalizer.peek()
+        if found and (entry.place, entry.thread, entry.pid) == here:
+            yield found[0]
+
+
+def _place(location: Path | str) -> str:
+    return os.path.realpath(location) if isinstance(location, Path) else location
 
 
 def _collected(pid: int, finish: Callable[[], None]) -> None:
@@ -50,9 +88,9 @@ def _finish(finish: Callable[[], None]) -> None:
 
 
 def _finish_all() -> None:
-    for finalizer, thread in _open:
-        if thread is threading.main_thread() or not thread.is_alive():  # otherwise it may train still
-            finalizer()
+    for entry in _open:
+        if entry.thread is threading.main_thread() or not entry.thread.is_alive():  # otherwise it may train still
+            entry.finalizer()
 
 
 getattr(threading, "_register_atexit", atexit.register)(_finish_all)

@@ -153,7 +153,7 @@ def test_a_subscriber_that_is_interrupted_takes_no_row_from_others(tmp_path):
 
     def interrupt(rows):
         calls.append(rows.step)
-        if len(calls) == 1:
+        if rows.step[-1] == 64:
             raise KeyboardInterrupt
 
     with Recorder(tmp_path / "run.zarr", model, optimizer) as recorder:

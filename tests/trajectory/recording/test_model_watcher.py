@@ -161,6 +161,9 @@ def test_unfrozen_parameters_count_from_their_first_update_on(tmp_path):
     assert run.distance.loc[50] == pytest.approx(layers)
     assert run.distance.loc[51] > run.layers().loc[51].pow(2).sum() ** 0.5
     assert list(run.layers().columns) == ["2.weight", "2.bias"]
+    rest = (run.distance**2 - run.layers().pow(2).sum(axis=1)).iloc[-1] ** 0.5
+    assert rest == pytest.approx(moved(model[0], start[:2]), rel=1e-5)
+    assert run.warnings[0].endswith(run.layers().attrs["unfrozen"][0])
     assert run.total("angle").isna().tolist() == [t > 50 for t in run.distance.index]
 
 

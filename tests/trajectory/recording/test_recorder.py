@@ -306,6 +306,19 @@ def test_subscribers_get_every_row_once_and_in_order(tmp_path):
     assert seen == list(zip(run.distance.index, run.distance, strict=True))
 
 
+def test_a_run_that_has_just_begun_shows_its_distance(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run.zarr", model, optimizer) as recorder:
+        for t in range(1, 64):
+            train(model, optimizer, 1)
+            recorder._pipeline._thread.wait()
+            run = Run(tmp_path / "run.zarr")
+            shown = 2 ** int(math.log2(t))
+            assert (run.status, list(run.distance.index)) == ("recording", list(range(1, shown + 1)))
+        assert run.to_dict()["distance"] == pytest.approx(run.distance[32])
+
+
 def test_subscribers_get_the_displacement_from_every_origin(tmp_path):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
@@ -327,14 +340,14 @@ def test_flush_without_waiting_sends_rows_early_and_drain_is_its_former_name(tmp
     seen = []
     with Recorder(tmp_path / "run.zarr", model, optimizer) as recorder:
         recorder.subscribe(lambda rows: seen.extend(rows.step))
-        train(model, optimizer, 3)
-        assert seen == []
+        train(model, optimizer, 35)
+        assert seen == list(range(1, 33))
         recorder.flush(wait=False)
-        assert seen == [1, 2, 3]
+        assert seen == list(range(1, 36))
         train(model, optimizer, 1)
         with pytest.warns(DeprecationWarning, match=r"flush\(wait=False\)"):
             recorder.drain()
-        assert seen == [1, 2, 3, 4]
+        assert seen == list(range(1, 37))
     with pytest.raises(RecordingError, match="closed"):
         recorder.flush()
 

@@ -1,16 +1,20 @@
 """Recorders that nobody closes: the program ends, they are collected, or a child of the process ends."""
 
+import contextlib
 import copy
 import gc
 import pickle
+import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 import torch
+import zarr
 from torch import nn
 
-from trajectory import Recorder, RecordingError, Run, verify
+from trajectory import Recorder, RecordingError, Run, StoreError, verify
 
 HEAD = """
 import atexit, gc, os, sys, threading
@@ -88,3 +92,63 @@ def test_a_recorder_cannot_be_copied(tmp_path):
         for make in (copy.copy, copy.deepcopy, pickle.dumps):
             with pytest.raises(RecordingError, match="a Recorder cannot be copied or pickled"):
                 make({"recorder": recorder} if make is not copy.copy else recorder)
+
+
+CELL = """
+model = nn.Linear(4, 1)
+optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+{name} = Recorder(path, model, optimizer, {options})
+for k in range(100):
+    optimizer.zero_grad()
+    model(torch.randn(8, 4)).square().mean().backward()
+    optimizer.step()
+    if k == interrupted_at:
+        signal.raise_signal(signal.SIGINT)
+"""
+
+
+@pytest.mark.parametrize(
+    ("second", "interrupted_at", "remote"),
+    [("recorder", None, False), ("recorder", 50, False), ("another", 50, False), ("recorder", 0, True)],
+)
+def test_a_cell_that_is_run_again_replaces_its_run(tmp_path, second, interrupted_at, remote):
+    path = zarr.storage.MemoryStore() if remote else tmp_path / "run.zarr"
+    notebook = {"torch": torch, "nn": nn, "Recorder": Recorder, "signal": signal, "path": path}
+    notebook["interrupted_at"] = interrupted_at
+    with contextlib.suppress(KeyboardInterrupt):
+        exec(CELL.format(name="recorder", options="overwrite=True"), notebook)
+    first, notebook["interrupted_at"] = notebook["recorder"], None
+    with pytest.warns(RuntimeWarning, match="it is closed, and its run is replaced") as warned:
+        exec(CELL.format(name=second, options="overwrite=True"), notebook)
+    assert len(warned) == 1
+    notebook[second].close()
+    first.close()
+    run = Run(path)
+    assert (run.status, list(run.distance.index)) == ("complete", list(range(1, 101)))
+    assert run.distance.iloc[-1] == pytest.approx(_distance(notebook[second], notebook["model"]))
+
+
+def _distance(recorder, model):
+    w_0 = recorder._pipeline._session.observables.copies[0].tensors
+    return sum((p.double() - w).square().sum() for p, w in zip(model.parameters(), w_0, strict=True)).sqrt().item()
+
+
+def test_a_cell_that_is_run_again_without_overwrite_is_told_what_to_do(tmp_path):
+    notebook = {"torch": torch, "nn": nn, "Recorder": Recorder, "path": tmp_path / "run.zarr", "interrupted_at": None}
+    exec(CELL.format(name="recorder", options=""), notebook)
+    with pytest.raises(StoreError, match=r"still recording there, after update 100; close\(\) it .* overwrite=True"):
+        exec(CELL.format(name="recorder", options=""), notebook)
+    with pytest.warns(RuntimeWarning, match="its run is resumed"):
+        exec(CELL.format(name="recorder", options="resume='must', step=40"), notebook)
+    notebook["recorder"].close()
+    assert len(Run(tmp_path / "run.zarr").distance) == 140
+
+
+def test_a_recorder_of_another_thread_is_left_alone(tmp_path):
+    made = []
+    thread = threading.Thread(target=lambda: made.append(Recorder(tmp_path / "run.zarr", nn.Linear(4, 1))))
+    thread.start()
+    thread.join()
+    with pytest.raises(StoreError, match="another recorder is writing there"):
+        Recorder(tmp_path / "run.zarr", nn.Linear(4, 1), overwrite=True)
+    made[0].close()
