@@ -156,7 +156,8 @@ def match(
             travelled = distance_at(curve, start - curve.origin)
             matcher = reference.matcher(drop, travelled, bandwidth=bandwidth, min_step=start, budget=budget)
             matches.append(_replay(matcher, curve, start))
-    return Matching(reference, curve.name, tuple(matches), (*reference.warnings, *curve.warnings))
+    said = tuple(dict.fromkeys((*reference.warnings, *curve.warnings)))
+    return Matching(reference, curve.name, tuple(matches), said)
 
 
 def _single(run: CurvesLike, reference: Reference) -> Curve:
