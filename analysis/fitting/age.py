@@ -101,7 +101,10 @@ class Age:
         said = f"No law is expected: w_{origin} is {old} old, and the motion is not steady before {STEADY:g}τ"
         if origin == 0 and self.fit_range[1] > max(_JUMP, memory / 2):
             said += " (a jump, growth of the norm and saturation together look like α ≈ 2)"
-        return f"{said}. Measure from update {math.ceil(STEADY * memory)} or later."
+        steady = math.ceil(STEADY * memory)
+        if steady >= origin + self.fit_range[1]:
+            return f"{said}, at update {steady}, which these curves do not reach."
+        return f"{said}. Measure from update {steady} or later."
 
     @property
     def short(self) -> str:

@@ -204,5 +204,5 @@ def test_the_age_is_told_in_memory_times_of_weight_decay(runs, tmp_path):
     found = fit(run, t_min=10)
     assert (found.age.origin_age, found.age.of(500)) == (0.0, pytest.approx(0.25))
     assert "w_0 is 0τ old, t = 0.005τ .. 0.25τ; τ = (1 − μ)/(ηλ) = 2000 updates" in str(found)
-    assert any("not steady before 5τ. Measure from update 10000 or later" in s for s in found.warnings)
+    assert any("before 5τ, at update 10000, which these curves do not reach" in s for s in found.warnings)
     assert "τ is infinite" in str(fit(runs, t_min=10))

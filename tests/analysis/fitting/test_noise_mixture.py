@@ -138,7 +138,7 @@ def test_where_the_noise_models_take_growth_for_noise_alpha_is_conditioned_on_gr
     assert np.isfinite([found.alpha, *found.interval]).all()
     assert found.interval[0] < 0 < found.interval[1]
     assert not found.power_law_excluded
-    assert any("by a law that falls" in sentence for sentence in found.warnings)
+    assert any("the law falls, and the curve's growth is noise" in sentence for sentence in found.warnings)
 
 
 def test_conditioned_on_growth_the_posterior_is_the_twins():

@@ -68,6 +68,8 @@ def test_each_regime_is_told():
     assert "together look like α ≈ 2" in young.warnings[0]
     assert "nearest law" in old.expected
     assert old.warnings == ()
+    assert "Measure from update 2500 or later." in Age((0,), (10.0, 4000.0), 500.0).warnings[0]
+    assert "at update 2500, which these curves do not reach." in young.warnings[0]
     assert "Beyond about t = 1500 = 3τ" in Age((5000,), (10.0, 4000.0), 500.0).warnings[0]
     assert str(old) == "w_5000 is 10τ old, t = 0.02τ .. 0.8τ; τ = (1 − μ)/(ηλ) = 500 updates"
     assert json.loads(json.dumps(young.to_dict(), allow_nan=False))["t_max_age"] == pytest.approx(0.8)
