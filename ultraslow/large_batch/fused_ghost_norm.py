@@ -28,7 +28,8 @@ def normalize(
     channels = x.shape[1]
     # float32 parameters and statistics even for half-precision input: the fused kernels take the mixture
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
-    mean, variance = x.new_zeros((2, n * channels), dtype=wide)
+    mean = x.new_zeros(n * channels, dtype=wide)  # no view of both: torch.vmap would write to copies
+    variance = torch.zeros_like(mean)
     weight, bias = (None if p is None else p.to(wide).expand(n, channels).reshape(-1) for p in (weight, bias))
     y = F.batch_norm(
         x.reshape(len(x) // n, n * channels, *x.shape[2:]),
