@@ -64,7 +64,7 @@ def whole(tmp_path_factory):
     return path, read(path), chunks_of(path)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_a_chunk_that_is_flipped_cut_or_lost_is_read_right_or_named(whole, data):
     path, before, chunks = whole
