@@ -183,10 +183,12 @@ class SumsOfSquares:
         """
         rows = self._pointers.rows(copies, gradients, kept)
         if rows != self._rows:
-            self._rows, self._table = rows, np.array(rows, np.int64).reshape(-1, self._shape[1])
+            self._rows = []  # an interrupt until the job is whole leaves it to be made anew
+            self._table = np.array(rows, np.int64).reshape(-1, self._shape[1])
             shape = [len(self._chunks), len(copies), *self._shape[::-1]]
             held = (self._table, self._chunks, self._partial)
             self._job[1:] = [*shape, *(array.ctypes.data for array in held)]
+            self._rows = rows
         self._job[_NEXT] = 0
         run(self._work, self._job, len(self._chunks))
         self._add_up(self._table, self._chunks, len(copies), self._partial, out.numpy())

@@ -167,10 +167,11 @@ class SumsOfSquares:
         captured = is_capturing(self._device)
         if entries == self._entries and not captured:
             return
-        self._entries = entries
+        self._entries = []  # an interrupt until the table is sent leaves it to be sent anew
         host = torch.tensor(entries, dtype=torch.int64)
         if captured:
             host = self._staged[: len(entries)].copy_(host)
         elif self._device.type == "cuda":
             host = host.pin_memory()  # torch keeps it until the copy is done
         self._table[: len(entries)].copy_(host, non_blocking=True)
+        self._entries = entries
