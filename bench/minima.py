@@ -73,7 +73,8 @@ def measured(run: Run, landscapes: dict[int, Landscapes]) -> dict[str, Any]:
         found["eigenvalue"] = float(eigenvalues(landscapes[CURVED].objective(run, step, "batch"), k=1).values[0])
     last = run.metrics.ffill().iloc[-1]
     return {
-        **{key: getattr(settings, key) for key in ("recipe", "seed", "batch_size", "warm_start", "optimizer")},
+        **{key: getattr(settings, key) for key in ("recipe", "seed", "batch_size", "optimizer")},
+        "warm_start": Path(settings.warm_start).name,
         **{key: run.config[key] for key in ("label", "updates", "epochs")},
         "error": float(last["validation_error"]),
         "distance": float(run.distance.iloc[-1]),
