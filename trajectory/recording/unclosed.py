@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Any
 
 STATUS = "interrupted (not closed)"
+# Seconds that the end of a collected recorder is awaited: not for ever, since the collector comes at any allocation,
+# also while a library holds a lock that the threads that write need.
+_PATIENCE = 5.0
 
 
 @dataclass(frozen=True)
@@ -74,10 +77,10 @@ def _place(location: Path | str) -> str:
 def _collected(pid: int, finish: Callable[[], None]) -> None:
     if pid != os.getpid():  # a forked child's copy
         return
-    if threading.current_thread() is threading.main_thread():
-        _finish(finish)
-    else:  # perhaps one of those that write the run, which cannot await themselves
-        threading.Thread(target=_finish, args=(finish,), name="unclosed").start()
+    closing = threading.Thread(target=_finish, args=(finish,), name="unclosed")
+    closing.start()
+    if threading.current_thread() is threading.main_thread():  # another may be one that writes the run
+        closing.join(_PATIENCE)
 
 
 def _finish(finish: Callable[[], None]) -> None:
@@ -90,7 +93,10 @@ def _finish(finish: Callable[[], None]) -> None:
 def _finish_all() -> None:
     for entry in _open:
         if entry.thread is threading.main_thread() or not entry.thread.is_alive():  # otherwise it may train still
-            entry.finalizer()
+            found = entry.finalizer.detach()
+            if found and entry.pid == os.getpid():
+                *_, finish = found[2]
+                _finish(finish)
 
 
 getattr(threading, "_register_atexit", atexit.register)(_finish_all)

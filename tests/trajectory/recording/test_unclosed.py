@@ -15,6 +15,7 @@ import zarr
 from torch import nn
 
 from trajectory import Recorder, RecordingError, Run, StoreError, verify
+from trajectory.recording import unclosed
 
 HEAD = """
 import atexit, gc, os, sys, threading
@@ -84,6 +85,23 @@ def test_a_recorder_that_is_collected_gives_its_run_free(tmp_path):
     run = Run(tmp_path / "run.zarr")
     assert (run.status, len(run.distance)) == ("interrupted (not closed)", 1)
     Recorder(tmp_path / "run.zarr", model, overwrite=True).close()
+
+
+def test_a_recorder_that_is_collected_amid_a_lock_that_its_end_needs_is_not_awaited_for_ever(tmp_path, monkeypatch):
+    """The collector comes at any allocation, also within a library that holds a lock which writing takes as well."""
+    monkeypatch.setattr(unclosed, "_PATIENCE", 0.1)
+    held, model = threading.Lock(), nn.Linear(4, 1)
+    recorder = Recorder(tmp_path / "run.zarr", model)
+    recorder.subscribe(lambda rows: held.acquire(timeout=20) and held.release())
+    for _ in range(3):
+        recorder.update()
+    with held:
+        recorder = None
+        gc.collect()
+        (closing,) = (thread for thread in threading.enumerate() if thread.name == "unclosed")
+    closing.join()
+    run = Run(tmp_path / "run.zarr")
+    assert (run.status, len(run.distance)) == ("interrupted (not closed)", 3)
 
 
 def test_a_recorder_cannot_be_copied(tmp_path):
