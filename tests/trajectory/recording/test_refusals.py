@@ -1,0 +1,130 @@
+"""What a recorder refuses or cannot write: said in one line, and what was written is kept."""
+
+import pytest
+import torch
+from small_training import network, train
+
+from trajectory import Recorder, RecordingError, Run, StoreError
+
+
+def test_the_recorder_refuses_what_it_cannot_file(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run.zarr", model, optimizer) as recorder:
+        with pytest.raises(StoreError, match="'step'"):
+            recorder.log(step=3)
+        for value in (torch.zeros(2), torch.tensor(1j), "x", None, 10**400):
+            with pytest.raises(RecordingError, match=r"log\(loss=\.\.\.\)"):
+                recorder.log(loss=value)
+        holds_itself = []
+        holds_itself.append(holds_itself)
+        with pytest.raises(RecordingError, match="holds itself"):
+            recorder.event("e", x=holds_itself)
+        recorder.event("vector", x=torch.arange(2), y=torch.tensor(1.5))
+    with pytest.raises(RecordingError, match="closed"):
+        recorder.log(loss=1)
+
+
+def test_a_scalar_that_cannot_be_filed_is_left_out_where_failures_are_warned_of(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run.zarr", model, optimizer, on_error="warn") as recorder:
+        for t in range(3):
+            train(model, optimizer, 1)
+            if t:
+                recorder.log(loss=1.0, **{"x" * 300: 1.0})
+            else:
+                with pytest.warns(RuntimeWarning, match="takes 300 bytes.*it is left out"):
+                    recorder.log(loss=1.0, **{"x" * 300: 1.0})
+    assert set(Run(tmp_path / "run.zarr").metrics) == {"loss", "learning_rate"}
+
+
+@pytest.mark.parametrize("config", [["lr", 0.1], "lr=0.1", dict])
+def test_a_config_without_names_is_refused(tmp_path, config):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with pytest.raises(RecordingError, match="expected a mapping"):
+        Recorder(tmp_path / "run.zarr", model, optimizer, config=config)
+    assert not (tmp_path / "run.zarr").exists()
+
+
+def test_a_taken_path_is_kept_unless_it_is_a_run_to_overwrite(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    path = tmp_path / "run.zarr"
+    Recorder(path, model, optimizer, seed=1).close()
+    with pytest.raises(StoreError, match="already exists"):
+        Recorder(path, model, optimizer)
+    Recorder(path, model, optimizer, seed=2, overwrite=True).close()
+    assert Run(path).seed == 2
+    foreign = tmp_path / "thesis"
+    foreign.mkdir()
+    (foreign / "chapter1.txt").write_text("precious")
+    with pytest.raises(StoreError, match="not a run"):
+        Recorder(foreign, model, optimizer, overwrite=True)
+    assert (foreign / "chapter1.txt").read_text() == "precious"
+
+
+def test_an_unwritable_place_is_one_line(tmp_path):
+    model = network()
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot write a run there") as caught:
+        Recorder(tmp_path / "file" / "run.zarr", model, torch.optim.SGD(model.parameters(), lr=0.1))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_failing_disk_stops_the_run_at_the_next_step_and_keeps_what_was_written(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    path = tmp_path / "run.zarr"
+    recorder = Recorder(path, model, optimizer)
+    train(model, optimizer, 64)
+    recorder.flush()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    recorder._session.store._journal.append = full
+    train(model, optimizer, 63)
+    with pytest.raises(RecordingError, match="No space left on device"):
+        train(model, optimizer, 100)
+    assert list(Run(path).distance.index) == list(range(1, 65))
+
+
+def test_training_goes_on_where_a_failing_disk_only_warns(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    path = tmp_path / "run.zarr"
+    recorder = Recorder(path, model, optimizer, on_error="warn")
+    train(model, optimizer, 64, recorder)
+    recorder.flush()
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    recorder._session.store._journal.append = full
+    with pytest.warns(RuntimeWarning, match="No space left on device.*training goes on unrecorded"):
+        train(model, optimizer, 400, recorder)
+    train(model, optimizer, 10, recorder)
+    assert recorder.step == 474
+    recorder.close()
+    assert Run(path).status == "interrupted (recording failed)"
+    assert list(Run(path).distance.index) == list(range(1, 65))
+    with pytest.raises(RecordingError, match="expected 'raise' or 'warn'"):
+        Recorder(tmp_path / "other.zarr", model, optimizer, on_error="ignore")
+
+
+def test_an_interrupted_run_says_so(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+
+    def interrupted():
+        with Recorder(tmp_path / "run.zarr", model, optimizer):
+            train(model, optimizer, 10)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    run = Run(tmp_path / "run.zarr")
+    assert run.status == "interrupted (KeyboardInterrupt)"
+    assert len(run.distance) == 10
