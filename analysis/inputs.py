@@ -3,7 +3,7 @@
 import math
 from collections.abc import Hashable, Mapping
 from decimal import Decimal
-from numbers import Real
+from numbers import Integral, Real
 from typing import Any, Protocol
 
 import numpy as np
@@ -164,6 +164,17 @@ def check_confidence_level(value: Any) -> None:
     """
     if not (_is_real(value) and 0 < value < 1):
         raise AnalysisError(f"confidence_level = {value!r}: expected a probability between 0 and 1, such as 0.95")
+
+
+def is_count(value: Any, least: int = 1, most: float = math.inf) -> bool:
+    """Return whether a value is a whole number in a range.
+
+    Args:
+        value: what was given.
+        least: the smallest.
+        most: the largest.
+    """
+    return isinstance(value, Integral) and _is_real(value) and least <= int(value) <= most
 
 
 def is_finite_number(value: Any) -> bool:

@@ -82,7 +82,7 @@ def potential(data: Probe | tuple[ArrayLike, ArrayLike], *, confidence_level: fl
         table=table,
         directions=delta.shape[1],
         statistics=data.statistics if isinstance(data, Probe) else "",
-        warnings=tuple(_warnings(found, share, curvature_p, even, table, data)),
+        warnings=(*_repeated(delta), *_warnings(found, share, curvature_p, even, table, data)),
     )
 
 
@@ -187,8 +187,15 @@ def _curvature_p(z: Array, s: Array) -> float:
     terms = np.log(s) @ bend / (bend @ bend)
     if np.abs(terms).max() < _ROUNDING:
         return 1.0
-    t = terms.mean() / (terms.std(ddof=1) / math.sqrt(len(terms)))
+    error = float(terms.std(ddof=1)) / math.sqrt(len(terms))
+    t = float(terms.mean()) / error if error else math.inf  # origins that all bend alike
     return float(2 * special.stdtr(len(terms) - 1, -abs(t)))
+
+
+def _repeated(delta: Array) -> list[str]:
+    if not any(np.array_equal(delta[i], other) for i in range(len(delta)) for other in delta[:i]):
+        return []
+    return ["Two origins have the same differences: they are not independent, and the intervals too narrow."]
 
 
 def _warnings(

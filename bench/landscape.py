@@ -4,9 +4,10 @@
 
 Coverage: exact fractional fields (analysis.synthetic.fractional_potential), whose α is known. Agreement: how often
 Welch's test rejects where the curve's α is the potential's, and where it is .3 higher. Cost: F1 on random images, in
-units of a plain loop's forward pass, or of its forward and backward pass; the median over rounds in which all take
-turns. Eigenvalues: the five largest at the end of a short run on the digits, with running statistics, beside
-curvlinops with eigsh and PyHessian's power iteration, if they are there (`pip install -e ".[bench]"`).
+units of a plain loop's forward pass, or of its forward and backward pass, in processor time; medians over rounds in
+which all take turns, so that a loaded machine slows them alike. Eigenvalues: the five largest at the end of a short
+run on the digits, with running statistics, beside curvlinops with eigsh and PyHessian's power iteration, if they are
+there (`pip install -e ".[bench]"`).
 """
 
 import argparse
@@ -15,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from statistics import median
 from tempfile import mkdtemp
-from time import perf_counter
+from time import perf_counter, process_time
 
 import numpy as np
 import torch
@@ -33,7 +34,7 @@ from train.models import f1
 from train.reproduce.rebuild import fixed_batch
 
 Z = np.geomspace(0.1, 10, 9)
-TIMED = 9  # rounds
+TIMED = 5  # rounds
 STEPS = 10  # of ascent
 DISTANCES = np.geomspace(1, 10, 9)
 
@@ -81,14 +82,14 @@ def agreements(repetitions: int) -> None:
 
 
 def seconds(calls: dict[str, Callable[[], object]]) -> dict[str, float]:
-    """The median time of each call, all of them once in every round."""
+    """The median processor time of each call, all of them once in every round."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for turn in range(TIMED + 1):
         for name, call in calls.items():
-            start = perf_counter()
+            start = process_time()
             call()
             if turn:  # the first warms up
-                times[name].append(perf_counter() - start)
+                times[name].append(process_time() - start)
     return {name: median(all_times) for name, all_times in times.items()}
 
 

@@ -8,7 +8,8 @@ from analysis.agreement import agreement
 from analysis.landscape.density import SpectralDensity, spectral_density
 from analysis.landscape.directions import between, filter_normalised, isotropic
 from analysis.landscape.hessian import Eigenvalues, Trace, eigenvalues, trace
-from analysis.landscape.objective import Objective, cross_entropy
+from analysis.landscape.mean_loss import cross_entropy
+from analysis.landscape.objective import Objective
 from analysis.landscape.paths import LossPath, along, path
 from analysis.landscape.probes import probe
 from analysis.landscape.sharpness_measures import Sharpness, adaptive_sharpness, rising, sharpness

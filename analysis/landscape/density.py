@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike
 from scipy.linalg import eigh_tridiagonal
 
 from analysis.errors import LandscapeError
+from analysis.inputs import is_count
 from analysis.landscape.hessian_product import CountedProduct, Progress, signs
 from analysis.landscape.objective import Objective
 from analysis.potential_result import Array
@@ -122,7 +123,7 @@ def spectral_density(
         >>> round(spectral_density(bowl).trace, 6)
         14.0
     """
-    if steps < 1 or probes < 1:
+    if not (is_count(steps) and is_count(probes)):
         raise LandscapeError(f"steps = {steps!r}, probes = {probes!r}: expected one or more of each")
     n = len(objective.weights)
     product = CountedProduct(objective, progress, total=probes * min(steps, n))

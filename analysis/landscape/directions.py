@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from analysis.errors import LandscapeError
+from analysis.inputs import is_count
 from analysis.landscape.objective import Objective
 from trajectory.run import Run
 
@@ -20,8 +21,14 @@ def generator(seed: int | Sequence[int]) -> torch.Generator:
 
     Returns:
         The generator; torch's global one is not touched.
+
+    Raises:
+        LandscapeError: for a seed below 0.
     """
-    words = np.random.SeedSequence(seed).generate_state(1, np.uint64)
+    numbers = list(seed) if isinstance(seed, Sequence) else [seed]
+    if not all(is_count(number, 0) for number in numbers):
+        raise LandscapeError(f"seed = {numbers[0]!r}: expected a whole number, 0 or more")
+    words = np.random.SeedSequence(numbers).generate_state(1, np.uint64)
     return torch.Generator().manual_seed(int(words[0]))
 
 
@@ -45,7 +52,7 @@ def isotropic(objective: Objective, seed: int | Sequence[int] = 0) -> Tensor:
         (torch.Size([9]), 1.0)
     """
     v = _normal(objective, seed)
-    return v / v.norm()
+    return v.div_(v.norm())
 
 
 def filter_normalised(objective: Objective, seed: int | Sequence[int] = 0) -> Tensor:

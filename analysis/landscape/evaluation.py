@@ -23,7 +23,8 @@ def has_running_statistics(module: nn.Module) -> bool:
 def evaluating(model: nn.Module, statistics: Statistics, device: torch.device) -> Iterator[None]:
     """Put a model into evaluation, with the statistics asked for; restore flags and random state at the end.
 
-    With batch statistics the normalization layers are in training and track nothing.
+    With batch statistics the normalization layers are in training and track nothing. Autocast is off: half precision
+    would round away what is measured.
 
     Args:
         model: the network.
@@ -36,7 +37,11 @@ def evaluating(model: nn.Module, statistics: Statistics, device: torch.device) -
     modules = list(model.modules())
     flags = [(module, name, getattr(module, name)) for module in modules for name in _FLAGS if hasattr(module, name)]
     try:
-        with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        with (
+            torch.random.fork_rng([device] if device.type == "cuda" else []),
+            torch.autocast(device.type, enabled=False),
+            torch.inference_mode(False),
+        ):
             for module, name, _ in flags:
                 by_batch = statistics == "batch" and has_running_statistics(module)
                 setattr(module, name, by_batch if name == "training" else not by_batch)

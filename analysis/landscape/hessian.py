@@ -11,9 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
+from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
 
 from analysis.errors import LandscapeError
+from analysis.inputs import is_count
 from analysis.landscape.directions import generator
 from analysis.landscape.hessian_product import CountedProduct, Progress, signs
 from analysis.landscape.objective import Objective
@@ -125,7 +126,7 @@ def eigenvalues(
         [9.0, 4.0]
     """
     n = len(objective.weights)
-    if not 1 <= k <= n:
+    if not is_count(k, 1, n):
         raise LandscapeError(f"k = {k!r}: expected a number of eigenvalues from 1 to the {n} weights")
     product = CountedProduct(objective, progress, total=6 * k)
     if n <= 3 * k:
@@ -144,6 +145,8 @@ def eigenvalues(
                 f"{len(error.eigenvalues)} of {k} eigenvalues converged in {product.count} products; ask for fewer,"
                 f" or for less accuracy than tol = {tol:g}"
             ) from None
+        except ArpackError as error:
+            raise LandscapeError(f"{error}; expected a loss with curvature: a linear one has only 0") from None
     order = np.argsort(values)[::-1]
     return Eigenvalues(
         np.asarray(values[order], float), vectors[:, order].T, product.count, objective.statistics, objective.samples
@@ -174,7 +177,7 @@ def trace(objective: Objective, probes: int = 32, *, seed: int = 0, progress: Pr
         >>> round(trace(bowl).value, 6)
         14.0
     """
-    if probes < 2:
+    if not is_count(probes, 2):
         raise LandscapeError(f"probes = {probes!r}: expected two or more, whose spread gives the error")
     product = CountedProduct(objective, progress, total=probes)
     draws = np.array([float(v @ product(v)) for v in (signs(objective, (seed, 4, i)) for i in range(probes))])

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 
+from analysis.errors import LandscapeError
 from analysis.landscape.directions import generator
 from analysis.landscape.objective import Objective
 
@@ -23,9 +24,17 @@ class CountedProduct:
     Attributes:
         count: products made.
         dtype: the arrays' type.
+
+    Raises:
+        LandscapeError: for weights in half precision.
     """
 
     def __init__(self, objective: Objective, progress: Progress | None, total: int):
+        if objective.weights.dtype not in (torch.float32, torch.float64):
+            raise LandscapeError(
+                f"the weights are {objective.precision}; expected float32 or float64, which Hessian-vector products"
+                " are precise enough in: model.float()"
+            )
         self._hessian, self._like = objective.hessian(), objective.weights
         self._progress, self._total, self.count = progress, total, 0
         self.dtype = torch.empty(0, dtype=objective.weights.dtype).numpy().dtype

@@ -27,15 +27,16 @@ class Maximum:
     gradients: int
 
 
-def ascend(function: Function, box: Tensor, start: Tensor, steps: int) -> Maximum:
-    """Follow the sign of the gradient: d ← clip(d + 2 s b sign g), s halved where the value does not rise.
+def ascend(function: Function, low: Tensor, high: Tensor, start: Tensor, steps: int) -> Maximum:
+    """Follow the sign of the gradient: x ← clip(x + s (high − low) sign g), s halved where the value does not rise.
 
     From s = 1 on, so that the first step leads to a corner of the box. At a corner where the gradient points outwards
     it ends.
 
     Args:
         function: what is maximised.
-        box: (weight,) half widths b.
+        low: (weight,) the box's lower bounds.
+        high: (weight,) its upper bounds.
         start: (weight,) a point inside.
         steps: the most steps to take.
 
@@ -43,15 +44,17 @@ def ascend(function: Function, box: Tensor, start: Tensor, steps: int) -> Maximu
         The largest value seen.
     """
     value, gradient = function(start)
-    d, sign, s, gradients, low = start, gradient.sign_(), 1.0, 1, -box
+    x, sign, width, s, gradients = start, gradient.sign_(), high - low, 1.0, 1
+    further = torch.empty_like(x)
     for _ in range(steps):
-        further = torch.addcmul(d, box, sign, value=2 * s).clamp_(low, box)
-        if torch.equal(further, d):
+        torch.addcmul(x, width, sign, value=s, out=further)
+        torch.clamp(further, low, high, out=further)
+        if torch.equal(further, x):
             break
         there, gradient = function(further)
         gradients += 1
         if there > value:
-            d, value, sign = further, there, gradient.sign_()
+            x, further, value, sign = further, x, there, gradient.sign_()
         else:
             s /= 2
     return Maximum(value, gradients)
@@ -61,7 +64,7 @@ def l_bfgs_b(function: Function, box: Tensor, steps: int) -> Maximum:
     """Maximise by L-BFGS-B from the middle of the box on, as Keskar et al. 2017 do with ten iterations.
 
     Args:
-        function: what is maximised.
+        function: what is maximised, of the displacement from the middle.
         box: (weight,) half widths b.
         steps: the most iterations.
 

@@ -8,43 +8,25 @@ batch norm with batch statistics in torch 2.13.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager
 from copy import copy
 from functools import partial
-from math import isclose, isfinite
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from analysis.errors import LandscapeError
 from analysis.landscape.elementary_norm import ElementaryNorm
-from analysis.landscape.evaluation import Statistics, evaluating, has_running_statistics
-from trajectory.measure.tracked_parameters import plain_names, trainable
+from analysis.landscape.evaluation import Statistics
+from analysis.landscape.flat_weights import BUILD, FlatWeights
+from analysis.landscape.mean_loss import MeanLoss, cross_entropy, finite
+from analysis.landscape.reverse import curved, joined, slopes_of
+from trajectory.measure.tracked_parameters import plain_names
 
 Origin = Tensor | Mapping[str, Tensor]
 """A point in weight space: a flat vector, or a state dict, whose buffers count with running statistics."""
 
 _RESOLVED = 100  # roundings of the weights that a step has to be long for 1 % of its length
-_SAME = 1e-5  # relative: what two evaluations at the same weights may differ by, on a GPU that adds in any order
-
-
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Return the cross entropy of each sample, in nats.
-
-    Args:
-        logits: (sample, class, ...).
-        labels: (sample, ...), whole numbers.
-
-    Examples:
-        >>> import torch
-        >>> from analysis.landscape import cross_entropy
-        >>> cross_entropy(torch.zeros(2, 3), torch.tensor([0, 2])).exp().round().tolist()
-        [3.0, 3.0]
-    """
-    return F.cross_entropy(logits, labels, reduction="none")
 
 
 class Objective:
@@ -92,24 +74,15 @@ class Objective:
         loss: Callable[[Any, Tensor], Tensor] = cross_entropy,
         statistics: Statistics = "running",
     ):
-        if statistics not in ("running", "batch"):
-            raise LandscapeError(f"statistics = {statistics!r}; expected 'running' or 'batch'")
-        self._model, self._loss, self.statistics = model, loss, statistics
         plain = plain_names(model)
-        self._parameters = trainable(model)
-        self._full_names = [name for name, p in model.named_parameters() if p.requires_grad]
-        for name, parameter in self._parameters.items():
-            if hasattr(parameter, "to_local"):
-                raise LandscapeError(f"parameter {name} is sharded; expected whole weights: gather the model first")
-        self._device = next(iter(self._parameters.values())).device
-        self._batches = [(self._moved(x), self._moved(y)) for x, y in batches]
-        self.samples = sum(len(y) for _, y in self._batches)
-        self._check_batches()
-        self.weights = self.flat({name: p.detach() for name, p in self._parameters.items()})
+        self._layout = FlatWeights(model)
+        self._mean = MeanLoss(model, batches, loss, statistics, self._layout.device)
+        self.statistics, self.samples = statistics, self._mean.samples
+        self.weights = self._layout.as_they_stand()
         self._buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
         self._buffer_names = {plain(name): name for name in self._buffers}
         self._state_names = {plain(name) for name in model.state_dict()}
-        self._check_loss()
+        self._mean.check(self._named(self._layout.split(self.weights)), self._buffers)
 
     def loss(self, w: Tensor | None = None) -> float:
         """Compute L(w).
@@ -123,9 +96,9 @@ class Objective:
         Raises:
             LandscapeError: where it is not finite.
         """
-        with torch.no_grad(), self._evaluating():
-            total = sum(float(part) for part in self._terms(self._split(self._at(w))))
-        return _finite(total)
+        with torch.no_grad(), self._mean.evaluating():
+            total = sum(float(part) for part in self._terms(self._layout.split(self._at(w))))
+        return finite(total)
 
     def gradient(self, w: Tensor | None = None) -> Tensor:
         """Compute ∇L(w), (weight,).
@@ -153,15 +126,15 @@ class Objective:
         Raises:
             LandscapeError: where the loss is not finite.
         """
-        leaves = self._leaves(w)
         total, gradient = 0.0, None
-        with torch.enable_grad(), self._evaluating():
+        with self._mean.evaluating(), torch.enable_grad():
+            leaves = self._leaves(w)
             for part in self._terms(leaves):
                 total += float(part.detach())
-                slope = _joined(_grad(part, leaves))
+                slope = joined(slopes_of(part, leaves))
                 gradient = slope if gradient is None else gradient.add_(slope)
         assert gradient is not None  # there is a batch
-        return _finite(total), gradient
+        return finite(total), gradient
 
     def hessian_vector_product(self, w: Tensor | None, v: Tensor) -> Tensor:
         """Compute H(w) v by reverse over reverse, without forming the Hessian H.
@@ -176,13 +149,15 @@ class Objective:
         Raises:
             LandscapeError: where the loss is not finite.
         """
-        leaves, towards = self._leaves(w), self._split(v)
-        total, product = 0.0, torch.zeros_like(self.weights)
-        with torch.enable_grad(), self._evaluating(), ElementaryNorm():
+        total, product = 0.0, None
+        with self._mean.evaluating(), torch.enable_grad(), ElementaryNorm():
+            leaves, towards = self._leaves(w), self._layout.split(v)
             for part in self._terms(leaves):
                 total += float(part.detach())
-                product += _curved(_grad(part, leaves, create_graph=True), leaves, towards)
-        _finite(total)
+                bend = curved(slopes_of(part, leaves, create_graph=True), leaves, towards)
+                product = bend if product is None else product.add_(bend)
+        assert product is not None  # there is a batch
+        finite(total)
         return product
 
     def hessian(self, w: Tensor | None = None) -> Callable[[Tensor], Tensor]:
@@ -200,14 +175,14 @@ class Objective:
         Raises:
             LandscapeError: where the loss is not finite.
         """
-        if len(self._batches) > 1:
+        if len(self._mean.batches) > 1:
             return partial(self.hessian_vector_product, w)
-        leaves = self._leaves(w)
-        with torch.enable_grad(), self._evaluating(), ElementaryNorm():
+        with self._mean.evaluating(), torch.enable_grad(), ElementaryNorm():
+            leaves = self._leaves(w)
             (mean,) = self._terms(leaves)
-            _finite(float(mean.detach()))
-            slopes = _grad(mean, leaves, create_graph=True)
-        return lambda v: _curved(slopes, leaves, self._split(v), retain_graph=True)
+            finite(float(mean.detach()))
+            slopes = slopes_of(mean, leaves, create_graph=True)
+        return lambda v: curved(slopes, leaves, self._layout.split(v), retain_graph=True)
 
     def at(self, origin: Origin) -> "Objective":
         """Return the same objective with another starting point.
@@ -224,12 +199,14 @@ class Objective:
         """
         moved = copy(self)
         if isinstance(origin, Tensor):
-            moved.weights = self._checked(origin).detach().clone()
+            moved.weights = self._layout.checked(origin).detach().clone()
             return moved
+        if not isinstance(origin, Mapping):
+            raise LandscapeError(f"got a {type(origin).__name__}; expected flat weights as a tensor, or a state dict")
         moved.weights = self.flat(origin)
         foreign = sorted(origin.keys() - self._state_names)
         if foreign:
-            raise LandscapeError(f"the weights hold {foreign[0]}, which the model lacks; {_BUILD}")
+            raise LandscapeError(f"the weights hold {foreign[0]}, which the model lacks; {BUILD}")
         moved._buffers = {
             full: origin[name].detach().to(self._buffers[full]).clone() if name in origin else self._buffers[full]
             for name, full in self._buffer_names.items()
@@ -248,18 +225,7 @@ class Objective:
         Raises:
             LandscapeError: where a parameter is missing, has another shape, or is sharded.
         """
-        for name, own in self._parameters.items():
-            if name not in state:
-                raise LandscapeError(
-                    f"the weights lack {name}, a trainable parameter of the model: it was frozen when they were"
-                    " recorded, or left out; freeze it in the model too (requires_grad_(False))"
-                )
-            if state[name].shape != own.shape:
-                there, here = tuple(state[name].shape), tuple(own.shape)
-                raise LandscapeError(f"the weights do not fit the model: {name} is {there}, not {here}; {_BUILD}")
-            if hasattr(state[name], "to_local"):
-                raise LandscapeError(f"the weights hold a shard of {name}; expected whole weights: gather them first")
-        return torch.cat([state[name].detach().to(own).reshape(-1) for name, own in self._parameters.items()])
+        return self._layout.flat(state)
 
     def by_name(self, v: Tensor) -> dict[str, Tensor]:
         """Split a vector into the parameters' shapes: the reverse of `flat`.
@@ -273,106 +239,37 @@ class Objective:
         Raises:
             LandscapeError: where the vector has another length.
         """
-        return dict(zip(self._parameters, self._split(v), strict=True))
+        return self._layout.by_name(v)
 
     @property
     def normalizes(self) -> bool:
         """Whether the model has layers with running statistics, so that `statistics` matters."""
-        return any(map(has_running_statistics, self._model.modules()))
+        return self._mean.normalizes
 
     @property
     def smallest_step(self) -> float:
         """The shortest step from `weights` whose length their rounding leaves right to about 1 %."""
-        rounding = torch.finfo(self.weights.dtype).eps / 2
-        return _RESOLVED * rounding * float(self.weights.double().norm())
+        return _RESOLVED * self.rounding / 2 * float(self.weights.double().norm())
+
+    @property
+    def precision(self) -> str:
+        """The coarsest type among the parameters, such as "float32"."""
+        return str(self._layout.coarsest).removeprefix("torch.")
+
+    @property
+    def rounding(self) -> float:
+        """The distance from 1 to the next number of that type."""
+        return torch.finfo(self._layout.coarsest).eps
 
     def _terms(self, parts: list[Tensor]) -> Iterator[Tensor]:
-        """Yield each batch's part of the loss, n_b / N times its mean in float64."""
-        for x, y in self._batches:
-            yield self._losses(parts, x, y).mean() * (len(y) / self.samples)
+        """Yield each batch's part of the loss."""
+        return self._mean.terms(self._named(parts), self._buffers)
 
-    def _losses(self, parts: list[Tensor], x: Any, y: Tensor) -> Tensor:
-        """Compute a batch's per-sample losses in float64; buffers that the model updates are copies."""
-        named = dict(zip(self._full_names, parts, strict=True))
-        named |= {name: buffer.clone() for name, buffer in self._buffers.items()}
-        losses = self._loss(functional_call(self._model, named, (x,)), y)
-        if losses.dim() == 0 or len(losses) != len(y):
-            raise LandscapeError(
-                f"the loss has shape {tuple(losses.shape)} for {len(y)} samples; expected a loss for each sample,"
-                " such as torch's with reduction='none'"
-            )
-        return losses.double()
-
-    def _evaluating(self) -> AbstractContextManager[None]:
-        return evaluating(self._model, self.statistics, self._device)
+    def _named(self, parts: list[Tensor]) -> dict[str, Tensor]:
+        return dict(zip(self._layout.full_names, parts, strict=True))
 
     def _at(self, w: Tensor | None) -> Tensor:
         return self.weights if w is None else w
 
     def _leaves(self, w: Tensor | None) -> list[Tensor]:
-        return [part.detach().requires_grad_() for part in self._split(self._at(w))]
-
-    def _split(self, v: Tensor) -> list[Tensor]:
-        own = list(self._parameters.values())
-        parts = self._checked(v).split([p.numel() for p in own])
-        return [part.view(p.shape).to(p.dtype) for part, p in zip(parts, own, strict=True)]
-
-    def _checked(self, v: Tensor) -> Tensor:
-        count = sum(p.numel() for p in self._parameters.values())
-        if v.shape != (count,):
-            raise LandscapeError(f"got a vector of shape {tuple(v.shape)}; expected ({count},), a number a weight")
-        return v.to(self._device)
-
-    def _moved(self, value: Any) -> Any:
-        return value.detach().to(self._device) if isinstance(value, Tensor) else value
-
-    def _check_batches(self) -> None:
-        if not self.samples:
-            raise LandscapeError("got no batch; expected at least one pair (x, y)")
-        if self.statistics == "batch" and self.normalizes and any(len(y) < 2 for _, y in self._batches):
-            raise LandscapeError(
-                "got a batch of one sample with batch statistics, which has no variance; give larger batches, or take"
-                " statistics='running'"
-            )
-
-    def _check_loss(self) -> None:
-        """Evaluate the first batch twice: the loss must be finite, and the same again."""
-        x, y = self._batches[0]
-        with torch.no_grad(), self._evaluating():
-            once, again = (_finite(float(self._losses(self._split(self.weights), x, y).mean())) for _ in range(2))
-        if not isclose(once, again, rel_tol=_SAME):
-            raise LandscapeError(
-                f"two evaluations at the same weights give {once:.6g} and {again:.6g}: dropout or other noise is"
-                " active in evaluation; switch it off in the model"
-            )
-
-
-_BUILD = "build the network that was recorded"
-
-
-def _grad(end: Tensor, leaves: list[Tensor], *, create_graph: bool = False) -> tuple[Tensor, ...]:
-    return torch.autograd.grad(end, leaves, create_graph=create_graph, materialize_grads=True)
-
-
-def _curved(
-    slopes: tuple[Tensor, ...], leaves: list[Tensor], towards: list[Tensor], *, retain_graph: bool = False
-) -> Tensor:
-    """Differentiate the slopes along a direction; those of weights that the loss is linear in are constants."""
-    pairs = [(slope, part) for slope, part in zip(slopes, towards, strict=True) if slope.requires_grad]
-    if not pairs:
-        return _joined([torch.zeros_like(leaf) for leaf in leaves])
-    ends, parts = zip(*pairs, strict=True)
-    return _joined(torch.autograd.grad(ends, leaves, parts, retain_graph=retain_graph, materialize_grads=True))
-
-
-def _joined(parts: Iterable[Tensor]) -> Tensor:
-    return torch.cat([part.reshape(-1) for part in parts])
-
-
-def _finite(loss: float) -> float:
-    if not isfinite(loss):
-        raise LandscapeError(
-            f"the loss is {loss}; expected a finite number: look at the weights, the batches and their normalization,"
-            " or stay nearer to the origin"
-        )
-    return loss
+        return [part.detach().requires_grad_() for part in self._layout.split(self._at(w))]

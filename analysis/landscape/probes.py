@@ -7,6 +7,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from analysis.errors import LandscapeError
+from analysis.inputs import is_count
 from analysis.landscape.directions import isotropic
 from analysis.landscape.objective import Objective, Origin
 from analysis.potential_result import Array, Probe
@@ -81,10 +82,13 @@ def probe_each(
     Raises:
         LandscapeError: as `probe`.
     """
-    distances = np.asarray(z, float)
+    try:
+        distances = np.asarray(z, float)
+    except (TypeError, ValueError):
+        raise LandscapeError("z: expected distances, got other than numbers") from None
     if distances.ndim != 1 or not len(distances) or not (distances[0] > 0 and (np.diff(distances) > 0).all()):
         raise LandscapeError("z: expected distances that increase from above 0")
-    if directions < 1:
+    if not is_count(directions):
         raise LandscapeError(f"directions = {directions}; expected 1 or more")
     listed = list(origins)
     each = 2 * directions * len(distances)
@@ -102,7 +106,7 @@ def _probe_one(
     objective: Objective, z: Array, directions: int, seed: tuple[int, int], advance: Callable[[int], None]
 ) -> Probe:
     w = objective.weights
-    precision, norm = str(w.dtype).removeprefix("torch."), float(w.double().norm())
+    precision, norm = objective.precision, float(w.double().norm())
     if z[0] < objective.smallest_step:
         raise LandscapeError(
             f"z = {z[0]:.2g} is lost in the rounding of {precision} weights of norm {norm:.3g}; expected"

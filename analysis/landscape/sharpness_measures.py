@@ -12,12 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
 
 from analysis.errors import LandscapeError
+from analysis.inputs import is_count, is_finite_number
 from analysis.landscape.directions import generator
 from analysis.landscape.maximum import Maximum, Method, ascend, l_bfgs_b
 from analysis.landscape.objective import Objective
@@ -126,7 +126,7 @@ def sharpness(
         1.0
     """
     w = objective.weights
-    _check_radius("eps", eps, w)
+    _check("eps", eps, steps, objective)
     if subspace is None:
         found = _maximise(objective, eps * (w.abs() + 1), method, steps, seed)
     else:
@@ -159,7 +159,7 @@ def adaptive_sharpness(objective: Objective, rho: float = 0.01, *, steps: int = 
         'adaptive'
     """
     w = objective.weights
-    _check_radius("rho", rho, w)
+    _check("rho", rho, steps, objective)
     found = _maximise(objective, rho * w.abs(), "ascent", steps, seed)
     return _result(objective, found, "adaptive", rho, "ascent", None)
 
@@ -203,16 +203,19 @@ def _maximise(
 ) -> Maximum:
     w = objective.weights
 
-    def value_and_gradient(y: Tensor) -> tuple[float, Tensor]:
+    def at_displacement(y: Tensor) -> tuple[float, Tensor]:
         loss, gradient = objective.loss_and_gradient(w + (y if basis is None else basis.expand(y)))
         return loss, gradient if basis is None else basis.project(gradient)
 
     if method == "ascent":
         dtype = torch.float64 if box.dtype == torch.float64 else torch.float32
         uniform = torch.rand(len(box), generator=generator((seed, 1)), dtype=dtype).to(box)
-        return ascend(value_and_gradient, box, _START * box * (2 * uniform - 1), steps)
+        start = uniform.mul_(2).sub_(1).mul_(_START).mul_(box)
+        if basis is not None:
+            return ascend(at_displacement, -box, box, start, steps)
+        return ascend(objective.loss_and_gradient, w - box, w + box, start.add_(w), steps)
     if method == "l-bfgs-b":
-        return l_bfgs_b(value_and_gradient, box, steps)
+        return l_bfgs_b(at_displacement, box, steps)
     raise LandscapeError(f"method = {method!r}; expected 'ascent' or 'l-bfgs-b'")
 
 
@@ -234,10 +237,11 @@ def _result(
     return Sharpness(phi, loss, largest, measure, radius, method, subspace, objective.statistics, found.gradients)
 
 
-def _check_radius(name: str, radius: float, w: Tensor) -> None:
-    least = 50 * torch.finfo(w.dtype).eps
-    if not (isinstance(radius, int | float) and np.isfinite(radius) and radius >= least):
-        precision = str(w.dtype).removeprefix("torch.")
+def _check(name: str, radius: float, steps: int, objective: Objective) -> None:
+    least = 50 * objective.rounding
+    if not (is_finite_number(radius) and radius >= least):
         raise LandscapeError(
-            f"{name} = {radius!r}: expected a radius that {precision} weights resolve, {least:.1g} or more"
+            f"{name} = {radius!r}: expected a radius that {objective.precision} weights resolve, {least:.1g} or more"
         )
+    if not is_count(steps):
+        raise LandscapeError(f"steps = {steps!r}: expected one or more")

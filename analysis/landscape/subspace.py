@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from analysis.errors import LandscapeError
+from analysis.inputs import is_count
 from analysis.landscape.directions import generator
 from analysis.landscape.objective import Objective
 
@@ -47,7 +48,7 @@ class RandomSubspace:
             LandscapeError: where it is larger than the space, or has no dimension.
         """
         n = len(objective.weights)
-        if not 1 <= dimension <= n:
+        if not is_count(dimension, 1, n):
             raise LandscapeError(f"subspace = {dimension!r}: expected a dimension from 1 to the {n} weights")
         return cls(n, dimension, seed, objective.weights)
 

@@ -91,6 +91,13 @@ def test_an_interval_that_holds_2_is_named():
     assert "The interval holds 2." in found.note
 
 
+def test_an_origin_that_is_given_twice_is_named():
+    delta = fractional_potential(np.random.default_rng(0), 1.0, Z, origins=2)
+    found = potential((Z, np.concatenate([delta, delta[:1]])))
+    assert found.warnings[0].startswith("Two origins have the same differences")
+    assert potential((Z, delta[[0, 0]])).curvature_p == 0  # both bend alike
+
+
 def test_the_definitions_differ_where_the_mean_rises():
     """δ = z² + noise of α = 1: about L(w₀) the rise counts, about the mean it does not."""
     field = fractional_potential(np.random.default_rng(3), 1.0, Z, origins=20)

@@ -16,6 +16,8 @@ from train.engine.run_training import available, data_of, network_of
 from train.errors import ConfigError
 from trajectory import Run
 
+# What train.engine.run_training's data_of and network_of read.
+_BUILT_FROM = ("network", "dataset", "protocol", "label_noise", "ghost_batch_size", "ghost_noise")
 _AT_ONCE = 4096  # samples evaluated at a time with running statistics: bounds the memory, changes no result
 
 
@@ -122,7 +124,7 @@ class Landscapes:
         """
         check_snapshots(run)
         state, config = run.state_dict(step), settings_of(run)
-        key = (config.network, config.dataset, config.label_noise, config.ghost_batch_size)
+        key = tuple(getattr(config, name) for name in _BUILT_FROM)
         if key not in self._built:
             self._built[key] = rebuild(run, data_root=self._root, device=self._device)
         model, data = self._built[key]

@@ -69,13 +69,13 @@ class GhostNoiseNorm(_BatchNorm):
         """
         if not self.training:
             return super().forward(x)
-        weight, bias = self.weight, self.bias
-        # the noise comes before scale and shift are learnt
-        self.weight, self.bias = None, None  # type: ignore[assignment]
+        own, weight, bias = self._parameters, self.weight, self.bias
+        # the noise comes before scale and shift are learnt; torch.func has plain tensors in their place
+        own["weight"] = own["bias"] = None
         try:
             y = super().forward(x)
         finally:
-            self.weight, self.bias = weight, bias
+            own["weight"], own["bias"] = weight, bias
         shift, scale = (
             noise.to(y.dtype)[(..., *[None] * (y.dim() - 2))] for noise in draw_ghost_noise(y, self.ghost_batch_size)
         )

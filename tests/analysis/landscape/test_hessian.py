@@ -6,6 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from analysis.errors import LandscapeError
 from analysis.landscape import Objective, eigenvalues, spectral_density, trace
@@ -96,10 +97,15 @@ def test_products_are_counted(function):
 
 def test_bad_input_is_refused_in_one_line(function):
     objective = function(lambda w: 0.5 * w @ w, torch.zeros(3))
+    half = Objective(nn.Linear(2, 2).bfloat16(), [(torch.ones(2, 2).bfloat16(), torch.tensor([0, 1]))])
     cases = {
         "k = 4: expected a number of eigenvalues from 1 to the 3": lambda: eigenvalues(objective, k=4),
         "probes = 1: expected two or more": lambda: trace(objective, probes=1),
         "steps = 0": lambda: spectral_density(objective, steps=0),
+        "k = 1.5": lambda: eigenvalues(objective, k=1.5),
+        "seed = -1: expected a whole number": lambda: trace(objective, seed=-1),
+        "a linear one has only 0": lambda: eigenvalues(function(lambda w: w.sum(), torch.zeros(30))),
+        "are bfloat16; expected float32 or float64": lambda: trace(half),
     }
     for message, call in cases.items():
         with pytest.raises(LandscapeError, match=message) as caught:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from analysis.errors import LandscapeError
-from analysis.landscape import Objective
+from analysis.landscape import Objective, sharpness
 from analysis.landscape.elementary_norm import ElementaryNorm
 from trajectory import Recorder, Run
 from ultraslow import convert_ghost_batch_norm
@@ -203,6 +203,9 @@ def test_bad_input_is_refused_in_one_line(network, batches):
     model, data = network(), batches()
     refused("expected 'running' or 'batch'", model, data, statistics="own")
     refused("got no batch", model, [])
+    refused(r"a batch that is a Tensor; expected pairs \(x, y\)", model, data[0])
+    refused("a batch that is a tuple of Tensor, list; expected pairs", model, [(data[0][0], [0] * 7)])
+    refused("give model.module", nn.DataParallel(model), data)
     refused("one sample with batch statistics", model, batches((4, 1)), statistics="batch")
     refused(r"shape \(\) for 7 samples", model, data, F.cross_entropy)
     refused("two evaluations at the same weights", nn.Sequential(model, Noise()), data)
@@ -239,8 +242,39 @@ def test_weights_that_do_not_fit_are_refused(network, batches):
     shard = state["0.weight"].as_subclass(Shard)
     with pytest.raises(LandscapeError, match=r"hold a shard of 0.weight; expected whole weights"):
         objective.at(state | {"0.weight": shard})
-    with pytest.raises(LandscapeError, match=r"shape \(3,\); expected \(34,\)"):
+    with pytest.raises(LandscapeError, match=r"shape \(3,\); expected a tensor of shape \(34,\)"):
         objective.loss(torch.zeros(3))
+    for call in (objective.at, objective.loss):
+        with pytest.raises(LandscapeError, match=r"got a ndarray; expected .*tensor"):
+            call(objective.weights.numpy())
+
+
+def test_half_precision_of_the_surroundings_stays_outside(batches):
+    model, data = nn.Linear(3, 2), [(x.float(), y) for x, y in batches()]
+    objective = Objective(model, data)
+    expected = objective.loss(), objective.gradient()
+    with torch.autocast("cpu", dtype=torch.bfloat16), torch.inference_mode():
+        loss, gradient = objective.loss_and_gradient()
+        product = objective.hessian()(objective.weights)
+    assert loss == expected[0]
+    assert torch.equal(gradient, expected[1])
+    assert torch.equal(product, objective.hessian_vector_product(None, objective.weights))
+
+
+def test_the_coarsest_weights_decide_what_is_resolved():
+    class Mixed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fine, self.coarse = nn.Linear(3, 3), nn.Linear(3, 2).bfloat16()
+
+        def forward(self, x):
+            return self.coarse(self.fine(x).bfloat16()).float()
+
+    objective = Objective(Mixed(), [(torch.ones(4, 3), torch.zeros(4, dtype=torch.long))])
+    assert objective.precision == "bfloat16"
+    assert objective.smallest_step == pytest.approx(100 * 2**-8 * float(objective.weights.norm()))
+    with pytest.raises(LandscapeError, match=r"a radius that bfloat16 weights resolve, 0.4 or more"):
+        sharpness(objective)
 
 
 @pytest.mark.parametrize("affine", [True, False])

@@ -89,6 +89,8 @@ def test_bad_input_is_refused_in_one_line(function, batches):
         probe(objective, [objective.weights], [1e-9, 1.0])
     with pytest.raises(LandscapeError, match="increase from above 0"):
         probe(objective, [objective.weights], [1.0, 0.5])
+    with pytest.raises(LandscapeError, match="got other than numbers"):
+        probe(objective, [objective.weights], ["near", "far"])
     with pytest.raises(LandscapeError, match="directions = 0"):
         probe(objective, [objective.weights], Z, directions=0)
     wall = function(lambda w: (1 - w.sum()).sqrt(), [0.5])

@@ -116,6 +116,7 @@ def test_bad_input_is_refused_in_one_line(function, batches):
         "subspace = 9: expected a dimension from 1 to the 8 weights": lambda: sharpness(single, subspace=9),
         "expected a radius that float32 weights resolve, 6e-06 or more": lambda: sharpness(single, eps=1e-8),
         "rho = -1": lambda: adaptive_sharpness(single, rho=-1),
+        "steps = 0": lambda: sharpness(single, steps=0),
         "expected 'ascent' or 'l-bfgs-b'": lambda: sharpness(single, method="adam"),
         "the loss is nan": lambda: sharpness(function(lambda w: -(1 - w.sum()).sqrt(), [0.9]), eps=1.0),
         "expects a loss above -1": lambda: sharpness(function(lambda w: w.sum(), [-2.0])),

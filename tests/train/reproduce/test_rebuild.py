@@ -55,6 +55,18 @@ def test_the_objective_of_a_snapshot(run):
     assert Landscapes().objective(run, 20, "running", test=True).samples == 517  # all of the test set
 
 
+def test_runs_share_a_network_only_where_it_is_built_alike(tmp_path):
+    plain = replace(RECIPES["f1-digits"](), epochs=0.05, batch_size=64)
+    runs = [
+        Run(train(config, tmp_path / f"{k}.zarr")) for k, config in enumerate((plain, replace(plain, ghost_noise=8)))
+    ]
+    landscapes = Landscapes(samples=64)
+    landscapes.objective(runs[0], 0, "batch")
+    with pytest.raises(LandscapeError, match=r"noise is active .* or take statistics='running'"):
+        landscapes.objective(runs[1], 0, "batch")
+    assert landscapes.objective(runs[1], 0, "running").samples == 64
+
+
 def test_other_runs_are_refused_in_one_line(run, tmp_path):
     model = torch.nn.Linear(2, 1)
     Recorder(tmp_path / "own.zarr", model, torch.optim.SGD(model.parameters(), lr=0.1)).close()

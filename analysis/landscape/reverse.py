@@ -1,0 +1,47 @@
+"""First and second derivatives in reverse, joined to one vector (Pearlmutter 1994)."""
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+
+def slopes_of(end: Tensor, leaves: Sequence[Tensor], *, create_graph: bool = False) -> tuple[Tensor, ...]:
+    """Return the derivatives of a number by each leaf.
+
+    Args:
+        end: the number.
+        leaves: what it depends on.
+        create_graph: keep what a further differentiation needs.
+    """
+    return torch.autograd.grad(end, leaves, create_graph=create_graph, materialize_grads=True)
+
+
+def curved(
+    slopes: Sequence[Tensor], leaves: Sequence[Tensor], towards: Sequence[Tensor], *, retain_graph: bool = False
+) -> Tensor:
+    """Differentiate the slopes along a direction; those of weights that the loss is linear in are constants.
+
+    Args:
+        slopes: the first derivatives, with their graph.
+        leaves: by what they are differentiated.
+        towards: the direction, in the leaves' shapes.
+        retain_graph: keep the graph for another direction.
+
+    Returns:
+        (weight,), the Hessian times the direction.
+    """
+    pairs = [(slope, part) for slope, part in zip(slopes, towards, strict=True) if slope.requires_grad]
+    if not pairs:
+        return joined([torch.zeros_like(leaf) for leaf in leaves])
+    ends, parts = zip(*pairs, strict=True)
+    return joined(torch.autograd.grad(ends, leaves, parts, retain_graph=retain_graph, materialize_grads=True))
+
+
+def joined(parts: Iterable[Tensor]) -> Tensor:
+    """Return tensors joined to one vector.
+
+    Args:
+        parts: the tensors.
+    """
+    return torch.cat([part.reshape(-1) for part in parts])
