@@ -28,7 +28,7 @@ Precision = Literal["float32", "bfloat16"]
 Protocol = Literal["default", "published"]
 AtMatch = Literal["drop", "grow"]
 WarmStartOptimizer = Literal["if-kept", "restore", "fresh"]
-Quantity = Literal["distance", "norm", "update_norm", "grad_norm"]  # trajectory.schema.layout.QUANTITIES
+Quantity = Literal["distance", "norm", "update_norm", "grad_norm", "momentum_norm"]  # trajectory.schema.layout
 
 # Of a matched run, unless it says otherwise: without one a √-scaled batch of 4096 overshoots its target
 # (docs/matching.md).

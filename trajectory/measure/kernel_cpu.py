@@ -18,13 +18,13 @@ from numba import cfunc, njit
 from torch import Tensor
 
 from trajectory.measure.openmp import compiled, run, take, view
-from trajectory.measure.pointer_table import ABSENT, CODE, GRADIENT, GRADIENT_CODE, HEAD, KEPT, WEIGHTS, PointerTable
+from trajectory.measure.pointer_table import ABSENT, CODE, HEAD, KEPT, WEIGHTS, PointerTable
 
 _CHUNK = 1 << 14  # elements
 _SUMS = {"reassoc", "contract", "nsz"}  # sums in any order, so that they vectorize; NaN and inf stay what they are
 # the entries of a job, which the threads of a pass read: the next chunk to take, the number of chunks, the table's
 # size, and pointers to the arrays
-_NEXT, _COUNT, _COPIES, _PARAMETERS, _MEASUREMENTS, _TABLE, _CHUNKS, _PARTIAL = range(8)
+_NEXT, _COUNT, _COPIES, _OTHERS, _PARAMETERS, _MEASUREMENTS, _TABLE, _CHUNKS, _PARTIAL = range(9)
 
 
 @njit
@@ -89,7 +89,7 @@ def _measure(x, table, parameter, first, copies, sums):
 
 
 @njit
-def _measure_chunk(table, chunk, copies, sums, like):
+def _measure_chunk(table, chunk, copies, others, sums, like):
     single, double, half = like
     parameter, first, size = chunk
     sums[:] = 0.0
@@ -100,28 +100,32 @@ def _measure_chunk(table, chunk, copies, sums, like):
         _measure(view(weights, first, size, double), table, parameter, first, copies, sums)
     else:
         _measure(_widened(view(weights, first, size, half), code), table, parameter, first, copies, sums)
-    address, code = table[GRADIENT, parameter], table[GRADIENT_CODE, parameter]
-    if address > 0:
+    for k in range(others):
+        address, code = table[HEAD + copies + 2 * k, parameter], table[HEAD + copies + 2 * k + 1, parameter]
+        if address <= 0:
+            continue
         if code == 0:
-            sums[copies] = _square(view(address, first, size, single))
+            sums[copies + k] = _square(view(address, first, size, single))
         elif code == 3:
-            sums[copies] = _square(view(address, first, size, double))
+            sums[copies + k] = _square(view(address, first, size, double))
         else:
-            sums[copies] = _square(_widened(view(address, first, size, half), code))
+            sums[copies + k] = _square(_widened(view(address, first, size, half), code))
 
 
 def _work(address):
     """Take chunks until there are none left; each thread of a pass calls this with the address of the job."""
-    job = view(address, 0, 8, np.empty(0, np.int64))
+    job = view(address, 0, 9, np.empty(0, np.int64))
     single, double, half = np.empty(0, np.float32), np.empty(0, np.float64), np.empty(0, np.uint16)
-    copies, parameters = job[_COPIES], job[_PARAMETERS]
-    table = view(job[_TABLE], 0, (HEAD + copies) * parameters, job).reshape(HEAD + copies, parameters)
+    copies, others, parameters = job[_COPIES], job[_OTHERS], job[_PARAMETERS]
+    rows = HEAD + copies + 2 * others
+    table = view(job[_TABLE], 0, rows * parameters, job).reshape(rows, parameters)
     chunks = view(job[_CHUNKS], 0, 3 * job[_COUNT], job).reshape(job[_COUNT], 3)
     size = job[_COUNT] * job[_MEASUREMENTS]
     partial = view(job[_PARTIAL], 0, size, double).reshape(job[_COUNT], job[_MEASUREMENTS])
     c = take(job)
     while c < job[_COUNT]:
-        _measure_chunk(table, (chunks[c, 0], chunks[c, 1], chunks[c, 2]), copies, partial[c], (single, double, half))
+        chunk = (chunks[c, 0], chunks[c, 1], chunks[c, 2])
+        _measure_chunk(table, chunk, copies, others, partial[c], (single, double, half))
         c = take(job)
 
 
@@ -129,7 +133,7 @@ def _add_up(table, chunks, copies, partial, out):
     """Add up the chunks' sums into `out` (measurement, parameter), with NaN for what is absent."""
     for parameter in range(out.shape[1]):
         for k in range(len(out)):
-            source = HEAD + k if k < copies else GRADIENT
+            source = HEAD + k if k < copies else HEAD + 2 * k - copies
             out[k, parameter] = np.nan if table[source, parameter] == ABSENT else 0.0
     for c in range(len(chunks)):
         for k in range(len(out)):
@@ -163,32 +167,34 @@ class SumsOfSquares:
         self._chunks = np.array(chunks, np.int64).reshape(-1, 3)
         self._partial = np.empty((len(chunks), measurements))
         self._shape = (measurements, len(parameters))
-        self._job = np.zeros(8, np.int64)
+        self._job = np.zeros(9, np.int64)
+        self._address = self._job.ctypes.data
 
     def write(
         self,
         out: Tensor,
         copies: Sequence[Sequence[Tensor] | None],
-        gradients: Sequence[Tensor | None] | None,
+        others: Sequence[Sequence[Tensor | None]],
         kept: Sequence[Tensor] | None,
     ) -> None:
-        """Write ‖w − copy‖² for every copy, then ‖g‖².
+        """Write ‖w − copy‖² for every copy, then the squared norms of further tensors.
 
         Args:
             out: The sums of squares (measurement, parameter), float64.
             copies: What each difference is taken from, each a list of tensors as the parameters; an empty list stands
                 for 0, and None for a copy that is not taken yet, which gives NaN.
-            gradients: The parameters' gradients; None if they are not measured.
+            others: Lists of further tensors as the parameters, dense in memory; None for one that a parameter lacks,
+                which counts 0, and gives NaN if all lack it.
             kept: Tensors that take the weights in the end; None if nothing does.
         """
-        rows = self._pointers.rows(copies, gradients, kept)
+        rows = self._pointers.rows(copies, others, kept)
         if rows != self._rows:
             self._rows = []  # an interrupt until the job is whole leaves it to be made anew
             self._table = np.array(rows, np.int64).reshape(-1, self._shape[1])
-            shape = [len(self._chunks), len(copies), *self._shape[::-1]]
+            shape = [len(self._chunks), len(copies), len(others), *self._shape[::-1]]
             held = (self._table, self._chunks, self._partial)
             self._job[1:] = [*shape, *(array.ctypes.data for array in held)]
             self._rows = rows
         self._job[_NEXT] = 0
-        run(self._work, self._job, len(self._chunks))
+        run(self._work, self._address, len(self._chunks))
         self._add_up(self._table, self._chunks, len(copies), self._partial, out.numpy())

@@ -1,6 +1,6 @@
 """Sums of squares of all parameters in one launch on a GPU, and a second that adds up the parts (Triton).
 
-The parameters are cut into chunks; a program reads its chunk of the weights, of every copy and of the gradient
+The parameters are cut into chunks; a program reads its chunk of the weights, of every copy and of further tensors
 where they lie, by a table of pointers, and writes one partial sum for each measurement. Partial sums are added in the
 order of the chunks, so that equal weights give equal numbers; nothing as large as a parameter is written.
 
@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from trajectory.measure.host_copy import is_capturing
-from trajectory.measure.pointer_table import HEAD, PointerTable
+from trajectory.measure.pointer_table import HEAD, KEPT, PointerTable
 
 _LANES, _TURNS = 1024, 16  # elements a program takes at a time, and how often
 _CHUNK = _LANES * _TURNS
@@ -41,8 +41,8 @@ def _load(address, code, offsets, mask, like):
 @triton.jit
 def _sum_chunks(
     table, owners, firsts, partial, parameters, chunks,
-    DIFFERENCES: tl.constexpr, GRADIENT: tl.constexpr, KEEP: tl.constexpr, WIDE: tl.constexpr,
-    HEAD: tl.constexpr, LANES: tl.constexpr, TURNS: tl.constexpr,
+    DIFFERENCES: tl.constexpr, OTHERS: tl.constexpr, KEEP: tl.constexpr, WIDE: tl.constexpr,
+    HEAD: tl.constexpr, KEPT: tl.constexpr, LANES: tl.constexpr, TURNS: tl.constexpr,
 ):  # fmt: skip
     """Sum the squares of each measurement over one chunk."""
     chunk = tl.program_id(0)
@@ -61,17 +61,18 @@ def _sum_chunks(
             x -= _load(copy, wide, at, at < there, zero)
             total += x * x
         tl.store(partial + row * chunks + chunk, tl.sum(total.to(tl.float64), 0))
-    if GRADIENT:
-        gradient, kind = tl.load(entry + 3 * parameters), tl.load(entry + 4 * parameters)
-        there = tl.where(gradient > 0, size, 0)
+    for row in tl.static_range(OTHERS):
+        behind = entry + (HEAD + DIFFERENCES + 2 * row) * parameters
+        tensor, kind = tl.load(behind), tl.load(behind + parameters)
+        there = tl.where(tensor > 0, size, 0)
         total = zero
         for turn in range(TURNS):
             at = first + turn * LANES
-            x = _load(gradient, kind, at, at < there, zero)
+            x = _load(tensor, kind, at, at < there, zero)
             total += x * x
-        tl.store(partial + DIFFERENCES * chunks + chunk, tl.sum(total.to(tl.float64), 0))
+        tl.store(partial + (DIFFERENCES + row) * chunks + chunk, tl.sum(total.to(tl.float64), 0))
     if KEEP:
-        kept = tl.load(entry + 5 * parameters)
+        kept = tl.load(entry + KEPT * parameters)
         tl.debug_barrier()  # what lies there has been read
         for turn in range(TURNS):
             at = first + turn * LANES
@@ -94,7 +95,7 @@ def _add_up(
     for at in range(start, stop, PARTS):
         part = at + tl.arange(0, PARTS)
         total += tl.load(partial + row * chunks + part, mask=part < stop, other=0.0)
-    source = tl.where(row < DIFFERENCES, HEAD + row, 3)
+    source = tl.where(row < DIFFERENCES, HEAD + row, HEAD + 2 * row - DIFFERENCES)
     absent = tl.load(table + source * parameters + parameter) == -1
     result = tl.where(absent, float("nan"), tl.sum(total, 0))
     tl.store(out + row * stride + parameter, result.to(out.dtype.element_ty))
@@ -122,7 +123,7 @@ class SumsOfSquares:
         )
         self._partial = torch.zeros(measurements, max(self._chunks, 1), dtype=torch.float64, device=device)
         self._entries: list[int] = []
-        self._table = torch.zeros((HEAD + measurements) * len(parameters), dtype=torch.int64, device=device)
+        self._table = torch.zeros((HEAD + 2 * measurements) * len(parameters), dtype=torch.int64, device=device)
         # a capture can pin no memory, and its replays read this again
         self._staged = torch.empty(len(self._table), dtype=torch.int64, pin_memory=device.type == "cuda")
 
@@ -130,26 +131,29 @@ class SumsOfSquares:
         self,
         out: Tensor,
         copies: Sequence[Sequence[Tensor] | None],
-        gradients: Sequence[Tensor | None] | None,
+        others: Sequence[Sequence[Tensor | None]],
         kept: Sequence[Tensor] | None,
     ) -> None:
-        """Write ‖w − copy‖² for every copy, then ‖g‖², without waiting for the device or allocating on it.
+        """Write ‖w − copy‖² for every copy, then the squared norms of further tensors.
+
+        It neither waits for the device nor allocates on it.
 
         Args:
             out: The sums of squares (measurement, parameter).
             copies: What each difference is taken from, each a list of tensors as the parameters; an empty list stands
                 for 0, and None for a copy that is not taken yet, which gives NaN.
-            gradients: The parameters' gradients; None if they are not measured.
+            others: Lists of further tensors as the parameters, dense in memory; None for one that a parameter lacks,
+                which counts 0, and gives NaN if all lack it.
             kept: Tensors that take the weights in the end; None if nothing does.
         """
-        self._send_table(copies, gradients, kept)
-        count, n = len(copies) + (gradients is not None), self._count
+        self._send_table(copies, others, kept)
+        count, n = len(copies) + len(others), self._count
         with torch.cuda.device(self._device) if self._device.type == "cuda" else nullcontext():
             if self._chunks:
                 _sum_chunks[(self._chunks,)](
                     self._table, self._owners, self._firsts, self._partial, n, self._partial.shape[1],
-                    DIFFERENCES=len(copies), GRADIENT=gradients is not None, KEEP=kept is not None, WIDE=self._wide,
-                    HEAD=HEAD, LANES=_LANES, TURNS=_TURNS,
+                    DIFFERENCES=len(copies), OTHERS=len(others), KEEP=kept is not None, WIDE=self._wide,
+                    HEAD=HEAD, KEPT=KEPT, LANES=_LANES, TURNS=_TURNS,
                 )  # fmt: skip
             _add_up[(n, count)](
                 self._table, self._ends, self._partial, out, n, self._partial.shape[1], out.stride(0),
@@ -159,11 +163,11 @@ class SumsOfSquares:
     def _send_table(
         self,
         copies: Sequence[Sequence[Tensor] | None],
-        gradients: Sequence[Tensor | None] | None,
+        others: Sequence[Sequence[Tensor | None]],
         kept: Sequence[Tensor] | None,
     ) -> None:
         """Put the pointers on the device, if one of them is new."""
-        entries = self._pointers.rows(copies, gradients, kept)
+        entries = self._pointers.rows(copies, others, kept)
         captured = is_capturing(self._device)
         if entries == self._entries and not captured:
             return

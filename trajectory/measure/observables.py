@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
+from trajectory.measure.optimizer_state import Momentum
 from trajectory.measure.pointer_table import CODES
 from trajectory.measure.sharding import LocalElements
 from trajectory.schema.layout import QUANTITIES
@@ -41,6 +43,9 @@ def squared_norms(parameters: Sequence[Tensor]) -> np.ndarray:
         parameters: The parameters w_i.
     """
     return np.square([float(torch.linalg.vector_norm(p, dtype=torch.float64)) for p in parameters])
+
+
+_OTHERS = ("grad_norm", "momentum_norm")  # norms of tensors beside the weights
 
 
 class Copy:
@@ -80,8 +85,9 @@ class Observables:
     """Sums of squares by parameter, all in one pass over the weights w_t.
 
     There is a row for each measurement: ‖w_t − w_0‖² and ‖w_t − w_{t_w}‖² for every other origin t_w; then, as
-    `quantities` asks, ‖w_t‖², ‖w_t − w_{t−1}‖² and ‖g_t‖², the gradient as the optimizer left it. A parameter
-    without a gradient counts 0 there; all are NaN where none has one. w_0 is taken at construction.
+    `quantities` asks, ‖w_t‖², ‖w_t − w_{t−1}‖², ‖g_t‖² of the gradient as the optimizer left it, and ‖m_t‖² of the
+    optimizer's momentum. A parameter without a gradient, or a momentum buffer, counts 0 there; all are NaN where none
+    has one. w_0 is taken at construction.
 
     It holds a copy of the weights (in float32 or wider) for each origin reached and one for w_{t−1}.
 
@@ -103,6 +109,7 @@ class Observables:
         self.quantities = tuple(quantities)
         self.copies: list[Copy | None] = [Copy(self.parameters)] + [None] * origins
         self.previous = Copy(self.parameters) if "update_norm" in quantities else None
+        self._momentum = Momentum(())
         self._pointers: list[int] = []
         self._lay_out()
 
@@ -110,6 +117,19 @@ class Observables:
     def measurements(self) -> int:
         """The number of rows that `write` fills."""
         return len(self.copies) + len(self.quantities) - 1
+
+    @property
+    def lacks_momentum(self) -> bool:
+        """Whether momentum is to be measured, and there is none."""
+        return "momentum_norm" in self.quantities and all(m is None for m in self._others("momentum_norm"))
+
+    def follow(self, optimizers: Sequence[Optimizer]) -> None:
+        """Measure the momentum that these optimizers keep.
+
+        Args:
+            optimizers: The optimizers of the parameters.
+        """
+        self._momentum = Momentum(optimizers)
 
     def add_origin(self, k: int) -> None:
         """Measure from the weights as they are now.
@@ -169,7 +189,6 @@ class Observables:
         if self.previous:
             self.previous.refresh(self.parameters)
 
-    @torch.no_grad()
     def write(self, out: Tensor, *, keep: bool = False) -> None:
         """Write the sums of squares, without waiting for the device.
 
@@ -203,11 +222,14 @@ class Observables:
                 self.resized.append(k)
                 self.replace(k, weights)
 
-    def _gradients(self) -> list[Tensor | None]:
-        """Return each parameter's gradient, dense."""
+    def _others(self, quantity: str) -> list[Tensor | None]:
+        """Return each parameter's gradient or momentum buffer, not sparse."""
         weights = self.parameters
-        gradients = weights.gradients if isinstance(weights, LocalElements) else [p.grad for p in weights]
-        return [None if g is None else (g.to_dense() if g.is_sparse else g).detach() for g in gradients]
+        whole = weights.parameters if isinstance(weights, LocalElements) else weights
+        tensors = [p.grad for p in whole] if quantity == "grad_norm" else self._momentum.of(whole)
+        if isinstance(weights, LocalElements):
+            tensors = weights.of(tensors)
+        return [None if t is None else (t.to_dense() if t.is_sparse else t).detach() for t in tensors]
 
     def _sources(self) -> list[Copy | str | None]:
         """List what each measurement takes the difference from, or its name; None before an origin is reached."""
@@ -216,16 +238,19 @@ class Observables:
 
     def _fused(self, out: Tensor, kernel: "Kernel", kept: Copy | None) -> None:
         """Write in one pass over all parameters."""
-        sources = self._sources()
-        gradients = None
-        if sources[-1] == "grad_norm":
-            sources.pop()
-            gradients = [g if g is None or _is_dense(g) else g.contiguous() for g in self._gradients()]
         copies = [
-            source.tensors if isinstance(source, Copy) else None if source is None else [] for source in sources
+            source.tensors if isinstance(source, Copy) else None if source is None else []
+            for source in self._sources()
+            if source not in _OTHERS
         ]
-        kernel.write(out, copies, gradients, kept.tensors if kept else None)
+        others = [
+            [t if t is None else _readable(t, p) for t, p in zip(self._others(name), self.parameters, strict=True)]
+            for name in _OTHERS
+            if name in self.quantities
+        ]
+        kernel.write(out, copies, others, kept.tensors if kept else None)
 
+    @torch.no_grad()
     def _foreach(self, out: Tensor) -> None:
         """Write with torch's operations: on other devices, and for weights with gaps in memory."""
         weights = [p.detach() for p in self.parameters]
@@ -235,7 +260,7 @@ class Observables:
             elif source is None:
                 row.fill_(torch.nan)
             else:
-                _write_squares(row, weights if source == "norm" else self._gradients())
+                _write_squares(row, weights if source == "norm" else self._others(source))
 
 
 def _kernel(parameters: Sequence[Tensor], measurements: int) -> "Kernel | None":
@@ -268,6 +293,12 @@ def _write_squares(row: Tensor, tensors: Sequence[Tensor | None]) -> None:
     absent = row.new_full((), 0.0 if present else torch.nan)
     by_parameter = [absent if tensor is None else next(norms).to(row.device, non_blocking=True) for tensor in tensors]
     torch.square(torch.stack(by_parameter), out=row)
+
+
+def _readable(tensor: Tensor, parameter: Tensor) -> Tensor:
+    """Return a tensor as the kernel reads it beside a parameter: on its device, of a known type, without gaps."""
+    tensor = tensor.to(parameter.device, tensor.dtype if tensor.dtype in CODES else torch.float32, non_blocking=True)
+    return tensor if _is_dense(tensor) else tensor.contiguous()
 
 
 def _memory_order(tensor: Tensor) -> list[int]:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-import numpy as np
 import torch
 from numba import carray, njit, types
 from numba.extending import intrinsic
@@ -83,16 +82,16 @@ def _team() -> Callable[[int, int, int, int], None] | None:
     return call
 
 
-def run(function: Any, job: np.ndarray, pieces: int) -> None:
+def run(function: Any, job: int, pieces: int) -> None:
     """Call a compiled function on a job: on torch's threads if there are two pieces for each, else on this one.
 
     Args:
         function: A C function of one pointer, by Numba's `cfunc`.
-        job: The job, int64, whose first entry is 0.
+        job: The address of the job, whose first entry is 0.
         pieces: The number of pieces to take.
     """
     threads, team = torch.get_num_threads(), _team()
     if team is None or threads == 1 or pieces < 2 * threads:
-        function.ctypes(job.ctypes.data)
+        function.ctypes(job)
     else:
-        team(function.address, job.ctypes.data, threads, 0)
+        team(function.address, job, threads, 0)

@@ -1,4 +1,4 @@
-"""Where the kernels find parameters, copies and gradients: a table of pointers with a column for each parameter."""
+"""Where the kernels find parameters, copies and further tensors: a table of pointers, a column for each parameter."""
 
 from collections.abc import Sequence
 
@@ -6,10 +6,11 @@ import torch
 from torch import Tensor
 
 CODES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2, torch.float64: 3}
-ABSENT = -1  # the pointer to a copy that is not taken yet, or to gradients of which there are none
-# the table's rows; behind them come the pointers to the measurements' copies
-SIZE, WEIGHTS, CODE, GRADIENT, GRADIENT_CODE, KEPT = range(6)
-HEAD = 6
+ABSENT = -1  # the pointer to a copy that is not taken yet, or to further tensors of which there are none
+# the table's rows; behind them come the pointers to the measurements' copies, then two rows for each further list:
+# its pointers and its types
+SIZE, WEIGHTS, CODE, KEPT = range(4)
+HEAD = 4
 
 
 class PointerTable:
@@ -27,7 +28,7 @@ class PointerTable:
     def rows(
         self,
         copies: Sequence[Sequence[Tensor] | None],
-        gradients: Sequence[Tensor | None] | None,
+        others: Sequence[Sequence[Tensor | None]],
         kept: Sequence[Tensor] | None,
     ) -> list[int]:
         """Lay out the table, one row behind the other.
@@ -35,19 +36,18 @@ class PointerTable:
         Args:
             copies: Lists of tensors as the parameters, in the same order of memory, in float32, or float64 where they
                 are; an empty list stands for 0, and None for a copy that is not taken yet.
-            gradients: The parameters' gradients; None if they are not measured.
+            others: Lists of further tensors, each with as many elements as its parameter, dense and of the types in
+                `CODES`; None for one that a parameter lacks.
             kept: Tensors that take the weights in the end; None if nothing does.
 
         Returns:
             The entries.
         """
-        of_gradients, types = self._nothing, self._nothing
-        if gradients is not None:
-            none = ABSENT if all(g is None for g in gradients) else 0
-            of_gradients = [none if g is None else g.data_ptr() for g in gradients]
-            types = [0 if g is None else CODES[g.dtype] for g in gradients]
-        rows = self._parameters + of_gradients + types
-        rows += self._nothing if kept is None else [w.data_ptr() for w in kept]
+        rows = self._parameters + (self._nothing if kept is None else [w.data_ptr() for w in kept])
         for copy in copies:
             rows += self._absent if copy is None else [w.data_ptr() for w in copy] if len(copy) else self._nothing
+        for tensors in others:
+            none = ABSENT if all(t is None for t in tensors) else 0
+            rows += [none if t is None else t.data_ptr() for t in tensors]
+            rows += [0 if t is None else CODES[t.dtype] for t in tensors]
         return rows

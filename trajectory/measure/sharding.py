@@ -44,10 +44,18 @@ class LocalElements(Sequence[Tensor]):
         return _own(self._parameters[i], self._counted[i])
 
     @property
-    def gradients(self) -> list[Tensor | None]:
-        """The same elements of the gradients; None for a parameter without one."""
-        pairs = zip(self._parameters, self._counted, strict=True)
-        return [None if p.grad is None else _own(_laid_out_as(p, p.grad), counted) for p, counted in pairs]
+    def parameters(self) -> Sequence[Tensor]:
+        """The parameters whose elements these are, some of them DTensors."""
+        return self._parameters
+
+    def of(self, tensors: Sequence[Tensor | None]) -> list[Tensor | None]:
+        """Return the same elements of other tensors, such as the gradients.
+
+        Args:
+            tensors: As the parameters; None for one that a parameter lacks.
+        """
+        triples = zip(self._parameters, tensors, self._counted, strict=True)
+        return [None if t is None else _own(_laid_out_as(p, t), counted) for p, t, counted in triples]
 
     def shards(self, rank: int) -> list[Shard]:
         """Describe where the elements lie in the whole parameters.
@@ -173,8 +181,8 @@ def _runs(values: Tensor, start: Sequence[int], whole: Sequence[int], index: int
     return [run for i, inner in rows for run in _runs(inner, start[1:], whole[1:], index + i * row)]
 
 
-def _laid_out_as(parameter: Any, gradient: Any) -> Tensor:
-    """Return a gradient spread over the ranks as its parameter is; tensor parallelism may leave it to be summed."""
-    if is_dtensor(gradient) and gradient.placements != parameter.placements:
-        return gradient.redistribute(placements=parameter.placements)
-    return gradient
+def _laid_out_as(parameter: Any, tensor: Any) -> Tensor:
+    """Return a tensor spread over the ranks as its parameter is; tensor parallelism may leave it to be summed."""
+    if is_dtensor(tensor) and tensor.placements != parameter.placements:
+        return tensor.redistribute(placements=parameter.placements)
+    return tensor

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from trajectory.measure.host_copy import is_capturing
 from trajectory.recording.row_buffer import RowBuffer
@@ -21,6 +22,20 @@ class MeasuredModel:
     def __init__(self, session: Session, rows: RowBuffer, *, capturable: bool):
         self._session, self._observables, self._rows = session, session.observables, rows
         self._fixed = session.ranks.sharded or capturable
+
+    @property
+    def lacks_momentum(self) -> bool:
+        """Whether momentum is to be measured, and no optimizer keeps any."""
+        return self._observables is not None and self._observables.lacks_momentum
+
+    def follow(self, optimizers: Sequence[Optimizer]) -> None:
+        """Measure the momentum of other optimizers.
+
+        Args:
+            optimizers: The optimizers whose steps are counted.
+        """
+        if self._observables is not None:
+            self._observables.follow(optimizers)
 
     def extend(self, parameters: Sequence[Tensor]) -> bool:
         """Count more parameters in the totals.

@@ -6,7 +6,8 @@ What is looked at, and when:
 - after 1, 2, 4, ... and every 64 updates, before the next one, by the tensors' version counters, whether the weights
   were written to since the last update; then, and in the end, by measuring once more, whether they have moved: equal
   weights give equal numbers;
-- every 64 updates and in the end, whether the model's parameters are those of the start, and in the optimizers.
+- every 64 updates and in the end, whether the model's parameters are those of the start, and in the optimizers, and
+  whether these keep the momentum that is to be measured.
 """
 
 from collections.abc import Sequence
@@ -70,6 +71,7 @@ class ModelWatcher:
             optimizers: The optimizers whose steps are counted; none if updates are reported by `update()`.
         """
         self._optimizers = optimizers
+        self._measured_model.follow(optimizers)
         self._uncovered.clear()
         self._report_uncovered()
 
@@ -159,6 +161,8 @@ class ModelWatcher:
             self._report_cast()
         self._report_resized()
         self._report_uncovered()
+        if self._pipeline.step and self._measured_model.lacks_momentum:
+            self._report_no_momentum()
 
     def _compare_names(self) -> None:
         plain, tracked = plain_names(self._model), self._tracked
@@ -291,6 +295,14 @@ class ModelWatcher:
         resized = self._session.observables.resized if self._session.observables else []
         fresh, self._resized = resized[self._resized :], len(resized)
         self._report_lost([self._names[k] for k in fresh])
+
+    def _report_no_momentum(self) -> None:
+        self._pipeline.reports.report(
+            self._pipeline.step,
+            "no_momentum",
+            "the optimizer keeps no momentum, so that momentum_norm is NaN; leave it out of quantities=",
+            {},
+        )
 
     def _report_uncovered(self) -> None:
         measured = {n: p for n, p in {**self._tracked.measured, **self._late}.items() if n not in self._lost}

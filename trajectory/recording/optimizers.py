@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trajectory.errors import RecordingError
+from trajectory.measure.optimizer_state import memory_address
 
 Optimizers: TypeAlias = "Optimizer | Sequence[Optimizer] | None"
 
@@ -132,8 +133,8 @@ def uncovered(parameters: Mapping[str, Tensor], optimizers: Sequence[Optimizer])
         return []
     own = {id(p) for p in held}
     left = {name: p for name, p in parameters.items() if id(p) not in own}
-    memory = {_memory(p) for p in held} - {0} if left else set()
-    return [name for name, p in left.items() if _memory(p) not in memory]
+    memory = {memory_address(p) for p in held} - {0} if left else set()
+    return [name for name, p in left.items() if memory_address(p) not in memory]
 
 
 def first_names(names: Sequence[str], shown: int = 3) -> str:
@@ -145,11 +146,3 @@ def first_names(names: Sequence[str], shown: int = 3) -> str:
     """
     rest = len(names) - shown
     return ", ".join(names[:shown]) + (f" and {rest} more" if rest > 0 else "")
-
-
-def _memory(tensor: Tensor) -> int:
-    """Return the address of the memory that a tensor is a view of; 0 if it has none."""
-    try:
-        return tensor.untyped_storage().data_ptr()
-    except (RuntimeError, NotImplementedError, ValueError):  # not initialized yet, sparse, on no device
-        return 0

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 import numpy as np
 import torch
 from torch import Tensor
+from torch.optim import Optimizer
 
 from trajectory.errors import RecordingError
 from trajectory.measure.observables import accumulator
@@ -129,22 +130,25 @@ class RecordingOptions:
             )
 
 
-def sorted_quantities(names: str | Iterable[str]) -> tuple[str, ...]:
+def sorted_quantities(names: str | Iterable[str], optimizers: Sequence[Optimizer]) -> tuple[str, ...]:
     """Sort the chosen quantities.
 
     Args:
         names: One name or several.
+        optimizers: Those whose steps are counted.
 
     Returns:
         The names in the order of a row.
 
     Raises:
-        RecordingError: A name is unknown, or the distance is missing.
+        RecordingError: A name is unknown, the distance is missing, or there is no optimizer to keep momentum.
     """
     chosen = [names] if isinstance(names, str) else list(names)
     unknown = [name for name in chosen if name not in QUANTITIES]
     if unknown or "distance" not in chosen:
         raise RecordingError(f"quantities={chosen}: expected 'distance' and any of {', '.join(QUANTITIES[1:])}")
+    if "momentum_norm" in chosen and not optimizers:
+        raise RecordingError("momentum_norm without an optimizer, which keeps the momentum; give it to the Recorder")
     return tuple(name for name in QUANTITIES if name in chosen)
 
 

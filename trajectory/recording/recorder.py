@@ -56,9 +56,11 @@ class Recorder(Recording):
             and the event "uncovered_parameters" name measured parameters that no optimizer here holds.
         schedule: The steps that are recorded: an int n for every n-th, or a schedule.
         quantities: What is recorded of them, in total and by parameter: "distance" ‖w_t − w_0‖, always; and by
-            choice "norm" ‖w_t‖, "update_norm" ‖w_t − w_{t−1}‖, which takes one more copy of the weights, and
+            choice "norm" ‖w_t‖; "update_norm" ‖w_t − w_{t−1}‖, which takes one more copy of the weights;
             "grad_norm" ‖g_t‖ of the gradient as `p.grad` holds it after the optimizer's step, clipped if it was
-            clipped. A parameter without a gradient counts 0; the norm is NaN if none has one.
+            clipped; and "momentum_norm" ‖m_t‖ of the optimizer's momentum after the step (SGD's `momentum_buffer`,
+            Adam's `exp_avg`, which is not divided by 1 − β₁^t). A parameter without a gradient, or without a
+            momentum buffer of its shape, counts 0; the norm is NaN if none has one.
         group_by: What is measured apart from the total: each "parameter"; each "module"; or groups, by a function
             from a parameter's name to its group's name.
         include: Patterns of parameters' names, such as "*.bias", to measure; None for all. Totals are over these
@@ -157,7 +159,7 @@ class Recorder(Recording):
         check_common(model, optimizers)
         options = RecordingOptions(
             schedule=as_schedule(schedule),
-            quantities=sorted_quantities(quantities),
+            quantities=sorted_quantities(quantities, optimizers),
             group_by=group_by,
             include=include,
             exclude=exclude,

@@ -17,7 +17,8 @@ ROWS_PER_CHUNK = 1024  # a write of a whole chunk costs hardly more than a write
 UNFROZEN = "unfrozen_parameters"  # the event of parameters that count in the totals from its step on
 WARNING = "warning"  # the detail of an event that says what a reader of the rows has to know
 BUFFERS_CHANGED = "buffers_changed"  # the event of a snapshot whose buffers are others than at the start
-QUANTITIES = ("distance", "norm", "update_norm", "grad_norm")  # in a row's order; the distance is always there
+# in a row's order; the distance is always there
+QUANTITIES = ("distance", "norm", "update_norm", "grad_norm", "momentum_norm")
 DIMENSIONS = {
     "step": ("step",),
     **dict.fromkeys(QUANTITIES, ("step",)),

@@ -224,7 +224,8 @@ class _Normalize(torch.autograd.Function):
         shift = torch.zeros(channels, dtype=torch.float64) if bias is None else bias.double()
         tables = {_Y: y, _MEAN: mean, _RSTD: rstd, _FIRST: variance, _WEIGHT: scale, _BIAS: shift}
         settings = torch.tensor([eps], dtype=torch.float64)
-        run(_kernels()[0], _job(x, n, tables | {_SECOND: settings}), n)
+        job = _job(x, n, tables | {_SECOND: settings})
+        run(_kernels()[0], job.ctypes.data, n)
         ctx.save_for_backward(x, weight, bias, mean, rstd, scale)
         ctx.n, ctx.eps = n, eps
         found = mean.to(x.dtype), (variance * (numbers / (numbers - 1))).to(x.dtype)
@@ -244,7 +245,8 @@ class _Normalize(torch.autograd.Function):
         d, dx = gradients[0].contiguous(memory_format=torch.channels_last), torch.empty_like(x)
         sums, products = torch.empty(2, *mean.shape, dtype=torch.float64)
         tables = {_D: d, _Y: dx, _MEAN: mean, _RSTD: rstd, _FIRST: sums, _SECOND: products, _WEIGHT: scale}
-        run(_kernels()[1], _job(x, ctx.n, tables), ctx.n)
+        job = _job(x, ctx.n, tables)
+        run(_kernels()[1], job.ctypes.data, ctx.n)
         return (
             dx,
             None if weight is None else (products * rstd).sum(0).to(weight.dtype),

@@ -9,6 +9,7 @@ import sys
 import time
 import traceback
 import warnings
+from copy import deepcopy
 from pathlib import Path
 
 import pytest
@@ -25,7 +26,7 @@ from trajectory import At, Recorder, RecordingError, Run, StoreError
 from trajectory.measure.observables import Observables
 
 UPDATES = 70  # past one flush
-QUANTITIES = ("distance", "norm", "update_norm", "grad_norm")
+QUANTITIES = ("distance", "norm", "update_norm", "grad_norm", "momentum_norm")
 SNAPSHOTS = [0, 3, 70]
 BUCKETS = 64  # of a sketch
 
@@ -68,8 +69,9 @@ def whole(tensor):
 class Twin:
     """The recorded quantities by parameter, from whole tensors in float64, and the state dicts of snapshots."""
 
-    def __init__(self, model):
+    def __init__(self, model, optimizer):
         self.model, self.rows, self.states = model, {name: [] for name in QUANTITIES}, {}
+        self.optimizer = optimizer
         self.origin = self.before = self.weights()
         self.keep(0)
 
@@ -84,7 +86,8 @@ class Twin:
         gradients = [whole(p.grad).double() for p in self.model.parameters()]
         for name, others in (("distance", self.origin), ("update_norm", self.before)):
             self.rows[name].append([(w - other).norm().item() for w, other in zip(now, others, strict=True)])
-        for name, tensors in (("norm", now), ("grad_norm", gradients)):
+        momenta = [whole(self.optimizer.state[p]["momentum_buffer"]).double() for p in self.model.parameters()]
+        for name, tensors in (("norm", now), ("grad_norm", gradients), ("momentum_norm", momenta)):
             self.rows[name].append([tensor.norm().item() for tensor in tensors])
         self.before = now
 
@@ -101,8 +104,8 @@ def shards(folder, mesh=None):
     for layer in (model.hidden, model.narrow):
         fully_shard(layer, mesh=mesh)
     fully_shard(model, mesh=mesh, ignored_params={model.whole})
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    twin, seen = Twin(model), []
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    twin, seen = Twin(model, optimizer), []
     kept = {"snapshots": At(SNAPSHOTS), "sketch": BUCKETS, "sketches": At(SNAPSHOTS)}
     recorders = [
         Recorder(folder / "shards.zarr", model, optimizer, quantities=QUANTITIES, **kept),
@@ -140,7 +143,7 @@ def shards(folder, mesh=None):
 
 def train_smoothly(path, model, rank, size):
     """The same updates however the batch is shared out: what wraps the model averages the gradients."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     with Recorder(path, model, optimizer, snapshots=At([70]), origins=[5]) as recorder:
         if dist.get_rank() > 0:
             recorder.subscribe(lambda rows: sys.exit("rows on a rank that writes none"))
@@ -174,8 +177,8 @@ def tensor_parallel(folder):
         for name, p in list(layer.named_parameters()):
             split = placement if p.dim() > 1 else Replicate()
             setattr(layer, name, nn.Parameter(distribute_tensor(p.detach(), mesh, [split])))
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    twin = Twin(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    twin = Twin(model, optimizer)
     kept = {"snapshots": At([5]), "sketch": BUCKETS, "sketches": At([5])}
     with Recorder(folder / "columns.zarr", model, optimizer, quantities=QUANTITIES, **kept):
         for t in range(1, 6):
@@ -199,8 +202,8 @@ def both(folder):
     model = smooth_network()
     parallelize_module(model, mesh["tensor"], {"0": ColwiseParallel(), "2": RowwiseParallel()})
     fully_shard(model, mesh=mesh["data"])
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    twin = Twin(model)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    twin = Twin(model, optimizer)
     kept = {"snapshots": At([5]), "sketch": BUCKETS, "sketches": At([5])}
     with Recorder(folder / "columns.zarr", model, optimizer, quantities=QUANTITIES, **kept):
         for t in range(1, 6):
@@ -221,9 +224,10 @@ def resumed(folder):
         for layer in (model.hidden, model.narrow):
             fully_shard(layer)
         fully_shard(model, ignored_params={model.whole})
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         if state:
             model.load_state_dict(state["model"])
+            optimizer.load_state_dict(state["optimizer"])
         resume = "must" if state else "never"
         kept = {"quantities": QUANTITIES, "origins": [3, 60], "snapshots": At([0, 30, 45, 70])}
         recorder = Recorder(folder / path, model, optimizer, resume=resume, **kept)
@@ -238,7 +242,8 @@ def resumed(folder):
             recorder.log(t=recorder.step)
             if recorder.step == keep_at:
                 weights = {name: value.clone() for name, value in model.state_dict().items()}
-                state = {"model": weights, "recorder": recorder.state_dict()}
+                state = {"model": weights, "optimizer": deepcopy(optimizer.state_dict())}
+                state["recorder"] = recorder.state_dict()
         recorder.close("complete" if until == UPDATES else "interrupted")
         return state
 
@@ -253,7 +258,7 @@ def refusals(folder):
     rank = dist.get_rank()
 
     def refused(kind, words, path, model, **arguments):
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         with pytest.raises(kind, match=words) as caught:
             Recorder(folder / path, model, optimizer, **arguments)
         assert "\n" not in str(caught.value)
@@ -274,7 +279,7 @@ def refusals(folder):
 def endless(folder):
     """Trains until a rank is killed; says when rows and snapshots are safe."""
     model = fully_shard(smooth_network())
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     with Recorder(folder / "killed.zarr", model, optimizer, snapshots=20) as recorder:
         while recorder.step < 100_000:  # should nobody come to kill it
             optimizer.zero_grad()

@@ -55,11 +55,11 @@ def test_no_step_waits_for_the_device_and_none_is_changed(tmp_path):
     """Both trainings launch the same kernels on the same shapes, none of which adds up in an order left to chance."""
     x = torch.randn(32, 60, device="cuda")
     plain = network()
-    optimizer = torch.optim.SGD(plain.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(plain.parameters(), lr=0.1, momentum=0.9)
     for _ in range(150):
         update(plain, optimizer, x)
     model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     how = {"quantities": QUANTITIES, "origins": [5], "snapshots": 40, "sketch": 64, "sketches": 30}
     with Recorder(tmp_path / "run.zarr", model, optimizer, **how) as recorder:
         for t in range(150):

@@ -50,6 +50,7 @@ def recorded(request, tmp_path_factory):
             twin["distance"][t] = norms(doubles(model), start)
             twin["norm"][t] = norms(doubles(model))
             twin["update_norm"][t] = norms(doubles(model), before)
+            twin["momentum_norm"][t] = norms([optimizer.state[p]["momentum_buffer"] for p in model.parameters()])
             recorder.log(grad_norm=t)
     return Run(path), twin, start
 
@@ -57,7 +58,7 @@ def recorded(request, tmp_path_factory):
 def test_norms_and_updates_equal_a_float64_twin_whatever_the_schedule(recorded):
     run, twin, _ = recorded
     assert run.quantities == list(QUANTITIES)
-    for name in QUANTITIES[:3]:
+    for name in (*QUANTITIES[:3], "momentum_norm"):
         expected = np.array([twin[name][t] for t in run.total(name).index])
         np.testing.assert_allclose(run.layers(name), expected, rtol=1e-6)
         np.testing.assert_allclose(run.total(name), np.linalg.norm(expected, axis=1), rtol=1e-6)
@@ -116,6 +117,80 @@ def test_the_gradient_is_the_one_the_optimizer_saw(tmp_path):
     assert run.events == []  # no weight is NaN
 
 
+OPTIMIZERS = {
+    "sgd": (torch.optim.SGD, {"momentum": 0.9}, "momentum_buffer"),
+    "adam": (torch.optim.Adam, {}, "exp_avg"),
+    "adamw": (torch.optim.AdamW, {"foreach": True}, "exp_avg"),
+}
+
+
+@pytest.mark.parametrize("kind", OPTIMIZERS)
+def test_momentum_is_the_norm_of_the_optimizers_buffers_through_a_resume_and_a_new_optimizer(tmp_path, kind):
+    make, options, name = OPTIMIZERS[kind]
+    model, twin = network(), []
+
+    def optimizer():
+        return make(model.parameters(), lr=0.01, **options)
+
+    def record(recorder, first, updates):
+        for _ in range(updates):
+            update(model, first)
+            twin.append(norms([first.state[p][name] for p in model.parameters()]))
+
+    path, first = tmp_path / "run.zarr", optimizer()
+    with Recorder(path, model, first, quantities=["distance", "momentum_norm"]) as recorder:
+        record(recorder, first, 5)
+        state, saved = recorder.state_dict(), first.state_dict()
+        update(model, first)  # taken back
+    resumed = optimizer()
+    resumed.load_state_dict(saved)
+    how = {"quantities": ["distance", "momentum_norm"], "resume": "must"}
+    with Recorder(path, model, resumed, **how) as recorder:
+        recorder.load_state_dict(state)
+        record(recorder, resumed, 3)
+        rebuilt = optimizer()
+        recorder.follow(rebuilt)
+        record(recorder, rebuilt, 3)
+    run = Run(path)
+    np.testing.assert_allclose(run.layers("momentum_norm"), twin, rtol=1e-6)
+    np.testing.assert_allclose(run.total("momentum_norm"), np.linalg.norm(twin, axis=1), rtol=1e-6)
+
+
+def test_momentum_of_stacked_networks_is_each_ones_own(tmp_path):
+    networks = [network(seed) for seed in range(2)]
+    pairs = zip(*(each.parameters() for each in networks), strict=True)
+    stacked = [torch.stack(pair).detach().requires_grad_() for pair in pairs]
+    for k, each in enumerate(networks):
+        for p, whole in zip(each.parameters(), stacked, strict=True):
+            p.data = whole.data[k]
+    optimizer = torch.optim.SGD(stacked, lr=0.1, momentum=0.9)
+    how = {"quantities": ["distance", "momentum_norm"]}
+    recorders = [Recorder(tmp_path / f"{k}.zarr", each, optimizer, **how) for k, each in enumerate(networks)]
+    for _ in range(3):
+        for whole in stacked:
+            whole.grad = torch.randn_like(whole)
+        optimizer.step()
+    for k, recorder in enumerate(recorders):
+        recorder.close()
+        expected = norms([optimizer.state[whole]["momentum_buffer"][k] for whole in stacked])
+        np.testing.assert_allclose(Run(recorder.path).layers("momentum_norm").loc[3], expected, rtol=1e-6)
+
+
+def test_without_momentum_there_is_none_and_the_run_says_so(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    how = {"quantities": ["distance", "momentum_norm"]}
+    recorder = Recorder(tmp_path / "run.zarr", model, optimizer, **how)
+    update(model, optimizer)
+    with pytest.warns(RuntimeWarning, match="the optimizer keeps no momentum, so that momentum_norm is NaN"):
+        recorder.close()
+    run = Run(tmp_path / "run.zarr")
+    assert run.total("momentum_norm").isna().all()
+    assert [event.name for event in run.events] == ["no_momentum"]
+    with pytest.raises(RecordingError, match="momentum_norm without an optimizer"):
+        Recorder(tmp_path / "by_hand.zarr", model, **how)
+
+
 @pytest.mark.parametrize("gap", [False, True], ids=["kernel", "foreach"])
 def test_every_quantity_of_a_mixed_list_equals_its_float64_twin(gap):
     torch.manual_seed(0)
@@ -131,6 +206,8 @@ def test_every_quantity_of_a_mixed_list_equals_its_float64_twin(gap):
     for p in parameters:
         p.requires_grad_()
     observables = Observables(parameters, QUANTITIES, origins=2)
+    optimizer = torch.optim.SGD(parameters, lr=0.0)
+    observables.follow([optimizer])
     out = torch.empty(observables.measurements, len(parameters), dtype=torch.float64)
     positions = [[p.detach().double().clone() for p in parameters]]
     for step in range(3):
@@ -138,6 +215,7 @@ def test_every_quantity_of_a_mixed_list_equals_its_float64_twin(gap):
             for p in parameters:
                 p.add_(torch.randn_like(p))
                 p.grad = torch.randn(p.shape).to(p) if step else None
+                optimizer.state[p]["momentum_buffer"] = torch.randn(p.shape).to(p)
         observables.write(out, keep=True)
         positions.append([p.detach().double().clone() for p in parameters])
         if step == 0:
@@ -149,13 +227,14 @@ def test_every_quantity_of_a_mixed_list_equals_its_float64_twin(gap):
     expected = [
         norms(now, start), norms(now, first), [np.nan] * len(parameters),
         norms(now), norms(now, before), norms([p.grad for p in parameters]),
+        norms([optimizer.state[p]["momentum_buffer"] for p in parameters]),
     ]  # fmt: skip
     np.testing.assert_allclose(out.sqrt(), expected, rtol=2e-6)
 
 
 def test_groups_and_patterns(tmp_path):
     model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     kinds = {
         "all": {},
         "module": {"group_by": "module", "exclude": "1.*"},
@@ -247,7 +326,7 @@ def test_replays_of_a_captured_step_are_recorded_as_steps_are(tmp_path, monkeypa
     monkeypatch.setattr("trajectory.recording.session.has_graphs", lambda _: True)
     for name, how in {"eager": {}, "replayed": {"capturable": True}}.items():
         model = network()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
         path = tmp_path / f"{name}.zarr"
         with Recorder(path, model, optimizer, quantities=QUANTITIES, snapshots=50, **how) as recorder:
             for t in range(150):
