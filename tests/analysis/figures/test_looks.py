@@ -6,6 +6,7 @@ from re import findall
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from PIL import Image
 
 from analysis import Curve, figures
 from analysis.errors import FigureError
@@ -129,6 +130,32 @@ def test_a_million_updates_stay_a_small_file_that_shows_every_spike(tmp_path, su
         assert (y.max(), y.min()) == (60.0, 0.5)
     (file,) = figures.save(drawn, tmp_path / f"x.{suffix}")
     assert file.stat().st_size < 600_000
+
+
+def test_a_picture_has_a_palette_that_nobody_sees(tmp_path):
+    """Thin lines of many hues beside wide bands: what a palette chosen for the mean error gets wrong."""
+    drawn = figures.distance(
+        [run(f"{method} {size}", size) for size in (8, 9, 10) for method in ("LB", "+LR", "+GBN")]
+    )
+    (file,) = figures.save(drawn, tmp_path / "x.png")
+    whole = tmp_path / "whole.png"
+    drawn.savefig(whole)
+    with Image.open(file) as picture, Image.open(whole) as full:
+        assert picture.mode == "P"
+        assert picture.info["dpi"] == full.info["dpi"]
+        assert picture.convert("RGB").getpixel((0, 0)) == (255, 255, 255)
+        apart = np.abs(np.asarray(picture.convert("RGB"), float) - np.asarray(full.convert("RGB"), float))
+    assert apart.max() < 25  # of 255
+    assert file.stat().st_size < 0.5 * whole.stat().st_size
+    assert drawn._repr_png_().startswith(b"\x89PNG")
+
+
+def test_a_picture_that_is_transparent_stays_so(tmp_path):
+    drawn = figures.distance((np.arange(1, 9), np.arange(1, 9)))
+    drawn.patch.set_alpha(0.0)
+    (file,) = figures.save(drawn, tmp_path / "x.png")
+    with Image.open(file) as picture:
+        assert picture.getpixel((0, 0))[3] == 0
 
 
 def test_thinning_keeps_the_extremes_of_each_column():
