@@ -1,7 +1,7 @@
 """F1 at large batches: distance-matched drop, fixed-epoch drop and regime adaptation, for docs/matching.md.
 
     python bench/matching.py --data-root data --out runs/matching [--only mnist]
-    python bench/matching.py --out runs/matching --report [--figures docs/figures]
+    python bench/matching.py --out runs/matching --report [--figures FOLDER]
 
 The reference is batch 128 at learning rate .1 for three epochs, ÷ 10 after two: 936 of 1404 updates, three seeds. The
 large batches, 1024 (two seeds) and 4096 (one), have the √-scaled rate and ghost batches of 128:

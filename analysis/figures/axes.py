@@ -1,5 +1,7 @@
 """Axes that all figures share: their labels and units, ticks of t, and numbers with true minus signs."""
 
+import re
+
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
@@ -22,9 +24,11 @@ def with_age(label: str, age: str) -> str:
 
     Args:
         label: the label.
-        age: in words, as `Age.short`; "" where it is not known.
+        age: in words, as `Age.short`; "" where it is not known. Its w_0 and its powers of ten are set as formulas.
     """
-    return f"{label}\n{age}" if age else label
+    typeset = re.sub(r"w_(\d+)", r"$w_{\1}$", age)
+    typeset = re.sub(r"[\d.]+e[+-]?\d+", lambda number: power_of_ten(float(number[0])), typeset)
+    return f"{label}\n{typeset}" if age else label
 
 
 def since(origin: int) -> str:

@@ -6,13 +6,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.curve import CurvesLike
+from analysis.curve import Curve, CurvesLike
 from analysis.figures.axes import distance_label, plain_log_ticks, t_axis, updates
 from analysis.figures.colours import COLOURS, ink, paper
 from analysis.figures.legends import legend, legend_inside, many
-from analysis.figures.lines import by_label, draw_distances, literal, mark_drops
+from analysis.figures.lines import by_label, draw_distances, line_styles, with_legend
 from analysis.figures.style import WIDTHS, Columns, one_panel, panels, style
-from analysis.figures.thinning import thinned
 from analysis.matching.forecast import Forecast
 from analysis.matching.match import Matching
 from analysis.matching.outcome import Status
@@ -80,8 +79,8 @@ def match(
 ) -> Figure:
     """Draw a run and its reference, the target distances, and where the run matched.
 
-    A match's interval at 2 SE is a bar at its target, and a forecast is an open diamond with its interval. Where the
-    reference has an origin, t counts from it.
+    A match's interval at 2 SE is a bar at its target, and a forecast is an open diamond with its interval; both end
+    at twice the updates shown. Where the reference has an origin, t counts from it.
 
     Args:
         found: what `analysis.match` returned for these runs.
@@ -98,29 +97,37 @@ def match(
     origin = found.reference.origin
     with style():
         figure, panel = one_panel(ax, WIDTHS[columns], 2.9)
-        for colour, who, group in zip(COLOURS, ("reference", "run"), (reference, run), strict=False):
-            for curve in (scaled(one, found.reference.relative) for one in curves(group, origin=origin)):
-                label = literal(f"{who}: {curve.label}")
-                panel.plot(*thinned(curve.t, curve.d), color=colour, label=label, linewidth=0.8)
-                mark_drops(panel, [(curve.drops, curve.t, curve.d)], colour)
-        _draw_matches(panel, found)
+        groups = _reference_and_run(found, reference, run)
+        draw_distances(panel, with_legend(groups, line_styles(groups)))
+        ends = [min(curve.t[-1] for curve in seeds) for seeds in groups.values()]
+        _draw_matches(panel, found, 2 * max(ends))
         t_axis(panel, logarithmic=True)
         if forecast is not None:
             _draw_forecast(panel, forecast)
         panel.set(xlabel=updates(origin), ylabel=distance_label(origin) + unit)
-        _zoom(panel, (found.reference.drop_steps[0] - origin) / 10)
+        _zoom(panel, min(found.reference.drop_steps[0] - origin, *ends) / 10)
         legend(figure) if ax is None else legend_inside(ax)
     return figure
 
 
-def _draw_matches(ax: Axes, found: Matching) -> None:
+def _reference_and_run(found: Matching, reference: CurvesLike, run: CurvesLike) -> dict[str, list[Curve]]:
+    """Return the curves of both, by what the legend calls them."""
+    groups: dict[str, list[Curve]] = {}
+    for who, group in (("reference", reference), ("run", run)):
+        for curve in curves(group, origin=found.reference.origin):
+            groups.setdefault(f"{who}: {curve.label}", []).append(scaled(curve, found.reference.relative))
+    return groups
+
+
+def _draw_matches(ax: Axes, found: Matching, end: float) -> None:
+    """Draw targets, matches, and the intervals of these up to an end: a level curve crosses a target at any time."""
     origin = found.reference.origin
     for k, one in enumerate(found.matches):
         ax.axhline(one.target, color=ink(), linewidth=0.6, linestyle=":", label="target" if k == 0 else None)
         if one.status is Status.MATCHED:
             ax.plot(one.step - origin, one.distance, "D", color=COLOURS[2], label="matched" if k == 0 else None)
         if one.interval is not None:
-            interval = [step - origin for step in one.interval]
+            interval = [min(step - origin, end) for step in one.interval]
             ax.plot(interval, [one.target] * 2, color=COLOURS[2], linewidth=2.5, solid_capstyle="butt")
 
 
@@ -128,11 +135,10 @@ def _draw_forecast(ax: Axes, forecast: Forecast) -> None:
     """Draw the forecast match and its interval, as far as they lie within twice the updates shown."""
     end = 2 * max(ax.get_xlim()[1], forecast.seen - forecast.origin)
     low, high = (min(step - forecast.origin, end) for step in forecast.interval)
-    label = f"forecast, {100 * forecast.confidence_level:g} %"
-    ax.plot([low, high], [forecast.target] * 2, color=COLOURS[3], linewidth=1.5, label=label)
-    if forecast.step - forecast.origin < end:
-        marker: dict[str, Any] = {"color": COLOURS[3], "markerfacecolor": paper()}
-        ax.plot(forecast.step - forecast.origin, forecast.target, "D", **marker)
+    step = min(forecast.step - forecast.origin, end)
+    look: dict[str, Any] = {"color": COLOURS[3], "markerfacecolor": paper(), "linewidth": 1.5, "markevery": [1]}
+    look["label"] = f"forecast, {100 * forecast.confidence_level:g} %"
+    ax.plot([low, step, high], [forecast.target] * 3, marker="D" if step < end else None, **look)
 
 
 def _zoom(ax: Axes, left: float) -> None:

@@ -225,4 +225,4 @@ def in_memories(age: float) -> str:
     Args:
         age: the number.
     """
-    return f"{age:.2g}τ" if age < 100 else f"{age:.0f}τ"
+    return f"{age:.2g}τ" if age < 99.5 else f"{age:.0f}τ"

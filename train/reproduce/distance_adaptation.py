@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 from analysis.curve import Curve, CurvesLike
 from analysis.errors import FigureError
 from analysis.figures.axes import distance_label, t_axis, updates
-from analysis.figures.colours import COLOURS, DASHES
 from analysis.figures.legends import legend, legend_inside
-from analysis.figures.lines import LineStyle, draw_distances, with_legend
+from analysis.figures.lines import draw_distances, experiments, line_styles, with_legend
 from analysis.figures.style import WIDTHS, Columns, PaperFigure, style
 from analysis.reading import curves
 from train.configs.former_names import current_names
@@ -20,12 +19,11 @@ _Side = dict[str, list[Curve]]  # the seeds of each label
 
 
 def distance_adaptation(runs: CurvesLike, ax: tuple[Axes, Axes] | None = None, *, columns: Columns = 2) -> Figure:
-    """Draw distances before and after the large batch's adaptation side by side, a colour for each batch size.
+    """Draw distances before and after the large batch's adaptation side by side.
 
     Hoffer, Hubara, Soudry 2017 (arXiv 1705.08741), figure 2. Left: the small batch, and large batches without
-    learning-rate rule or ghost batch normalization. Right: the small batch, and those with either. What a run has
-    besides that (regime adaptation, multiplicative noise, a match) or lacks is in its label and the dashes of its
-    line.
+    learning-rate rule or ghost batch normalization. Right: the small batch, and those with either. Lines have the
+    labels, colours and dashes that they have in all figures of these runs.
 
     Args:
         runs: runs of `ultraslow train`, or paths of them.
@@ -38,8 +36,9 @@ def distance_adaptation(runs: CurvesLike, ax: tuple[Axes, Axes] | None = None, *
     Raises:
         FigureError: for a run without configuration, or if one side has no large batch.
     """
-    sides = _sides(curves(runs))
-    styles = _styles(sides)
+    group = sorted(curves(runs), key=_batch_size)
+    sides = _sides(group)
+    styles = line_styles(experiments(group))
     with style():
         figure, axes = _panels(columns) if ax is None else (ax[0].figure.figure, ax)
         for panel, side, title in zip(axes, sides, ("unadapted", "adapted"), strict=True):
@@ -65,48 +64,17 @@ def _panels(columns: Columns) -> tuple[Figure, Sequence[Axes]]:
 def _sides(group: list[Curve]) -> tuple[_Side, _Side]:
     """Return the curves of the left and of the right side, small batches first."""
     sides: tuple[_Side, _Side] = ({}, {})
-    for curve in sorted(group, key=_batch_size):
-        config = _config(curve)
-        adapted = config.get("lr_scaling", "none") != "none" or config.get("ghost_batch_size") is not None
-        for side in sides if _is_small(curve) else (sides[adapted],):
-            side.setdefault(_label(curve), []).append(curve)
+    for label, seeds in experiments(group).items():
+        for curve in seeds:
+            config = _config(curve)
+            adapted = config.get("lr_scaling", "none") != "none" or config.get("ghost_batch_size") is not None
+            for side in sides if _is_small(curve) else (sides[adapted],):
+                side.setdefault(label, []).append(curve)
     for k, side in enumerate(sides):
         if all(_is_small(seeds[0]) for seeds in side.values()):
             what = "with a learning-rate rule or ghost batches" if k else "with neither learning-rate rule nor ghosts"
             raise FigureError(f"no large batch {what} is among the runs; expected one for that side of the figure")
     return sides
-
-
-def _styles(sides: tuple[_Side, _Side]) -> dict[str, LineStyle]:
-    """Return a line style for each label: its colour stands for the batch size, its dashes for what else differs."""
-    sizes = list(dict.fromkeys(_batch_size(seeds[0]) for side in sides for seeds in side.values()))
-    extras = sorted({label.partition(",")[2] for side in sides for label in side})
-    return {
-        label: {
-            "color": COLOURS[sizes.index(_batch_size(seeds[0])) % len(COLOURS)],
-            "linestyle": DASHES[extras.index(label.partition(",")[2]) % len(DASHES)],
-        }
-        for side in sides
-        for label, seeds in side.items()
-    }
-
-
-def _label(curve: Curve) -> str:
-    """Return the batch size, and what distinguishes the run from the others on its side."""
-    config = _config(curve)
-    label = f"batch {_batch_size(curve)}"
-    if _is_small(curve):
-        return label
-    ghosts, rule = config.get("ghost_batch_size") is not None, config.get("lr_scaling", "none")
-    parts = {
-        "no GBN": rule != "none" and not ghosts,
-        "no LR": ghosts and rule == "none",
-        "linear LR": rule == "linear",
-        "RA": config.get("regime_adaptation"),
-        "noise": config.get("multiplicative_noise"),
-        "matched": config.get("match"),
-    }
-    return ", ".join([label, *(name for name, on in parts.items() if on)])
 
 
 def _is_small(curve: Curve) -> bool:

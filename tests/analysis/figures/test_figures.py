@@ -13,10 +13,12 @@ from matplotlib.figure import Figure
 
 from analysis import Curve, Reference, compare, figures, fit, predict_match
 from analysis.errors import FigureError
+from analysis.figures.axes import with_age
 from analysis.figures.colours import COLOURS, LAW_COLOURS
 from analysis.figures.style import style
 from analysis.fitting.effect_size import EffectSize
-from analysis.matching.match import match
+from analysis.matching.match import Matching, match
+from analysis.matching.outcome import Match, Status
 from trajectory import Recorder, Run
 
 T = np.arange(1, 5001)
@@ -247,6 +249,9 @@ def test_from_an_origin_the_axes_say_so():
     above, below = figures.fit(found).axes
     assert "w_{500+t} - w_{500}" in above.get_ylabel()
     assert below.get_xlabel().endswith("after update 500\nage unknown: no weight decay recorded")
+    assert with_age("t", "w_0 is 0τ old, t = 9.1e-05τ .. 1τ") == (
+        "t\n$w_{0}$ is 0τ old, t = 9.1$\\times$10$^{-5}$τ .. 1τ"
+    )
     assert "after update 500" in figures.scan(found).axes[1].get_xlabel()
 
 
@@ -308,11 +313,27 @@ def test_match_shows_curves_target_and_crossing(tmp_path, runs):
     run = (T[:300], 1.9 * T[:300] ** 0.25)
     found = match(runs[:2], run, min_step=10)
     (ax,) = figures.match(found, runs[:2], run).axes
-    assert len(data(ax, "reference: small batch")) == 2
+    assert len(data(ax, "reference: small batch, 2 seeds")) == 1
     np.testing.assert_array_equal(data(ax, "run: curve")[0].get_ydata(), run[1])
     (matched,) = data(ax, "matched")
     assert matched.get_xdata()[0] == found.matches[0].step
     assert data(ax, "target")[0].get_ydata()[0] == found.reference.targets[0]
+
+
+def test_the_interval_of_a_match_where_the_run_stands_still_stays_in_the_panel():
+    """After its drop a run stands still just below its target, which a tiny drift may take for ever to reach."""
+    seeds = [(T[:800], np.minimum(a * T[:800] ** 0.25, a * 400**0.25)) for a in (1.0, 1.001)]
+    reference = Reference((4.47,), (1e-4,), (400,), (0.1,), 0.1)
+    outcome = Match(Status.MATCHED, 431, 4.47, 4.47, 1e-4, 431.0, (200.0, 2e9), "")
+    (ax,) = figures.match(Matching(reference, "run", (outcome,)), seeds, seeds[0]).axes
+    assert ax.get_xlim()[1] < 3000
+
+
+def test_a_match_shows_a_run_that_ends_long_before_the_drop():
+    reference = Reference((4.5,), (1e-4,), (400,), (0.1,), 0.1)
+    run = (T[:30], T[:30] ** 0.25)
+    (ax,) = figures.match(match(reference, run, min_step=10), (T[:800], T[:800] ** 0.25), run).axes
+    assert ax.get_xlim()[0] == 3
 
 
 def test_match_from_an_origin_counts_t_from_it_and_shows_the_forecast():

@@ -6,55 +6,52 @@ import torch
 
 from analysis import figures
 from analysis.errors import FigureError
-from analysis.figures.colours import COLOURS
 from train.reproduce.distance_adaptation import distance_adaptation
 from trajectory import Recorder
 
 SMALL = {"batch_size": 8, "base_batch_size": 8}
 LARGE = SMALL | {"batch_size": 64}
 ADAPTED = LARGE | {"lr_scaling": "sqrt", "ghost_batch_size": 8}
-CONFIGS = [
-    SMALL,
-    SMALL,
-    LARGE,
-    LARGE | {"multiplicative_noise": True},
-    ADAPTED,
-    LARGE | {"lr_rule": "sqrt", "ghost_batch_size": 8, "regime_adaptation": True},  # of an earlier version
-    ADAPTED | {"ghost_batch_size": None},
-]
+CONFIGS = {
+    "SB 8": SMALL,
+    "LB 64": LARGE,
+    "+noise 64": LARGE | {"multiplicative_noise": True},
+    "+GBN 64": ADAPTED,
+    # of an earlier version:
+    "+RA 64": LARGE | {"lr_rule": "sqrt", "ghost_batch_size": 8, "regime_adaptation": True},
+}
+LABELS = ["SB 8", *CONFIGS]  # two seeds of the small batch
 
 
 @pytest.fixture(scope="module")
 def paths(tmp_path_factory):
     """A run of two updates for each configuration."""
     folder = tmp_path_factory.mktemp("runs")
-    return [record(folder / f"{k}.zarr", config) for k, config in enumerate(CONFIGS)]
+    return [record(folder / f"{k}.zarr", label, CONFIGS[label]) for k, label in enumerate(LABELS)]
 
 
-def record(path, config):
+def record(path, label, config):
     model = torch.nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with Recorder(path, model, optimizer, config={"label": path.stem, **config}):
+    with Recorder(path, model, optimizer, config={"label": label, **config}):
         for _ in range(2):
             model.weight.grad = torch.ones(1, 1)
             optimizer.step()
     return path
 
 
-def test_a_colour_for_each_batch_and_dashes_for_what_else_differs(paths):
+def test_lines_have_the_labels_and_looks_that_they_have_in_other_figures(paths):
     left, right = distance_adaptation(paths).axes
-    styles = {}
-    for ax in (left, right):
-        styles[ax] = {line.get_label(): (line.get_color(), line._unscaled_dash_pattern[1]) for line in ax.lines}
-    one, two = COLOURS[:2]
-    assert styles[left] == {
-        "batch 8, 2 seeds": (one, None),
-        "batch 64": (two, None),
-        "batch 64, noise": (two, styles[left]["batch 64, noise"][1]),
-    }
-    assert set(styles[right]) == {"batch 8, 2 seeds", "batch 64", "batch 64, RA", "batch 64, no GBN"}
-    assert styles[right]["batch 64"] == styles[left]["batch 64"]
-    assert len({dashes for side in styles.values() for _, dashes in side.values()}) == 4
+    (together,) = figures.distance(paths, log_t=True).axes
+    expected = looks(together)
+    assert looks(left) == {name: expected[name] for name in ("SB 8, 2 seeds", "LB 64", "+noise 64")}
+    assert looks(right) == {name: expected[name] for name in ("SB 8, 2 seeds", "+GBN 64", "+RA 64")}
+    assert len(set(expected.values())) == 5
+
+
+def looks(ax):
+    lines = [line for line in ax.lines if line.get_marker() != "v"]
+    return {line.get_label(): (line.get_color(), str(line._unscaled_dash_pattern)) for line in lines}
 
 
 def test_it_is_written(paths, tmp_path):
