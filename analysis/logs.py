@@ -3,7 +3,7 @@
 import json
 import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ _ASIDE = re.compile(r"wall.?time|timestamp|_timestamp|_runtime|created.?at|epoch
 _NO_DISTANCE = re.compile(r"loss|acc|err|lr|rate|norm|time", re.I)  # what else is logged beside a distance
 _EVENTS = "tfevents"
 _SHOWN = 8  # names in a message
+_DECIMAL_COMMA = r"^([+-]?\d*),(\d+(?:[eE][+-]?\d+)?)$"
 
 
 def is_log(path: str | Path) -> bool:
@@ -30,15 +31,16 @@ def is_log(path: str | Path) -> bool:
     path = Path(path)
     if path.is_dir():
         return not (path / "zarr.json").exists() and any(path.rglob(f"*{_EVENTS}*"))
-    return _kind(path) in _TABLES or _EVENTS in path.name or path.is_file()
+    return _kind(path) in _TABLES or _EVENTS in path.name or path.is_file() or str(path) == "-"
 
 
 def read_series(path: str | Path, scalar: str | None = None) -> list[pd.Series]:
     """Read curves from a table, from TensorBoard's event files or from an export of W&B or trackio.
 
     Args:
-        path: a file `.csv`, `.tsv` (also `.gz`), `.parquet` or trackio's `.db`; an event file of TensorBoard, or a
-            folder of them, each of whose folders is a run.
+        path: a file `.csv` (with commas, or with semicolons and then perhaps decimal commas), `.tsv` (also `.gz`),
+            `.parquet` or trackio's `.db`; an event file of TensorBoard, or a folder of them, each of whose folders is
+            a run.
         scalar: the distance's name there. By default the column `distance`; the only column; or all, as seeds, where
             no name is that of something else.
 
@@ -50,6 +52,8 @@ def read_series(path: str | Path, scalar: str | None = None) -> list[pd.Series]:
             the distance.
     """
     path = Path(path)
+    if str(path) == "-":
+        raise CurveError("-: curves are not read from standard input; expected a file, such as curve.csv")
     if not path.exists():
         raise CurveError(f"{path}: no such file; expected a table of distances, TensorBoard's event files, or a run")
     if path.is_dir() or _EVENTS in path.name:
@@ -62,10 +66,12 @@ def read_series(path: str | Path, scalar: str | None = None) -> list[pd.Series]:
     frame = _read_table(path)
     steps = _named(frame, _STEPS)
     if steps is None:
+        lacking = " in its first line" if _all_numbers(frame.columns) else ""
         raise CurveError(
-            f"{path}: holds {_list(list(frame.columns))}; expected a column step (the number of updates) and one of"
-            " distances"
+            f"{path}: holds {_list(list(frame.columns))}{lacking}; expected a column step (the number of updates) and"
+            f" one of distances{', with their names above them' if lacking else ''}"
         )
+    frame[steps] = _numbers(path, frame[steps])
     runs = _named(frame, _RUNS)
     columns = _distances(path, [name for name in frame.columns if name not in (steps, runs)], scalar)
     parts = [("", frame)] if runs is None else [(str(name), part) for name, part in frame.groupby(runs, sort=False)]
@@ -74,7 +80,8 @@ def read_series(path: str | Path, scalar: str | None = None) -> list[pd.Series]:
     for run, part in parts:
         for column in columns:
             name = run or (_run_of(column) if several else path.name.split(".")[0])
-            series = part.set_index(steps)[column].rename(name).rename_axis("step").dropna()
+            numbers = _numbers(path, part[column]).set_axis(part[steps])
+            series = numbers.rename(name).rename_axis("step").dropna()
             if len(series):
                 found.append(series)
     if not found:
@@ -93,7 +100,7 @@ def _read_table(path: Path) -> pd.DataFrame:
             return _read_trackio(path)
         if kind == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, sep=_SEPARATORS[kind])
+        return _read_text(path, _SEPARATORS[kind])
     except ImportError:
         raise CurveError(f"{path}: reading it needs pyarrow: pip install pyarrow, or export it as .csv") from None
     except (OSError, ValueError, sqlite3.Error) as error:
@@ -101,6 +108,29 @@ def _read_table(path: Path) -> pd.DataFrame:
         raise CurveError(
             f"{path}: cannot be read ({reason}); expected a table with columns step and distance"
         ) from None
+
+
+def _read_text(path: Path, separator: str) -> pd.DataFrame:
+    """Read a table; where semicolons separate its columns, a comma may be the decimal sign."""
+    frame = pd.read_csv(path, sep=separator)
+    if len(frame.columns) == 1 and ";" in frame.columns[0]:
+        return pd.read_csv(path, sep=";").replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
+    return frame
+
+
+def _all_numbers(names: Iterable[Any]) -> bool:
+    return bool(pd.to_numeric(pd.Series(names), errors="coerce").notna().all())
+
+
+def _numbers(path: Path, column: pd.Series) -> pd.Series:
+    """Return a column as numbers; raise CurveError that names the first cell which is none."""
+    numbers = pd.to_numeric(column, errors="coerce")
+    wrong = column[numbers.isna() & column.notna()]
+    if len(wrong):
+        raise CurveError(
+            f"{path}: {column.name} is {str(wrong.iloc[0])[:40]!r} in row {wrong.index[0] + 1}; expected a number"
+        )
+    return numbers
 
 
 def _read_trackio(path: Path) -> pd.DataFrame:

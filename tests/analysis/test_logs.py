@@ -50,6 +50,21 @@ def test_columns_are_chosen_by_name(tmp_path, table, scalar, names):
                        [D[-1], D[-1] * 1.01][: len(names)])  # fmt: skip
 
 
+@pytest.mark.parametrize("decimal", [".", ","])
+def test_semicolons_separate_columns_where_the_comma_may_be_decimal(tmp_path, decimal):
+    both = pd.concat([TABLE.assign(run="a,1"), TABLE.assign(run="b")])
+    both.to_csv(tmp_path / "c.csv", index=False, sep=";", decimal=decimal)
+    found = read_curves(tmp_path / "c.csv")
+    assert [curve.name for curve in found] == ["a,1", "b"]
+    assert np.allclose([curve.d for curve in found], D, rtol=1e-15)
+    assert np.array_equal(found[0].t, T)
+
+
+def test_standard_input_is_refused_with_what_is_read_instead():
+    with pytest.raises(CurveError, match="not read from standard input; expected a file"):
+        curves("-")
+
+
 def test_rows_of_several_runs_are_told_apart_and_gaps_left_out(tmp_path):
     one, other = TABLE.assign(run_name="one"), TABLE.iloc[:300].assign(run_name="other")
     both = pd.concat([one, other])
@@ -101,7 +116,9 @@ def test_event_files_are_read_by_folder_and_a_restart_counts_last(tmp_path):
         ("c.csv", "a,b\n1,2\n", "holds a, b; expected a column step"),
         ("c.csv", "step,far,loss\n1,2,3\n", "holds far, loss, none of them called distance; name the one"),
         ("c.csv", "step\n1\n", "holds no columns"),
-        ("c.csv", "step,distance\n1,x\n", "must be vectors of numbers"),
+        ("c.csv", "step,distance\n1,1\n2,x\n", "distance is 'x' in row 2; expected a number"),
+        ("c.csv", 'step,distance\n"1,000",1\n', "step is '1,000' in row 1; expected a number"),
+        ("c.csv", "1,2.5\n2,2.6\n", "holds 1, 2.5 in its first line; .* with their names above them"),
         ("c.csv", "step,distance\n2,1\n1,2\n", "t goes from 2 to 1"),
         ("c.db", "no database", "cannot be read"),
         ("c.xlsx", "", "a file of an unknown kind"),
