@@ -1,34 +1,19 @@
-"""`TrainConfig`: one training run, complete. It is also the command line of `ultraslow train`.
+"""`TrainConfig`: one training run, complete. It is also the command line of `ultraslow train`."""
 
-Neither torch nor a data set is loaded here, so that `ultraslow train RECIPE --help` is quick. The choices that other
-modules offer are therefore written out; tests hold them equal to those modules' own.
-"""
-
-from collections.abc import Collection
-from dataclasses import asdict, dataclass, fields
-from difflib import get_close_matches
+from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
+from train.configs import choices
+from train.configs.checks import check
 from train.configs.lr_schedule import Regime, Schedule, updates_per_epoch
+from train.configs.method_name import method_name
 from train.errors import ConfigError
 from trajectory.errors import RecordingError
 from trajectory.schedule import Every, LogSpaced, origin_steps
 from ultraslow.large_batch.adam_scaling import AdamSettings, BetaScaling, scaled_adam
-from ultraslow.large_batch.errors import SettingError
 from ultraslow.large_batch.lr_scaling import LrScaling, scaled_lr
-
-Network = Literal["f1", "f1-small", "c1", "vgg", "resnet44", "wrn16-4", "alexnet"]  # train.models.NETWORKS
-DatasetName = Literal["digits", "mnist", "fashion-mnist", "cifar10", "cifar100", "imagenet"]  # train.data.readers
-LaterPhases = Literal["updates", "distance"]  # analysis.matching.reference
-OnFailure = Literal["keep", "drop", "raise"]  # ultraslow.large_batch.distance_matched_lr
-OptimizerName = Literal["sgd", "adam", "adamw"]
-Precision = Literal["float32", "bfloat16"]
-Protocol = Literal["default", "published"]
-AtMatch = Literal["drop", "grow"]
-WarmStartOptimizer = Literal["if-kept", "restore", "fresh"]
-Quantity = Literal["distance", "norm", "update_norm", "grad_norm", "momentum_norm"]  # trajectory.schema.layout
 
 # Of a matched run, unless it says otherwise: without one a √-scaled batch of 4096 overshoots its target
 # (docs/matching.md).
@@ -59,9 +44,9 @@ class TrainConfig:
 
     recipe: str
     """Name of the recipe that the run is of: its store's file name begins with it."""
-    network: Network
+    network: choices.Network
     """The network, as train.models builds it."""
-    dataset: DatasetName
+    dataset: choices.DatasetName
     """The data set, as train.data reads it."""
     batch_size: int
     """Samples in an update, B; the short last batch of an epoch is dropped."""
@@ -75,7 +60,7 @@ class TrainConfig:
     """Pairs EPOCH FACTOR: after that many epochs the learning rate is multiplied by the factor."""
     epochs: float
     """Passes through the training set; counted at the base batch size under regime adaptation."""
-    protocol: Protocol = "default"
+    protocol: choices.Protocol = "default"
     """default: as this page says. published: what the paper's published code does (docs/reproduction.md)."""
     regime_adaptation: bool = False
     """Stretch the epoch counts, so that a large batch makes as many updates as the base batch."""
@@ -85,7 +70,7 @@ class TrainConfig:
     """Normalize over ghost batches of at most this size, as even as they come. None: over the whole batch."""
     ghost_noise: int | None = None
     """Normalize over the whole batch, with the noise that ghost batches of this size would add. None: without."""
-    optimizer: OptimizerName = "sgd"
+    optimizer: choices.OptimizerName = "sgd"
     """sgd, with momentum; adam; or adamw, with its weight decay apart from the gradient. Each wants its own lr."""
     momentum: float = 0.9
     """Momentum of SGD."""
@@ -109,7 +94,7 @@ class TrainConfig:
     """Standard deviation of the Gaussian noise that is added to each normalized training input."""
     label_noise: float = 0.0
     """Fraction of the training labels that are shuffled, the same ones for every seed."""
-    precision: Precision = "float32"
+    precision: choices.Precision = "float32"
     """Precision of the forward and backward pass. bfloat16: by autocast; weights and evaluation stay float32."""
     channels_last: bool = False
     """Keep images and convolutions with the channels last in memory."""
@@ -125,20 +110,20 @@ class TrainConfig:
     """Under a match, the update before which no distance counts; no less than the warm-up."""
     gamma: float | None = None
     """Under a match, the factor of every drop. None: the reference's own factors."""
-    at_match: AtMatch = "drop"
+    at_match: choices.AtMatch = "drop"
     """At a match: drop the rate by the factor; or grow the batch by its inverse instead, as far as the data reach."""
-    later_phases: LaterPhases = "updates"
+    later_phases: choices.LaterPhases = "updates"
     """Under a match, what later drops follow: the reference's number of updates in the phase, or its distance."""
     timeout: int | None = None
     """Under a match, updates that a phase may last. None: no limit."""
-    on_timeout: OnFailure = "keep"
+    on_timeout: choices.OnFailure = "keep"
     """After the timeout: keep the learning rate, drop it, or raise NotMatchedError."""
-    already_above: OnFailure = "keep"
+    already_above: choices.OnFailure = "keep"
     """What to do if the run is above its target and was never seen below it."""
     warm_start: str = ""
     """RUN, RUN@STEP or RUN@3epochs: start from the weights of a recorded run's snapshot, by default its last one.
     RUN.checkpoint.pt: from those of an interrupted run's checkpoint."""
-    warm_start_optimizer: WarmStartOptimizer = "if-kept"
+    warm_start_optimizer: choices.WarmStartOptimizer = "if-kept"
     """On a warm start, the optimizer's momentum and averages: restore them if that run kept them (if-kept), demand
     that it did (restore), or begin without (fresh). The learning rate is this run's own."""
     seed: int = 0
@@ -153,7 +138,7 @@ class TrainConfig:
     """Recorded updates in a decade of updates, log-spaced. 0: every update is recorded."""
     origins: tuple[int | str, ...] = ()
     """Further updates t_w that distances are measured from; 5tau: five memory times (1 − μ)/(ηλ)."""
-    quantities: tuple[Quantity, ...] = ("distance",)
+    quantities: tuple[choices.Quantity, ...] = ("distance",)
     """What is recorded, of each layer and in total. The motion budget needs update_norm, the equilibrium norm too."""
     sketch: int = 0
     """Size K of each layer's count sketch: distances between any two sketched steps follow to 1/√(2K). 0: none."""
@@ -167,49 +152,11 @@ class TrainConfig:
     """What tables and figures call the run. Empty: its method, as in LB 4096 +LR +GBN."""
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if get_origin(field.type) is Literal:
-                one_of(field.name, value, get_args(field.type))
-            if field.type is bool and not isinstance(value, bool):
-                raise ConfigError(f"{field.name} is {value!r}; expected true or false")
-        for name, least in _WHOLE_NUMBERS.items():
-            _check_at_least(name, getattr(self, name), least)
-        if self.ghost_batch_size is not None:
-            _check_at_least("ghost_batch_size", self.ghost_batch_size, 2)
-        if self.ghost_noise is not None:
-            _check_at_least("ghost_noise", self.ghost_noise, 2)
-            if self.ghost_batch_size is not None:
-                raise ConfigError("got ghost_noise with ghost_batch_size, whose noise it stands for; leave one out")
-        if not 0 <= self.input_noise < float("inf"):
-            raise ConfigError(f"input_noise is {self.input_noise}; expected 0 or more")
-        if not 0 <= self.snapshot_epochs < float("inf"):
-            raise ConfigError(f"snapshot_epochs is {self.snapshot_epochs}; expected 0 or more")
-        if not 0 <= self.label_noise <= 1:
-            raise ConfigError(f"label_noise is {self.label_noise}; expected a fraction from 0 to 1")
         match = (self.match,) if isinstance(self.match, str | Path) else self.match
         object.__setattr__(self, "match", tuple(str(path) for path in match))
         if self.max_grad_norm == 0:  # TOML knows no None
             object.__setattr__(self, "max_grad_norm", None)
-        if self.cuda_graph and (self.rows_per_decade or self.origins or self.match_origin):
-            raise ConfigError(
-                "got cuda_graph with rows_per_decade, origins or match_origin; leave one out: a graph stays as it is"
-            )
-        if self.cuda_graph and self.published:
-            raise ConfigError(
-                "got cuda_graph with the published protocol, whose last batches are short; leave one out"
-            )
-        for quantity in self.quantities:
-            one_of("quantity", quantity, get_args(Quantity))
-        if "distance" not in self.quantities:
-            raise ConfigError(f"quantities are {', '.join(self.quantities)}; expected distance among them")
-        self._check_optimizer()
-        self._check_optimizer_state()
-        self._check_growth()
-        self.origin_steps()
-        self.sketch_steps()
-        if self.noise_scale:
-            self.noise_scale_steps()
+        check(self)
 
     @property
     def published(self) -> bool:
@@ -231,20 +178,7 @@ class TrainConfig:
     @property
     def method(self) -> str:
         """The paper's name for the method: SB or LB with the batch size, then what was added to it."""
-        size = "SB" if self.batch_size <= self.base_batch_size else "LB"
-        switches = {
-            "+LR": self.lr_scaling == "sqrt",
-            "+linear LR": self.lr_scaling == "linear",
-            "+β": self.optimizer != "sgd" and self.beta_scaling != "none",
-            "+GBN": self.ghost_batch_size is not None and self.ghost_batch_size < self.batch_size,
-            "+GNI": self.ghost_noise is not None,
-            "+RA": self.regime_adaptation,
-            "+noise": self.multiplicative_noise,
-            "+match": bool(self.match),
-            "+growth": self.at_match == "grow",
-        }
-        optimizer = [] if self.optimizer == "sgd" else [_DISPLAY_NAMES[self.optimizer]]
-        return " ".join([size, str(self.batch_size), *optimizer, *(name for name, on in switches.items() if on)])
+        return method_name(self)
 
     def regime(self, train_size: int) -> Regime:
         """Return the regime as it is run: learning rate and epoch counts adapted to the batch size.
@@ -280,7 +214,8 @@ class TrainConfig:
     @property
     def adam(self) -> AdamSettings:
         """The settings of Adam and AdamW as they are run, adapted to the batch size."""
-        return self._scaled_adam()
+        settings = AdamSettings(betas=self.betas, eps=self.eps)
+        return scaled_adam(self.beta_scaling, settings, self.batch_size, self._scaling_base)
 
     def origin_steps(self) -> tuple[int, ...]:
         """Return the updates that distances are measured from, beside w_0.
@@ -306,7 +241,7 @@ class TrainConfig:
         Raises:
             ConfigError: for text that names none.
         """
-        return _schedule("sketches", self.sketches)
+        return choices.steps_of("sketches", self.sketches)
 
     def noise_scale_steps(self) -> LogSpaced | Every:
         """Return the updates after which the gradient noise scale is measured.
@@ -314,7 +249,7 @@ class TrainConfig:
         Raises:
             ConfigError: for text that names none.
         """
-        return _schedule("noise_scale", self.noise_scale)
+        return choices.steps_of("noise_scale", self.noise_scale)
 
     def record(self, train_size: int) -> dict[str, Any]:
         """Return what a run's store says: the values as run, and this configuration under "settings".
@@ -343,45 +278,6 @@ class TrainConfig:
             "settings": asdict(self),
         }
 
-    def _check_optimizer(self) -> None:
-        """Raises ConfigError for settings that the optimizer cannot take, or does not know."""
-        if self.optimizer == "sgd" and self.beta_scaling != "none":
-            raise ConfigError(f"got beta_scaling {self.beta_scaling} with sgd, which has no betas; leave one out")
-        if self.optimizer != "sgd" and self.published:
-            raise ConfigError(
-                f"got {self.optimizer} with the published protocol, which trains with sgd; leave one out"
-            )
-        try:
-            self._scaled_adam()
-        except (SettingError, TypeError) as error:
-            raise ConfigError(str(error)) from None
-
-    def _check_optimizer_state(self) -> None:
-        """Raises ConfigError if the optimizer's state cannot be kept, or restored."""
-        if self.keep_optimizer and not (self.snapshots_per_decade or self.snapshot_epochs):
-            raise ConfigError("got keep_optimizer without snapshots, which it is kept with; ask for snapshots too")
-        if self.warm_start_optimizer == "restore" and not self.warm_start:
-            raise ConfigError("got warm_start_optimizer restore without a warm_start; name the run to start from")
-        if self.warm_start_optimizer == "restore" and self.published:
-            raise ConfigError(
-                "got warm_start_optimizer restore with the published protocol, whose momentum is lost each epoch;"
-                " leave one out"
-            )
-
-    def _check_growth(self) -> None:
-        """Raises ConfigError for settings that a batch that grows cannot go with."""
-        if self.at_match == "drop":
-            return
-        if not self.match:
-            raise ConfigError("got at_match grow without a match; name the reference runs")
-        for name in ("cuda_graph", "multiplicative_noise", "ghost_noise", "published"):
-            if getattr(self, name):
-                raise ConfigError(f"got at_match grow with {name}, which is for one batch size; leave one out")
-
-    def _scaled_adam(self) -> AdamSettings:
-        settings = AdamSettings(betas=self.betas, eps=self.eps)
-        return scaled_adam(self.beta_scaling, settings, self.batch_size, self._scaling_base)
-
     @property
     def _momentum(self) -> float:
         """How much of the last update the next one repeats: μ of SGD, β₁ of Adam and AdamW."""
@@ -401,48 +297,3 @@ class TrainConfig:
             weight_decay_until=self.weight_decay_until,
             max_grad_norm=self.max_grad_norm,
         )
-
-
-_DISPLAY_NAMES = {"adam": "Adam", "adamw": "AdamW"}
-_SCHEDULES = {"log": LogSpaced, "every": Every}
-_WHOLE_NUMBERS = {  # and the least that each may be
-    "batch_size": 1,
-    "base_batch_size": 1,
-    "seed": 0,
-    "snapshots_per_decade": 0,
-    "rows_per_decade": 0,
-    "match_origin": 0,
-    "sketch": 0,
-    "min_step": 0,
-    "noise_scale_batches": 2,
-}
-
-
-def one_of(what: str, name: str, known: Collection[str]) -> None:
-    """Check that a name is among the known ones.
-
-    Args:
-        what: what the name is of, for the message.
-        name: the name.
-        known: the names that there are.
-
-    Raises:
-        ConfigError: if it is not; the message names the known ones, and the closest.
-    """
-    if name not in known:
-        close = get_close_matches(str(name), known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
-        raise ConfigError(f"no {what} is named {name!r}; known are {', '.join(known)}{hint}")
-
-
-def _schedule(name: str, text: str) -> LogSpaced | Every:
-    """Return the steps that log:N or every:N names."""
-    kind, _, number = text.partition(":")
-    if kind not in _SCHEDULES or not number.isdecimal() or int(number) < 1:
-        raise ConfigError(f"{name} is {text!r}; expected log:N or every:N, such as every:100")
-    return _SCHEDULES[kind](int(number))
-
-
-def _check_at_least(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int) or value < least:
-        raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {least}")

@@ -20,7 +20,8 @@ from analysis.errors import ReferenceRunError
 from analysis.matching.reference import Reference
 from analysis.matching.seeds import distance_at
 from analysis.reading import curves
-from train.configs.config import MATCH_WARMUP_STEPS, AtMatch, TrainConfig
+from train.configs.choices import AtMatch
+from train.configs.config import MATCH_WARMUP_STEPS, TrainConfig
 from train.configs.lr_schedule import updates_per_epoch
 from train.configs.toml import as_config
 from ultraslow.large_batch.adam_scaling import AdamSettings, scaled_adam

@@ -7,7 +7,8 @@ Change a recipe with `dataclasses.replace(f1_mnist(), batch_size=4096, lr_scalin
 from collections.abc import Callable
 from dataclasses import replace
 
-from train.configs.config import TrainConfig, one_of
+from train.configs.choices import one_of
+from train.configs.config import TrainConfig
 
 
 def f1_digits() -> TrainConfig:

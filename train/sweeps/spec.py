@@ -33,7 +33,8 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from train.configs.config import TrainConfig, one_of
+from train.configs.choices import one_of
+from train.configs.config import TrainConfig
 from train.configs.former_names import current_names
 from train.configs.toml import as_config, find_recipe, read_toml
 from train.configs.warm_start_source import WarmStartSource

@@ -9,6 +9,7 @@ import pytest
 
 from analysis.matching import reference
 from analysis.matching.distance_matcher import TRANSIENT
+from train.configs import choices
 from train.configs import config as module
 from train.configs.config import TrainConfig
 from train.configs.recipes import f1_digits, f1_mnist
@@ -21,12 +22,12 @@ from ultraslow.large_batch import distance_matched_lr
 
 def test_the_choices_are_those_of_the_modules_that_offer_them():
     """They are written out where neither torch nor a data set is loaded."""
-    assert get_args(module.Network) == tuple(NETWORKS)
-    assert get_args(module.DatasetName) == (*READERS, *IMAGE_FOLDERS)
-    assert module.LaterPhases == reference.LaterPhases
-    assert module.OnFailure == distance_matched_lr.OnFailure
+    assert get_args(choices.Network) == tuple(NETWORKS)
+    assert get_args(choices.DatasetName) == (*READERS, *IMAGE_FOLDERS)
+    assert choices.LaterPhases == reference.LaterPhases
+    assert choices.OnFailure == distance_matched_lr.OnFailure
     assert module.MATCH_MIN_STEP == TRANSIENT
-    assert get_args(module.Quantity) == QUANTITIES
+    assert get_args(choices.Quantity) == QUANTITIES
 
 
 def test_every_field_has_a_line():
