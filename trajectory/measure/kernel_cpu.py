@@ -18,7 +18,7 @@ from numba import cfunc, njit
 from torch import Tensor
 
 from trajectory.measure.openmp import compiled, run, take, view
-from trajectory.measure.pointer_table import ABSENT, CODE, HEAD, KEPT, WEIGHTS, PointerTable
+from trajectory.measure.pointer_table import ABSENT, CODE, HEAD, KEPT, WEIGHTS, Lists, PointerTable, are_same
 
 _CHUNK = 1 << 14  # elements
 _SUMS = {"reassoc", "contract", "nsz"}  # sums in any order, so that they vectorize; NaN and inf stay what they are
@@ -158,6 +158,7 @@ class SumsOfSquares:
     def __init__(self, parameters: Sequence[Tensor], measurements: int):
         self._work, self._add_up = _kernels()
         self._pointers = PointerTable(parameters)
+        self._lists: Lists = []  # what the job was made of
         self._rows: list[int] = []
         chunks = [
             (i, first, min(_CHUNK, p.numel() - first))
@@ -173,7 +174,7 @@ class SumsOfSquares:
     def write(
         self,
         out: Tensor,
-        copies: Sequence[Sequence[Tensor] | None],
+        copies: Lists,
         others: Sequence[Sequence[Tensor | None]],
         kept: Sequence[Tensor] | None,
     ) -> None:
@@ -181,20 +182,28 @@ class SumsOfSquares:
 
         Args:
             out: The sums of squares (measurement, parameter), float64.
-            copies: What each difference is taken from, each a list of tensors as the parameters; an empty list stands
-                for 0, and None for a copy that is not taken yet, which gives NaN.
+            copies: What each difference is taken from, each a list of tensors as the parameters that stays as it is;
+                an empty list stands for 0, and None for a copy that is not taken yet, which gives NaN.
             others: Lists of further tensors as the parameters, dense in memory; None for one that a parameter lacks,
                 which counts 0, and gives NaN if all lack it.
             kept: Tensors that take the weights in the end; None if nothing does.
         """
-        rows = self._pointers.rows(copies, others, kept)
-        if rows != self._rows:
-            self._rows = []  # an interrupt until the job is whole leaves it to be made anew
-            self._table = np.array(rows, np.int64).reshape(-1, self._shape[1])
-            shape = [len(self._chunks), len(copies), len(others), *self._shape[::-1]]
-            held = (self._table, self._chunks, self._partial)
-            self._job[1:] = [*shape, *(array.ctypes.data for array in held)]
-            self._rows = rows
+        lists = [*copies, kept]
+        if others or not are_same(lists, self._lists):
+            self._lists = []  # an interrupt until the job is whole leaves it to be made anew
+            self._point_to(self._pointers.rows(copies, others, kept), len(copies), len(others))
+            self._lists = lists
         self._job[_NEXT] = 0
         run(self._work, self._address, len(self._chunks))
         self._add_up(self._table, self._chunks, len(copies), self._partial, out.numpy())
+
+    def _point_to(self, rows: list[int], copies: int, others: int) -> None:
+        """Make the job of a table, unless it is that of the table before."""
+        if rows == self._rows:
+            return
+        self._rows = []
+        self._table = np.array(rows, np.int64).reshape(-1, self._shape[1])
+        shape = [len(self._chunks), copies, others, *self._shape[::-1]]
+        held = (self._table, self._chunks, self._partial)
+        self._job[1:] = [*shape, *(array.ctypes.data for array in held)]
+        self._rows = rows

@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from trajectory.measure.host_copy import is_capturing
-from trajectory.measure.pointer_table import HEAD, KEPT, PointerTable
+from trajectory.measure.pointer_table import HEAD, KEPT, Lists, PointerTable, are_same
 
 _LANES, _TURNS = 1024, 16  # elements a program takes at a time, and how often
 _CHUNK = _LANES * _TURNS
@@ -122,6 +122,7 @@ class SumsOfSquares:
             torch.tensor(values, dtype=torch.int64, device=device) for values in (owners, firsts, ends)
         )
         self._partial = torch.zeros(measurements, max(self._chunks, 1), dtype=torch.float64, device=device)
+        self._lists: Lists = []  # what the table on the device was made of
         self._entries: list[int] = []
         self._table = torch.zeros((HEAD + 2 * measurements) * len(parameters), dtype=torch.int64, device=device)
         # a capture can pin no memory, and its replays read this again
@@ -130,7 +131,7 @@ class SumsOfSquares:
     def write(
         self,
         out: Tensor,
-        copies: Sequence[Sequence[Tensor] | None],
+        copies: Lists,
         others: Sequence[Sequence[Tensor | None]],
         kept: Sequence[Tensor] | None,
     ) -> None:
@@ -140,8 +141,8 @@ class SumsOfSquares:
 
         Args:
             out: The sums of squares (measurement, parameter).
-            copies: What each difference is taken from, each a list of tensors as the parameters; an empty list stands
-                for 0, and None for a copy that is not taken yet, which gives NaN.
+            copies: What each difference is taken from, each a list of tensors as the parameters that stays as it is;
+                an empty list stands for 0, and None for a copy that is not taken yet, which gives NaN.
             others: Lists of further tensors as the parameters, dense in memory; None for one that a parameter lacks,
                 which counts 0, and gives NaN if all lack it.
             kept: Tensors that take the weights in the end; None if nothing does.
@@ -162,14 +163,18 @@ class SumsOfSquares:
 
     def _send_table(
         self,
-        copies: Sequence[Sequence[Tensor] | None],
+        copies: Lists,
         others: Sequence[Sequence[Tensor | None]],
         kept: Sequence[Tensor] | None,
     ) -> None:
         """Put the pointers on the device, if one of them is new."""
+        captured, lists = is_capturing(self._device), [*copies, kept]
+        if not (others or captured) and are_same(lists, self._lists):
+            return
+        self._lists = []
         entries = self._pointers.rows(copies, others, kept)
-        captured = is_capturing(self._device)
         if entries == self._entries and not captured:
+            self._lists = lists
             return
         self._entries = []  # an interrupt until the table is sent leaves it to be sent anew
         host = torch.tensor(entries, dtype=torch.int64)
@@ -178,4 +183,4 @@ class SumsOfSquares:
         elif self._device.type == "cuda":
             host = host.pin_memory()  # torch keeps it until the copy is done
         self._table[: len(entries)].copy_(host, non_blocking=True)
-        self._entries = entries
+        self._entries, self._lists = entries, lists

@@ -46,6 +46,7 @@ def squared_norms(parameters: Sequence[Tensor]) -> np.ndarray:
 
 
 _OTHERS = ("grad_norm", "momentum_norm")  # norms of tensors beside the weights
+_ZERO: list[Tensor] = []  # what a norm of the weights themselves is measured from
 
 
 class Copy:
@@ -239,7 +240,7 @@ class Observables:
     def _fused(self, out: Tensor, kernel: "Kernel", kept: Copy | None) -> None:
         """Write in one pass over all parameters."""
         copies = [
-            source.tensors if isinstance(source, Copy) else None if source is None else []
+            source.tensors if isinstance(source, Copy) else None if source is None else _ZERO
             for source in self._sources()
             if source not in _OTHERS
         ]

@@ -1,6 +1,8 @@
 """Where the kernels find parameters, copies and further tensors: a table of pointers, a column for each parameter."""
 
 from collections.abc import Sequence
+from operator import is_
+from typing import TypeAlias
 
 import torch
 from torch import Tensor
@@ -11,6 +13,9 @@ ABSENT = -1  # the pointer to a copy that is not taken yet, or to further tensor
 # its pointers and its types
 SIZE, WEIGHTS, CODE, KEPT = range(4)
 HEAD = 4
+
+
+Lists: TypeAlias = "Sequence[Sequence[Tensor] | None]"
 
 
 class PointerTable:
@@ -27,7 +32,7 @@ class PointerTable:
 
     def rows(
         self,
-        copies: Sequence[Sequence[Tensor] | None],
+        copies: Lists,
         others: Sequence[Sequence[Tensor | None]],
         kept: Sequence[Tensor] | None,
     ) -> list[int]:
@@ -51,3 +56,13 @@ class PointerTable:
             rows += [none if t is None else t.data_ptr() for t in tensors]
             rows += [0 if t is None else CODES[t.dtype] for t in tensors]
         return rows
+
+
+def are_same(lists: Lists, others: Lists) -> bool:
+    """Return whether lists of tensors are the very same objects, one by one.
+
+    Args:
+        lists: The lists.
+        others: What they are compared with.
+    """
+    return len(lists) == len(others) and all(map(is_, lists, others))

@@ -21,6 +21,8 @@ _STREAM = (ZstdCodec(level=1), Crc32cCodec())
 _RAW = (Crc32cCodec(),)  # weights hardly compress
 _HASHED = ()  # the hash is the checksum
 _DIGEST = 32  # bytes of a hash
+MOST_BYTES = 2**24  # of a chunk of rows: 65,536 rows of 20 layers
+_FEWEST_ROWS = 64  # in a chunk
 
 
 def create_arrays(
@@ -43,7 +45,7 @@ def create_arrays(
         The paths of the arrays and groups made.
     """
     columns = metadata.columns
-    made = _tables(root, columns, shards)
+    made, chunk = _tables(root, columns, shards), rows_per_chunk(columns)
     for group in _ROW_OF:
         root.create_group(group)
         create_column(root, f"{group}/step", "int64", [_ROW_OF[group]])
@@ -51,7 +53,7 @@ def create_arrays(
     sizes = {"origin": len(columns.origins), "parameter": len(columns.layers)}
     for name, values in columns.split(np.empty((0, columns.width))).items():
         across = tuple(sizes[dimension] for dimension in DIMENSIONS[name][1:])
-        create_column(root, name, str(values.dtype), DIMENSIONS[name], across=across)
+        create_column(root, name, str(values.dtype), DIMENSIONS[name], across=across, chunk=chunk)
         made.append(name)
     return made + _copies(root, metadata, shards, weight_dtype, buffer_bytes)
 
@@ -106,6 +108,19 @@ def _copies(
             dimension_names=[_ROW_OF[name.partition("/")[0]], *dimensions],
         )
     return list(copies)
+
+
+def rows_per_chunk(columns: RowColumns) -> int:
+    """Return how many recorded steps are written at once: so many that a chunk takes 16 MiB at most.
+
+    The rows of a chunk wait in memory until there are enough of them, and are copied when they are written. They are
+    a power of two, not less than a flush brings.
+
+    Args:
+        columns: the columns of a row.
+    """
+    fit = MOST_BYTES // (8 * columns.width)
+    return max(min(ROWS_PER_CHUNK, 1 << max(fit.bit_length() - 1, 0)), _FEWEST_ROWS)
 
 
 def create_column(

@@ -16,10 +16,9 @@ from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import StorePath
 
 from trajectory.schema.commit import table_of
-from trajectory.storage.arrays import chunk_length
+from trajectory.storage.arrays import MOST_BYTES, chunk_length
 from trajectory.storage.moment import Moment
 
-_BYTES = 2**24  # of a chunk: 65,536 rows of 20 layers
 _FEW = 8  # chunks that are left as they are
 _TABLES = ("step", "metrics")
 
@@ -90,7 +89,7 @@ def _larger(node: Mapping[str, Any]) -> int:
     rows, *across = node["shape"]
     if rows <= _FEW * chunk_length(node):
         return 0
-    fit = _BYTES // (8 * max(prod(across), 1))  # every array over steps holds numbers of 8 bytes
+    fit = MOST_BYTES // (8 * max(prod(across), 1))  # every array over steps holds numbers of 8 bytes
     return int(min(1 << (rows - 1).bit_length(), 1 << (fit.bit_length() - 1) if fit else 0))
 
 

@@ -7,6 +7,7 @@ import math
 import platform
 import subprocess
 import time
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,10 +17,11 @@ from small_training import network, train
 from torch import nn
 
 from trajectory import At, Every, LogSpaced, Recorder, RecordingError, Run, StoreError
+from trajectory.schema.layout import QUANTITIES
 
 OPTIONS = {
     "plain": {},
-    "every quantity": {"quantities": ["distance", "norm", "update_norm", "grad_norm"], "group_by": "module"},
+    "every quantity": {"quantities": QUANTITIES, "group_by": "module"},
     "origins": {"origins": [3, 60], "include": "0.*"},
     "sketches": {"sketch": 16, "sketches": 9},
     "rounded snapshots": {"snapshot_dtype": "bfloat16", "compression": "zstd"},
@@ -28,7 +30,7 @@ OPTIONS = {
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
-@pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.AdamW])
+@pytest.mark.parametrize("make", [partial(torch.optim.SGD, momentum=0.9), torch.optim.AdamW], ids=["sgd", "adamw"])
 def test_a_recorded_run_is_bit_identical_to_an_unrecorded_one(tmp_path, make, options, monkeypatch):
     monkeypatch.setattr("trajectory.recording.session.has_graphs", lambda _: True)
     plain = network()

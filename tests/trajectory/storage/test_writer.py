@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from trajectory import Event, Run, StoreError, verify
-from trajectory.schema.layout import ROWS_PER_CHUNK, TensorSpec, metric_array, metric_name
+from trajectory.schema.layout import ROWS_PER_CHUNK, RowColumns, TensorSpec, metric_array, metric_name
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.parameter_groups import Groups
+from trajectory.storage.arrays import rows_per_chunk
 from trajectory.storage.location import open_backend
 from trajectory.storage.opening import create_store
 
@@ -162,3 +163,16 @@ def test_a_store_that_fills_the_disk_keeps_whole_records(tmp_path, monkeypatch):
     monkeypatch.undo()
     store.append_rows(np.array([[3, 1.0, 1.0, 1.0]]))
     assert list(Run(path).distance.index) == [1, 3]
+
+
+def test_wide_rows_are_written_in_smaller_batches(tmp_path):
+    """1024 rows of 12,000 layers would wait in 98 MB, and be copied more than once when they are written."""
+    assert [rows_per_chunk(RowColumns(("x",) * n)) for n in (20, 12_000, 10**6)] == [ROWS_PER_CHUNK, 128, 64]
+    layers = [f"layer{k}" for k in range(3000)]
+    store = make_store(tmp_path / "run.zarr", layers)
+    table = np.column_stack([np.arange(1, 601), np.ones((600, 3001))])
+    for block in np.array_split(table, 10):
+        store.append_rows(block)
+    assert xarray.open_zarr(tmp_path / "run.zarr").sizes["step"] == 512
+    store.close("complete")
+    assert len(Run(tmp_path / "run.zarr").distance) == 600
