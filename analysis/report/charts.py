@@ -18,7 +18,8 @@ from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.matching.forecast import Forecast
 from analysis.matching.match import Matching
 from analysis.matching.outcome import Match, Status
-from analysis.motion.budget import ALL, MotionBudget
+from analysis.motion.budget import MotionBudget
+from analysis.motion.recorded_motion import ALL
 from analysis.report.findings import Findings
 from analysis.report.plotly_parts import LOGARITHMIC, Chart, axis, drawing, escaped, packed, scatter
 
@@ -76,13 +77,19 @@ def fits(findings: Findings) -> Chart:
     for label, fit in findings.fits.items():
         t, colour = np.exp(fit.u), styles[label]["color"]
         bins = {"mode": "markers", "marker": {"color": colour, "size": 6}}
-        traces.append(scatter(label, t, np.exp(fit.z.mean(axis=0)), _NUMBER) | bins)
+        since = f" from update {fit.origin}" if fit.origin else ""
+        traces.append(scatter(f"{label}{since}", t, np.exp(fit.z.mean(axis=0)), _NUMBER) | bins)
         law = {"mode": "lines", "line": {"color": colour, "dash": "dash" if fit.rejected else "solid"}}
         traces.append(scatter(f"{label}: {_law(fit)}", t, fit.predict(t), _NUMBER) | law)
-    chart = drawing(traces, _UPDATES, _DISTANCE)
+    chart = drawing(traces, *_since(any(fit.origin for fit in findings.fits.values())))
     for one in ("xaxis", "yaxis"):
         chart["layout"][one] |= LOGARITHMIC
     return chart
+
+
+def _since(later: bool) -> tuple[str, str]:
+    """Return the titles of t and d, which may count from a later origin than w_0."""
+    return ("updates t since the origin", "distance from the origin") if later else (_UPDATES, _DISTANCE)
 
 
 def scan(findings: Findings) -> Chart:
@@ -107,7 +114,7 @@ def scan(findings: Findings) -> Chart:
         traces.append(scatter(label, table["t_min"], alpha, hover) | look | bars)
         below = {"yaxis": "y2", "showlegend": False}
         traces.append(scatter(label, table["t_min"], p, "from t = %{x:,.4~g}<br>p = %{y:.2~g}") | look | below)
-    chart = drawing(traces, "first update fitted", "α")
+    chart = drawing(traces, "first t fitted", "α")
     chart["layout"]["xaxis"] |= LOGARITHMIC | {"anchor": "y2"}
     chart["layout"]["yaxis"]["domain"] = [0.4, 1]
     chart["layout"]["yaxis2"] = axis("p-value") | {"type": "log", "domain": [0, 0.32], "exponentformat": "power"}
@@ -134,7 +141,7 @@ def laws(comparison: Comparison) -> Chart:
         hover = "%{x:,.6~g} updates<br>%{y:.3~g} %"
         name = f"{fit.law.name}: {fit.verdict}"
         traces.append(scatter(name, np.exp(comparison.u), percent, hover) | look | ({} if few else _HIDDEN))
-    chart = drawing(traces, _UPDATES, "log d less the law (%)")
+    chart = drawing(traces, _since(comparison.origin > 0)[0], "log d less the law (%)")
     chart["layout"]["xaxis"] |= LOGARITHMIC
     return chart
 

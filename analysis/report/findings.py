@@ -72,8 +72,8 @@ class Findings:
         said += [f"{run.name}: its status is {run.status}" for run in runs if run.status != "complete"]
         said += [f"{run.name}: no distance is recorded" for run in runs if not len(run.distance)]
         groups = experiments(curves([run for run in runs if len(run.distance)]) if any(map(_moved, runs)) else [])
-        fits = _each(groups, fit, "no fit", said)
-        comparisons = _each(groups, compare, "no comparison of laws", said)
+        fits = _each(groups, lambda group: fit(_runs(group)), "no fit", said)
+        comparisons = _each(groups, lambda group: compare(_runs(group)), "no comparison of laws", said)
         budgets = _each(_recording(groups, "update_norm"), budget, "no motion budget", said)
         memories = {label: time for label, group in groups.items() if isfinite(time := shortest_memory(group) or inf)}
         decaying = {label: groups[label] for label in memories}
@@ -104,6 +104,11 @@ class Findings:
 
 def _moved(run: Run) -> bool:
     return len(run.distance) > 0
+
+
+def _runs(group: Sequence[Curve]) -> list[Run]:
+    """Return the runs of curves: from runs `fit` takes the oldest origin that leaves enough, and not w_0."""
+    return [curve.run for curve in group if curve.run is not None]
 
 
 def _recording(groups: Mapping[str, list[Curve]], *quantities: str) -> dict[str, list[Curve]]:

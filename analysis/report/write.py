@@ -9,7 +9,7 @@ from typing import Any
 from analysis.curve import Curve
 from analysis.errors import FigureError
 from analysis.figures.lines import line_styles
-from analysis.fitting.fit_result import MOVES, Fit
+from analysis.fitting.fit_result import MOVES, MOVES_WITH_ORIGIN, Fit
 from analysis.matching.match import Matching
 from analysis.motion.equilibrium import MEMORIES
 from analysis.report import charts
@@ -107,7 +107,7 @@ def _remarks(remarks: Sequence[str]) -> str:
 
 
 def _found(fit: Fit) -> str:
-    size = f"p = {fit.p_value:.2g}, {fit.size}"
+    size = f"p = {fit.p_value:.2g}, {fit.size}{_origin(fit)}"
     if fit.verdict == "wrong":
         return f"the ultra-slow law is rejected ({size}): there is no α to quote"
     low, high = fit.quoted_interval or fit.interval
@@ -116,8 +116,13 @@ def _found(fit: Fit) -> str:
     alpha = alpha.replace("-", "−") + ", provisional" * fit.provisional
     if fit.rejected:
         return f"the ultra-slow law is rejected, though close ({size}); as a description, {alpha}"
-    held = "holds" if fit.verdict == "holds" else f"holds, but {MOVES}"
+    moves = fit.verdict in (MOVES, MOVES_WITH_ORIGIN)
+    held = "holds" if fit.verdict == "holds" else f"holds, but {fit.verdict}" if moves else f"is {fit.verdict}"
     return f"the ultra-slow law {held} ({size}): {alpha}"
+
+
+def _origin(fit: Fit) -> str:
+    return f", from update {fit.origin} on" if fit.origin else ""
 
 
 def _curves(findings: Findings, drawn: dict[str, Chart]) -> list[str]:

@@ -19,14 +19,15 @@ from trajectory import Recorder
 HOSTILE = '<img src=x onerror="alert(1)"></script><b>$x$ %{y}\x1b[31m'
 
 
-def record(path, label, batch_size, *, updates=1500, drop=None, seed=0, pace=1.0, more=(), **settings):
+def record(path, label, batch_size, *, updates=1500, drop=None, seed=0, pace=1.0, more=(), origins=(), **settings):
     """A run whose distance is pace · log(t + 1)², and whose second parameter stays where it is."""
     model = torch.nn.Linear(4, 1)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     config = {"label": label, "batch_size": batch_size, "lr": 0.1, "train_size": 160, **settings}
     rng, at = np.random.default_rng(seed), 0.0
     quantities = ["distance", "update_norm", *more]
-    with Recorder(path, model, optimizer, config=config, seed=seed, quantities=quantities) as recorder:
+    options = {"config": config, "seed": seed, "quantities": quantities, "origins": origins}
+    with Recorder(path, model, optimizer, **options) as recorder:
         for t in range(1, updates + 1):
             d = pace * np.log(t + 1) ** 2 * np.exp(1e-3 * rng.normal())
             model.weight.grad = torch.tensor([[at - d, 0.0, 0.0, 0.0]], dtype=torch.float32)
@@ -98,6 +99,18 @@ def test_it_says_what_the_analysis_says(findings, made):
     assert [str(one.matches[0].step) in html for one in findings.matchings] == [True, True, True]
     bins = drawn["fit"]["data"][[trace["name"] for trace in drawn["fit"]["data"]].index("SB 16")]
     np.testing.assert_allclose(unpacked(bins["y"]), np.exp(fit.z.mean(axis=0)), rtol=1e-6)
+
+
+def test_the_law_is_fitted_from_the_origin_that_fit_takes(tmp_path, monkeypatch):
+    monkeypatch.setattr(write, "_plotly", lambda: "")
+    record(tmp_path / "old.zarr", "old", 16, updates=2500, origins=[20, 400], weight_decay=0.01, momentum=0.0)
+    findings = Findings.of(runs_in(tmp_path / "old.zarr"))
+    assert (findings.fits["old"].origin, findings.comparisons["old"].origin) == (400, 400)
+    write_report(tmp_path / "old.zarr", tmp_path / "report.html")
+    assert "from update 400 on" in (tmp_path / "report.html").read_text()
+    chart = charts.fits(findings)
+    assert chart["layout"]["yaxis"]["title"]["text"] == "distance from the origin"
+    assert chart["data"][0]["name"] == "old from update 400"
 
 
 def test_a_match_that_has_not_come_is_forecast_with_its_interval(findings, made):
