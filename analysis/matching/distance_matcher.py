@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike
 
 from analysis.errors import MatchError
 from analysis.fitting.former_names import accept_former_keywords
-from analysis.matching.outcome import SENTENCES, Match, Status
+from analysis.inputs import check_update, is_finite_number
+from analysis.matching.outcome import NO_DISTANCE, SENTENCES, Match, Status
 from analysis.matching.running_estimate import TWO, Estimate, RunningLogDistance
 
 # The initial transient of a √-scaled batch of 4096 lasts fifty updates (docs/matching.md): no distance counts before
@@ -59,6 +60,7 @@ class DistanceMatcher:
 
     Raises:
         MatchError: if a target or the bandwidth is out of range.
+        AnalysisError: if `min_step` or `budget` is no number of updates.
 
     Examples:
         >>> import numpy as np
@@ -89,8 +91,10 @@ class DistanceMatcher:
         for target in self.targets:
             if not (isfinite(target) and target > 0):
                 raise MatchError(f"target distance {target:g}: expected a positive, finite number")
-        if bandwidth is not None and not 0 < bandwidth < 1:
-            raise MatchError(f"bandwidth {bandwidth:g}: expected a width in log t between 0 and 1, such as 0.05")
+        if bandwidth is not None and not (is_finite_number(bandwidth) and 0 < bandwidth < 1):
+            raise MatchError(f"bandwidth {bandwidth!r}: expected a width in log t between 0 and 1, such as 0.05")
+        check_update(min_step, "min_step")
+        check_update(budget, "budget")
         self.origin, self.min_step, self.budget = origin, min_step, budget
         self._running = RunningLogDistance(bandwidth)
         self._state = _State()
@@ -236,10 +240,19 @@ class DistanceMatcher:
             crossing = self.origin + exp(middle)
             interval = (self.origin + exp(low), self.origin + exp(high))
         distance, percent = exp(estimate.z), 100 * estimate.error
-        sentence = f"reached {target:.4g} after {state.t} updates, at {distance:.4g} ± {percent:.2g} %"
+        passed = f"the distance is {distance:.4g} ± {percent:.2g} %, and so past the target {target:.4g}"
         state.status = Status.MATCHED
         state.passed.append(
-            Match(state.status, state.t, distance, target, estimate.error, crossing, interval, sentence)
+            Match(
+                state.status,
+                state.t,
+                distance,
+                target,
+                estimate.error,
+                crossing,
+                interval,
+                f"after {state.t} updates {passed}",
+            )
         )
 
     def _leave(self) -> None:
@@ -255,7 +268,9 @@ class DistanceMatcher:
             self._fire(estimate)
         elif state.left is not None:
             before, after = exp(state.left), exp(estimate.z)
-            self._diverge(f"the distance jumped across the target {self.target:.4g}, {before:.4g} to {after:.4g}")
+            self._diverge(
+                f"the distance jumped from {before:.4g} to {after:.4g}, across the target {self.target:.4g}"
+            )
         else:
             state.status = Status.ALREADY_ABOVE
 
@@ -264,5 +279,8 @@ class DistanceMatcher:
 
     def _sentence(self) -> str:
         state = self._state
-        far = f"{exp(state.z):.4g} of {self.target:.4g}" if isfinite(state.z) else "no full window of distances"
-        return state.fault or SENTENCES[state.status].format(t=state.t, far=far, floor=self.min_step)
+        if state.fault:
+            return state.fault
+        said = SENTENCES[state.status] if isfinite(state.z) else NO_DISTANCE
+        numbers = {"distance": f"{exp(state.z):.4g}" if isfinite(state.z) else "", "target": f"{self.target:.4g}"}
+        return said.format(t=state.t, floor=self.min_step, **numbers)

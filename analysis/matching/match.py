@@ -82,7 +82,8 @@ _COLUMNS = ("drop", "status", "step", "distance", "target", "± %")
 
 def _cells(drop: int, match: Match) -> tuple[str, ...]:
     error = f"{100 * match.standard_error:.2g}" if isfinite(match.standard_error) else ""
-    return str(drop), str(match.status), str(match.step), f"{match.distance:.4g}", f"{match.target:.4g}", error
+    distance = f"{match.distance:.4g}" if isfinite(match.distance) else ""
+    return str(drop), str(match.status), str(match.step), distance, f"{match.target:.4g}", error
 
 
 def match(
@@ -148,7 +149,7 @@ def match(
     for drop in range(1, len(reference.targets)):
         start = _phase_start(drop, curve, matches[-1])
         if start is None:
-            sentence = f"waits for drop {drop}"
+            sentence = f"not looked for before drop {drop} is matched"
             matches.append(_plain(Status.WAITING, curve, _last(curve), reference.targets[drop], sentence))
         elif later_phases == "updates":
             matches.append(_by_updates(start, drop, reference, curve))
@@ -199,10 +200,10 @@ def _phase_start(drop: int, curve: Curve, before: Match) -> int | None:
 def _by_updates(start: int, drop: int, reference: Reference, curve: Curve) -> Match:
     length, last = reference.phase_lengths[drop], _last(curve)
     due, target = start + length, reference.targets[drop]
-    sentence = f"due after {due} updates, {length} after the drop at {start}"
+    sentence = f"due after {due} updates: {length} after the one before, as many as the reference took"
     if due <= last:
         return _plain(Status.MATCHED, curve, due, target, sentence)
-    return _plain(Status.WAITING, curve, last, target, f"{sentence}; the run has {last}")
+    return _plain(Status.WAITING, curve, last, target, f"{sentence}; the run has made {last}")
 
 
 def _plain(status: Status, curve: Curve, step: int, target: float, sentence: str) -> Match:

@@ -40,15 +40,16 @@ class Status(StrEnum):
 
 
 SENTENCES = {
-    Status.WAITING: "not yet distinguished from the target after {t} updates: {far}",
-    Status.ARMED: "below the target after {t} updates: {far}",
-    Status.NEVER_REACHED: "not reached in {t} updates: {far}",
+    Status.WAITING: "after {t} updates the distance, {distance}, is as near to the target {target} as its error",
+    Status.ARMED: "after {t} updates the distance is {distance}, still below the target {target}",
+    Status.NEVER_REACHED: "after all {t} updates the distance is {distance}, still below the target {target}",
     Status.ALREADY_ABOVE: (
-        "above the target after {t} updates ({far}), but never seen below it from update {floor} on: the first"
-        " updates may have overshot it. Measure both runs from an origin after that transient, warm the learning rate"
-        " up, or set a floor in steps (min_step)"
+        "after {t} updates the distance is {distance}, above the target {target}, but from update {floor} on it was"
+        " never seen below: the first updates may have carried it across. Measure both runs from an origin after"
+        " those, warm the learning rate up, or set a floor in steps (min_step)"
     ),
 }
+NO_DISTANCE = "after {t} updates there are too few distances to compare with the target {target}"
 
 
 @dataclass(frozen=True, repr=False)

@@ -189,7 +189,7 @@ def test_timeout_keeps_drops_or_raises(tmp_path):
     assert 200 <= dropped.drops[0].step <= 203
     assert dropped.drops[0].details["reason"] == "never_reached"
     assert dropped.drops[1].step == dropped.drops[0].step + 200
-    with pytest.raises(NotMatchedError, match="not reached in 20"):
+    with pytest.raises(NotMatchedError, match="after all 20"):
         Walk(tmp_path / "raise.zarr", timeout=200, on_timeout="raise").run(500)
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from analysis.errors import MatchError
+from analysis.errors import AnalysisError, MatchError
 from analysis.matching.distance_matcher import DistanceMatcher
 from analysis.matching.outcome import Status
 
@@ -45,16 +45,25 @@ STEPS = np.arange(1, 7000)
 def test_waits_until_a_window_is_full():
     matcher = DistanceMatcher(1.0)
     assert matcher.update(STEPS[:12], power(STEPS)[:12]) == "waiting"
-    assert "no full window" in matcher.match.sentence
+    assert "too few distances to compare with the target 1" in matcher.match.sentence
     assert np.isnan(matcher.match.distance)
     assert matcher.match.to_dict()["distance"] is None
+
+
+@pytest.mark.parametrize(
+    "options", [{"bandwidth": "wide"}, {"bandwidth": np.nan}, {"min_step": "a"}, {"min_step": np.nan}, {"budget": -1}]
+)
+def test_options_that_are_no_numbers_of_their_kind_are_refused(options):
+    (name,) = options
+    with pytest.raises(AnalysisError, match=f"{name} .*expected a "):
+        DistanceMatcher(1.0, **options)
 
 
 def test_arms_below_the_target():
     matcher = DistanceMatcher(1.0)
     assert matcher.update(STEPS[:3000], power(STEPS)[:3000]) is Status.ARMED
     assert matcher.match.distance == pytest.approx((3000 / DROP) ** Q, rel=0.05 / 8 * Q)  # at the last check
-    assert matcher.match.sentence.startswith("below the target after 3000 updates: 0.90")
+    assert matcher.match.sentence.startswith("after 3000 updates the distance is 0.90")
     assert not matcher.matches
 
 
@@ -81,7 +90,7 @@ def test_never_reached_at_the_budget():
     matcher = DistanceMatcher(2.0, budget=5000)
     assert matcher.update(STEPS, power(STEPS)) == "never_reached"
     assert matcher.match.step == 5000
-    assert matcher.match.sentence.startswith("not reached in 5000 updates: 1.0")
+    assert matcher.match.sentence.startswith("after all 5000 updates the distance is 1.0")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

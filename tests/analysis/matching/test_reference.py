@@ -199,7 +199,7 @@ def test_complete_run_that_falls_short_never_reached(small, tmp_path):
     assert [m.status for m in found.matches] == ["never_reached", "waiting"]
     text = str(found)
     assert "never_reached" in text
-    assert "waits for drop 1" in text
+    assert "not looked for before drop 1 is matched" in text
     json.dumps(found.to_dict(), allow_nan=False)
 
 
