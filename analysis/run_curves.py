@@ -1,6 +1,6 @@
 """Curves of recorded runs, of the whole network and by layer, and the runs that a folder holds."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -49,7 +49,7 @@ def runs_in(places: Run | str | Path | Sequence[Run | str | Path]) -> list[Run]:
         The runs, in order; a folder's by name.
 
     Raises:
-        CurveError: for a folder without a run.
+        CurveError: for a folder without a run, and where no runs are given.
         StoreError: for a path that is no run.
 
     Examples:
@@ -63,7 +63,15 @@ def runs_in(places: Run | str | Path | Sequence[Run | str | Path]) -> list[Run]:
         >>> [run.name for run in runs_in("runs")]
         ['seed-0', 'seed-1']
     """
-    listed = [places] if isinstance(places, Run | str | Path) else list(places)
+    listed = (
+        [places] if isinstance(places, Run | str | Path) else list(places) if isinstance(places, Iterable) else []
+    )
+    other = [type(one).__name__ for one in listed if not isinstance(one, Run | str | Path)]
+    if not listed or other:
+        got = other[0] if other else f"no run, but {type(places).__name__}"
+        raise CurveError(
+            f"got {got}; expected recorded runs: a Run, a run's path, a folder of runs, or a list of those"
+        )
     found: list[Run] = []
     for one in listed:
         stores = sorted(Path(one).glob("*.zarr")) if isinstance(one, str | Path) and _is_folder(one) else [one]

@@ -12,7 +12,8 @@ from analysis.figures.legends import legend, legend_inside
 from analysis.figures.style import WIDTHS, Columns, PaperFigure, one_panel, style
 from analysis.matching.equivalence import Equivalence
 from analysis.motion.ageing import TwoTime
-from analysis.motion.budget import ALL, MotionBudget
+from analysis.motion.budget import MotionBudget
+from analysis.motion.recorded_motion import ALL
 
 _MOST = len(COLOURS)  # parameters that have a colour of their own
 

@@ -1,12 +1,8 @@
-"""Ageing: does the walk slow down with its age, and does one run stand for all?
+"""Ageing: does the walk slow down with its age?
 
 D(t_w, τ) = ‖w_{t_w + τ} − w_{t_w}‖ depends on the lag τ alone where the motion is stationary. Where it ages, curves
 of several waiting times t_w fall on one over τ/t_w^μ: μ = 0 is stationary, 1 full ageing (a function of log t alone
 has it), between them is subageing (Vincent et al. 1997, cond-mat/9607224).
-
-The squared displacement averaged over time, δ²(τ) = mean over t of ‖w_{t+τ} − w_t‖², is that of an ensemble for an
-ergodic motion. EB(τ) = var(δ²)/mean(δ²)² over runs measures by how much it is not (He et al. 2008, PRL 101, 058101);
-for Brownian motion in N dimensions observed over T it is 4τ/(3TN) at τ ≪ T.
 """
 
 import math
@@ -22,6 +18,7 @@ from scipy import special
 from analysis.curve import Run
 from analysis.errors import MotionError
 from analysis.fitting.log_bins import BINS_PER_DECADE
+from analysis.fitting.seed_group import check_seeds
 from analysis.inputs import check_confidence_level
 from analysis.run_curves import runs_in
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
@@ -113,7 +110,7 @@ class TwoTime(Tabulated):
         ]
 
 
-def two_time(data: Any, *, confidence_level: float = 0.95) -> TwoTime:
+def two_time(data: Any, *, confidence_level: float = 0.95, force: bool = False) -> TwoTime:
     """Compare displacements from several waiting times, and find the μ that makes them one curve over τ/t_w^μ.
 
     Waiting times are the run's origins, or else the steps that hold a sketch. Lags under 20 updates are left out:
@@ -122,11 +119,14 @@ def two_time(data: Any, *, confidence_level: float = 0.95) -> TwoTime:
     Args:
         data: a Run, its path, or a list of runs that differ in their seed.
         confidence_level: of μ's interval over the runs.
+        force: take runs whose settings differ (`SETTINGS`) for seeds all the same.
 
     Returns:
         The displacements and μ.
 
     Raises:
+        CurveError: where no runs are given.
+        SeedError: where two runs are one, or runs of different settings.
         MotionError: a run has fewer than three waiting times.
         StoreError: for a path that is no run.
 
@@ -145,6 +145,7 @@ def two_time(data: Any, *, confidence_level: float = 0.95) -> TwoTime:
     """
     check_confidence_level(confidence_level)
     runs = runs_in(data)
+    check_seeds(runs, force=force)
     sketched = not all(len(run.origins) > _FEWEST for run in runs)
     tables = [_from_sketches(run) if sketched else _from_origins(run) for run in runs]
     found = [_best(table) for table in tables]
@@ -192,8 +193,9 @@ def _from_sketches(run: Run) -> pd.DataFrame:
     tables = [table for table in tables if len(table) > 2]
     if len(tables) < _FEWEST:
         raise MotionError(
-            f"{run.name}: has {max(len(run.origins) - 1, len(tables))} waiting times to measure from; expected "
-            f"{_FEWEST} or more: record with origins=[...] or sketch=4096, or ultraslow train --sketch 4096"
+            f"{run.name}: has {len(run.origins) - 1} origins after w_0 and {len(steps)} sketches to measure from; "
+            f"expected {_FEWEST} or more of either, in each run: record with origins=[...] or sketch=4096, or "
+            "ultraslow train --sketch 4096"
         )
     return pd.concat(tables, ignore_index=True)
 
@@ -223,102 +225,3 @@ def _spread(table: pd.DataFrame, mu: float) -> float:
     z = np.log(table.distance.to_numpy())
     curve = np.polynomial.Polynomial.fit(x, z, min(_SHAPE, len(x) - 1))
     return float(np.sqrt(np.mean((z - curve(x)) ** 2)))
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class TimeAveraged(Tabulated):
-    """Squared displacements averaged over time, and how much they differ between runs.
-
-    Attributes:
-        frame: one row per lag. Columns: lag (updates), msd (δ², the mean over runs), ergodicity_breaking (EB; NaN for
-            one run) and windows (pairs of steps averaged over, in each run).
-        n: number of runs.
-        steps: the first and the last step that were used.
-
-    Examples:
-        >>> import pandas as pd
-        >>> from analysis import TimeAveraged
-        >>> table = pd.DataFrame({"lag": [10], "msd": [2.5], "ergodicity_breaking": [0.01], "windows": [9]})
-        >>> TimeAveraged(table, 2, (10, 100)).to_frame().msd.tolist()
-        [2.5]
-    """
-
-    frame: pd.DataFrame
-    n: int
-    steps: tuple[int, int]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything, fit for JSON."""
-        return {"n": self.n, "steps": list(self.steps), "lags": records(self.frame)}
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return the table of lags."""
-        return self.frame.copy()
-
-    def _summary(self) -> Sequence[Part]:
-        rows = [
-            [f"{row['lag']:g}", f"{row['msd']:.4g}", f"{row['ergodicity_breaking']:.3g}", f"{row['windows']:g}"]
-            for row in self.frame.to_dict("records")
-        ]
-        return [
-            Table(rows, ("lag", "δ²", "EB", "windows")),
-            f"{self.n} runs, steps {self.steps[0]} to {self.steps[1]}.",
-        ]
-
-
-def time_averaged(data: Any, *, start: int = 1) -> TimeAveraged:
-    """Average squared displacements over time, from sketches that are evenly spaced.
-
-    Args:
-        data: a Run, its path, or a list of runs with sketches at the same steps: `Recorder(sketch=4096,
-            sketches=Every(100))`, `ultraslow train --sketch 4096 --sketches every:100`.
-        start: the first step used; leave out the initial transient.
-
-    Returns:
-        δ² by lag, and from two runs on the ergodicity breaking parameter EB.
-
-    Raises:
-        MotionError: the sketches are not evenly spaced, are fewer than four, or differ between runs.
-        StoreError: for a path that is no run.
-
-    Examples:
-        >>> import torch
-        >>> from analysis import time_averaged
-        >>> from trajectory import Every, Recorder
-        >>> walker = torch.nn.Linear(2000, 1, bias=False)
-        >>> optimizer = torch.optim.SGD(walker.parameters(), lr=0.01)
-        >>> with Recorder("walk.zarr", walker, optimizer, sketch=1024, sketches=Every(20)):
-        ...     for _ in range(200):
-        ...         walker.weight.grad = torch.randn(1, 2000)
-        ...         optimizer.step()
-        >>> time_averaged("walk.zarr").frame.lag.tolist()
-        [20, 40, 60, 80, 100]
-    """
-    runs = runs_in(data)
-    steps = [[step for step in run.sketches if step >= start] for run in runs]
-    for run, own in zip(runs, steps, strict=True):
-        if len(own) < 4 or len(set(np.diff(own))) > 1:
-            raise MotionError(
-                f"{run.name}: holds sketches at {_few(own)}; expected four or more, evenly spaced, for averages over "
-                "time: record with sketches=Every(n), or ultraslow train --sketch 4096 --sketches every:n"
-            )
-        if own != steps[0]:
-            raise MotionError(f"{run.name} and {runs[0].name} hold sketches at other steps; expected the same")
-    shared, gap = steps[0], steps[0][1] - steps[0][0]
-    msd = np.array([_averaged(run, shared) for run in runs])  # (run, lag)
-    lags = gap * np.arange(1, msd.shape[1] + 1)
-    breaking = msd.var(axis=0, ddof=1) / msd.mean(axis=0) ** 2 if len(runs) > 1 else np.full(len(lags), math.nan)
-    frame = pd.DataFrame({"lag": lags, "msd": msd.mean(axis=0), "ergodicity_breaking": breaking})
-    frame["windows"] = len(shared) - np.arange(1, len(lags) + 1)
-    return TimeAveraged(frame, len(runs), (shared[0], shared[-1]))
-
-
-def _averaged(run: Run, steps: Sequence[int]) -> Array:
-    """Return δ² at lags of 1, 2, ... steps, up to half of them: longer lags average over too few windows."""
-    squares = run.pairwise_distance(steps, steps).to_numpy() ** 2
-    return np.array([np.diagonal(squares, lag).mean() for lag in range(1, len(steps) // 2 + 1)])
-
-
-def _few(steps: Sequence[int]) -> str:
-    shown = ", ".join(map(str, steps[:6]))
-    return f"steps {shown}{', ...' if len(steps) > 6 else ''}" if steps else "no step"

@@ -7,7 +7,7 @@ growth measured over that, is 1 for diffusion, above it for drift, below it for 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -21,6 +21,7 @@ from analysis.curve import Curve, CurvesLike
 from analysis.errors import MotionError
 from analysis.fitting.seed_group import read_seeds
 from analysis.inputs import check_confidence_level, is_finite_number
+from analysis.motion.recorded_motion import RecordedMotion
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
 if TYPE_CHECKING:
@@ -29,11 +30,6 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-ALL = "all"  # the row of all measured parameters
-HOW_TO_RECORD = (
-    "record with Recorder(..., quantities=['distance', 'update_norm', 'norm']), or ultraslow train --quantities with "
-    "those names"
-)
 _SETTLED = 10.0  # times 1/(1 − μ): by then μ^t is 4e-5 at μ = .9, and the start of the momentum is forgotten
 
 
@@ -45,7 +41,8 @@ class MotionBudget(Tabulated):
         frame: one row per parameter and window. Columns: parameter ("all" for all together), t_start, t_end (updates
             since the origin), path (Σ‖Δw‖²), gain (of ‖w − w_origin‖²), drift (Σ⟨w − w_origin, Δw⟩), norm_drift
             (Σ⟨w, Δw⟩; NaN where no norm was recorded), ratio (R), low, high (its confidence interval over the runs;
-            NaN for one run) and motion ("drift", "diffusion", "confinement", "" for one run); means over runs.
+            NaN for one run) and motion ("drift", "diffusion" or "confinement", "" for one run; "still" where nothing
+            moved, which has no R); means over runs.
         momentum: μ.
         n: number of runs.
         origin: the update from which distances are measured and t counts.
@@ -106,7 +103,7 @@ class MotionBudget(Tabulated):
                 row["parameter"],
                 f"{row['t_start']:g} .. {row['t_end']:g}",
                 *(f"{row[name]:.4g}" for name in seen),
-                f"{row['ratio']:.2f}",
+                "" if math.isnan(row["ratio"]) else f"{row['ratio']:.2f}",
                 "" if math.isnan(row["low"]) else f"[{row['low']:.2f}, {row['high']:.2f}]",
                 row["motion"],
             ]
@@ -152,7 +149,8 @@ def budget(
         The budget.
 
     Raises:
-        MotionError: for arrays, runs without `update_norm`, an unknown momentum, or a range without a window.
+        MotionError: for arrays, runs without `update_norm` or with one that is no number, an unknown momentum, or a
+            range without a window.
         AnalysisError: what `fit` raises for the data.
 
     Examples:
@@ -173,10 +171,12 @@ def budget(
     if not is_finite_number(factor) or factor <= 1:
         raise MotionError(f"factor = {factor!r}: expected the ratio of a window's ends, above 1")
     group, notes = read_seeds(data, origin, t_min, t_max, force=force)
-    runs = [_Recorded(curve, per_layer) for curve in group]
+    runs = [RecordedMotion(curve, per_layer) for curve in group]
     mu = _momentum(group, momentum)
     shared = np.array(sorted(set.intersection(*({*run.steps.tolist()} for run in runs))))
     windows = _windows(group, shared, t_min, t_max, mu, factor)
+    for run in runs:
+        run.check_finite(windows[0][0], windows[-1][1])
     rows = [
         {
             "parameter": name,
@@ -194,64 +194,6 @@ def budget(
     if not exact:
         notes += ("Not every update was recorded: ‖Δw‖² is interpolated between those that were.",)
     return MotionBudget(frame, mu, len(group), group[0].origin, confidence_level, exact, notes)
-
-
-class _Recorded:
-    """What a run recorded of its motion, by parameter: squared distance, squared norm, and the path summed up."""
-
-    def __init__(self, curve: Curve, per_layer: bool):
-        run = curve.run
-        if run is None:
-            raise MotionError(
-                f"{curve.name}: the motion budget needs a recorded run with its update_norm; got arrays"
-            )
-        if "update_norm" not in run.quantities:
-            raise MotionError(
-                f"{curve.name}: records {', '.join(run.quantities)}; expected update_norm too: {HOW_TO_RECORD}"
-            )
-        self.steps = np.asarray(run.total("update_norm").index, float) - curve.origin
-        after = self.steps > 0
-        self.steps = self.steps[after]
-        self.exact = bool(np.all(np.diff(self.steps) == 1))
-        tables = [_tables(run, curve.origin, layers) for layers in ([False, True] if per_layer else [False])]
-        self._distance, self._path, self._norm = (
-            {name: values for table in tables for name, values in table[i].items()} for i in range(3)
-        )
-        self._path = {name: _summed(self.steps, values[after] ** 2) for name, values in self._path.items()}
-        self._norm = {name: values[after] for name, values in self._norm.items()}
-
-    @property
-    def names(self) -> list[str]:
-        return list(self._path)
-
-    def budget(self, name: str, start: float, end: float) -> tuple[float, float, float]:
-        """Return Σ‖Δw‖², and the gains of ‖w − w_origin‖² and ‖w‖² over a window."""
-        i, j = np.searchsorted(self.steps, (start, end))
-        path = self._path[name]
-        gains = [
-            float(values[j] ** 2 - values[i] ** 2) if values is not None else math.nan
-            for values in (self._distance[name], self._norm.get(name))
-        ]
-        return float(path[j] - path[i]), gains[0], gains[1]
-
-
-def _tables(run: Any, origin: int, layers: bool) -> tuple[Mapping[str, Array], ...]:
-    """Read distance (after the origin), update norm and norm (at all steps): by parameter, or of all together."""
-    quantities = ["update_norm", *(["norm"] if "norm" in run.quantities else [])]
-    if not layers:
-        tables = [{ALL: run.displacement(origin).to_numpy(float)}]
-        tables += [{ALL: run.total(name).to_numpy(float)} for name in quantities]
-    else:
-        frames = [run.layers("distance", origin=origin), *(run.layers(name) for name in quantities)]
-        tables = [{str(name): frame[name].to_numpy(float) for name in frame.columns} for frame in frames]
-    return (*tables, {}) if len(tables) < 3 else tuple(tables)
-
-
-def _summed(steps: Array, values: Array) -> Array:
-    """Sum a quantity of each update up to the recorded ones, linear in t between those."""
-    gaps = np.diff(steps)
-    between = gaps * values[:-1] + np.diff(values) * (gaps + 1) / 2
-    return np.concatenate([[0.0], np.cumsum(between)])
 
 
 def _momentum(group: Sequence[Curve], given: float | None) -> float:
@@ -308,4 +250,5 @@ def _intervals(ratios: Array, confidence_level: float) -> pd.DataFrame:
         half = special.stdtrit(n - 1, (1 + confidence_level) / 2) * ratios.std(axis=1, ddof=1) / math.sqrt(n)
     low, high = mean - half, mean + half
     motion = np.where(low > 1, "drift", np.where(high < 1, "confinement", "diffusion" if n > 1 else ""))
+    motion = np.where(np.isnan(mean), "still", motion)
     return pd.DataFrame({"ratio": mean, "low": low, "high": high, "motion": motion})

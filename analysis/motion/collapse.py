@@ -18,6 +18,7 @@ from scipy import special
 from analysis.curve import SETTINGS, Curve, CurvesLike
 from analysis.errors import MotionError
 from analysis.fitting.log_bins import binned
+from analysis.fitting.seed_group import check_differ
 from analysis.inputs import check_confidence_level, check_update, is_finite_number
 from analysis.reading import curves
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
@@ -116,6 +117,7 @@ def collapse(
         The exponents, over the range and at each t.
 
     Raises:
+        SeedError: where two of the runs are one.
         MotionError: where the settings are not noted, nothing varies, other settings do, or there are too few runs.
         AnalysisError: what `fit` raises for the data.
 
@@ -136,6 +138,7 @@ def collapse(
     check_update(t_min, "t_min")
     check_update(t_max, "t_max")
     group = curves(data, origin=origin)
+    check_differ(group)
     logs = _settings(group)
     bins = binned(group, t_min, t_max)
     varying = [name for name, values in logs.items() if np.ptp(values) > 0]
@@ -192,7 +195,7 @@ def _settings(group: Sequence[Curve]) -> dict[str, Array]:
         noted: list[Any] = [curve.settings.get(name) for name in ("lr", "batch_size")]
         if not all(is_finite_number(value) and value > 0 for value in noted):
             raise MotionError(
-                f"{curve.name}: notes lr {noted[0]} and batch_size {noted[1]}; expected positive numbers in its "
+                f"{curve.name}: notes lr {noted[0]!r} and batch_size {noted[1]!r}; expected positive numbers in its "
                 "configuration: Recorder(..., config={'lr': ..., 'batch_size': ...})"
             )
     return {name: np.log([float(curve.settings[name]) for curve in group]) for name in ("lr", "batch_size")}

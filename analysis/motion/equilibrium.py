@@ -20,7 +20,7 @@ from analysis.curve import Curve, CurvesLike, Run
 from analysis.errors import MotionError
 from analysis.fitting.seed_group import read_seeds
 from analysis.inputs import check_confidence_level, is_finite_number
-from analysis.motion.budget import HOW_TO_RECORD
+from analysis.motion.recorded_motion import HOW_TO_RECORD
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
 MEMORIES = 5.0  # multiples of τ after which the norm has been steady in every run seen
@@ -36,8 +36,9 @@ class Equilibrium(Tabulated):
         frame: one row per parameter. Columns: parameter, rotation (root mean square angle an update turned the
             weights by over the window, radians), expected (at the balance), ratio, low, high (confidence interval of
             the ratio over runs; NaN for one), norm_change (of ‖w‖ over the window, relative) and state ("reached";
-            "not steady", with the norm still changing; or "not balanced", with another rotation than the balance's,
-            as weights have that are not scale-invariant).
+            "not steady", with the norm still changing; "not balanced", with another rotation than the balance's, as
+            weights have that are not scale-invariant; "not yet", the same before 5 memory times have passed; or
+            "still", without a rotation, as of weights that are 0 or never change).
         memory: τ, in updates.
         age: the window's end over τ.
         t_range: the window, in updates.
@@ -73,11 +74,11 @@ class Equilibrium(Tabulated):
         rows = [
             [
                 row["parameter"],
-                f"{row['rotation']:.3g}",
+                _number(row["rotation"], ".3g"),
                 f"{row['expected']:.3g}",
-                f"{row['ratio']:.3f}",
+                _number(row["ratio"], ".3f"),
                 "" if math.isnan(row["low"]) else f"[{row['low']:.3f}, {row['high']:.3f}]",
-                f"{row['norm_change']:+.1%}",
+                _number(row["norm_change"], "+.1%"),
                 row["state"],
             ]
             for row in self.frame.to_dict("records")
@@ -88,6 +89,10 @@ class Equilibrium(Tabulated):
             f"(1 − μ)/(ηλ) = {self.memory:.4g} updates old; the balance takes about {MEMORIES:g}."
         )
         return [Table(rows, head), said, *(f"! {sentence}" for sentence in self.warnings)]
+
+
+def _number(value: float, form: str) -> str:
+    return "" if math.isnan(value) else format(value, form)
 
 
 def equilibrium(
@@ -157,8 +162,9 @@ def equilibrium(
         }
     )
     steady, close = frame.norm_change.abs() <= _STEADY, (frame.ratio - 1).abs() <= CLOSE
-    frame["state"] = np.where(steady & close, "reached", np.where(steady, "not balanced", "not steady"))
     age = end / memory
+    found = np.where(close & (age >= 1), "reached", "not balanced" if age >= MEMORIES else "not yet")
+    frame["state"] = np.where(frame.rotation > 0, np.where(steady, found, "not steady"), "still")
     if age < MEMORIES:
         notes += (f"{age:.2g} of the {MEMORIES:g} memory times that the balance takes have passed.",)
     return Equilibrium(frame, memory, age, (end / 2, end), n, notes)
@@ -184,6 +190,8 @@ def _balance(curve: Curve) -> tuple[float, float]:
             "configuration: Recorder(..., config={'lr': ..., 'momentum': ..., 'weight_decay': ...})"
         )
     lr, mu, decay = (float(numbers[name]) for name in ("lr", "momentum", "weight_decay"))
+    if not 0 <= mu < 1:
+        raise MotionError(f"{curve.name}: notes momentum {mu:g}; expected a number from 0 on, below 1")
     if lr * decay <= 0:
         raise MotionError(
             f"{curve.name}: has lr {lr:g} and weight_decay {decay:g}: without decay there is no balance"
@@ -201,6 +209,16 @@ def _balance(curve: Curve) -> tuple[float, float]:
 def _rotation(run: Run, start: float, end: float) -> pd.DataFrame:
     """Measure each parameter's rms rotation an update, and the relative change of its norm, between two updates."""
     update, norm = (run.layers(name).loc[start:end] for name in ("update_norm", "norm"))
-    rotation = np.sqrt(((update / norm) ** 2).mean())
-    change = norm.iloc[-1] / norm.iloc[0] - 1
+    if len(norm) < 2:
+        raise MotionError(
+            f"{run.name}: holds {len(norm)} recorded updates between t = {start:g} and {end:g}; expected two or more"
+        )
+    lost = np.flatnonzero(~np.isfinite((update + norm).to_numpy()).all(axis=1))
+    if len(lost):
+        raise MotionError(
+            f"{run.name}: the weights are no numbers at update {norm.index[lost[0]]:g}; expected finite ones: end "
+            "the window before that with t_max"
+        )
+    rotation = np.sqrt(((update / norm.where(norm > 0)) ** 2).mean())
+    change = norm.iloc[-1] / norm.iloc[0].where(norm.iloc[0] > 0) - 1
     return pd.DataFrame({"rotation": rotation, "norm_change": change})

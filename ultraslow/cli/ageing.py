@@ -4,7 +4,15 @@ from ultraslow.cli.arguments import File, MoreRuns, RunPath
 from ultraslow.cli.console import print_json
 
 
-def ageing(run: RunPath, runs: MoreRuns = (), *, start: int = 1, plot: File = None, json: bool = False) -> None:
+def ageing(
+    run: RunPath,
+    runs: MoreRuns = (),
+    *,
+    start: int = 1,
+    plot: File = None,
+    force: bool = False,
+    json: bool = False,
+) -> None:
     """Print the exponent that makes one curve of displacements from several waiting times, over τ/t_w^μ.
 
     μ is 0 where the motion does not age, and 1 where the logarithm of time alone counts. Waiting times are the run's
@@ -19,15 +27,16 @@ def ageing(run: RunPath, runs: MoreRuns = (), *, start: int = 1, plot: File = No
         runs: further seeds of the same experiment.
         start: first step of the averages over time.
         plot: also draw the displacements, to this file (.png, .pdf, .svg).
+        force: take runs whose settings differ for seeds of one experiment all the same.
         json: print one JSON document instead of tables.
     """
     from analysis import time_averaged, two_time
     from analysis.errors import MotionError
 
     paths = [run, *runs]
-    result = two_time(paths)
+    result = two_time(paths, force=force)
     try:
-        averages = time_averaged(paths, start=start)
+        averages = time_averaged(paths, start=start, force=force)
     except MotionError:  # no sketches, or not evenly spaced ones
         averages = None
     if plot is not None:

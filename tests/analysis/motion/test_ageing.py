@@ -74,7 +74,7 @@ def test_averages_over_time_need_even_spacing(tmp_path):
     with pytest.raises(MotionError, match=r"expected four or more, evenly spaced.*--sketches every:n"):
         time_averaged(run)
     plain = path(tmp_path / "plain.zarr", float, 0, updates=200, origins=[50])
-    with pytest.raises(MotionError, match="has 1 waiting times to measure from; expected 3 or more"):
+    with pytest.raises(MotionError, match="has 1 origins after w_0 and 0 sketches to measure from; expected 3"):
         two_time(plain)
     with pytest.raises(MotionError, match="holds sketches at no step"):
         time_averaged(plain)

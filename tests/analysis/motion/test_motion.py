@@ -4,12 +4,15 @@ Each walk lives in 3,000 dimensions, where ‖w‖² fluctuates about its mean b
 are five standard errors or more.
 """
 
+import math
+
 import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
 
-from analysis import AnalysisError, Curve, budget, collapse, equilibrium, figures
+from analysis import AnalysisError, Curve, budget, collapse, equilibrium, figures, time_averaged, two_time
+from analysis.errors import MotionError
 from trajectory import LogSpaced, Recorder, Run
 
 DIMENSIONS, SEEDS = 3000, 3
@@ -139,7 +142,7 @@ def test_scale_invariant_weights_reach_the_rotation_of_the_balance(tmp_path):
 def path_of(lr, batch, seed, exponents=(0.6, 0.3)):
     t = np.geomspace(1, 1000, 80)
     noise = 1 + 0.01 * np.random.default_rng(seed).normal()
-    d = np.log(9 * t) * lr ** exponents[0] * batch ** -exponents[1] * noise
+    d = np.log(9 * t) * float(lr) ** exponents[0] * batch ** -exponents[1] * noise
     return Curve(t, d, f"{lr} {batch} {seed}", config={"lr": lr, "batch_size": batch})
 
 
@@ -172,6 +175,13 @@ def test_what_varies_alone_has_an_exponent():
         (lambda walks: budget(walks, factor=1), "factor = 1: expected"),
         (lambda walks: equilibrium(walks), "expected the numbers lr, momentum and weight_decay"),
         (lambda walks: collapse(walks), "notes lr None and batch_size None"),
+        (lambda walks: collapse([path_of(0.1, 16, 0)] * 2), "are one curve"),
+        (lambda walks: collapse([path_of(0.1, 16, 0), path_of("0.2", 64, 1)]), "notes lr '0.2' and batch_size 64"),
+        (lambda walks: two_time(np.arange(9.0)), "got float64; expected recorded runs"),
+        (lambda walks: time_averaged(None), "got no run, but NoneType; expected recorded runs"),
+        (lambda walks: two_time([]), "got no run, but list; expected"),
+        (lambda walks: two_time([walks[0], walks[0]]), "are one curve"),
+        (lambda walks: time_averaged([walks[0], walks[0]]), "are one curve"),
         (lambda walks: collapse([path_of(0.1, 16, 0), path_of(0.1, 16, 1)]), "one learning rate and one batch size"),
         (lambda walks: collapse([path_of(0.1, 16, 0), path_of(0.2, 64, 1)]), "do not determine the exponents"),
     ],
@@ -180,6 +190,35 @@ def test_what_cannot_be_answered_is_refused_in_a_line(walks, analyse, said):
     with pytest.raises(AnalysisError, match=said) as refused:
         analyse(walks)
     assert "\n" not in str(refused.value)
+
+
+def test_weights_that_become_nan_are_named_and_no_diffusion(tmp_path):
+    settings = {"lr": 0.1, "momentum": 0.0, "weight_decay": 0.1}
+    model = torch.nn.Linear(20, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "lost.zarr", model, optimizer, quantities=MOTION, config=settings) as recorder:
+        for t in range(1, 81):
+            model.weight.grad = torch.randn(1, 20) if t != 60 else torch.full((1, 20), math.nan)
+            optimizer.step()
+    run = Run(tmp_path / "lost.zarr")
+    assert recorder is not None
+    with pytest.raises(MotionError, match="lost: the motion of all is no number from t = 60 on; expected finite"):
+        budget(run, momentum=0.0)
+    with pytest.raises(MotionError, match="lost: the weights are no numbers at update 60; expected finite"):
+        equilibrium(run)
+    layers = budget(run, momentum=0.0, t_max=50, per_layer=True)
+    bias = layers.frame[layers.frame.parameter == "bias"]
+    assert set(bias.motion) == {"still"}  # it got no gradient
+    assert "nan" not in repr(layers)
+    balance = equilibrium(run, t_max=50).frame.set_index("parameter")
+    assert balance.state.to_dict() == {"weight": "not steady", "bias": "still"}
+
+
+def test_a_balance_is_not_read_from_one_update_nor_called_missed_before_its_time(tmp_path):
+    run = sphere(tmp_path / "young.zarr", 0, updates=60)
+    with pytest.raises(MotionError, match=r"holds 1 recorded updates between t = 0\.5 and 1; expected two"):
+        equilibrium(run, t_max=1)
+    assert "not balanced" not in set(equilibrium(run).frame.state)  # three memory times old
 
 
 def test_runs_without_the_quantities_are_refused_with_the_way_to_record_them(tmp_path):

@@ -1,0 +1,117 @@
+"""What runs recorded of their motion, for the budget and the equilibrium."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from analysis.curve import Curve
+from analysis.errors import MotionError
+
+Array = NDArray[np.float64]
+
+ALL = "all"  # the row of all measured parameters
+HOW_TO_RECORD = (
+    "record with Recorder(..., quantities=['distance', 'update_norm', 'norm']), or ultraslow train --quantities with "
+    "those names"
+)
+
+
+class RecordedMotion:
+    """What a run recorded of its motion, by parameter: distance, norm, and the squared update norms summed up.
+
+    Attributes:
+        steps: (row,) the recorded updates after the origin, counted from it.
+        exact: whether these are all updates.
+
+    Args:
+        curve: of a run.
+        per_layer: also of each parameter.
+
+    Raises:
+        MotionError: for arrays, and runs without `update_norm`.
+    """
+
+    def __init__(self, curve: Curve, per_layer: bool):
+        run = curve.run
+        self._name, self._origin = curve.name, curve.origin
+        if run is None:
+            raise MotionError(
+                f"{curve.name}: the motion budget needs a recorded run with its update_norm; got arrays"
+            )
+        if "update_norm" not in run.quantities:
+            raise MotionError(
+                f"{curve.name}: records {', '.join(run.quantities)}; expected update_norm too: {HOW_TO_RECORD}"
+            )
+        self.steps = np.asarray(run.total("update_norm").index, float) - curve.origin
+        after = self.steps > 0
+        self.steps = self.steps[after]
+        self.exact = bool(np.all(np.diff(self.steps) == 1))
+        tables = [_tables(run, curve.origin, layers) for layers in ([False, True] if per_layer else [False])]
+        self._distance, self._path, self._norm = (
+            {name: values for table in tables for name, values in table[i].items()} for i in range(3)
+        )
+        self._path = {name: _summed(self.steps, values[after] ** 2) for name, values in self._path.items()}
+        self._norm = {name: values[after] for name, values in self._norm.items()}
+
+    @property
+    def names(self) -> list[str]:
+        """The parameters, with all together first."""
+        return list(self._path)
+
+    def check_finite(self, start: float, end: float) -> None:
+        """Refuse a distance or an update that is no number.
+
+        Args:
+            start: the first update asked about, since the origin.
+            end: the last.
+
+        Raises:
+            MotionError: for the first that is none.
+        """
+        asked = (self.steps >= start) & (self.steps <= end)
+        for tables in (self._distance, self._path):
+            for name, values in tables.items():
+                lost = np.flatnonzero(asked & ~np.isfinite(values))
+                if len(lost):
+                    raise MotionError(
+                        f"{self._name}: the motion of {name} is no number from t = {self.steps[lost[0]]:g} on; "
+                        "expected finite weights: end the range before that with t_max"
+                    )
+
+    def budget(self, name: str, start: float, end: float) -> tuple[float, float, float]:
+        """Return Σ‖Δw‖², and the gains of ‖w − w_origin‖² and ‖w‖² over a window.
+
+        Args:
+            name: of a parameter, or `ALL`.
+            start: the update before the window, since the origin.
+            end: its last update.
+        """
+        i, j = np.searchsorted(self.steps, (start, end))
+        path = self._path[name]
+        gains = [
+            float(values[j] ** 2 - values[i] ** 2) if values is not None else math.nan
+            for values in (self._distance[name], self._norm.get(name))
+        ]
+        return float(path[j] - path[i]), gains[0], gains[1]
+
+
+def _tables(run: Any, origin: int, layers: bool) -> tuple[Mapping[str, Array], ...]:
+    """Read distance (after the origin), update norm and norm (at all steps): by parameter, or of all together."""
+    quantities = ["update_norm", *(["norm"] if "norm" in run.quantities else [])]
+    if not layers:
+        tables = [{ALL: run.displacement(origin).to_numpy(float)}]
+        tables += [{ALL: run.total(name).to_numpy(float)} for name in quantities]
+    else:
+        frames = [run.layers("distance", origin=origin), *(run.layers(name) for name in quantities)]
+        tables = [{str(name): frame[name].to_numpy(float) for name in frame.columns} for frame in frames]
+    return (*tables, {}) if len(tables) < 3 else tuple(tables)
+
+
+def _summed(steps: Array, values: Array) -> Array:
+    """Sum a quantity of each update up to the recorded ones, linear in t between those."""
+    gaps = np.diff(steps)
+    between = gaps * values[:-1] + np.diff(values) * (gaps + 1) / 2
+    return np.concatenate([[0.0], np.cumsum(between)])
