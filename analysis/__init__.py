@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from analysis.curve import Curve
     from analysis.errors import AnalysisError, CurveError
     from analysis.fitting.comparison_result import Comparison, LawFit
+    from analysis.fitting.directions import directions
     from analysis.fitting.fit import fit
     from analysis.fitting.fit_result import Fit
     from analysis.fitting.model_comparison import compare
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
     from analysis.matching.match import Matching, match
     from analysis.matching.outcome import Match, Status
     from analysis.matching.reference import Reference
-    from analysis.motion.ageing import TimeAveraged, TwoTime, time_averaged, two_time
+    from analysis.motion.ageing import TwoTime, two_time
     from analysis.motion.budget import MotionBudget, budget
     from analysis.motion.collapse import Collapse, collapse
     from analysis.motion.critical_batch import CriticalBatch, critical_batch_size
     from analysis.motion.equilibrium import Equilibrium, equilibrium
+    from analysis.motion.time_average import TimeAveraged, time_averaged
     from analysis.potential_result import Potential, Probe
     from analysis.reading import curves, read_curves
     from analysis.run_curves import runs_in
@@ -39,6 +41,7 @@ else:
             "analysis.curve": ["Curve"],
             "analysis.errors": ["AnalysisError", "CurveError"],
             "analysis.fitting.comparison_result": ["Comparison", "LawFit"],
+            "analysis.fitting.directions": ["directions"],
             "analysis.fitting.fit": ["fit"],
             "analysis.fitting.fit_result": ["Fit"],
             "analysis.fitting.model_comparison": ["compare"],
@@ -53,11 +56,12 @@ else:
             "analysis.matching.match": ["Matching", "match"],
             "analysis.matching.outcome": ["Match", "Status"],
             "analysis.matching.reference": ["Reference"],
-            "analysis.motion.ageing": ["TimeAveraged", "TwoTime", "time_averaged", "two_time"],
+            "analysis.motion.ageing": ["TwoTime", "two_time"],
             "analysis.motion.budget": ["MotionBudget", "budget"],
             "analysis.motion.collapse": ["Collapse", "collapse"],
             "analysis.motion.critical_batch": ["CriticalBatch", "critical_batch_size"],
             "analysis.motion.equilibrium": ["Equilibrium", "equilibrium"],
+            "analysis.motion.time_average": ["TimeAveraged", "time_averaged"],
             "analysis.potential_result": ["Potential", "Probe"],
             "analysis.reading": ["curves", "read_curves"],
             "analysis.run_curves": ["runs_in"],
@@ -97,6 +101,7 @@ __all__ = [
     "compare_origins",
     "critical_batch_size",
     "curves",
+    "directions",
     "equilibrium",
     "equivalent",
     "fit",

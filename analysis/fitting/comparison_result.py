@@ -64,7 +64,7 @@ class LawFit(FittedLaw, FormerNames):
         delta: how far its BIC lies above the best law's.
         weight: proportional to exp(−bic/2); a comparison's weights sum to one.
         predicted: what theory gives for parameters, where the runs' settings tell: τ of a saturation is the memory of
-            weight decay.
+            weight decay, and D of directions (`analysis.directions`) that of forgotten ones.
         ruled_out: whether BIC and a second witness are against it (`analysis.fitting.model_comparison`).
 
     Examples:
@@ -95,16 +95,17 @@ class LawFit(FittedLaw, FormerNames):
 
     @property
     def verdict(self) -> str:
-        """One of: best; best, but rejected, though close; best, but wrong; not separable; ruled out; the agreement.
+        """One of: best; best, but with an agreement of its own; not separable; ruled out; the agreement.
 
-        The agreement (rejected, though close; or wrong) is that of a law which BIC does not rule out, but its own
-        p-value does.
+        The agreement (rejected, though close; wrong; or not rejected, though far) is told of laws that BIC does not
+        rule out and that do not hold.
         """
+        holds = self.agreement == "holds"
         if self.delta == 0:
-            return f"best, but {self.agreement}" if self.rejected else "best"
+            return "best" if holds else f"best, but {self.agreement}"
         if self.ruled_out:
             return "ruled out"
-        return self.agreement if self.rejected else "not separable"
+        return "not separable" if holds else self.agreement
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -205,7 +206,7 @@ class Comparison(FormerNames, Tabulated):
             "warnings",
         )
         laws = [
-            {"law": fit.law.name, "formula": fit.law.formula}
+            {"law": fit.law.name, "formula": fit.law.formula, "motion": fit.law.motion}
             | {
                 name: getattr(fit, name)
                 for name in (*_COMPARED, "parameters", "intervals", "predicted", "meaning", "at_bound")
@@ -241,7 +242,7 @@ class Comparison(FormerNames, Tabulated):
             what,
             f"{self.age}; expected there: {self.age.expected}",
             laws,
-            f"{self.best}: what its parameters mean",
+            f"{self.best}, the law of {self.fits[0].law.motion}: what its parameters mean",
             Table(
                 [_explained(self.fits[0], name) for name in self.fits[0].parameters]
                 or [("none", "", "its amplitude alone is free")]

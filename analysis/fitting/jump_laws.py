@@ -89,7 +89,8 @@ def jumped(base: Callable[[Array], Branch], amplitude: bool = False) -> Callable
 
         def report(theta: Array, a: float) -> dict[str, float]:
             share, rest = float(theta[0]), theta[1:]
-            found = growth.report(rest, a) | {"c2": math.exp(2 * a) * (1 - share)}
+            found = {name: value for name, value in growth.report(rest, a).items() if name != "D"}  # K is its square
+            found["c2"] = math.exp(2 * a) * (1 - share)
             if amplitude:
                 found["K"] = share * math.exp(2 * (a - float(growth.shape(middle, rest)[0])))
             return found

@@ -6,7 +6,7 @@ K whitened values each, and RSS their sum of squares about the best θ of their 
     BIC = nK log(RSS / nK) + k log nK,     k: parameters in θ.
 
 From three seeds on each is fitted by itself too, and a parameter's interval is Student's over the seeds: of log τ
-where it is a time.
+and log D where it is a time or an amplitude.
 """
 
 import math
@@ -26,7 +26,7 @@ from analysis.fitting.noise_mixture import Mixture
 from analysis.fitting.noise_models import whitener
 
 _CONFIDENCE = 0.95
-_TIMES = ("tau",)  # whose logarithms are averaged
+_SCALES = ("tau", "D")  # whose logarithms are averaged
 
 
 def fit_law(law: Law, bins: Bins, noise: str, mixture: Mixture | None = None) -> FittedLaw:
@@ -112,9 +112,9 @@ def _changes(
     what: str, there: dict[str, Array], whole: dict[str, Array], origin: int | None = None
 ) -> Iterator[Change]:
     for name, values in there.items():
-        pair = (np.log(values), np.log(whole[name])) if name in _TIMES else (values, whole[name])
+        pair = (np.log(values), np.log(whole[name])) if name in _SCALES else (values, whole[name])
         if np.isfinite(pair).all():
-            yield over_seeds(what, f"log_{name}" if name in _TIMES else name, pair[0], pair[1], origin)
+            yield over_seeds(what, f"log_{name}" if name in _SCALES else name, pair[0], pair[1], origin)
 
 
 def interval_over_seeds(values: Array, confidence_level: float = _CONFIDENCE) -> tuple[float, float]:
@@ -141,8 +141,8 @@ def _intervals(seeds: list[dict[str, float]]) -> dict[str, tuple[float, float]]:
     found = {}
     for name, values in _by_name(seeds).items():
         if np.isfinite(values).all():
-            low, high = interval_over_seeds(np.log(values) if name in _TIMES else values)
-            found[name] = (math.exp(low), math.exp(high)) if name in _TIMES else (low, high)
+            low, high = interval_over_seeds(np.log(values) if name in _SCALES else values)
+            found[name] = (math.exp(low), math.exp(high)) if name in _SCALES else (low, high)
     return found
 
 

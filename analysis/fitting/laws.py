@@ -117,6 +117,7 @@ PARAMETERS = {
     "nu": "exponent of the growth: 1/2 for steps of one length in random directions, 1/4 for scale-invariant weights "
     "whose norm grows without weight decay",
     "tau": "updates until the distance saturates: under weight decay, the memory (1 - mu)/(lr wd)",
+    "D": "distance at which it saturates: sqrt(2 L) for the directions of L parameters, once they are forgotten",
     "beta": "1 for one relaxation time, the smaller the wider they spread",
     "c2": "square of the jump in the first updates; below 0 there is no jump",
     "K": "square of the distance that growth alone makes in one update",
@@ -154,6 +155,7 @@ class Law:
     Attributes:
         name: such as "power law".
         formula: of d up to its amplitude, such as "t^q".
+        motion: what moves like that, in a phrase.
         on: makes the law's branch for a fit range, from its log t (bin,).
         contains: names of the laws that are special cases of it.
         alpha: the α that it fixes, if it is one of the family.
@@ -162,6 +164,7 @@ class Law:
 
     name: str
     formula: str
+    motion: str
     on: Callable[[Array], Branch]
     contains: tuple[str, ...] = ()
     alpha: float | None = None

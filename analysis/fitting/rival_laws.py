@@ -67,7 +67,9 @@ def _saturation(u: Array) -> Branch:
     """θ = log τ; six e-folds beyond the range the law is √t to a part in a thousand."""
     axis = np.linspace(u[0] - 1, u[-1] + 6, 200)
     return Branch(
-        lambda u, theta: _saturated(u, theta, 1.0), (axis,), lambda theta, a: {"tau": float(np.exp(theta[0]))}
+        lambda u, theta: _saturated(u, theta, 1.0),
+        (axis,),
+        lambda theta, a: {"tau": float(np.exp(theta[0])), "D": float(np.exp(a))},
     )
 
 
@@ -77,7 +79,7 @@ def _stretched_saturation(u: Array) -> Branch:
     return Branch(
         lambda u, theta: _saturated(u, theta[..., :1], theta[..., 1:]),
         (axis, np.geomspace(0.02, 3.0, 40)),
-        lambda theta, a: {"tau": float(np.exp(theta[0])), "beta": float(theta[1])},
+        lambda theta, a: {"tau": float(np.exp(theta[0])), "beta": float(theta[1]), "D": float(np.exp(a))},
     )
 
 
@@ -97,24 +99,46 @@ _JUMP_LOG = (
     *("jump + power", "jump + normal", "jump + pure log", "jump + sinai"),
 )
 
+_BARRIERS = "a walk over barriers that grow as a power of the distance, each of which takes exponentially long"
+_MOTIONS = {
+    "power law": "steps that are correlated over all times, or traps of all depths",
+    "pure log": f"{_BARRIERS}, the second",
+    "sinai": f"{_BARRIERS}, the first: one dimension with random forces",
+    "ultraslow": _BARRIERS,
+    "normal": "a random walk",
+    "saturation": "a random walk that one rate pulls back: a round basin, or weight decay",
+    "stretched saturation": "a random walk that many rates pull back: a basin of unlike curvatures",
+    "power times log": "a power law with a logarithm's correction, as at a threshold between two powers",
+}
+_AFTER = "after a jump at right angles to it, "
+
+
+def _law(
+    name: str, formula: str, on: Callable[[Array], Branch], contains: tuple[str, ...] = (), **known: float
+) -> Law:
+    base = name.removeprefix("jump + ")
+    motion = _MOTIONS[{"power": "power law", "log": "ultraslow"}.get(base, base)]
+    return Law(name, formula, motion if base == name else _AFTER + motion, on, contains, **known)
+
+
 LAWS = {
     law.name: law
     for law in (
-        Law("power law", "t^q", _fixed_alpha(0.0), ("normal",), alpha=0.0),
-        Law("pure log", "log(t/t0)", _fixed_alpha(2.0), alpha=2.0),
-        Law("sinai", "log(t/t0)^2", _fixed_alpha(1.0), alpha=1.0),
-        Law("ultraslow", "log(t/t0)^(2/alpha)", _family, ("power law", "pure log", "sinai", "normal")),
-        Law("normal", "t^(1/2)", _normal),
-        Law("saturation", "(1 - exp(-t/tau))^(1/2)", _saturation, ("normal",)),
-        Law("stretched saturation", "(1 - exp(-(t/tau)^beta))^(1/2)", _stretched_saturation, _STRETCHED),
-        Law("power times log", "t^nu log t", _power_times_log, after=0.0),
-        Law("jump + power", "(c2 + K t^(2 nu))^(1/2)", jump_power, ("power law", "normal", "jump + normal")),
-        Law("jump + normal", "(c2 + K t)^(1/2)", jumped(_normal, True), ("normal",)),
-        Law("jump + pure log", "(c2 + K log(t/t0)^2)^(1/2)", jumped(_fixed_alpha(2.0)), ("pure log",)),
-        Law("jump + sinai", "(c2 + K log(t/t0)^4)^(1/2)", jumped(_fixed_alpha(1.0)), ("sinai",)),
-        Law("jump + log", "(c2 + K log(t/t0)^(4/alpha))^(1/2)", jumped(_family), _JUMP_LOG),
-        Law("jump + saturation", "(c2 + K (1 - exp(-t/tau)))^(1/2)", jumped(_saturation, True), _JUMP_SATURATION),
-        Law(
+        _law("power law", "t^q", _fixed_alpha(0.0), ("normal",), alpha=0.0),
+        _law("pure log", "log(t/t0)", _fixed_alpha(2.0), alpha=2.0),
+        _law("sinai", "log(t/t0)^2", _fixed_alpha(1.0), alpha=1.0),
+        _law("ultraslow", "log(t/t0)^(2/alpha)", _family, ("power law", "pure log", "sinai", "normal")),
+        _law("normal", "t^(1/2)", _normal),
+        _law("saturation", "(1 - exp(-t/tau))^(1/2)", _saturation, ("normal",)),
+        _law("stretched saturation", "(1 - exp(-(t/tau)^beta))^(1/2)", _stretched_saturation, _STRETCHED),
+        _law("power times log", "t^nu log t", _power_times_log, after=0.0),
+        _law("jump + power", "(c2 + K t^(2 nu))^(1/2)", jump_power, ("power law", "normal", "jump + normal")),
+        _law("jump + normal", "(c2 + K t)^(1/2)", jumped(_normal, True), ("normal",)),
+        _law("jump + pure log", "(c2 + K log(t/t0)^2)^(1/2)", jumped(_fixed_alpha(2.0)), ("pure log",)),
+        _law("jump + sinai", "(c2 + K log(t/t0)^4)^(1/2)", jumped(_fixed_alpha(1.0)), ("sinai",)),
+        _law("jump + log", "(c2 + K log(t/t0)^(4/alpha))^(1/2)", jumped(_family), _JUMP_LOG),
+        _law("jump + saturation", "(c2 + K (1 - exp(-t/tau)))^(1/2)", jumped(_saturation, True), _JUMP_SATURATION),
+        _law(
             "jump + stretched saturation",
             "(c2 + K (1 - exp(-(t/tau)^beta)))^(1/2)",
             jumped(_stretched_saturation, True),

@@ -43,6 +43,34 @@ def named_curves(paths: Sequence[str], scalar: str | None, origin: int | None) -
     return found
 
 
+def fitted_curves(
+    paths: Sequence[str], scalar: str | None, origin: int | None, mean: "OriginAverage | None", directions: bool
+) -> "list[str | Curve]":
+    """Return what is to be fitted: the averages, the directions, or the distances.
+
+    Args:
+        paths: as of `named_curves`.
+        scalar: likewise.
+        origin: likewise.
+        mean: what `averaged` returned.
+        directions: whether `--directions` was given.
+
+    Returns:
+        Curves and paths, in order.
+
+    Raises:
+        AnalysisError: for averages of directions.
+    """
+    from analysis import directions as read_directions
+    from analysis.errors import AnalysisError
+
+    if not directions:
+        return list(mean.curves) if mean else named_curves(paths, scalar, origin)
+    if mean is not None or scalar is not None:
+        raise AnalysisError("got --directions with --origins or --scalar; expected it alone, of recorded runs")
+    return list(read_directions(paths, origin=origin))
+
+
 def averaged(
     paths: Sequence[str],
     origins: Sequence[str],

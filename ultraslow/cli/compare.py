@@ -14,7 +14,7 @@ from ultraslow.cli.arguments import (
     Scalar,
     Updates,
     averaged,
-    named_curves,
+    fitted_curves,
 )
 from ultraslow.cli.console import print_json, say
 
@@ -28,6 +28,7 @@ def compare(
     origin: AnyOrigin = None,
     origins: Origins = (),
     scalar: Scalar = None,
+    directions: bool = False,
     laws: Annotated[tuple[str, ...], arg(metavar="LAW [LAW ...]", help_behavior_hint="")] = (),
     plot: File = None,
     columns: Columns = 1,
@@ -50,6 +51,7 @@ def compare(
             recorded origin after which two decades of t are left, or else update 0.
         origins: average each run over these origins, or over all that are 5 memory times of weight decay old.
         scalar: name of the distance in a table or log. Default: distance, or the only column.
+        directions: measure the angle alone, of weights of two or more dimensions but the last; needs the norm.
         laws: names of the laws to compare. Default: all.
         plot: also draw the data, the laws and the residuals, to this file (.png, .pdf, .svg).
         columns: width of the figure, in columns of a two-column journal.
@@ -59,7 +61,7 @@ def compare(
     from analysis import compare as compare_laws
 
     mean = averaged([run, *runs], origins, origin, t_min, t_max, force)
-    curves = list(mean.curves) if mean else named_curves([run, *runs], scalar, origin)
+    curves = fitted_curves([run, *runs], scalar, origin, mean, directions)
     result = compare_laws(curves, laws or None, t_min=t_min, t_max=t_max, origin=origin, force=force)
     if plot is not None:
         from analysis import figures

@@ -10,7 +10,7 @@ from ultraslow.cli.arguments import (
     Scalar,
     Updates,
     averaged,
-    named_curves,
+    fitted_curves,
 )
 from ultraslow.cli.console import plain_warnings, print_json, say
 
@@ -24,6 +24,7 @@ def fit(
     origin: AnyOrigin = None,
     origins: Origins = (),
     scalar: Scalar = None,
+    directions: bool = False,
     confidence_level: float = 0.95,
     per_layer: bool = False,
     plot: File = None,
@@ -47,6 +48,7 @@ def fit(
             recorded origin after which two decades of t are left, or else update 0.
         origins: average each run over these origins, or over all that are 5 memory times of weight decay old.
         scalar: name of the distance in a table or log. Default: distance, or the only column.
+        directions: measure the angle alone, of weights of two or more dimensions but the last; needs the norm.
         confidence_level: confidence level of the interval, between 0 and 1.
         per_layer: fit each parameter on its own, and print a table of α.
         plot: also draw the data, the fit and the residuals, to this file (.png, .pdf, .svg).
@@ -59,7 +61,7 @@ def fit(
     from analysis.serialize import records
 
     mean = averaged([run, *runs], origins, origin, t_min, t_max, force)
-    paths = list(mean.curves) if mean else named_curves([run, *runs], scalar, origin)
+    paths = fitted_curves([run, *runs], scalar, origin, mean, directions)
     if per_layer:
         with plain_warnings():
             frame = fit_layers(

@@ -10,7 +10,7 @@ from ultraslow.cli.arguments import (
     Scalar,
     Updates,
     averaged,
-    named_curves,
+    fitted_curves,
 )
 from ultraslow.cli.console import plain_warnings, print_json, say
 
@@ -24,6 +24,7 @@ def scan(
     origin: AnyOrigin = None,
     origins: Origins = (),
     scalar: Scalar = None,
+    directions: bool = False,
     confidence_level: float = 0.95,
     plot: File = None,
     columns: Columns = 1,
@@ -44,6 +45,7 @@ def scan(
             recorded origin after which two decades of t are left, or else update 0.
         origins: average each run over these origins, or over all that are 5 memory times of weight decay old.
         scalar: name of the distance in a table or log. Default: distance, or the only column.
+        directions: measure the angle alone, of weights of two or more dimensions but the last; needs the norm.
         confidence_level: confidence level of the intervals, between 0 and 1.
         plot: also draw the scan, to this file (.png, .pdf, .svg).
         columns: width of the figure, in columns of a two-column journal.
@@ -56,7 +58,7 @@ def scan(
     mean = averaged([run, *runs], origins, origin, t_min, t_max, force)
     with plain_warnings():
         frame = scan_runs(
-            list(mean.curves) if mean else named_curves([run, *runs], scalar, origin),
+            fitted_curves([run, *runs], scalar, origin, mean, directions),
             t_min=t_min,
             t_max=t_max,
             confidence_level=confidence_level,

@@ -1,0 +1,103 @@
+"""Directions of scale-invariant weights: the angles of the weights themselves, and theory's saturation of them.
+
+Gradients orthogonal to w, of size 1/‖w‖, under weight decay: cos θ = e^(−t/τ), τ = 1/(ηλ) without momentum. In 3000
+dimensions a cosine fluctuates by 1/√3000 = 1.8 %, a fifth of what the tolerances allow.
+"""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from analysis import AnalysisError, CurveError, compare, directions, fit
+from trajectory import Recorder, Run
+from trajectory.errors import StoreError
+from ultraslow.cli.compare import compare as compare_command
+from ultraslow.cli.fit import fit as fit_command
+from ultraslow.cli.scan import scan as scan_command
+
+DIMENSIONS, ORIGIN, MEMORY = 3000, 200, 40
+
+
+def turn(path, seed, quantities=("distance", "norm")):
+    """Record a scale-invariant layer and an output layer; return the first layer's weights by update."""
+    generator = torch.Generator().manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Linear(DIMENSIONS, 1), torch.nn.Linear(2, 1))
+    inner, output = model[0].weight, model[1].weight
+    settings = {"lr": 0.1, "momentum": 0.0, "weight_decay": 1 / (0.1 * MEMORY)}
+    optimizer = torch.optim.SGD(model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"])
+    kept = [inner.detach().clone()]
+    with Recorder(path, model, optimizer, quantities=list(quantities), config=settings, origins=[ORIGIN], seed=seed):
+        for _ in range(600):
+            w = inner.detach()
+            noise = torch.randn(w.shape, generator=generator)
+            inner.grad = (noise - (noise * w).sum() / w.square().sum() * w) / w.norm()
+            output.grad = torch.randn(output.shape, generator=generator)
+            optimizer.step()
+            kept.append(inner.detach().clone())
+    return torch.cat(kept).double().numpy()
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("turned")
+    weights = [turn(folder / f"seed-{seed}.zarr", seed) for seed in range(3)]
+    return [folder / f"seed-{seed}.zarr" for seed in range(3)], weights
+
+
+@pytest.mark.parametrize("origin", [0, ORIGIN])
+def test_directions_are_those_of_the_weights(recorded, origin):
+    paths, weights = recorded
+    curve = directions(paths[0], origin=origin)[0]
+    unit = weights[0] / np.linalg.norm(weights[0], axis=1, keepdims=True)
+    expected = np.linalg.norm(unit[origin + 1 :] - unit[origin], axis=1)
+    assert curve.t.tolist() == list(range(1, 601 - origin))
+    np.testing.assert_allclose(curve.d, expected, rtol=1e-3)  # of float32 distances
+    assert (curve.origin, curve.config["directions"]) == (origin, 1)
+
+
+def test_theory_gives_the_saturation_of_forgotten_directions_and_its_time(recorded):
+    paths, _ = recorded
+    found = compare(directions([Run(path) for path in paths], origin=ORIGIN), ["saturation", "pure log"], t_min=1)
+    assert found.best == "saturation"
+    best = found.fits[0]
+    assert best.predicted == {"tau": pytest.approx(MEMORY), "D": pytest.approx(2**0.5)}
+    assert best.parameters["tau"] == pytest.approx(MEMORY, rel=0.1)
+    assert best.parameters["D"] == pytest.approx(2**0.5, rel=0.03)
+    assert "a random walk that one rate pulls back" in str(found)
+    assert "predicted 1.41" in str(found)
+    assert found.to_dict()["laws"][0]["motion"].startswith("a random walk")
+
+
+def test_the_origin_is_the_one_that_fit_takes(recorded):
+    paths, _ = recorded
+    assert directions(paths[:1])[0].origin == 0  # after 200 no two decades are left
+    assert fit(directions(paths, origin=ORIGIN), t_min=2, t_max=40).origin == ORIGIN
+
+
+def test_what_has_no_direction_is_refused_in_a_line(recorded, tmp_path):
+    paths, _ = recorded
+    for data, options, error, said in (
+        (([1, 2], [1.0, 2.0]), {}, CurveError, "got no runs; expected recorded runs"),
+        (paths, {"parameters": ["2.weight"]}, CurveError, r"records no parameter 2\.weight; expected names out of 0"),
+        (paths, {"parameters": []}, CurveError, "records no parameter of two or more dimensions but the last"),
+        (paths, {"origin": 7}, StoreError, "no distances from step 7"),
+    ):
+        with pytest.raises(error, match=said):
+            directions(data, **options)
+    turn(tmp_path / "plain.zarr", 0, ["distance"])
+    with pytest.raises(StoreError, match="an angle needs the norm"):
+        directions(tmp_path / "plain.zarr")
+
+
+def test_the_commands_measure_directions(recorded, capsys):
+    first, *others = map(str, recorded[0])
+    options = {"directions": True, "origin": ORIGIN, "t_min": 1, "json": True}
+    compare_command(first, tuple(others), laws=("saturation",), **options)
+    assert json.loads(capsys.readouterr().out)["laws"][0]["predicted"]["D"] == pytest.approx(2**0.5)
+    for command in (fit_command, scan_command):
+        command(first, tuple(others), **options)
+        assert json.loads(capsys.readouterr().out)
+    with pytest.raises(AnalysisError, match="got --directions with --origins or --scalar"):
+        fit_command(first, tuple(others), directions=True, scalar="distance")
