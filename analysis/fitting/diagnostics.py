@@ -7,6 +7,7 @@ import pandas as pd
 
 from analysis.curve import SETTINGS, Curve
 from analysis.fitting.age import Age
+from analysis.fitting.effect_size import FAR
 from analysis.fitting.estimator import Estimate
 from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.fitting.invariance import Invariance
@@ -15,8 +16,6 @@ from analysis.fitting.log_bins import Bins
 from analysis.fitting.seed_group import standing_apart
 from analysis.fitting.shared_noise import LARGE_SHARE, widening
 from analysis.fitting.variable_projection import variable_projection
-
-LARGE_RESIDUAL = 0.05  # rms residual of log d: five times what seeds differ by on real runs
 
 
 def diagnose(
@@ -91,7 +90,7 @@ def _later(scan: pd.DataFrame, bins: Bins, at: Estimate) -> str | None:
 
 
 def _lenient(at: Estimate, n: int) -> str | None:
-    if n >= 3 or at.p_value < ACCEPTED or at.rms_residual < LARGE_RESIDUAL:
+    if n >= 3 or at.p_value < ACCEPTED or at.rms_residual < FAR:
         return None
     return (
         f"The law misses the curve by {100 * at.rms_residual:.2g} % of d, while seeds differ by about 1 %. The noise "

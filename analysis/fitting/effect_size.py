@@ -7,6 +7,9 @@ together, and a rejected law is one of two things:
   at most 3 %, and the rms residual at most a twentieth of what log d grows by over the fit range, since anything
   describes to 1 % a distance that hardly grows;
 - wrong otherwise.
+
+A law that is not rejected holds, unless its rms residual is 5 % of d or more: then the noise is too large, or the
+noise model too lenient, for the test to say anything, and the law is far.
 """
 
 import math
@@ -20,6 +23,7 @@ from analysis.fitting.laws import Array
 CLOSE = 0.01  # of d: what seeds of real runs differ by
 CLOSE_EVERYWHERE = 0.03
 SHARE_OF_GROWTH = 0.05
+FAR = 0.05  # of d: five times what seeds of real runs differ by
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,12 @@ class Judged:
 
     @property
     def agreement(self) -> str:
-        """One of: holds; rejected, though close; wrong (`analysis.fitting.effect_size` states the rule)."""
+        """One of: holds; not rejected, though far; rejected, though close; wrong.
+
+        `analysis.fitting.effect_size` states the rule.
+        """
         if not self.rejected:
-            return "holds"
+            return "holds" if self.size.rms < FAR else "not rejected, though far"
         return "rejected, though close" if self.size.close else "wrong"
 
     @property

@@ -130,12 +130,13 @@ class Fit(FormerNames, Judged, LawCurve, Tabulated):
 
     @property
     def verdict(self) -> str:
-        """One of: holds; α moves with the fit range, or with the origin; rejected, though close; wrong.
+        """One of: holds; α moves with the fit range, or with the origin; rejected, though close; wrong; far.
 
-        The law holds where its p-value and that of the invariance are at least .05. A rejected law is close where its
+        The law holds where its p-value and that of the invariance are at least .05, and its rms residual is below 5 %
+        of d ("not rejected, though far" from there on). A rejected law is close where its
         rms residual is at most 1 % of d and a twentieth of what log d grows by, and its largest residual at most 3 %.
         """
-        if self.rejected or not self.invariance.moves:
+        if self.agreement != "holds" or not self.invariance.moves:
             return self.agreement
         return MOVES if self.invariance.worst.origin is None else MOVES_WITH_ORIGIN
 

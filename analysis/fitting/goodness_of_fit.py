@@ -12,6 +12,7 @@ from scipy import special
 from analysis.fitting.laws import Array
 
 ACCEPTED = 0.05  # the p-value from which on a law is taken to hold
+_SMEAR = 1e-4  # what averaging a law over a bin leaves of it, whitened; seeds' own noise is a hundred times as large
 
 
 def deviations(x: Array) -> Array:
@@ -47,7 +48,7 @@ def seeds_p(y: Array, tangent: Array, added: Array) -> float:
     """
     modes = np.linalg.qr(np.vstack([tangent, added]).T)[0][:, len(tangent) :]
     score = y @ modes
-    error = np.maximum(score.std(axis=0, ddof=1) / math.sqrt(len(score)), 1e-12)
+    error = np.maximum(score.std(axis=0, ddof=1) / math.sqrt(len(score)), _SMEAR)
     p = 2 * special.stdtr(len(score) - 1, -np.abs(score.mean(axis=0)) / error)
     return min(1.0, len(p) * float(p.min()))
 

@@ -30,6 +30,7 @@ from analysis.serialize import jsonable
 
 THIRD = 1 / 3  # of the range in log t, which is left out at its start or at its end
 SHORTEST = 1.5  # decades: under them, what is left after a third says nothing about α
+_SMEAR = 5e-4  # of α, by which a law's mean over a bin changes it
 _NUDGE = 1e-5  # of log d, for derivatives of α
 
 
@@ -170,7 +171,7 @@ def _from_origin(origin: int, there: Bins, here: Bins) -> Change:
 def _apart(there: tuple[float, float, int], here: tuple[float, float, int]) -> tuple[float, float, float, float]:
     """Compare two independent estimates of α: that there, the difference, its error and p-value."""
     difference, error, freedom = there[0] - here[0], math.hypot(there[1], here[1]), min(there[2], here[2])
-    size = max(error, 1e-6 * (1 + abs(here[0])))
+    size = max(error, _SMEAR * (1 + abs(here[0])))
     return there[0], difference, error, 2 * float(special.stdtr(freedom, -abs(difference) / size))
 
 
@@ -200,7 +201,7 @@ def over_seeds(what: str, parameter: str, values: Array, whole: Array, origin: i
     """
     difference, n = values - whole, len(values)
     mean, error = float(difference.mean()), float(difference.std(ddof=1) / math.sqrt(n))
-    size = max(error, 1e-7 * (1 + abs(float(whole.mean()))))  # noiseless seeds differ by rounding
+    size = max(error, _SMEAR * (1 + abs(float(whole.mean()))))  # bins of noiseless seeds are off by it
     p_value = 2 * float(special.stdtr(n - 1, -abs(mean) / size))
     return Change(what, parameter, float(values.mean()), mean, error, p_value, origin)
 
@@ -225,7 +226,7 @@ def _of_one(bins: Bins, z: Array, part: NDArray[np.bool_], mixture: Mixture) -> 
     change = parted - whole.alpha
     gradient = (change[1:] - change[0]) / _NUDGE
     error = _error(bins, z, gradient, mixture)
-    size = max(error, 1e-6 * (1 + abs(float(whole.alpha[0]))))
+    size = max(error, _SMEAR * (1 + abs(float(whole.alpha[0]))))
     p_value = 2 * float(special.stdtr(n - 3, -abs(change[0]) / size))
     return float(parted[0]), float(change[0]), error, p_value
 

@@ -12,6 +12,7 @@ from analysis.fitting.laws import Array
 
 BINS_PER_DECADE = 12
 FEWEST_BINS = 12
+_LARGEST = 1e150  # whose square is a number; that of 1e-150 is one too
 _AT_AN_EDGE = 1e-9  # of t: values so close to an edge lie on it, whatever its logarithm was rounded to
 
 
@@ -50,11 +51,15 @@ def constant_phase(group: Sequence[Curve], t_min: float | None, t_max: float | N
         The first and the last t; the last may lie before the first.
 
     Raises:
+        ShortCurveError: where a curve holds no distances.
         FitRangeError: where t_max lies past a drop.
     """
-    first = max(float(curve.t[0]) if len(curve.t) else math.inf for curve in group)
+    empty = next((curve for curve in group if not len(curve.t)), None)
+    if empty is not None:
+        raise ShortCurveError(f"{empty.name}: holds no distances after update {empty.origin}; expected a decade of t")
+    first = max(float(curve.t[0]) for curve in group)
     start = max(first, max(curve.warmup_end for curve in group) if t_min is None else float(t_min))
-    end = min(float(curve.t[-1]) if len(curve.t) else -math.inf for curve in group)
+    end = min(float(curve.t[-1]) for curve in group)
     for curve in group:
         drop = min((t for t in curve.drops if t > start), default=math.inf)
         if t_max is not None and t_max > drop:
@@ -207,10 +212,11 @@ def _sums(curve: Curve, edges: Array) -> Array:
 
 
 def _check_distances(name: str, t: Array, d: Array) -> None:
-    if not len(d) or (d.min() > 0 and d.max() < math.inf):  # NaN is neither
+    if not len(d) or (d.min() > 1 / _LARGEST and d.max() < _LARGEST):  # NaN is neither
         return
-    i = int(np.argmin(np.isfinite(d) & (d > 0)))
+    i = int(np.argmin((d > 1 / _LARGEST) & (d < _LARGEST)))
+    squared = " whose square is one too" if 0 < d[i] < math.inf else ""
     raise DistanceError(
-        f"{name}: the distance at update {t[i]:g} is {d[i]:g}; expected a positive number: "
+        f"{name}: the distance at update {t[i]:g} is {d[i]:g}; expected a positive number{squared}: "
         f"end the fit range before it with t_max, or start it later with t_min"
     )

@@ -11,7 +11,7 @@ All p-values of a comparison come from one test, which it names (`Comparison.goo
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from analysis.curve import Curve, CurvesLike
 from analysis.errors import GrowthError, LawError
@@ -82,7 +82,7 @@ def compare(
     mixture = Mixture(bins.u, bins.points, bins.steps) if len(group) < 3 else None
     age = age_of(group, bins.fit_range)
     memory = age.memory if age.memory is not None and math.isfinite(age.memory) else None
-    fits = _compared([fit_law(law, bins, noise, mixture) for law in defined], bins, memory)
+    fits = _compared([fit_law(law, bins, noise, mixture) for law in defined], bins, _predicted(group[0], memory))
     pairs = at_other_origins(seeds, bins, age) if len(group) >= 3 else []
     invariance = law_invariance(fits[0].law, bins, pairs)
     warnings = (
@@ -122,13 +122,23 @@ def _bins(group: Sequence[Curve], t_min: float | None, t_max: float | None) -> t
 
 
 def _named(laws: Sequence[str] | None) -> list[Law]:
+    if isinstance(laws, str):
+        raise LawError(f"laws = {laws!r}: expected a list of names, as in [{laws!r}]")
     unknown = [name for name in laws or () if name not in LAWS]
     if unknown or (laws is not None and not laws):
         raise LawError(f"laws = {list(laws or ())}: expected names out of {', '.join(LAWS)}")
     return [LAWS[name] for name in laws or LAWS]
 
 
-def _compared(fits: Sequence[FittedLaw], bins: Bins, memory: float | None) -> tuple[LawFit, ...]:
+def _predicted(curve: Curve, memory: float | None) -> dict[str, float]:
+    """Return what theory gives for parameters: the memory time, and where forgotten directions saturate."""
+    if memory is None:
+        return {}
+    count = curve.config.get("directions")
+    return {"tau": memory} | ({"D": math.sqrt(2 * count)} if count else {})
+
+
+def _compared(fits: Sequence[FittedLaw], bins: Bins, predicted: Mapping[str, float]) -> tuple[LawFit, ...]:
     """Rank the fits by BIC, and add what only their comparison says of each."""
     best = min(fit.bic for fit in fits)
     total = sum(math.exp((best - fit.bic) / 2) for fit in fits)
@@ -138,7 +148,7 @@ def _compared(fits: Sequence[FittedLaw], bins: Bins, memory: float | None) -> tu
             **vars(fit),
             delta=fit.bic - best,
             weight=math.exp((best - fit.bic) / 2) / total,
-            predicted={"tau": memory} if memory is not None and "tau" in fit.parameters else {},
+            predicted={name: value for name, value in predicted.items() if name in fit.parameters},
             ruled_out=fit.bic - best >= SEPARABLE and against[fit.law.name],
         )
         for fit in fits

@@ -11,12 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from analysis.curve import SETTINGS, Curve, CurvesLike
+from analysis.curve import SETTINGS, Curve, CurvesLike, Run
 from analysis.errors import OffsetError, SeedError, ShortCurveError
 from analysis.fitting.laws import Array
 from analysis.fitting.log_bins import BINS_PER_DECADE, Bins
 from analysis.inputs import check_update, is_finite_number
 from analysis.reading import curves
+from analysis.run_curves import run_curve
 
 HALF_A_DECADE = math.sqrt(10)
 _ONE_BIN = 10 ** (1 / BINS_PER_DECADE)
@@ -63,12 +64,28 @@ def read_seeds(
     group = [_shifted(curve, offset) for curve in _told_apart(curves(data, origin=origin))]
     if not any(len(curve.t) for curve in group):
         raise ShortCurveError(f"{group[0].name}: holds no distances after update {origin}; expected a decade of t")
-    _check_differ(group)
+    check_differ(group)
     if not force:
         _check_settings(group)
     group, notes = _without_short(group, t_min, t_max)
     recorded = [sentence for curve in group for sentence in curve.warnings]
     return group, (*recorded, *notes, *_late(group, t_min))
+
+
+def check_seeds(runs: Sequence[Run], *, force: bool = False) -> None:
+    """Refuse runs that do not repeat one experiment.
+
+    Args:
+        runs: runs that are to be averaged over.
+        force: take runs of different settings for seeds all the same.
+
+    Raises:
+        SeedError: where two of the runs are one, or runs of different settings.
+    """
+    group = _told_apart([run_curve(run, 0) for run in runs])
+    check_differ([curve for curve in group if len(curve.t)])
+    if not force:
+        _check_settings(group)
 
 
 def _told_apart(group: Sequence[Curve]) -> list[Curve]:
@@ -91,7 +108,15 @@ def _shifted(curve: Curve, offset: float) -> Curve:
     return replace(curve, d=curve.d - offset) if offset else curve
 
 
-def _check_differ(group: Sequence[Curve]) -> None:
+def check_differ(group: Sequence[Curve]) -> None:
+    """Refuse two curves that are one.
+
+    Args:
+        group: the curves.
+
+    Raises:
+        SeedError: where there are two such.
+    """
     for i, one in enumerate(group):
         for other in group[:i]:
             if np.array_equal(one.d, other.d) and np.array_equal(one.t, other.t):
@@ -169,7 +194,7 @@ def _late(group: Sequence[Curve], t_min: float | None) -> list[str]:
 
 
 def standing_apart(bins: Bins) -> list[str]:
-    """Name the seeds whose distance runs away, or lies far from what the others agree on.
+    """Name the seeds whose distance runs away or falls, or lies far from what the others agree on.
 
     Args:
         bins: the log bins of one curve, or one per seed.
@@ -184,6 +209,14 @@ def standing_apart(bins: Bins) -> list[str]:
             named[name] = (
                 f"{name} runs away: by t = {math.exp(bins.u[-1]):.4g} its distance grows as t^{exponent:.2g}, faster "
                 "than on a straight line; end the range before that with t_max, or leave the curve out."
+            )
+    tops = bins.z.argmax(axis=1)
+    for name, z, top in zip(bins.names, bins.z, tops, strict=True):
+        if name not in named and z[top] - z[-1] > APART:
+            named[name] = (
+                f"{name} falls: its distance goes down by {-math.expm1(z[-1] - z[top]):.0%} from "
+                f"t = {math.exp(bins.u[top]):.4g} to {math.exp(bins.u[-1]):.4g}, as when training breaks down (look "
+                "at the loss); the laws describe growth: end the range before that with t_max, or leave it out."
             )
     for i, name in enumerate(bins.names if len(bins.z) >= 3 else ()):
         others = np.delete(bins.z, i, axis=0)

@@ -52,6 +52,13 @@ def test_a_rejected_law_is_close_or_wrong():
     assert near.residual_in_spreads > 3
 
 
+def test_a_law_that_misses_a_twentieth_does_not_hold_because_a_lenient_test_cannot_reject_it():
+    broken = np.where(t < 3000, 1.0, (t / 3000) ** -0.5)
+    found = fit((t, np.log(t / 0.1) ** 2 * broken), t_min=10)
+    assert (found.rejected, found.verdict) == (False, "not rejected, though far")
+    assert compare((t, np.log(t / 0.1) ** 2 * broken), ["sinai"], t_min=10).fits[0].verdict != "best"
+
+
 def test_every_output_holds_size_beside_p():
     found, laws = fit(waved(0.005), t_min=10), compare(waved(0.005), t_min=10)
     for document in (found.to_dict(), *found.to_dict()["scan"], *laws.to_dict()["laws"]):

@@ -50,6 +50,14 @@ def test_noiseless_seeds_do_not_move():
     assert not fit(curves[0], t_min=10).invariance.moves
 
 
+def test_what_bins_smear_is_no_misfit():
+    """Whole numbers of updates lie unevenly in the bins at small t."""
+    recorded = np.unique(np.round(np.geomspace(1, 1e4, 200)))
+    found = fit([(recorded, scale * np.log(recorded / 0.1) ** 2) for scale in (1.0, 1.1, 1.2)], t_min=10)
+    assert found.verdict == "holds"
+    assert found.alpha == pytest.approx(1, abs=5e-4)
+
+
 def test_a_fit_whose_alpha_moves_does_not_hold():
     rng = np.random.default_rng(4)
     curves = [(t, np.sqrt(300 + 0.3 * t) * np.exp(path)) for path in noise(rng, u, 5, std=0.002)]

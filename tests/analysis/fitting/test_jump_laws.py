@@ -98,6 +98,17 @@ def test_the_fit_is_where_no_direction_is_better(law):
                 assert np.sum((whiten(z) - whiten(branch.shape(u, beside))) ** 2) >= rss[0] * (1 - 1e-9)
 
 
+@pytest.mark.parametrize("nu", [0.3, 0.4, 0.5])
+@pytest.mark.parametrize("share", [0.03, 0.1, 1.0])
+def test_the_family_reads_a_jump_as_a_negative_alpha(nu, share):
+    """About −4c²/(K t_m^(2ν)), to a quarter where the jump is small beside the growth."""
+    middle = np.sqrt(t[0] * t[-1])
+    alpha = float(variable_projection(u, 0.5 * np.log(share + (t / middle) ** (2 * nu))[None]).alpha[0])
+    assert alpha < 0
+    if share < 1:
+        assert alpha == pytest.approx(-4 * share, rel=0.25)
+
+
 def test_log_uniform_relaxation_times_are_alpha_four():
     """d² = Σ (1 − e^(−t/τ)) over log-uniform τ is linear in log t between the shortest and the longest."""
     tau = np.exp(np.linspace(0, 20, 4001))

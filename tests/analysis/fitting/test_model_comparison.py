@@ -183,3 +183,15 @@ def test_the_result_reads_as_table_and_dictionary():
 def test_unknown_laws_are_refused_by_name(laws):
     with pytest.raises(LawError, match="power law, pure log"):
         compare(synthetic("sinai", t=t), laws)
+
+
+def test_a_law_s_name_is_no_list_of_names():
+    with pytest.raises(LawError, match=r"laws = 'power law': expected a list of names, as in \['power law'\]"):
+        compare(synthetic("sinai", t=t), "power law")
+
+
+def test_a_curve_that_hardly_grows_has_no_law():
+    still = 1 + 1e-4 * np.log(t)
+    for ask in (fit, compare):
+        with pytest.raises(GrowthError, match="distances hardly grow between t = 10 and 10000"):
+            ask((t, still), t_min=10)

@@ -123,6 +123,16 @@ def test_a_seed_that_runs_away_is_named(n):
         assert not any(f"curve {i} " in sentence for sentence in found.warnings for i in range(1, n))
 
 
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_seed_that_falls_is_named(n):
+    *others, last = seeds(n)
+    broken = Curve(t, last.d * np.where(t > 3000, (t / 3000) ** -0.5, 1.0), "broken")
+    for found in (fit([*others, broken], t_min=10), compare([*others, broken], ["pure log"], t_min=10)):
+        (said,) = [sentence for sentence in found.warnings if sentence.startswith("broken falls")]
+        assert "from t = 3172 to 9539" in said
+        assert "look at the loss" in said
+
+
 @pytest.mark.parametrize("change", [lambda d: 1.5 * d, np.sqrt, lambda d: np.where(t > 5000, 2 * d, d)])
 def test_a_seed_far_from_what_the_others_agree_on_is_named(change):
     *others, last = seeds(4)
@@ -148,6 +158,13 @@ def test_seeds_with_the_noise_of_real_runs_are_hardly_ever_named():
         for seed in range(50)
     ]
     assert sum(map(bool, named)) <= 4  # .003 of 300 for the smooth kind when the threshold was set; 4 of 200 is .02
+
+
+def test_a_distance_whose_square_is_no_number_is_refused():
+    for scale in (1e300, 1e-300):
+        with pytest.raises(DistanceError, match=r"expected a positive number whose square is one too: end the fit"):
+            compare((t, scale * np.log(t / 0.1)), ["jump + power"], t_min=10)
+    assert fit((t, 1e-30 * np.log(t / 0.1)), t_min=10).alpha == pytest.approx(2, abs=0.01)
 
 
 def test_a_seed_that_became_nan_is_refused_by_name():
