@@ -19,11 +19,12 @@ from typing import Any
 
 import numpy as np
 from study.curve_files import read_all
+from study.equal_age import EQUAL_AGE
 from study.figures import FIGURES
 from study.laws import describe
 from study.markdown import alpha, misfit, number, power_of_ten, rival, table
 from study.steady_state import local_exponent
-from study.tables import EQUAL_AGE, TABLES
+from study.tables import TABLES
 
 from analysis import Comparison, Fit, compare, figures, fit
 from analysis.fitting.goodness_of_fit import ACCEPTED
@@ -32,7 +33,7 @@ from trajectory import LogSpaced, Run
 ORIGINS = (0, 100, 1000)
 NAMES = ("mnist-wd", "mnist-no-wd", "fashion-mnist-wd", "fashion-mnist-no-wd", "mnist-shuffled")
 COMPARED = ("ultraslow", "power law", "pure log", "normal", "saturation", "stretched saturation", "jump + power")
-STEADY = ("mnist-steady-128", "mnist-steady-16", "conv-steady-16")
+STEADY = ("mnist-steady-128", "mnist-steady-16", "conv-steady-16", "cifar10-steady-16")
 PAPER = (
     (2048, 1940, 3.4),
     (1024, 3900, 5.1),

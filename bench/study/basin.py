@@ -19,7 +19,7 @@ from scipy.linalg import eigh_tridiagonal
 
 from analysis.landscape import Objective, eigenvalues, probe, spectral_density
 from analysis.landscape.density import lanczos
-from study.perceptron import Motion, Parameters, advance
+from study.perceptron import Moments, Motion, Parameters, advance
 from study.recording import batches, network
 from study.settings import CLIP, Setting
 from ultraslow.large_batch.ghost_batch_norm import convert_ghost_batch_norm
@@ -53,7 +53,7 @@ def walk(setting: Setting, seed: int, images: Array, labels: Array) -> tuple[Arr
     """Train to the origin and beyond; return the weights (LENGTH · PER_MEMORY + 1, weight) and the mean loss."""
     torch.set_flush_denormal(True)
     weights = Parameters.of(network(setting.batch_norm, seed))
-    gradient, velocity = weights.zeros(), np.zeros_like(weights.flat)
+    gradient, moments = weights.zeros(), Moments.none(weights.flat)
     motion = Motion.none(len(weights.bounds) - 1)
     rates = [np.float32(x) for x in (setting.learning_rate, setting.momentum, setting.weight_decay)]
     memory = round(setting.memory)
@@ -61,7 +61,7 @@ def walk(setting: Setting, seed: int, images: Array, labels: Array) -> tuple[Arr
     kept = np.empty((LENGTH * PER_MEMORY + 1, len(weights.flat)), np.float32)
     for place, updates in enumerate([AGE * memory, *[memory // PER_MEMORY] * (len(kept) - 1)]):
         order = np.array([next(orders) for _ in range(updates)])
-        advance(weights, gradient, velocity, images, labels, order, *rates, CLIP, motion)
+        advance(weights, gradient, moments, images, labels, order, *rates, CLIP, motion)
         kept[place] = weights.flat
     return kept, float(motion.loss[0]) / ((AGE + LENGTH) * memory)
 
@@ -159,7 +159,7 @@ def _times(setting: Setting) -> Array:
 def _noise(setting: Setting, seed: int, w: Array, images: Array, labels: Array) -> Array:
     """(DRAWS, weight) clipped gradients of random batches, less their mean."""
     weights = Parameters.of(network(setting.batch_norm, seed))
-    gradient, still, none = weights.zeros(), np.zeros_like(weights.flat), np.float32(0)
+    gradient, still, none = weights.zeros(), Moments.none(weights.flat), np.float32(0)
     motion = Motion.none(len(weights.bounds) - 1)
     weights.flat[:] = w
     generator = np.random.default_rng([seed, 7])

@@ -1,5 +1,7 @@
 """The study's curves as files: one for each run while it trains, one for each setting in docs/curves."""
 
+import io
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -100,8 +102,17 @@ def pack(setting: Setting, runs: Sequence[Path], folder: Path) -> Path:
     for name in ("distance", "norm"):
         arrays[name] = arrays[name][:, kept]
     path = packed(setting, folder)
-    np.savez_compressed(path, **arrays)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_LZMA) as file:  # np.load reads it; a quarter less than zlib
+        for name, values in arrays.items():
+            _write(file, f"{name}.npy", values)
     return path
+
+
+def _write(file: zipfile.ZipFile, name: str, values: np.ndarray) -> None:
+    """Write an array without the time of day, so that the same arrays give the same bytes."""
+    content = io.BytesIO()
+    np.save(content, values)
+    file.writestr(zipfile.ZipInfo(name), content.getvalue(), zipfile.ZIP_LZMA)
 
 
 def read_all(folder: Path) -> dict[str, LongCurves]:

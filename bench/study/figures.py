@@ -10,10 +10,11 @@ from analysis.figures.colours import COLOURS, LAW_COLOURS, REJECTED
 from analysis.figures.legends import legend
 from analysis.figures.style import DOUBLE, PaperFigure, style
 from study.curve_files import LongCurves
+from study.equal_age import EQUAL_AGE, Study, grid
 from study.laws import describe
 from study.markdown import power_of_ten
 from study.steady_state import AGES, at, local_exponent, mean_and_half
-from study.tables import EQUAL_AGE, MILLION, REFERENCE, STEADY_ORIGIN, Study, grid
+from study.tables import MILLION, REFERENCE, STEADY_ORIGIN
 
 _MARKERS = {250: "s", 1000: "o", 4000: "^", 16000: "D"}
 _POINTS = {"markeredgecolor": "white", "markeredgewidth": 0.4, "linestyle": "none", "markersize": 5}

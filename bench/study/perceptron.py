@@ -1,11 +1,16 @@
-"""A small multilayer perceptron trained by SGD, compiled by Numba: a million updates in minutes on one core.
+"""A small multilayer perceptron trained by SGD or AdamW, compiled by Numba: a million updates in minutes on one core.
 
-Forward pass, softmax cross entropy, backward pass, clipping of the gradient's norm, and the update
+Forward pass, softmax cross entropy, backward pass, clipping of the gradient's norm, and the update, for SGD
 
-    g ← g · min(1, c/(‖g‖ + 1e-6)),  g ← g + λw,  v ← μv + g,  w ← w − ηv
+    g ← g · min(1, c/(‖g‖ + 1e-6)),  g ← g + λw,  v ← μv + g,  w ← w − ηv,
+
+and for AdamW after the same clipping, at update t,
+
+    w ← (1 − ηλ)w,  m ← β₁m + (1 − β₁)g,  v ← β₂v + (1 − β₂)g²,  w ← w − η m/(1 − β₁^t) / (√(v/(1 − β₂^t)) + 1e-8),
 
 are those of a `torch.nn.Sequential` of linear layers, batch norms and ReLUs under `clip_grad_norm_` and
-`torch.optim.SGD`; tests hold it to them. The matrix products are BLAS calls, everything between them is one loop.
+`torch.optim.SGD` or `torch.optim.AdamW`; tests hold it to them. The matrix products are BLAS calls, everything
+between them is one loop.
 """
 
 from typing import NamedTuple, Self
@@ -15,6 +20,7 @@ from numba import njit
 from torch import nn
 
 _EPS = 1e-5  # torch's, in batch norm
+_BETA2, _ADAM_EPS = 0.999, 1e-8  # torch's, in AdamW
 _SUMS = {"reassoc", "contract", "nsz", "arcp"}  # sums in any order, so that they vectorize; NaN and inf stay
 
 
@@ -78,6 +84,19 @@ class Motion(NamedTuple):
     def none(cls, tensors: int) -> Self:
         """No updates yet."""
         return cls(np.zeros(1), np.zeros(1), np.zeros(tensors), np.zeros(tensors))
+
+
+class Moments(NamedTuple):
+    """What the optimizer remembers of gradients: of their squares for AdamW alone, otherwise that is empty."""
+
+    first: np.ndarray
+    second: np.ndarray
+    updates: np.ndarray
+
+    @classmethod
+    def none(cls, flat: np.ndarray, *, adamw: bool = False) -> Self:
+        """Nothing yet."""
+        return cls(np.zeros_like(flat), np.zeros(flat.size if adamw else 0, flat.dtype), np.zeros(1, np.int64))
 
 
 @njit(fastmath=_SUMS, cache=True)
@@ -145,18 +164,29 @@ def _cross_entropy(logits, labels):
 
 
 @njit(fastmath=_SUMS, cache=True)
-def _step(flat, velocity, gradient, bounds, rate, momentum, decay, clip, motion):
+def _step(flat, moments, gradient, bounds, rate, momentum, decay, clip, motion):
     """Clip, decay, momentum, update; adds to the motion."""
     squared = flat.dtype.type(0)
     for i in range(flat.size):
         squared += gradient[i] * gradient[i]
     scale = flat.dtype.type(min(1.0, clip / (np.sqrt(squared) + 1e-6)))
     motion.gradient[0] += squared
+    moments.updates[0] += 1
+    first, second, adamw = moments.first, moments.second, moments.second.size > 0
+    one, beta, eps = flat.dtype.type(1), flat.dtype.type(_BETA2), flat.dtype.type(_ADAM_EPS)
+    rate_now = flat.dtype.type(rate / (1 - momentum ** moments.updates[0]))
+    spread_now = flat.dtype.type(1 / np.sqrt(1 - _BETA2 ** moments.updates[0]))
     for k in range(bounds.size - 1):
         before, moved, along = flat.dtype.type(0), flat.dtype.type(0), flat.dtype.type(0)
         for i in range(bounds[k], bounds[k + 1]):
-            velocity[i] = momentum * velocity[i] + (scale * gradient[i] + decay * flat[i])
-            step = -rate * velocity[i]
+            if adamw:
+                g = scale * gradient[i]
+                first[i] = momentum * first[i] + (one - momentum) * g
+                second[i] = beta * second[i] + (one - beta) * g * g
+                step = -rate * decay * flat[i] - rate_now * first[i] / (np.sqrt(second[i]) * spread_now + eps)
+            else:
+                first[i] = momentum * first[i] + (scale * gradient[i] + decay * flat[i])
+                step = -rate * first[i]
             before += flat[i] * flat[i]
             along += flat[i] * step
             moved += step * step
@@ -168,11 +198,11 @@ def _step(flat, velocity, gradient, bounds, rate, momentum, decay, clip, motion)
 
 
 @njit(fastmath=_SUMS, cache=True)
-def advance(parameters, gradient, velocity, images, labels, order, rate, momentum, decay, clip, motion):
+def advance(parameters, gradient, moments, images, labels, order, rate, momentum, decay, clip, motion):
     """One update for each row of `order`, (updates, batch): numbers of the samples in its batch.
 
-    Parameters and velocity change in place, `gradient` is overwritten, and what happens is added to `motion`. Rate,
-    momentum and decay have the parameters' type.
+    Parameters and moments change in place, `gradient` is overwritten, and what happens is added to `motion`. Rate,
+    momentum (β₁ of AdamW) and decay have the parameters' type.
     """
     depth = len(parameters.weights) - 1
     dtype = parameters.flat.dtype
@@ -224,4 +254,4 @@ def advance(parameters, gradient, velocity, images, labels, order, rate, momentu
             if k > 0:
                 np.dot(dh, parameters.weights[k], z)
                 dh[:] = z
-        _step(parameters.flat, velocity, gradient.flat, parameters.bounds, rate, momentum, decay, clip, motion)
+        _step(parameters.flat, moments, gradient.flat, parameters.bounds, rate, momentum, decay, clip, motion)

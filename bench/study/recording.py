@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from study.perceptron import Motion, Parameters, advance
+from study.perceptron import Moments, Motion, Parameters, advance
 from study.settings import CLIP, DEPTH, WIDTH, Setting
 from train.data.images import load, shuffle_labels
 from train.models import f1
@@ -68,7 +68,7 @@ def record(
     clock = time.process_time()
     torch.set_flush_denormal(True)  # dead units' weights decay to 1e-38, where arithmetic is a hundred times slower
     weights = Parameters.of(network(setting.batch_norm, seed), dtype)
-    gradient, velocity = weights.zeros(), np.zeros_like(weights.flat)
+    gradient, moments = weights.zeros(), Moments.none(weights.flat, adamw=setting.optimizer == "adamw")
     images, groups = images.astype(dtype), _groups(weights)
     times = np.array(list(LogSpaced(ROWS_PER_DECADE, until=setting.updates)))
     origins = np.array(setting.origins)
@@ -87,7 +87,7 @@ def record(
             if not len(order):
                 order = next(epochs)
             now, order = order[: stop - done], order[stop - done :]
-            advance(weights, gradient, velocity, images, labels, now, *scalars, CLIP, motion)
+            advance(weights, gradient, moments, images, labels, now, *scalars, CLIP, motion)
             done += len(now)
         if stop in setting.origins:
             copies[stop] = weights.flat.copy()

@@ -25,8 +25,10 @@ class Setting:
     """Samples in a batch, B."""
     learning_rate: float = 0.05
     """Learning rate, η, constant."""
+    optimizer: str = "sgd"
+    """The optimizer: sgd, or adamw."""
     momentum: float = 0.9
-    """Momentum, μ."""
+    """Momentum, μ; of AdamW, β₁."""
     with_replacement: bool = False
     """Whether each batch is drawn from all samples; if not, an epoch takes every sample once."""
     weight_decay: float
@@ -40,8 +42,20 @@ class Setting:
 
     @property
     def memory(self) -> float:
-        """τ = (1 − μ)/(ηλ), in updates; infinite without weight decay."""
-        return (1 - self.momentum) / (self.learning_rate * self.weight_decay) if self.weight_decay else float("inf")
+        """τ = (1 − μ)/(ηλ), in updates, and 1/(ηλ) for AdamW; infinite without weight decay."""
+        if not self.weight_decay:
+            return float("inf")
+        return self.rate_share / (self.learning_rate * self.weight_decay)
+
+    @property
+    def rate_share(self) -> float:
+        """1 − μ, by which the sum of gradients in SGD's momentum exceeds their mean; 1 for AdamW, which averages."""
+        return 1.0 if self.optimizer == "adamw" else 1 - self.momentum
+
+    @property
+    def rotation(self) -> float:
+        """The squared angle that theory gives an update: 2ηλ/(1 + μ), and 2ηλ(1 − β₁)/(1 + β₁) for AdamW."""
+        return 2 * (1 - self.momentum) / (1 + self.momentum) / self.memory
 
     @property
     def noise(self) -> float:
@@ -83,7 +97,7 @@ def _equal_age(
         at_equal_age=True,
         **others,
     )
-    weight_decay = (1 - setting.momentum) / (learning_rate * memory)
+    weight_decay = setting.rate_share / (learning_rate * memory)
     return replace(setting, weight_decay=float(f"{weight_decay:.6g}"))
 
 
@@ -115,4 +129,7 @@ SETTINGS = (
     *(_equal_age(16, 0.5 * (1 - mu), 1000, momentum=mu, name=f"-momentum-{mu:g}") for mu in (0.0, 0.5, 0.99)),
     *(_equal_age(size, 0.05, 1000, with_replacement=True, name="-replacement") for size in (16, 128, 512)),
     Setting(name="plain-decay-5e-4", batch_norm=False, learning_rate=0.01, weight_decay=5e-4),
+    # another optimizer
+    *(_equal_age(size, 0.001, 1000, optimizer="adamw", name="-adamw") for size in (16, 64)),
+    _equal_age(16, 0.001, 4000, seeds=3, length=65, optimizer="adamw", name="-adamw"),
 )

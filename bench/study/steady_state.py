@@ -39,12 +39,12 @@ def mean_and_half(values: np.ndarray) -> tuple[float, float]:
 
 
 def rotation(curves: LongCurves) -> np.ndarray:
-    """The squared angle of an update over 2ηλ/(1 + μ), by weight matrix, mean over updates past 10 τ and seeds."""
+    """The squared angle of an update over that of theory, by weight matrix, mean over updates past 10 τ and seeds."""
     t, setting = curves.arrays["t"], curves.setting
     spans = np.diff(t, prepend=0)
     late = t > 10 * setting.memory
     angles = np.average(curves.arrays["rotation"][:, late].astype(float), axis=1, weights=spans[late])
-    return angles.mean(axis=0) * (1 + setting.momentum) / (2 * setting.learning_rate * setting.weight_decay)
+    return angles.mean(axis=0) / setting.rotation
 
 
 def confinement(curves: LongCurves, t: float) -> float:

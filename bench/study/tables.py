@@ -1,11 +1,10 @@
 """The study's tables: each from the packed curves of all settings, by name."""
 
 from collections.abc import Callable, Mapping
-from functools import cache
 
 import numpy as np
 
-from study.curve_files import HIDDEN, LongCurves
+from study.equal_age import EQUAL_AGE, Study, grid, on_equal_age, reach, title
 from study.laws import Described, describe
 from study.markdown import (
     NONE,
@@ -19,6 +18,7 @@ from study.markdown import (
     table,
 )
 from study.null import basin
+from study.same_noise import momenta, optimizers
 from study.steady_state import (
     AGES,
     at,
@@ -31,45 +31,9 @@ from study.steady_state import (
     rotation,
 )
 
-Study = Mapping[str, LongCurves]
 MILLION = ("decay-0", "decay-1e-4", "decay-5e-4", "decay-2e-3")
 REFERENCE = "decay-5e-4"
 STEADY_ORIGIN = 100_000
-EQUAL_AGE = (0.2, 4.0)
-"""A range of t in memory times: past the first tens of updates everywhere, before the exponent's minimum."""
-
-
-def title(one: LongCurves) -> str:
-    """B, η and λ of a setting, and what else is unlike most settings."""
-    setting = one.setting
-    usual = f"{setting.batch_size}, {setting.learning_rate:g}, {power_of_ten(setting.weight_decay)}"
-    momentum = "" if setting.momentum == 0.9 else f"; μ = {setting.momentum:g}"
-    return usual + momentum + ("; drawn from all samples" if setting.with_replacement else "")
-
-
-def grid(study: Study) -> list[LongCurves]:
-    """Settings that differ in B, η and λ alone, and have all origins that are averaged, by noise."""
-    alike = [one for one in study.values() if one.setting.batch_norm and one.setting.data == "mnist"]
-    alike = [one for one in alike if one.setting.label_noise and one.setting.weight_decay]
-    alike = [one for one in alike if one.setting.momentum == 0.9 and not one.setting.with_replacement]
-    whole = [one for one in alike if all(one.at_age(age) in one.origins for age in AGES) and reach(one) >= 20]
-    best: dict[tuple[float, ...], LongCurves] = {}
-    for one in whole:  # of two runs of one setting, the one with more seeds
-        key = (one.setting.batch_size, one.setting.learning_rate, one.setting.weight_decay)
-        if key not in best or one.seeds > best[key].seeds:
-            best[key] = one
-    return sorted(best.values(), key=lambda one: (round(one.setting.noise, 9), one.setting.memory))
-
-
-def reach(one: LongCurves) -> float:
-    """The last t that all averaged origins have, in memory times."""
-    return one.averaged(AGES)[0][0][-1] / one.setting.memory
-
-
-@cache
-def _on_equal_age(one: LongCurves, low: float, high: float, direction: bool = False) -> Described | None:
-    memory = one.setting.memory
-    return describe(one.averaged(AGES, direction=direction), low * memory, high * memory)
 
 
 def runs(study: Study) -> list[str]:
@@ -188,8 +152,8 @@ def noise(study: Study) -> list[str]:
     for one in alike:
         memory = one.setting.memory
         directions = one.averaged(AGES, direction=True)
-        found, turned = _on_equal_age(one, *EQUAL_AGE), _on_equal_age(one, *EQUAL_AGE, direction=True)
-        wide = _on_equal_age(one, 0.05, 40) if reach(one) >= 40 else None
+        found, turned = on_equal_age(one, *EQUAL_AGE), on_equal_age(one, *EQUAL_AGE, direction=True)
+        wide = on_equal_age(one, 0.05, 40) if reach(one) >= 40 else None
         values = [float(at(directions, t * memory).mean()) for t in (1, 20)]
         exponent = float(local_exponent(directions, memory).mean())
         measured.append([turned.alpha if turned else np.nan, exponent, *values])
@@ -228,7 +192,7 @@ def layers(study: Study) -> list[str]:
             continue
         low, high = (share * one.setting.memory for share in EQUAL_AGE)
         cells = [alpha(describe(one.averaged(AGES, group=group), low, high)) for group in range(4)]
-        rows.append([title(one), alpha(_on_equal_age(one, *EQUAL_AGE)), *cells])
+        rows.append([title(one), alpha(on_equal_age(one, *EQUAL_AGE)), *cells])
     return table(["B, η, λ", "all weights", "layer 1", "layer 2", "layer 3", "output"], rows)
 
 
@@ -270,7 +234,9 @@ def others(study: Study) -> list[str]:
     rows = []
     for one in study.values():
         setting = one.setting
-        usual = setting.batch_norm and setting.data == "mnist" and setting.label_noise  # the grid, and `momenta`
+        usual = (
+            setting.batch_norm and setting.data == "mnist" and setting.label_noise
+        )  # the grid, and two more tables
         if usual or not setting.weight_decay:
             continue
         ages = [age for age in (5, 10, *AGES) if one.at_age(age) in one.origins]
@@ -291,28 +257,6 @@ def others(study: Study) -> list[str]:
         rows.append(cells)
     columns = ("data, labels", "batch norm", "B, η, λ", "n", "loss", "s/τ", "α", "misfit; p", "power")
     return table((*columns, "α from .05 τ to the end", "exponent at τ"), rows)
-
-
-def momenta(study: Study) -> list[str]:
-    """Momentum and the way that batches are drawn, at one τ and one way per τ."""
-    rows = []
-    for one in study.values():
-        setting = one.setting
-        twin = (setting.batch_size, setting.learning_rate / (1 - setting.momentum), setting.weight_decay)
-        if twin[0] not in (16, 128, 512) or not np.allclose(twin[1:], (0.5, 0.002)) or not setting.at_equal_age:
-            continue
-        memory, directions = setting.memory, one.averaged(AGES, direction=True)
-        turned = _on_equal_age(one, *EQUAL_AGE, direction=True)
-        cells = [str(setting.batch_size), number(setting.momentum), f"{setting.learning_rate:g}"]
-        cells += ["each sample once an epoch" if not setting.with_replacement else "each from all samples"]
-        cells += [number(1e4 * setting.noise, 1), alpha(_on_equal_age(one, *EQUAL_AGE)), alpha(turned)]
-        cells += [plus_minus(*mean_and_half(local_exponent(directions, memory)))]
-        cells += [plus_minus(*mean_and_half(at(directions, t * memory))) for t in (1, 20)]
-        cells += [number(float(rotation(one)[:HIDDEN].mean()), 3), number(norm(one), 1), number(one.loss)]
-        rows.append((setting.batch_size, setting.with_replacement, setting.momentum, cells))
-    columns = ("B", "μ", "η", "batches", "10⁴/(B√τ)", "α", "α of directions", "exponent at τ", "turned after τ")
-    columns += ("after 20 τ", "rotation² / (2ηλ/(1+μ))", "‖w‖ of hidden layers", "loss")
-    return table(columns, [cells for *_, cells in sorted(rows, key=lambda row: row[:3])])
 
 
 def null(study: Study) -> list[str]:
@@ -343,6 +287,7 @@ TABLES: Mapping[str, Callable[[Study], list[str]]] = {
         endless,
         others,
         momenta,
+        optimizers,
         null,
     )
 }

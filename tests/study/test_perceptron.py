@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from study.perceptron import Motion, Parameters, advance
+from study.perceptron import Moments, Motion, Parameters, advance
 from study.recording import network
 from torch import nn
 
 UPDATES, BATCH = 20, 16
 RATE, MOMENTUM, DECAY, CLIP = 0.1, 0.9, 5e-3, 0.4
+ADAM_RATE = 0.01
 
 
 @pytest.fixture(scope="module")
@@ -18,9 +19,13 @@ def samples():
     return images, generator.integers(0, 10, 200), generator.integers(0, 200, (UPDATES, BATCH))
 
 
-def torch_s_sgd(network, images, labels, order):
+def torch_s(adamw, network, images, labels, order):
     """The weights after every update, (updates, P), and the mean of losses and of the gradient's squares."""
-    optimizer = torch.optim.SGD(network.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
+    if adamw:
+        options = {"lr": ADAM_RATE, "betas": (MOMENTUM, 0.999), "weight_decay": 1.0}
+        optimizer = torch.optim.AdamW(network.parameters(), **options)
+    else:
+        optimizer = torch.optim.SGD(network.parameters(), lr=RATE, momentum=MOMENTUM, weight_decay=DECAY)
     path, losses, squares = [], [], []
     for batch in order:
         optimizer.zero_grad()
@@ -33,15 +38,14 @@ def torch_s_sgd(network, images, labels, order):
     return np.array(path), np.mean(losses), np.array(squares)
 
 
-@pytest.mark.parametrize("batch_norm", [True, False])
-def test_updates_are_torch_s(samples, batch_norm):
+@pytest.mark.parametrize(("batch_norm", "adamw"), [(True, False), (False, False), (True, True)])
+def test_updates_are_torch_s(samples, batch_norm, adamw):
     images, labels, order = samples
     weights = Parameters.of(network(batch_norm, 0), np.float64)
     start, motion = weights.flat.copy(), Motion.none(len(weights.bounds) - 1)
-    advance(
-        weights, weights.zeros(), np.zeros_like(start), images, labels, order, RATE, MOMENTUM, DECAY, CLIP, motion
-    )  # fmt: skip
-    path, loss, squares = torch_s_sgd(network(batch_norm, 0).double(), images, labels, order)
+    moments, (rate, decay) = Moments.none(start, adamw=adamw), (ADAM_RATE, 1.0) if adamw else (RATE, DECAY)
+    advance(weights, weights.zeros(), moments, images, labels, order, rate, MOMENTUM, decay, CLIP, motion)
+    path, loss, squares = torch_s(adamw, network(batch_norm, 0).double(), images, labels, order)
     assert np.linalg.norm(weights.flat - path[-1]) < 1e-10 * np.linalg.norm(path[-1] - start)
     assert motion.loss[0] / UPDATES == pytest.approx(loss, rel=1e-10)
     assert (squares > CLIP**2).any()  # the clipping is in what is compared

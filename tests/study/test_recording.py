@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from study.perceptron import Motion, Parameters, advance
+from study.perceptron import Moments, Motion, Parameters, advance
 from study.recording import ROWS_PER_DECADE, batches, network, record
 from study.settings import CLIP, SETTINGS, Setting
 
@@ -32,7 +32,7 @@ def weights_after(samples, updates):
     order = np.concatenate([next(epochs) for _ in range(updates // 6 + 1)])[:updates]
     rates = (SHORT.learning_rate, SHORT.momentum, SHORT.weight_decay)
     motion = Motion.none(len(weights.bounds) - 1)
-    advance(weights, weights.zeros(), np.zeros_like(weights.flat), images, labels, order, *rates, CLIP, motion)
+    advance(weights, weights.zeros(), Moments.none(weights.flat), images, labels, order, *rates, CLIP, motion)
     return weights, motion
 
 
