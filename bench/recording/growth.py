@@ -11,6 +11,7 @@ from unittest import mock
 import numpy as np
 import psutil
 import torch
+from recording.fixed_cost import by_layers
 from recording.networks import Weights, layers
 from recording.report import NOT_RUN, Report, devices, repeated, rounds_of, scratch, where
 
@@ -31,7 +32,7 @@ FIGURE = Path("docs/figures/recording-cost.png")
 
 
 def measure_growth(report: Report, scale: float) -> None:
-    """Time against weights; time, store and memory against updates; a figure of both."""
+    """Time against weights and layers; time, store and memory against updates; a figure of them."""
     stages = list(updates([10**k for k in range(3, 7 if scale >= 1 else 5)]))  # before large weights take memory
     times = {}
     for device in devices():
@@ -41,6 +42,9 @@ def measure_growth(report: Report, scale: float) -> None:
         report.table(f"A recorded update, {where(device)}", ["weights", "ms", "ns/weight"], rows)
     if "cuda" not in times:
         report.lines += ["\n### A recorded update, GPU\n", NOT_RUN]
+    counts = by_layers([10**k for k in range(1, 5 if scale >= 1 else 4)], rounds_of(15, scale))
+    rows = [[f"{n}", f"{1e3 * a:.2f}", f"{1e3 * b:.2f}", f"{b / a:.2f}"] for n, (a, b) in counts.items()]
+    report.table("A step of many tensors of 8×8, CPU", ["tensors", "ms alone", "ms recorded", "ratio"], rows)
     head = ["updates", "µs/update", "store, MB", "bytes/update", "process, MB"]
     rows = [
         [f"10^{len(str(t)) - 1}", f"{1e6 * s:.1f}", f"{1e-6 * size:.2f}", f"{size / t:.1f}", f"{1e-6 * memory:.0f}"]
@@ -55,7 +59,7 @@ def measure_growth(report: Report, scale: float) -> None:
         ["recorded since the last one", "ms", "ms without syncing"],
         flushes(rounds_of(20, scale)),
     )
-    save(draw(times, stages), FIGURE)
+    save(draw(times, counts, stages), FIGURE)
     report.lines += [f"\nDrawn in `{FIGURE}`."]
 
 
@@ -158,16 +162,27 @@ def timed(call: Callable[[], object], *, sync: bool = True) -> float:
         return perf_counter() - start
 
 
-def draw(times: Mapping[str, Mapping[int, float]], stages: Sequence[tuple[int, float, int, int]]) -> PaperFigure:
-    """Time against weights, and bytes against updates, on logarithmic axes with lines of slope 1."""
+def draw(
+    times: Mapping[str, Mapping[int, float]],
+    counts: Mapping[int, tuple[float, float]],
+    stages: Sequence[tuple[int, float, int, int]],
+) -> PaperFigure:
+    """Time against weights and layers, and bytes against updates, on logarithmic axes with lines of slope 1."""
     t, _, size, memory = (np.array(column, float) for column in zip(*stages, strict=True))
     with style():
         figure = PaperFigure(DOUBLE, 2.5)
-        left, right = figure.subplots(1, 2)
+        left, middle, right = figure.subplots(1, 3)
         for colour, (device, measured) in zip(COLOURS, times.items(), strict=False):
             n, seconds = np.array(list(measured), float), np.array(list(measured.values()))
             left.plot(n, 1e3 * seconds, "o-", color=colour, label=f"recorded update, {where(device)}")
             left.plot(n, 1e3 * seconds[-1] * n / n[-1], ":", color="grey", label="proportional")
+        n = np.array(list(counts), float)
+        for k, label in enumerate(("step alone", "step recorded")):
+            middle.plot(
+                n, 1e3 * np.array([pair[k] for pair in counts.values()]), "^-", color=COLOURS[4 + k], label=label
+            )
+        middle.plot(n, 1e3 * counts[int(n[-1])][0] * n / n[-1], ":", color="grey", label="proportional")
+        middle.set(xscale="log", yscale="log", xlabel="tensors of 8×8", ylabel="time (ms)")
         right.plot(t, 1e-6 * size, "s-", color=COLOURS[2], label="store")
         right.plot(t, 1e-6 * memory, "D-", color=COLOURS[3], label="process")
         right.plot(t, 1e-6 * size[-1] * t / t[-1], ":", color="grey", label="proportional")
