@@ -25,8 +25,6 @@ READS: dict[str, Callable[[Run], object]] = {
     "events": lambda run: np.array([event.step for event in run.events]),
     "metadata": lambda run: np.array([run.status, run.host, run.seed, run.config, run.origin_norm], dtype=object),
 }
-GROWING = ("snapshots/step/", "origins/step/", "sketches/step/")  # chunks that a killed run has not filled
-UNLISTED = "an intact chunk in the place of one that is not full, not noticed"
 FAULTS = ("flip", "cut", "empty", "delete", "zeros", "garbage", "swap", "copy")
 
 
@@ -160,8 +158,6 @@ def judge(name: str, path: Path, what: str, found: dict[str, object]) -> str:
         and all(is_prefix(found[k], whole(name)[k]) for k in different)
     ):
         return "the rows before a torn end of the journal"
-    if different and _is_unlisted(name, what):
-        return UNLISTED
     if different:
         return f"WRONG {name}, {what}: {different} differ"
     if not refused:
@@ -169,11 +165,6 @@ def judge(name: str, path: Path, what: str, found: dict[str, object]) -> str:
     return (
         "nothing read, the file named" if len(refused) == len(found) else "some refused by file, the rest as recorded"
     )
-
-
-def _is_unlisted(name: str, what: str) -> bool:
-    """Returns whether a fault exchanged a chunk that the root does not list yet, as docs/format.md says."""
-    return name == "killed" and what.startswith(("swap", "copy")) and any(key in what for key in GROWING)
 
 
 def verified(n: int, seed: int) -> Iterator[str]:
@@ -188,9 +179,7 @@ def verified(n: int, seed: int) -> Iterator[str]:
             problems = {problem.message for problem in verify(path)} - before
         except StoreError:
             problems = {"refused"}
-        if not intact and not problems and _is_unlisted(name, what):
-            yield UNLISTED
-        elif not intact and not problems and not (name == "killed" and "journal" in what):
+        if not intact and not problems and not (name == "killed" and "journal" in what):
             yield f"WRONG {name}, {what}: called intact"
         elif not intact:
             yield "named"

@@ -12,7 +12,7 @@ from typing import Any
 from reliability_rows.damage import contents, stores
 
 from trajectory import StoreError, verify
-from trajectory.storage.root import CHECKSUM, CHUNKS, _checksum, _hash
+from trajectory.storage.root import CHECKSUM, CHUNKS, ENDS, _checksum, _hash
 
 LIES: list[Any] = [
     *(
@@ -62,8 +62,9 @@ def lie(path: Path, chance: random.Random) -> str:
         attributes[CHECKSUM] = _checksum(
             attributes.get("ultraslow"), nodes.get("metadata") if isinstance(nodes, dict) else None
         )
-        if where[-1] != "blake3" and isinstance(chunks := attributes.get(CHUNKS), dict):
-            chunks["blake3"] = _hash(chunks.get("chunks"))
+        for key, of in ((CHUNKS, "chunks"), (ENDS, "rows")):
+            if where[-1] != "blake3" and isinstance(listed := attributes.get(key), dict):
+                listed["blake3"] = _hash(listed.get(of))
     (path / "zarr.json").write_text(json.dumps(root))
     return f"{'.'.join(map(str, where))} = {what}"
 

@@ -48,6 +48,12 @@ class ArrayNode:
         """The bytes of a chunk when it is unpacked."""
         return prod(self.chunk_shape, start=_SIZES[self.dtype])
 
+    @property
+    def end(self) -> tuple[int, int]:
+        """The first row of the last chunk, and the row behind its last; the same where every chunk is full."""
+        rows = 0 if 0 in self.shape[1:] else self.shape[0]
+        return rows - rows % self.chunk_shape[0], rows
+
     def chunks(self, start: int, stop: int) -> range:
         """Return the numbers of the chunks that hold some rows.
 

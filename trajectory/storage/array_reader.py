@@ -18,7 +18,7 @@ from zarr.storage import LocalStore, StorePath
 from trajectory.errors import StoreError, first_line
 from trajectory.schema.nodes import ArrayNode
 from trajectory.storage.backend import Backend
-from trajectory.storage.chunk_checksums import ListedChunks
+from trajectory.storage.chunk_checksums import ListedChunks, checksum_of
 from trajectory.storage.root import Root
 
 _AT_ONCE = 256  # chunks whose files are looked for
@@ -187,6 +187,15 @@ class ArrayReader:
         return max(chunk * length, start), min((chunk + 1) * length, stop)
 
     def _rows(self, node: ArrayNode, start: int, stop: int) -> np.ndarray:
+        """Read rows, and check that those of them in a chunk that is not full are the ones committed there."""
+        first, last = node.end
+        if node.name in self.root.ends and first < stop:
+            end = self._stored(node, first, last)
+            if checksum_of(end) != self.root.ends[node.name]:
+                raise ValueError("it is not the chunk that was committed there")
+        return self._stored(node, start, stop)
+
+    def _stored(self, node: ArrayNode, start: int, stop: int) -> np.ndarray:
         listed = ListedChunks(self._store, node, self.root.chunks.get(node.name, b""))
         array = zarr.Array.from_dict(StorePath(listed, node.name), self.root.nodes[node.name])
         return np.asarray(array[start:stop])

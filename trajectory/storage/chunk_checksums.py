@@ -2,18 +2,22 @@
 
 A chunk's own checksum says that it is intact, and not that it belongs in its place: the chunk of other rows, of
 another run, or of rows that were taken back is as intact. Its checksum is in its last four bytes: the list costs no
-pass over the data. While a run is recorded, a chunk that is not full is not listed: it is written again before a
-commit says so.
+pass over the data. While a run is recorded, a chunk that is not full is written again before a commit says so: of its
+committed rows, which stay, the root holds a checksum.
 """
 
+import zlib
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
+import numpy as np
 from zarr.abc.store import ByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype
 from zarr.storage import WrapperStore
 
+from trajectory.errors import StoreError
 from trajectory.schema import entries
 from trajectory.schema.entries import Kind
 from trajectory.schema.nodes import ArrayNode
@@ -21,6 +25,9 @@ from trajectory.storage.backend import Backend
 
 Checksums = Mapping[str, bytes]
 """By an array's path: of each chunk in order the last four bytes, zeros where it has no file."""
+
+Ends = Mapping[str, int]
+"""By an array's path: the crc32 of the committed rows in its last chunk, which is not full."""
 
 _SIZE = 4  # bytes of a crc32c
 _NO_FILE = bytes(_SIZE)
@@ -46,6 +53,11 @@ def _parse(value: Any) -> Checksums:
 
 
 from_json = Kind[Checksums]("an object of base64 strings, four bytes for each chunk", _parse)
+
+
+ends_from_json = Kind[Ends](
+    "an object of numbers", lambda value: {name: entries.count(end) for name, end in entries.mapping(value).items()}
+)
 
 
 def list_checksums(
@@ -86,6 +98,48 @@ def _unchanged(array: ArrayNode, before: ArrayNode | None, known: bytes) -> byte
     if (before.chunk_shape, before.separator) != (array.chunk_shape, array.separator):
         return b""
     return known[: before.shape[0] // array.chunk_shape[0] * _SIZE]
+
+
+def list_ends(
+    arrays: Iterable[ArrayNode],
+    before: Mapping[str, ArrayNode],
+    known: Ends,
+    read: Callable[[str, int, int], np.ndarray],
+) -> Ends:
+    """Return the checksums of the rows in chunks that are not full, as a commit of a run that goes on has them.
+
+    Args:
+        arrays: the arrays, as the commit has them.
+        before: the same by path, as the commit before had them.
+        known: the checksums of that one.
+        read: reads rows of an array, from one up to another.
+
+    Returns:
+        The checksums by path.
+    """
+    ends = {}
+    for array in arrays:
+        start, stop = array.end
+        if start == stop or not array.ends_in_checksum or array.dtype == "string":
+            continue
+        if array.name in known and before.get(array.name) == array:
+            ends[array.name] = known[array.name]
+        else:
+            with suppress(StoreError):  # damaged already: `verify` names it by its own checksum
+                ends[array.name] = checksum_of(read(array.name, start, stop))
+    return ends
+
+
+def checksum_of(rows: np.ndarray) -> int:
+    """Return the crc32 of rows.
+
+    Args:
+        rows: numbers, as they are stored.
+
+    Returns:
+        The checksum.
+    """
+    return zlib.crc32(rows.astype(rows.dtype.newbyteorder("<"), copy=False).tobytes())
 
 
 class ListedChunks(WrapperStore[Store]):

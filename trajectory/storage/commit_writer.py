@@ -13,7 +13,7 @@ from trajectory.schema.layout import Event
 from trajectory.schema.nodes import ArrayNode
 from trajectory.storage.array_reader import ArrayReader
 from trajectory.storage.backend import Backend
-from trajectory.storage.chunk_checksums import list_checksums
+from trajectory.storage.chunk_checksums import Ends, list_checksums, list_ends
 from trajectory.storage.compaction import larger_chunks, write_chunks
 from trajectory.storage.moment import Moment
 from trajectory.storage.root import Root, write_root
@@ -58,8 +58,19 @@ class CommitWriter:
         before, closed = self._root, commit.status != RECORDING
         chunks = list_checksums(self._backend, arrays.values(), before.arrays, before.chunks, closed=closed)
         root = Root(self.metadata, commit, nodes, arrays, chunks=chunks)
+        root = root if closed else replace(root, ends=self._ends(root))
         write_root(self._backend, root)
         self.tables.nodes, self._root = nodes, root
+
+    def _ends(self, root: Root) -> Ends:
+        """Return the checksums of the rows in chunks that others will join, which the root to be written lists."""
+        arrays = ArrayReader(self._backend, root)
+        return list_ends(
+            root.arrays.values(),
+            self._root.arrays,
+            self._root.ends,
+            lambda name, start, stop: arrays.read(name, stop, start),
+        )
 
     def cut_back(self, step: int, events: tuple[Event, ...]) -> Commit:
         """Return the commit that takes back what is of later steps.

@@ -1,32 +1,20 @@
-"""The append-only part of a store: rows that do not fill a Zarr chunk yet.
-
-A record is `kind (1 byte), length (uint32), crc32 of kind and payload (uint32), payload`, little-endian.
-A killed process can leave its last record torn, which is no damage: what it held was not saved yet. A record whose
-checksum does not hold although it is whole, or although others follow it, is damaged; those that follow are read.
-"""
+"""Write the append-only part of a store: rows that do not fill a Zarr chunk yet."""
 
 # ruff: noqa: D102 (`Journal` says what the methods of its subclasses do)
 
 import json
 import os
-import re
-import struct
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-ROWS, METRICS, EVENT = b"R", b"M", b"E"
-_KINDS = (ROWS, METRICS, EVENT)
-_BEGINNING = re.compile(b"[RME]")
-_SEARCHED = 16  # times a journal's length: the bytes of possible records that are looked at behind a damaged one
+from trajectory.storage.journal_records import METRICS, ROWS, SYNCED, label, pack, read
+
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
-_ZEROS = re.compile(rb"\0{8,}")
-_HEADER = struct.Struct("<cII")
 
 
 class Journal(ABC):
@@ -42,7 +30,17 @@ class Journal(ABC):
         Raises:
             OSError: the disk is full.
         """
-        self._write(_HEADER.pack(kind, len(payload), zlib.crc32(kind + payload)) + payload)
+        self._write(pack(kind, payload))
+
+    def begin(self, run: str | None, generation: int) -> None:
+        """Say in the first record whose the others are.
+
+        Args:
+            run: the run's id; None, in stores of early versions, says nothing.
+            generation: the journal's number.
+        """
+        if run is not None:
+            self.append(METRICS, label(run, generation))
 
     def append_rows(self, rows: np.ndarray) -> None:
         """Add a record of rows.
@@ -98,6 +96,7 @@ class FileJournal(Journal):
         self._fd = os.open(path, flags | (0 if append else os.O_TRUNC), 0o666)
         if append:
             os.ftruncate(self._fd, self._size)
+        self._synced = self._size  # what is there needs no mark of its own
 
     def _write(self, record: bytes) -> None:
         if os.write(self._fd, record) < len(record):  # a disk that fills up takes the first part only
@@ -106,8 +105,13 @@ class FileJournal(Journal):
         self._size += len(record)
 
     def sync(self, *, durable: bool = False) -> None:
-        if durable:
-            os.fsync(self._fd)
+        if not durable:
+            return
+        os.fsync(self._fd)
+        if self._size > self._synced:
+            with suppress(OSError):  # a full disk: all that was to be saved is
+                self.append(METRICS, SYNCED)
+            self._synced = self._size
 
     def close(self) -> None:
         os.close(self._fd)
@@ -165,114 +169,3 @@ class ObjectJournal(Journal):
 
     def remove(self) -> None:
         self._delete(self.key(self._folder, n) for n in range(self._count))
-
-
-@dataclass(frozen=True)
-class Records:
-    """What a journal holds.
-
-    Attributes:
-        intact: (kind, payload) of each intact record, in the order they were appended.
-        damaged: where bytes lie that are no intact record, although intact ones follow or a whole one was written:
-            (first byte, byte behind the last) of each stretch.
-        end: the byte behind the last intact record; what is behind it is torn, unless it is damaged.
-    """
-
-    intact: list[tuple[bytes, bytes]]
-    damaged: list[tuple[int, int]]
-    end: int
-
-
-def read(data: bytes) -> Records:
-    """Read a journal's records.
-
-    Args:
-        data: its bytes, the last record of which may be torn.
-
-    Returns:
-        The intact records, and where others are damaged.
-    """
-    intact, damaged, at = [], list[tuple[int, int]](), 0
-    while at < len(data):
-        record = _record(data, at)
-        if record is None:
-            following = _following(data, at + 1)
-            if following is None:
-                if not (_is_torn(data, at) or _is_hole(data[at:])):
-                    damaged.append((at, len(data)))
-                break
-            if _is_hole(data[at:following]):
-                break  # what a power cut left behind it is no continuation
-            damaged.append((at, following))
-            at = following
-            continue
-        intact.append(record)
-        at += _HEADER.size + len(record[1])
-    return Records(intact, damaged, min(at, len(data)))
-
-
-def _record(data: bytes, at: int) -> tuple[bytes, bytes] | None:
-    """Return the intact record that begins at a byte, if one does."""
-    if at + _HEADER.size > len(data):
-        return None
-    kind, length, checksum = _HEADER.unpack_from(data, at)
-    payload = data[at + _HEADER.size : at + _HEADER.size + length]
-    whole = len(payload) == length and kind in _KINDS and zlib.crc32(kind + payload) == checksum
-    return (kind, payload) if whole else None
-
-
-def _following(data: bytes, start: int) -> int | None:
-    """Return where the next intact record begins, if one does; bytes that could be many are not searched for ever."""
-    budget = _SEARCHED * len(data)
-    for match in _BEGINNING.finditer(data, start):
-        if match.start() + _HEADER.size > len(data):
-            return None
-        _, length, _ = _HEADER.unpack_from(data, match.start())
-        if length > len(data) - match.start() - _HEADER.size:
-            continue
-        budget -= length
-        if budget < 0:
-            return None
-        if _record(data, match.start()):
-            return match.start()
-    return None
-
-
-def _is_hole(stretch: bytes) -> bool:
-    """Return whether zeros lie where a power cut kept writes from the disk: a header, half of the bytes, or a sector.
-
-    A record that was damaged otherwise holds zeros too, but hardly as many.
-    """
-    if not stretch[: _HEADER.size].strip(b"\0"):
-        return True
-    zeros = sum(map(len, _ZEROS.findall(stretch)))
-    return 2 * zeros >= len(stretch) or bytes(512) in stretch
-
-
-def _is_torn(data: bytes, at: int) -> bool:
-    """Return whether what is behind the last intact record is the beginning of one, as a kill leaves it.
-
-    A power failure leaves zeros in place of what was not written.
-    """
-    rest = data[at:]
-    if not rest.rstrip(b"\0"):
-        return True
-    if len(rest) < _HEADER.size:
-        return True
-    kind, length, checksum = _HEADER.unpack_from(rest)
-    payload = rest[_HEADER.size :]
-    if zlib.crc32(kind + payload) == checksum:  # whole, and its length is not the one that was written
-        return False
-    return kind in _KINDS and (len(payload) < length or not payload[length - 8 : length].strip(b"\0"))
-
-
-def decode(payload: bytes) -> Any:
-    """Return the value that `append_json` wrote.
-
-    Args:
-        payload: the record's.
-
-    Returns:
-        The value.
-    """
-    return json.loads(payload)

@@ -56,6 +56,7 @@ def create_store(
             _refuse_taken(backend, overwrite)  # another recorder may have been faster
             backend.clear()
             journal = backend.journal(0)
+            journal.begin(metadata.id, 0)
             journal.sync(durable=True)  # without it, an empty group is no store being made
             backend.sync()
             group = zarr.open_group(backend.writable, mode="a", zarr_format=3)

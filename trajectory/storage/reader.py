@@ -8,7 +8,7 @@ import numpy as np
 from trajectory.errors import StoreError, first_line
 from trajectory.schema.entries import count, in_order, mapping, number, text
 from trajectory.schema.layout import Event, RowColumns
-from trajectory.storage import journal
+from trajectory.storage import journal_records
 from trajectory.storage.backend import Backend
 from trajectory.storage.root import Root, read_root
 
@@ -52,14 +52,14 @@ class UncommittedRows:
         """
         rows, metrics, events = [np.empty((0, columns.width))], dict[int, dict[str, float]](), list[Event]()
         for kind, payload in records:
-            if kind == journal.ROWS:
+            if kind == journal_records.ROWS:
                 rows.append(np.frombuffer(payload, dtype="<f8").reshape(-1, columns.width))
-            elif kind == journal.METRICS:
-                for step, scalars in journal.decode(payload):
+            elif kind == journal_records.METRICS:
+                for step, scalars in journal_records.decode(payload):
                     named = {text(name): _scalar(value) for name, value in mapping(scalars).items()}
                     metrics.setdefault(count(step), {}).update(named)
             else:
-                step, name, details = journal.decode(payload)
+                step, name, details = journal_records.decode(payload)
                 events.append(Event(count(step), text(name), mapping(details)))
         table = np.concatenate(rows)
         steps = table[:, 0]
@@ -110,12 +110,12 @@ def read_store(backend: Backend, *, skip_damaged: bool = False) -> tuple[Root, U
 
 
 def _sorted(backend: Backend, root: Root, data: bytes) -> UncommittedRows:
-    name, records, damage = f"journal.{root.commit.journal}", journal.read(data), None
-    if records.damaged:
-        start, stop = records.damaged[0]
+    generation, damage = root.commit.generation, None
+    name, records = f"journal.{generation}", journal_records.read_as(data, root.metadata.id, generation)
+    if records.fault:
         damage = (
-            f"{name} is damaged (bytes {start} to {stop - 1} are no record); restore it as it was written, or keep"
-            " its other records by `ultraslow verify --repair`"
+            f"{name} is damaged ({records.fault}); restore it as it was written, or keep its other records by"
+            " `ultraslow verify --repair`"
         )
     try:
         uncommitted = UncommittedRows.of(records.intact, root.metadata.columns, damage)

@@ -5,7 +5,7 @@ from typing import Any
 
 from trajectory.errors import StoreError, first_line
 from trajectory.schema.commit import table_of
-from trajectory.storage import journal
+from trajectory.storage import journal_records
 from trajectory.storage.array_reader import ArrayReader, Damage
 from trajectory.storage.backend import Backend
 from trajectory.storage.compaction import replaced_chunks
@@ -131,9 +131,10 @@ def _set_journal_aside(backend: Backend, root: Root) -> None:
     backend.replace(f"journal.{generation}{DAMAGED}", data)
     fresh = backend.journal(generation + 1)
     try:
-        for kind, payload in journal.read(data).intact:
+        fresh.begin(root.metadata.id, generation + 1)
+        for kind, payload in journal_records.read_as(data, root.metadata.id, generation).contents:
             fresh.append(kind, payload)
-        fresh.sync()
+        fresh.sync(durable=True)
     finally:
         fresh.close()
     write_root(backend, replace(root, commit=replace(root.commit, generation=generation + 1)))

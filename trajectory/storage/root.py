@@ -3,23 +3,24 @@
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from blake3 import blake3
 
 from trajectory.errors import RunNotFoundError, StoreError, first_line
 from trajectory.schema.commit import Commit
-from trajectory.schema.entries import Entries, mapping, text
+from trajectory.schema.entries import Entries, Kind, mapping, text
 from trajectory.schema.layout import FORMAT, LR_DROP, Event
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.nodes import ArrayNode, parse_nodes
 from trajectory.storage import chunk_checksums
 from trajectory.storage.backend import Backend
-from trajectory.storage.chunk_checksums import Checksums
+from trajectory.storage.chunk_checksums import Checksums, Ends
 
 ROOT = "zarr.json"
 CHECKSUM = "ultraslow_blake3"  # beside `ultraslow`: an earlier version that writes the store on leaves it out
-CHUNKS = "ultraslow_crc32c"  # likewise
+CHUNKS, ENDS = "ultraslow_crc32c", "ultraslow_crc32"  # likewise
+T = TypeVar("T")
 _EMPTY_GROUP = {"attributes": {}, "zarr_format": 3, "node_type": "group"}  # what zarr writes before the first commit
 
 
@@ -34,6 +35,7 @@ class Root:
         arrays: the arrays among them, as they were read and checked.
         checksum: whether the root carried its checksum, as earlier versions' do not.
         chunks: the checksums of the arrays' chunks; empty where earlier versions wrote on.
+        ends: likewise of the rows in chunks that are not full.
     """
 
     metadata: RunMetadata
@@ -42,6 +44,7 @@ class Root:
     arrays: Mapping[str, ArrayNode] = field(default_factory=dict)
     checksum: bool = True
     chunks: Checksums = field(default_factory=dict)
+    ends: Ends = field(default_factory=dict)
 
     @property
     def writes_all(self) -> bool:
@@ -89,17 +92,19 @@ def read_root(backend: Backend) -> Root:
         raise _damaged(backend, "its checksum is another")
     metadata, commit = RunMetadata.from_json(attributes, path), Commit.from_json(attributes, path)
     arrays = parse_nodes(nodes, metadata, commit, path)
-    return Root(metadata, commit, nodes, arrays, checksum is not None, _chunks(backend, root["attributes"]))
+    chunks = _listed(backend, root["attributes"], CHUNKS, "chunks", chunk_checksums.from_json, {})
+    ends = _listed(backend, root["attributes"], ENDS, "rows", chunk_checksums.ends_from_json, {})
+    return Root(metadata, commit, nodes, arrays, checksum is not None, chunks, ends)
 
 
-def _chunks(backend: Backend, attributes: Mapping[str, Any]) -> Checksums:
-    """Read the checksums of the chunks, if the root carries them."""
-    if CHUNKS not in attributes:
-        return {}
-    listed = Entries(attributes, backend.path).nested(CHUNKS)
-    if listed.get("blake3", text) != _hash(listed.values.get("chunks")):
-        raise _damaged(backend, f"the checksum of its {CHUNKS} is another")
-    return listed.get("chunks", chunk_checksums.from_json)
+def _listed(backend: Backend, attributes: Mapping[str, Any], key: str, of: str, kind: Kind[T], default: T) -> T:
+    """Read the checksums of chunks or of rows, if the root carries them."""
+    if key not in attributes:
+        return default
+    listed = Entries(attributes, backend.path).nested(key)
+    if listed.get("blake3", text) != _hash(listed.values.get(of)):
+        raise _damaged(backend, f"the checksum of its {key} is another")
+    return listed.get(of, kind)
 
 
 def _parse(data: bytes) -> Any:
@@ -173,6 +178,7 @@ def write_root(backend: Backend, root: Root) -> None:
             "ultraslow": attributes,
             CHECKSUM: _checksum(attributes, nodes),
             CHUNKS: {"chunks": chunks, "blake3": _hash(chunks)},
+            ENDS: {"rows": root.ends, "blake3": _hash(root.ends)},
         },
         "consolidated_metadata": {
             "kind": "inline",

@@ -19,12 +19,12 @@ from trajectory.schema.commit import RECORDING, Commit
 from trajectory.schema.layout import Event, shard_array
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.schedules import add_period
-from trajectory.storage import journal
 from trajectory.storage.arrays import extend, extend_snapshot, read_rows
 from trajectory.storage.backend import Backend
 from trajectory.storage.commit_writer import CommitWriter
 from trajectory.storage.continuation import check_continues, check_events
 from trajectory.storage.journal import Journal
+from trajectory.storage.journal_records import EVENT, METRICS
 from trajectory.storage.lock import RunLock
 from trajectory.storage.reader import UncommittedRows
 from trajectory.storage.run_writer import RunWriter
@@ -99,7 +99,7 @@ class StoreWriter(RunWriter):
 
     def append_metrics(self, entries: Sequence[tuple[int, Mapping[str, float]]]) -> None:
         with self._lock:
-            self._journal.append_json(journal.METRICS, entries)
+            self._journal.append_json(METRICS, entries)
             for step, scalars in entries:
                 self._metrics.setdefault(step, {}).update(scalars)
             if len(self._metrics) > self._tables.batch("metrics"):
@@ -112,7 +112,7 @@ class StoreWriter(RunWriter):
             event: what happened.
         """
         with self._lock:
-            self._journal.append_json(journal.EVENT, [event.step, event.name, event.details])
+            self._journal.append_json(EVENT, [event.step, event.name, event.details])
             self._events.append(event)
 
     def append_snapshot(self, step: int, weights: np.ndarray, buffers: np.ndarray) -> None:
@@ -288,8 +288,9 @@ class StoreWriter(RunWriter):
         """Publish a commit together with a new journal, of the rows that the arrays do not hold."""
         fresh = self.backend.journal(commit.generation)
         try:
+            fresh.begin(self.metadata.id, commit.generation)
             fresh.append_rows(rows)
-            fresh.append_json(journal.METRICS, list(metrics.items()))
+            fresh.append_json(METRICS, list(metrics.items()))
             fresh.sync(durable=True)
             self._commits.publish(commit, nodes)
         except Exception:
