@@ -70,12 +70,27 @@ class Copy:
         if self.tensors:
             torch._foreach_copy_(self.tensors, [p.detach() for p in parameters])
 
+    def extended(self, parameters: Sequence[Tensor]) -> "Copy":
+        """Return these weights, and behind them those of more parameters as they are now.
+
+        Args:
+            parameters: The further parameters.
+        """
+        longer = Copy(parameters)
+        longer.tensors = [*self.tensors, *longer.tensors]
+        return longer
+
     def laid_out_as(self, parameters: Sequence[Tensor]) -> "Copy":
         """Return the same weights with the device, the type and the order in memory that parameters have now.
 
         Args:
             parameters: The parameters, in the order of those that were copied.
+
+        Returns:
+            This copy, if it lies so.
         """
+        if all(map(_lies_as, self.tensors, parameters)):
+            return self
         moved = [w.to(p.device, accumulator(p.dtype)) for w, p in zip(self.tensors, parameters, strict=True)]
         copy = Copy([torch.empty_like(p, dtype=w.dtype) for w, p in zip(moved, parameters, strict=True)])
         copy.refresh(moved)
@@ -148,11 +163,13 @@ class Observables:
         """
         if self.have_moved():
             self._lay_out()
-        self.parameters = [*self.parameters, *parameters]
-        for copy in [*self.copies, self.previous]:
-            if copy:
-                copy.tensors += Copy(parameters).tensors
-        self._pointers = []
+        extended = {
+            "parameters": [*self.parameters, *parameters],
+            "copies": [copy and copy.extended(parameters) for copy in self.copies],
+            "previous": self.previous and self.previous.extended(parameters),
+            "_pointers": [],
+        }
+        vars(self).update(extended)  # by one call into C: an interrupt comes before all of it or after
         self._lay_out()
 
     def replace(self, k: int, parameter: Tensor) -> None:
@@ -176,13 +193,16 @@ class Observables:
         Args:
             origins: The weights w_0, then those at the other origins reached so far, each as `parameters`.
         """
-        self.parameters = self._first
-        reached = [Copy(self.parameters) for _ in origins]
+        reached = [Copy(self._first) for _ in origins]
         for copy, weights in zip(reached, origins, strict=True):
             copy.refresh(weights)
-        self.copies = [*reached, *[None] * (len(self.copies) - len(reached))]
-        self.previous = self.previous and Copy(self.parameters)
-        self._pointers = []
+        restored = {
+            "parameters": self._first,
+            "copies": [*reached, *[None] * (len(self.copies) - len(reached))],
+            "previous": self.previous and Copy(self._first),
+            "_pointers": [],
+        }
+        vars(self).update(restored)
         self._lay_out()
 
     def keep(self) -> None:
@@ -209,18 +229,19 @@ class Observables:
 
     def _lay_out(self) -> None:
         """Follow the parameters' storage: .to(), load_state_dict(assign=True), an optimizer that swaps tensors."""
-        if self._pointers:
-            self._leave_out_resized()
-            self.copies = [copy and copy.laid_out_as(self.parameters) for copy in self.copies]
-            self.previous = self.previous and self.previous.laid_out_as(self.parameters)
-        self._pointers = [p.data_ptr() for p in self.parameters]
+        self._leave_out_resized()
+        self.copies = [copy and copy.laid_out_as(self.parameters) for copy in self.copies]
+        self.previous = self.previous and self.previous.laid_out_as(self.parameters)
+        pointers = [p.data_ptr() for p in self.parameters]
         self._kernel = _kernel(self.parameters, self.measurements)
+        self._pointers = pointers  # last: an interrupt until then leaves all of it to be done anew
 
     def _leave_out_resized(self) -> None:
         start = self.copies[0]
         for k, weights in enumerate(start.tensors if start else ()):
             if self.parameters[k].shape != weights.shape:
-                self.resized.append(k)
+                if k not in self.resized:
+                    self.resized.append(k)
                 self.replace(k, weights)
 
     def _others(self, quantity: str) -> list[Tensor | None]:
@@ -300,6 +321,12 @@ def _readable(tensor: Tensor, parameter: Tensor) -> Tensor:
     """Return a tensor as the kernel reads it beside a parameter: on its device, of a known type, without gaps."""
     tensor = tensor.to(parameter.device, tensor.dtype if tensor.dtype in CODES else torch.float32, non_blocking=True)
     return tensor if _is_dense(tensor) else tensor.contiguous()
+
+
+def _lies_as(weights: Tensor, parameter: Tensor) -> bool:
+    """Return whether copied weights have the device, the type and the order in memory that a copy would have now."""
+    fresh = torch.empty_like(parameter, dtype=accumulator(parameter.dtype), device="meta")
+    return (weights.device, weights.dtype, weights.stride()) == (parameter.device, fresh.dtype, fresh.stride())
 
 
 def _memory_order(tensor: Tensor) -> list[int]:

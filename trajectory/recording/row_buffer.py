@@ -89,6 +89,8 @@ class RowBuffer:
             keep: Whether the next update's row is wanted as well.
             again: Whether an interrupt may have ended a first attempt.
         """
+        if self._ring.shape[2] != len(observables.parameters):  # an interrupt has ended `extend`
+            self.fit_ring(observables)
         place = len(self._open.steps)
         if self._slot is None:
             observables.write(self._ring[place], keep=keep)
@@ -138,9 +140,9 @@ class RowBuffer:
         Args:
             observables: Measures the weights.
         """
+        self._newest = None
         if self._ring.shape[2] != len(observables.parameters):
             self._ring = self._ring.new_zeros(*self._ring.shape[:2], len(observables.parameters))
-        self._newest = None
 
     def changed_since(self, observables: Observables, step: int) -> Tensor | None:
         """Measure the weights again, and compare them with the row of the last update.
@@ -152,6 +154,8 @@ class RowBuffer:
         Returns:
             Whether each parameter lies elsewhere than in that row; None if the update had no row.
         """
+        if self._ring.shape[2] != len(observables.parameters):
+            self.fit_ring(observables)
         if step and (self._newest is None or self._newest[0] != step):
             return None
         # equal weights give equal numbers, unless they are summed in another order of memory

@@ -197,3 +197,26 @@ def test_an_update_measured_twice_says_what_is_lost(tmp_path, monkeypatch):
     assert [(event.step, event.name, event.details) for event in run.events] == [
         (2, "interrupted_update", {"unknown": ["update_norm"]})
     ]
+
+
+@pytest.mark.filterwarnings("ignore:.*an interrupt came while update")
+def test_an_interrupt_while_moved_weights_are_laid_out_leaves_no_pointer_to_freed_memory(tmp_path, monkeypatch):
+    model, optimizer = one_weight()
+    recorder = Recorder(tmp_path / "run.zarr", model, optimizer)
+    for _ in range(3):
+        optimizer.step()
+    model.weight.data = model.weight.data.clone()
+
+    def interrupt(*_):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("trajectory.measure.observables._kernel", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        optimizer.step()
+    for _ in range(3):
+        optimizer.step()
+    recorder.close()
+    distance = Run(tmp_path / "run.zarr").distance
+    assert len(distance) == round(model.weight.item())
+    np.testing.assert_allclose(distance, distance.index, rtol=1e-6)
