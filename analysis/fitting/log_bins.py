@@ -175,7 +175,8 @@ def log_sums(group: Sequence[Curve], t_min: float | None = None, t_max: float | 
         DistanceError: where a distance is not a positive, finite number.
     """
     start, end = constant_phase(group, t_min, t_max)
-    _check_span(start, end, group[0].name if len(group) == 1 else f"{len(group)} curves")
+    name = group[0].name if len(group) == 1 else f"{len(group)} curves"
+    _check_span(start, end, name, _ends_in_words(group, start, end))
     count = round(BINS_PER_DECADE * math.log10(end / start))
     edges = np.exp(np.linspace(math.log(start), math.log(end), 2 * count + 1)) * (1 - _AT_AN_EDGE)
     edges[-1] = end * (1 + _AT_AN_EDGE)
@@ -184,13 +185,21 @@ def log_sums(group: Sequence[Curve], t_min: float | None = None, t_max: float | 
     return LogSums(centres, (start, end), u, z, points, tuple(curve.name for curve in group))
 
 
-def _check_span(start: float, end: float, name: str) -> None:
+def _ends_in_words(group: Sequence[Curve], start: float, end: float) -> str:
+    """Say which ends of a fit range the learning rate sets: the end of its warm-up, and its first drop."""
+    warm = "from the end of the warm-up" if 0 < start == max(curve.warmup_end for curve in group) else ""
+    drop = "to the learning-rate drop" if any(end in curve.drops for curve in group) else ""
+    words = " ".join(filter(None, (warm, drop)))
+    return f", {words}," if words else ""
+
+
+def _check_span(start: float, end: float, name: str, ends: str = "") -> None:
     if not end > start:
         raise ShortCurveError(f"{name}: no updates between t = {start:g} and {end:g}; expected at least one decade")
     decades = math.log10(end / start)
     if decades < 1 - 1e-9:
         raise ShortCurveError(
-            f"{name}: the fit range {start:g}..{end:g} spans {decades:.2f} decades of t; expected at least "
+            f"{name}: the fit range {start:g}..{end:g}{ends} spans {decades:.2f} decades of t; expected at least "
             "one: record longer, or lower t_min"
         )
 

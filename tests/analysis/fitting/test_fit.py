@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.optimize import curve_fit
 
-from analysis import Fit, fit
+from analysis import Curve, Fit, fit
 from analysis.errors import (
     AnalysisError,
     GrowthError,
@@ -210,6 +210,14 @@ def test_a_rival_law_is_sent_to_compare_and_an_unknown_one_is_told_the_names():
 def test_a_known_offset_is_taken_off_first():
     d = family(1.0)
     assert fit((np.exp(u), d + 5), offset=5.0, t_min=10).alpha == pytest.approx(1.0, abs=1e-6)
+
+
+def test_a_range_too_short_says_which_of_its_ends_the_learning_rate_sets():
+    t = np.arange(1.0, 801)
+    with pytest.raises(ShortCurveError, match=r"99..407, from the end of the warm-up to the learning-rate drop, sp"):
+        fit(Curve(t, t**0.25, drops=(407.0,), warmup_end=99.0))
+    with pytest.raises(ShortCurveError, match=r"500..800 spans 0.20 decades of t; .* or lower t_min"):
+        fit((t, t**0.25), t_min=500)
 
 
 def test_a_fit_range_under_two_decades_is_warned_of():
