@@ -10,6 +10,7 @@ Two ways of computing one thing are compared with a tolerance that follows from 
 (tests/train/conftest.py). Random draws from fixed seeds differ between processors in their last digits at most.
 """
 
+import gc
 import os
 
 import pytest
@@ -21,6 +22,25 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no deadline")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_waiting_for_the_disk():
+    """What is to be durable is tested by what would be synced, and a file reads the same before it is on the disk."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda fd: None)
+        yield
+
+
+def pytest_collection_finish():
+    """Leave what is imported by now, some million objects, out of each garbage collection."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure():
+    """Let the end of the process free it."""
+    gc.unfreeze()
 
 
 def pytest_runtest_setup(item):

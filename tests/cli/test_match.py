@@ -36,17 +36,17 @@ def test_match_draws_what_it_says(runs, tmp_path, run, refused):
 
 def test_a_plan_becomes_a_recipe_that_trains(runs, tmp_path, run, refused):
     small, large = tmp_path / "small.zarr", tmp_path / "large.zarr"
-    assert run("train", "f1-digits", "--epochs", 16, "--lr", 0.02, "--out", small).returncode == 0
+    assert run("train", "f1-digits", *"--epochs 4 --drops 3 0.1 --lr 0.02 --out".split(), small).returncode == 0
     recipe = tmp_path / "large.toml"
     found = json.loads(run("plan", small, "--batch-size", 64, "--out", recipe, "--json").stdout)
-    # 16 epochs of 80 updates with a drop after 15, in batches of 64: 20 updates an epoch
-    assert (found["updates"], found["epochs"], found["drop_epochs"]) == (1280, 64, [60])
+    # 4 epochs of 80 updates with a drop after 3, in batches of 64: 20 updates an epoch
+    assert (found["updates"], found["epochs"], found["drop_epochs"]) == (320, 16, [12])
     assert found["lr"] == pytest.approx(0.04)
     assert "0.04" in run("plan", small, "--batch-size", 64).stdout
     lines = recipe.read_text().splitlines()  # which states what the table says at the reference's batch
     assert "lr = 0.02  # at batch 16: × √(64/16), 0.04" in lines
     assert (
-        "epochs = 24.0  # at batch 16: at most 96 epochs of batch 64, 1.5 × the plan's 1280 updates,"
+        "epochs = 6.0  # at batch 16: at most 24 epochs of batch 64, 1.5 × the plan's 320 updates,"
         " in case the match comes late"
     ) in lines
     done = run("train", recipe, "--epochs", 2, "--out", large)

@@ -3,6 +3,7 @@
 import platform
 import subprocess
 from contextlib import suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -14,7 +15,7 @@ def provenance() -> dict[str, Any]:
         "host", the machine's name; "commit", the git commit of the working directory (None outside a repository),
         with `-dirty` behind it if tracked files differ; "versions" of Python and of packages.
     """
-    return {"host": platform.node(), "commit": _commit(), "versions": _versions()}
+    return {"host": platform.node(), "commit": _commit(), "versions": dict(_versions())}
 
 
 def _commit() -> str | None:
@@ -24,6 +25,7 @@ def _commit() -> str | None:
     return None
 
 
+@cache  # a recorder would wait ten milliseconds for the metadata to be parsed
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in ("ultraslow", "torch", "numpy", "zarr"):

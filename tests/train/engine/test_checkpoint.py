@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 from unittest import mock
@@ -149,6 +150,7 @@ def test_ctrl_c_leaves_a_checkpoint_and_the_command_goes_on_from_it(tmp_path, ca
     signal.signal(signal.SIGINT, before)
     while not (tmp_path / "run.zarr.checkpoint.pt").exists():
         assert running.poll() is None
+        time.sleep(0.02)
     running.send_signal(signal.SIGINT)
     _, errors = running.communicate(timeout=300)
     assert running.returncode == 130

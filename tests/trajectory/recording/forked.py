@@ -1,4 +1,4 @@
-"""What scripts of test_faults.py and test_killed.py share: they fork after torch has been imported, once for all."""
+"""What scripts of tests share that fork after torch has been imported, once for all."""
 
 import os
 from pathlib import Path

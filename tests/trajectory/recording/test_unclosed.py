@@ -3,11 +3,14 @@
 import contextlib
 import copy
 import gc
+import json
+import os
 import pickle
 import signal
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -17,13 +20,14 @@ from torch import nn
 from trajectory import Recorder, RecordingError, Run, StoreError, verify
 from trajectory.recording import unclosed
 
-HEAD = """
-import atexit, gc, os, sys, threading
+# The programs are children of one process, so that torch is imported once; each ends as Python ends any program.
+PROGRAMS = """
+import atexit, gc, json, os, sys, threading
+import forked
 import torch
 from torch import nn
 from trajectory import Recorder
 
-path = sys.argv[1]
 model = nn.Linear(4, 1)
 optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
 
@@ -32,24 +36,41 @@ def train(n):
         model(torch.randn(8, 4)).square().mean().backward()
         optimizer.step()
 
+train(1)  # imports what torch imports late
+folder, statuses = sys.argv[1], {}
+for name, program in json.loads(sys.argv[2]).items():
+    if (pid := os.fork()) == 0:
+        break
+    statuses[name] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+else:
+    print(json.dumps(statuses))
+    sys.exit()
+path = lambda run: f"{folder}/{run}.zarr"
+os.dup2(os.open(f"{folder}/{name}.stderr", os.O_WRONLY | os.O_CREAT), sys.stderr.fileno())
+exec(program)
 """
 ENDS = {
-    "end": "recorder = Recorder(path, model, optimizer); train(100)",
-    "error": "recorder = Recorder(path, model, optimizer); train(100); 1 / 0",
-    "exit": "recorder = Recorder(path, model, optimizer); train(100); sys.exit(3)",
-    "nameless": "Recorder(path, model, optimizer); train(100)",
-    "close at exit": "recorder = Recorder(path, model, optimizer); atexit.register(recorder.close); train(100)",
-    "subscribed": "r = Recorder(path, model, optimizer); r.subscribe(lambda rows: r.step); train(100)",
-    "thread": """
+    "end": """
+recorder = Recorder(path("named"), model, optimizer)
+Recorder(path("nameless"), model, optimizer)
+registered = Recorder(path("close at exit"), model, optimizer)
+atexit.register(registered.close)
+subscribed = Recorder(path("subscribed"), model, optimizer)
+subscribed.subscribe(lambda rows: subscribed.step)
+train(100)
+""",
+    "error": "recorder = Recorder(path('error'), model, optimizer); train(100); 1 / 0",
+    "exit": """
 def run():
-    Recorder(path, model, optimizer)
+    Recorder(path("thread"), model, optimizer)
     train(100)
 thread = threading.Thread(target=run)
 thread.start()
 thread.join()
+sys.exit(3)
 """,
     "child": """
-recorder = Recorder(path, model, optimizer)
+recorder = Recorder(path("child"), model, optimizer)
 train(50)
 if os.fork() == 0:
     del recorder
@@ -59,21 +80,37 @@ os.wait()
 train(50)
 """,
 }
+RUNS = ["named", "nameless", "close at exit", "subscribed", "error", "thread", "child"]
+
+
+@pytest.fixture(scope="module")
+def ended(tmp_path_factory):
+    """The folder of the programs' runs and errors, and the programs' exit statuses."""
+    folder = tmp_path_factory.mktemp("ended")
+    command = [sys.executable, "-W", "ignore", "-c", PROGRAMS, folder, json.dumps(ENDS)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=Path(__file__).parent, env=environment, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return folder, json.loads(done.stdout)
 
 
 @pytest.mark.parametrize("end", ENDS)
-def test_a_program_that_ends_without_close_loses_no_row(tmp_path, end):
-    path = tmp_path / "run.zarr"
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", HEAD + ENDS[end], path],
-        capture_output=True, text=True, timeout=120, check=False,
-    )  # fmt: skip
-    assert done.returncode == {"error": 1, "exit": 3}.get(end, 0), done.stderr
-    assert "recorder" not in done.stderr.replace(HEAD, "").replace(ENDS[end], "") or end == "error"
-    run = Run(path)
+def test_a_program_ends_as_if_no_recorder_were_left_open(ended, end):
+    folder, statuses = ended
+    errors = (folder / f"{end}.stderr").read_text()
+    assert statuses[end] == {"error": 1, "exit": 3}.get(end, 0), errors
+    assert errors.splitlines()[-1:] == (["ZeroDivisionError: division by zero"] if end == "error" else [])
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_a_program_that_ends_without_close_loses_no_row(ended, run):
+    folder, _ = ended
+    run = Run(folder / f"{run}.zarr")
     assert list(run.distance.index) == list(range(1, 101))
     assert run.status == "interrupted (not closed)"
-    assert not verify(path)
+    assert not verify(run.path)
 
 
 def test_a_recorder_that_is_collected_gives_its_run_free(tmp_path):
