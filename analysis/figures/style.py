@@ -80,7 +80,8 @@ def use_style(name: str | Path | None) -> Iterator[None]:
         FigureError: if there is no such style, or the file cannot be read.
 
     Examples:
-        >>>         >>> from analysis import figures
+        >>> import numpy as np
+        >>> from analysis import figures
         >>> t = np.arange(1, 1001)
         >>> with figures.use_style("dark_background"):
         ...     figure = figures.distance((t, t**0.25))

@@ -101,12 +101,12 @@ def test_the_fit_is_where_no_direction_is_better(law):
 @pytest.mark.parametrize("nu", [0.3, 0.4, 0.5])
 @pytest.mark.parametrize("share", [0.03, 0.1, 1.0])
 def test_the_family_reads_a_jump_as_a_negative_alpha(nu, share):
-    """About −4c²/(K t_m^(2ν)), to a quarter where the jump is small beside the growth."""
+    """From −4c²/(K t_m^(2ν)) to half as much again, where the jump is a tenth of the growth or less."""
     middle = np.sqrt(t[0] * t[-1])
     alpha = float(variable_projection(u, 0.5 * np.log(share + (t / middle) ** (2 * nu))[None]).alpha[0])
     assert alpha < 0
     if share < 1:
-        assert alpha == pytest.approx(-4 * share, rel=0.25)
+        assert 1 <= alpha / (-4 * share) < 1.5
 
 
 def test_log_uniform_relaxation_times_are_alpha_four():
