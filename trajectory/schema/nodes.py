@@ -193,7 +193,8 @@ def _wanted(metadata: RunMetadata, commit: Commit) -> dict[str, tuple[tuple[str,
 
 def _parse_codecs(value: Any) -> tuple[str, ...]:
     names = tuple(entries.text(codec["name"]) for codec in value)
-    if not _CODECS.issuperset(names):
+    endians = {entries.mapping(codec.get("configuration", {})).get("endian", "little") for codec in value}
+    if not _CODECS.issuperset(names) or endians != {"little"}:
         raise ValueError
     return names
 
@@ -247,7 +248,7 @@ def _parse_nothing(value: Any) -> None:
 
 
 _dimensions = Kind("one to three whole numbers from 0 on", _parse_dimensions)
-_codecs = Kind(f"a list of codecs out of {', '.join(sorted(_CODECS))}", _parse_codecs)
+_codecs = Kind(f"a list of little-endian codecs out of {', '.join(sorted(_CODECS))}", _parse_codecs)
 _dtype = _one_of(*_SIZES)
 _node_type = _one_of("array", "group")
 _encoding = Kind("the default one with / or .", _parse_encoding)

@@ -13,7 +13,7 @@ from trajectory.schema.entries import Entries, Kind, mapping, text
 from trajectory.schema.layout import FORMAT, LR_DROP, Event
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.nodes import ArrayNode, parse_nodes
-from trajectory.storage import chunk_checksums
+from trajectory.storage import chunk_checksums, journal_records
 from trajectory.storage.backend import Backend
 from trajectory.storage.chunk_checksums import Checksums, Ends
 
@@ -239,6 +239,8 @@ def is_run(backend: Backend) -> bool:
 def is_begun(backend: Backend) -> bool:
     """Return whether a store is being made there, or its making was stopped: it has a journal, but no commit yet.
 
+    A file of that name which is neither empty nor a journal is somebody else's.
+
     Args:
         backend: where to look.
 
@@ -246,8 +248,10 @@ def is_begun(backend: Backend) -> bool:
         Whether a later recorder may take its place.
     """
     try:
-        backend.read_journal(0)
+        data = backend.read_journal(0)
     except OSError:
+        return False
+    if data.strip(b"\0") and not journal_records.read(data).intact:
         return False
     try:
         return _parse(backend.read(ROOT)) == _EMPTY_GROUP

@@ -62,6 +62,11 @@ def test_a_taken_path_is_kept_unless_it_is_a_run_to_overwrite(tmp_path):
     (foreign / "chapter1.txt").write_text("precious")
     with pytest.raises(StoreError, match="not a run"):
         Recorder(foreign, model, optimizer, overwrite=True)
+    (foreign / "journal.0").write_text("Monday: no run was ever made here")
+    with pytest.raises(StoreError, match="already exists"):
+        Recorder(foreign, model, optimizer)
+    with pytest.raises(StoreError, match="not a run"):
+        Recorder(foreign, model, optimizer, overwrite=True)
     assert (foreign / "chapter1.txt").read_text() == "precious"
 
 

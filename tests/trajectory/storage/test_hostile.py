@@ -57,6 +57,16 @@ def lie(path, where, value):
     (path / "zarr.json").write_text(json.dumps(root))
 
 
+def test_numbers_in_the_other_order_of_bytes_are_refused(honest, tmp_path):
+    path = shutil.copytree(honest, tmp_path / "run.zarr")
+    nodes = json.loads((path / "zarr.json").read_text())["consolidated_metadata"]["metadata"]
+    codecs = nodes["distance"]["codecs"]
+    (at,) = [i for i, codec in enumerate(codecs) if codec["name"] == "bytes"]
+    lie(path, ("consolidated_metadata", "metadata", "distance", "codecs", at, "configuration", "endian"), "big")
+    with pytest.raises(StoreError, match="little-endian"):
+        read_all(path)
+
+
 def read_all(path):
     run = Run(path)
     run.to_dict()
