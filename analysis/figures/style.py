@@ -206,11 +206,7 @@ def save(figure: Figure, path: str | Path, formats: Sequence[str] = ("png", "pdf
     Raises:
         FigureError: for a suffix other than .png, .pdf or .svg, and for a path that cannot be written.
     """
-    path = Path(path)
-    suffixes = [path.suffix.lower().lstrip(".")] if path.suffix else list(formats)
-    for suffix in suffixes:
-        if suffix not in _DATES:
-            raise FigureError(f"{path}: no figure format .{suffix}; expected .png, .pdf or .svg")
+    path, suffixes = Path(path), formats_of(path, formats)
     files = [path.with_suffix(f".{suffix}") for suffix in suffixes]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -222,6 +218,24 @@ def save(figure: Figure, path: str | Path, formats: Sequence[str] = ("png", "pdf
     except OSError as error:
         raise FigureError(f"{path}: cannot be written ({error.strerror}); choose another file") from error
     return files
+
+
+def formats_of(path: str | Path, formats: Sequence[str] = ("png", "pdf")) -> list[str]:
+    """Return the formats that `save` writes to a path.
+
+    Args:
+        path: the file; its suffix is the format.
+        formats: those of a path without suffix.
+
+    Raises:
+        FigureError: for another than png, pdf and svg.
+    """
+    path = Path(path)
+    suffixes = [path.suffix.lower().lstrip(".")] if path.suffix else list(formats)
+    for suffix in suffixes:
+        if suffix not in _DATES:
+            raise FigureError(f"{path}: no figure format .{suffix}; expected .png, .pdf or .svg")
+    return suffixes
 
 
 # No date in a file: the same figure gives the same bytes.

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from shutil import copytree
 
 import pytest
 import torch
@@ -112,6 +113,18 @@ def test_path(trained, run, tmp_path):
     assert "sb-0@10" in shown
 
 
+def test_an_error_keeps_what_is_done(trained, run, tmp_path):
+    other = train(replace(RECIPES["f1-digits"](), network="f1", epochs=0.1), tmp_path / "other.zarr")
+    done = run("path", *trained[:2], other, *FEW, "--points", 4)
+    assert done.returncode == 1
+    assert "sb-1@40" in done.stdout
+    assert done.stderr.splitlines()[0] == "ultraslow: 1 of 2 lines are done"
+    assert "the weights do not fit the model" in done.stderr.splitlines()[1]
+    drawn = run("sharpness", trained[0], *FEW, "--statistics", "batch", "--plot", "/proc/none/here.png")
+    assert drawn.returncode == 1
+    assert "No sharpness predicts" in drawn.stdout  # printed before the figure that cannot be written
+
+
 def test_costs_are_announced_where_they_are_over_a_minute(trained, run, monkeypatch):
     monkeypatch.setattr("ultraslow.cli.landscape._WORTH_SAYING", 0.0)
     done = run("path", *trained[:2], *FEW, "--points", 4)
@@ -137,6 +150,11 @@ def test_what_rounding_costs_is_said_in_one_line(tmp_path, run):
 def test_bad_input_is_refused_in_one_line(trained, runs, refused):
     assert "holds no snapshot" in refused("sharpness", runs / "sb-0.zarr")
     assert "expected two or more seeds" in refused("potential", trained[0])
+    copy = trained[0].parent / "copy.zarr"
+    copytree(trained[0], copy)
+    assert "have the same weights at step 0; expected different seeds" in refused("potential", trained[0], copy)
+    for command in ("potential", "sharpness", "spectrum", "path"):
+        assert "no figure format .foo" in refused(command, *trained[:2], "--plot", "x.foo")
     assert "given twice" in refused("potential", trained[0], trained[0])
     assert "no snapshot at step 7" in refused("spectrum", trained[0], "--step", 7)
     assert "samples is 5000; expected 2 to 1280" in refused("path", *trained[:2], "--samples", 5000)

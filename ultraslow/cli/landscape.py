@@ -10,7 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from trajectory import Run
+    from trajectory.errors import UltraslowError
 
 Samples = Annotated[int | None, arg(metavar="N", help_behavior_hint="")]
 Step = Annotated[int | None, arg(metavar="T", help_behavior_hint="")]
@@ -20,37 +23,54 @@ _WORTH_SAYING = 60.0  # seconds
 
 @dataclass
 class Interruption:
-    """Whether Ctrl-C ended a measurement.
+    """Whether Ctrl-C or an error ended a measurement.
 
     Attributes:
-        happened: whether it came.
+        happened: whether Ctrl-C came.
+        error: the error.
     """
 
     happened: bool = False
+    error: "UltraslowError | None" = None
 
     def end(self, done: str) -> None:
-        """After what is done was printed: end with status 130 if Ctrl-C came.
+        """After what is done was printed: end with status 130 if Ctrl-C came, or with the error.
 
         Args:
             done: what is done, in words.
+
+        Raises:
+            UltraslowError: the one that ended the measurement.
         """
+        if self.error is not None:
+            print(f"ultraslow: {done}", file=sys.stderr)
+            raise self.error
         if self.happened:
             print(f"ultraslow: interrupted; {done}", file=sys.stderr)
             sys.exit(130)
 
 
 @contextmanager
-def keeping_what_is_done() -> Iterator[Interruption]:
-    """Let Ctrl-C end a measurement, so that what is done can be printed.
+def keeping_what_is_done(found: Sequence[object]) -> Iterator[Interruption]:
+    """Let Ctrl-C or an error end a measurement, so that what is done can be printed.
+
+    Args:
+        found: what is done; where it is empty an error goes on.
 
     Yields:
-        Whether it came.
+        What came.
     """
+    from trajectory.errors import UltraslowError
+
     interruption = Interruption()
     try:
         yield interruption
     except KeyboardInterrupt:
         interruption.happened = True
+    except UltraslowError as error:
+        if not found:
+            raise
+        interruption.error = error
 
 
 def open_runs(paths: Sequence[str]) -> "list[Run]":
@@ -75,6 +95,21 @@ def open_runs(paths: Sequence[str]) -> "list[Run]":
         if any(str(run.path) == str(other.path) for other in runs[:k]):
             raise LandscapeError(f"{run.path}: given twice; expected different runs")
     return runs
+
+
+def check_plot(plot: "Path | None") -> None:
+    """Refuse a figure's file that no figure can be written to, before anything is measured.
+
+    Args:
+        plot: the file; None for no figure.
+
+    Raises:
+        FigureError: for a suffix of no format.
+    """
+    if plot is not None:
+        from analysis.figures.style import formats_of
+
+        formats_of(plot)
 
 
 def say_rounding(runs: "Sequence[Run]") -> None:

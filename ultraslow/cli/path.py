@@ -8,7 +8,7 @@ from tyro.conf import arg
 
 from ultraslow.cli.arguments import File, MoreRuns, RunPath
 from ultraslow.cli.console import print_json, print_table, progress_bar
-from ultraslow.cli.landscape import Samples, announce, keeping_what_is_done, say_rounding, step_of
+from ultraslow.cli.landscape import Samples, announce, check_plot, keeping_what_is_done, say_rounding, step_of
 
 if TYPE_CHECKING:
     from trajectory import Run
@@ -53,6 +53,7 @@ def path(
     from analysis.serialize import records
     from train.reproduce.rebuild import Landscapes
 
+    check_plot(plot)
     ends = [_snapshot(name) for name in (run, *runs)]
     say_rounding(list(dict.fromkeys(one for one, _ in ends)))
     if len(ends) == 1:
@@ -66,7 +67,7 @@ def path(
     test = landscapes.objective(first, start, "batch", test=True)
     lines: list[dict[str, Any]] = []
     trajectory: list[dict[str, Any]] = []
-    with progress_bar() as bar, keeping_what_is_done() as interruption:
+    with progress_bar() as bar, keeping_what_is_done(lines) as interruption:
         for other, step in ends[1:]:
             state, name = other.state_dict(step), f"to {other.name}@{step}"
             one: dict[str, Any] = {"from": f"{first.name}@{start}", "to": f"{other.name}@{step}"}
@@ -78,15 +79,15 @@ def path(
             frame = loss_along(first, train, progress=partial(bar, "along, train"))
             frame["test_loss"] = loss_along(first, test, progress=partial(bar, "along, test"))["loss"]
             trajectory = records(frame.reset_index())
-    if plot is not None and lines:
-        from analysis import figures
-
-        figures.save(figures.path(lines[0]["train"], lines[0]["test"]), plot)
     if json:
         found = [{k: v.to_dict() if isinstance(v, LossPath) else v for k, v in one.items()} for one in lines]
         print_json({"lines": found, "along": trajectory})
     else:
         _print_lines(lines, trajectory)
+    if plot is not None and lines:
+        from analysis import figures
+
+        figures.save(figures.path(lines[0]["train"], lines[0]["test"]), plot)
     interruption.end(f"{len(lines)} of {len(ends) - 1} lines are done")
 
 

@@ -8,7 +8,7 @@ from tyro.conf import arg
 
 from ultraslow.cli.arguments import File, MoreRuns, RunPath
 from ultraslow.cli.console import print_json, progress_bar
-from ultraslow.cli.landscape import Samples, announce, keeping_what_is_done, open_runs
+from ultraslow.cli.landscape import Samples, announce, check_plot, keeping_what_is_done, open_runs, step_of
 
 if TYPE_CHECKING:
     from pandas import Series
@@ -61,26 +61,29 @@ def potential(
     import numpy as np
 
     from analysis.errors import LandscapeError
+    from analysis.inputs import is_count
     from analysis.landscape.probes import probe_each
     from analysis.potential import potential as exponent_of
     from analysis.potential_result import Probe
     from train.reproduce.rebuild import Landscapes
 
+    check_plot(plot)
     opened = open_runs([run, *runs])
-    if len(opened) < 2:
-        raise LandscapeError("got 1 run; expected two or more seeds, better ten: each is an origin")
+    _check_origins(opened, step)
     covered = _covered(opened, step)
     low, high = distances or covered
     if not 0 < low < high or points < 3:
         raise LandscapeError(
             f"distances {low:g} to {high:g} in {points} points: expected a range above 0, three points"
         )
+    if not is_count(directions):
+        raise LandscapeError(f"directions = {directions}; expected 1 or more")
     z = np.geomspace(low, high, points)
     landscapes = Landscapes(data_root, device, samples)
     objective = landscapes.objective(opened[0], step, statistics)
     announce(len(opened) * (2 * points * directions + 3), "evaluations of the loss", objective.loss)
     found: list[Probe] = []
-    with progress_bar() as bar, keeping_what_is_done() as interruption:
+    with progress_bar() as bar, keeping_what_is_done(found) as interruption:
         for i, one in enumerate(opened):
             around = landscapes.objective(one, step, statistics)
             origins = [one.state_dict(step)]
@@ -90,15 +93,34 @@ def potential(
         interruption.end(done)
     result = exponent_of(Probe.joined(found))
     compared, why_not = _compared(result, opened, step)
-    if plot is not None:
-        from analysis import figures
-
-        figures.save(figures.potential(result, run_range=covered), plot)
     if json:
         print_json({**result.to_dict(), "agreement": compared.to_dict() if compared else None})
     else:
         print(*filter(None, [result, compared, why_not]), sep="\n")
+    if plot is not None:
+        from analysis import figures
+
+        figures.save(figures.potential(result, run_range=covered), plot)
     interruption.end(done)
+
+
+def _check_origins(runs: "list[Run]", step: int) -> None:
+    """Refuse runs that are no seeds of one experiment, before anything is measured."""
+    from analysis.errors import LandscapeError
+
+    if len(runs) < 2:
+        raise LandscapeError("got 1 run; expected two or more seeds, better ten: each is an origin")
+    shapes, sums = [], []
+    for run in runs:
+        weights = run.state_dict(step_of(run, step))
+        shapes.append({name: w.shape for name, w in weights.items()})
+        sums.append([float(w.double().square().sum()) for w in weights.values()])
+        if shapes[-1] != shapes[0]:
+            raise LandscapeError(f"{run.path} and {runs[0].path}: are of different networks; expected seeds of one")
+        if (first := sums.index(sums[-1])) < len(sums) - 1:
+            raise LandscapeError(
+                f"{run.path} and {runs[first].path}: have the same weights at step {step}; expected different seeds"
+            )
 
 
 def _covered(runs: "list[Run]", step: int) -> tuple[float, float]:

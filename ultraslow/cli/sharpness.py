@@ -14,6 +14,7 @@ from ultraslow.cli.landscape import (
     Samples,
     Step,
     announce,
+    check_plot,
     keeping_what_is_done,
     label_of,
     modes_of,
@@ -67,12 +68,16 @@ def sharpness(
     """
     from analysis.landscape import Objective, Sharpness, adaptive_sharpness
     from analysis.landscape import sharpness as box_sharpness
+    from analysis.landscape.subspace import RandomSubspace
     from train.reproduce.rebuild import Landscapes
 
+    check_plot(plot)
     opened, modes = open_runs([run, *runs]), modes_of(statistics)
     landscapes = Landscapes(data_root, device, samples)
     first = landscapes.objective(opened[0], step_of(opened[0], step), modes[0])
     search: Callable[..., Sharpness] = partial(box_sharpness, steps=_STEPS, seed=seed)
+    if subspace is not None:
+        RandomSubspace.of(first, subspace, seed)  # or is refused, before anything is measured
     measures: dict[str, Callable[[Objective], Sharpness]] = {}
     for size in eps:
         measures[f"ε {size:g}"] = partial(search, eps=size)
@@ -84,7 +89,7 @@ def sharpness(
     total = len(opened) * len(modes) * len(measures)
     announce(total * (_STEPS + 1), "gradients", first.gradient)
     found: list[dict[str, Any]] = []
-    with progress_bar() as bar, keeping_what_is_done() as interruption:
+    with progress_bar() as bar, keeping_what_is_done(found) as interruption:
         for one in opened:
             for mode in modes:
                 at = step_of(one, step)
@@ -94,9 +99,9 @@ def sharpness(
                     row = {"path": str(one.path), "label": label_of(one), "step": at, "name": name}
                     found.append({**row, **result.to_dict()})
                     bar("measurements", len(found), total)
+    _print_found(found, json)
     if plot is not None and found:
         _draw(found, plot)
-    _print_found(found, json)
     interruption.end(f"{len(found)} of {total} measurements are done")
 
 

@@ -12,6 +12,7 @@ from ultraslow.cli.landscape import (
     Samples,
     Step,
     announce,
+    check_plot,
     keeping_what_is_done,
     label_of,
     modes_of,
@@ -64,6 +65,7 @@ def spectrum(
     from analysis.landscape import eigenvalues as largest
     from train.reproduce.rebuild import Landscapes
 
+    check_plot(plot)
     opened, modes, with_density = open_runs([run, *runs]), modes_of(statistics), density or plot is not None
     landscapes = Landscapes(data_root, device, samples)
     first = landscapes.objective(opened[0], step_of(opened[0], step), modes[0])
@@ -76,7 +78,7 @@ def spectrum(
     )
     found: list[dict[str, Any]] = []
     densities: dict[str, SpectralDensity] = {}
-    with progress_bar() as bar, keeping_what_is_done() as interruption:
+    with progress_bar() as bar, keeping_what_is_done(found) as interruption:
         for one in opened:
             for mode in modes:
                 at = step_of(one, step)
@@ -84,28 +86,28 @@ def spectrum(
                 name = f"{one.name}, {mode} statistics"
                 row: dict[str, Any] = {"path": str(one.path), "label": label_of(one), "step": at, "statistics": mode}
                 row |= {"eigenvalues": None, "trace": None, "density": None}
-                found.append(row)
 
                 def advance(done: int, of: int, name: str = name) -> None:
                     bar(name, done, of)
 
                 row["eigenvalues"] = largest(objective, eigenvalues, seed=seed, progress=advance).to_dict()
+                found.append(row)
                 row["trace"] = trace(objective, probes, seed=seed, progress=advance).to_dict()
                 if with_density:
                     densities[name] = spectral_density(
                         objective, steps=_STEPS, probes=_STARTS, seed=seed, progress=advance
                     )
                     row["density"] = densities[name].to_dict()
-    if plot is not None and densities:
-        from analysis import figures
-
-        figures.save(figures.density(densities), plot)
     if json:
         print_json(found)
     elif found:
         print_table([_cells(row) for row in found])
         print("trace ± one standard error; eigenvalues from the largest on, not in magnitude")
-    complete = sum(row["trace"] is not None for row in found)
+    if plot is not None and densities:
+        from analysis import figures
+
+        figures.save(figures.density(densities), plot)
+    complete = sum(row["density" if with_density else "trace"] is not None for row in found)
     interruption.end(f"{complete} of {total} spectra are done")
 
 
