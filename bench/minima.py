@@ -4,10 +4,10 @@
     python bench/minima.py --runs elsewhere --out minima
     python bench/minima.py --out minima --export docs/results/minima.json
 
-Trains what is missing of docs/batch-sizes.toml and docs/keskar.toml, measures the last weights of each of their
-runs, and the random potential at snapshots of the small batch's seeds. With --runs nothing is trained, and the
-complete runs below that folder are measured. Each run is one file of --out, and one that is there is kept. About an
-hour and a half on one free core, most of it training.
+Trains what is missing of docs/batch-sizes.toml, docs/keskar.toml and docs/c1.toml, measures the last weights of each
+of their runs, and the random potential at snapshots of the small batch's seeds. With --runs nothing is trained, and
+the complete runs below that folder are measured. Each run is one file of --out, and one that is there is kept. About
+two and a half hours on one free core, most of it training.
 
 --export packs the files into one. `python bench/landscape_tables.py` reads it.
 """
@@ -30,7 +30,7 @@ from train.sweeps.runner import run_sweep
 from train.sweeps.spec import read_sweep
 from trajectory import Run
 
-SPECS = ("docs/batch-sizes.toml", "docs/keskar.toml")
+SPECS = ("docs/batch-sizes.toml", "docs/keskar.toml", "docs/c1.toml")
 SAMPLES = {"f1": 512, "c1": 128}
 """Training images that sharpness is of."""
 CURVED = 1024

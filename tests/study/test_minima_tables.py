@@ -24,6 +24,7 @@ def test_a_large_batch_is_sharper_after_equal_epochs(minima):
         ("batch-sizes-f1-mnist", "sb-128", "lb-1024"),
         ("batch-sizes-f1-fashion-mnist", "sb-128", "lb-1024"),
         ("keskar-f1-mnist", "sb-256", "lb-6000"),
+        ("c1-c1-cifar10", "sb-32", "lb-512"),
     ):
         least, most = seeds_of(minima, f"{start}-{large}"), seeds_of(minima, f"{start}-{small}")
         assert min(len(least), len(most)) >= 3

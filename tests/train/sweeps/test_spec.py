@@ -157,6 +157,18 @@ def test_keskars_large_batches_start_from_each_epoch_of_a_small_one():
     assert {run.config.optimizer for run in sweep.runs} == {"adam"}
 
 
+def test_keskars_convolutional_network_has_a_tenth_of_the_data_as_large_batch():
+    sweep = read_sweep(ROOT / "docs" / "keskar-c1.toml")
+    assert {run.config.batch_size for run in sweep.runs} == {256, 50_000 // 10}
+    updates = {
+        run.config.label: run.config.schedule(50_000).updates
+        for path in ("keskar-c1.toml", "c1.toml")
+        for run in read_sweep(ROOT / "docs" / path).runs
+    }
+    assert updates["SB short 256"] == updates["LB 5000"]
+    assert updates["SB short 32"] == updates["LB 512"]
+
+
 @pytest.mark.parametrize(
     ("text", "seeds"), [("3", (3,)), ("0-4", (0, 1, 2, 3, 4)), ("0, 2,5-6", (0, 2, 5, 6)), ([7, 1], (7, 1))]
 )
