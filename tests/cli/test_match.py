@@ -36,7 +36,8 @@ def test_match_draws_what_it_says(runs, tmp_path, run, refused):
 
 def test_a_plan_becomes_a_recipe_that_trains(runs, tmp_path, run, refused):
     small, large = tmp_path / "small.zarr", tmp_path / "large.zarr"
-    assert run("train", "f1-digits", *["--epochs", "4", "--drops", "3", "0.1", "--lr", "0.02", "--out"], small).returncode == 0
+    settings = ["--epochs", 4, "--drops", 3, 0.1, "--lr", 0.02]
+    assert run("train", "f1-digits", *settings, "--out", small).returncode == 0
     recipe = tmp_path / "large.toml"
     found = json.loads(run("plan", small, "--batch-size", 64, "--out", recipe, "--json").stdout)
     # 4 epochs of 80 updates with a drop after 3, in batches of 64: 20 updates an epoch
