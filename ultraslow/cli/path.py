@@ -44,7 +44,7 @@ def path(
         samples: number of samples of the training and of the test set. Default: 4096, or all where there are fewer.
         data_root: folder of the data sets.
         device: the device to compute on: cpu, or cuda.
-        plot: also draw the first line, training set solid and test set dashed, to this file (.png, .pdf, .svg).
+        plot: also draw the first line, training set solid and test set dotted, to this file (.png, .pdf, .svg).
         json: print one JSON document instead of a table.
     """
     from analysis.landscape import LossPath
