@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from study.curve_files import read_all
 from study.equal_age import EQUAL_AGE
 from study.figures import FIGURES
@@ -27,6 +28,7 @@ from study.steady_state import local_exponent
 from study.tables import TABLES
 
 from analysis import Comparison, Fit, compare, figures, fit
+from analysis.figures.palette import png
 from analysis.fitting.goodness_of_fit import ACCEPTED
 from trajectory import LogSpaced, Run
 
@@ -162,7 +164,11 @@ def draw(data: Experiments, folder: Path) -> None:
         "laws-1000": figures.compare(data.compare(NAMES[0], 1000)),
     }
     for name, figure in drawn.items():
-        figure.savefig(folder / f"data-{name}.png", dpi=150)
+        _save(figure, folder, name)
+
+
+def _save(figure: Figure, folder: Path, name: str) -> None:
+    (folder / f"data-{name}.png").write_bytes(png(figure, dpi=150))
 
 
 def _pair(interval: tuple[float, float] | None) -> str:
@@ -206,7 +212,7 @@ def main() -> None:
     pictures = options.doc.parent / "figures"
     rewrite(options.doc, ((name, made(study)) for name, made in TABLES.items()))
     for name, drawn in FIGURES.items():
-        drawn(study).savefig(pictures / f"data-{name}.png", dpi=150)
+        _save(drawn(study), pictures, name)
     with tempfile.TemporaryDirectory() as folder:
         data = unpack(options.curves, Path(folder))
         rewrite(options.doc, ((name, made(data)) for name, made in F1_TABLES.items()))

@@ -33,7 +33,7 @@ def _no_waiting_for_the_disk():
 
 
 def pytest_collection_finish():
-    """Leave what is imported by now, some million objects, out of each garbage collection."""
+    """Leave what is imported by now, hundreds of thousands of objects, out of each garbage collection."""
     gc.collect()
     gc.freeze()
 

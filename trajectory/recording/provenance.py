@@ -25,7 +25,7 @@ def _commit() -> str | None:
     return None
 
 
-@cache  # a recorder would wait ten milliseconds for the metadata to be parsed
+@cache  # parsed once for all recorders of a process
 def _versions() -> dict[str, str]:
     found = {"python": platform.python_version()}
     for package in ("ultraslow", "torch", "numpy", "zarr"):
