@@ -143,10 +143,10 @@ def test_what_cannot_be_run_is_told_before_anything_is(sweep, tmp_path):
 
 @pytest.fixture(scope="module")
 def scheduler():
-    """A Dask scheduler with two workers, each a process of one thread."""
+    """A Dask scheduler with a worker, a process of one thread."""
     from distributed import LocalCluster
 
-    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster:
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
         yield cluster.scheduler_address
 
 

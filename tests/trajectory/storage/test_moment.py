@@ -1,5 +1,7 @@
 """A run is as of the moment it was opened, whatever a recorder does to its store afterwards."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -46,11 +48,21 @@ def go_on(where):
     record(where, 2, 2900, 2500, resume="must", step=2500)
 
 
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory):
+    """A run in a folder and one in a zarr store, to be copied."""
+    folder, store = tmp_path_factory.mktemp("recorded") / "run.zarr", MemoryStore()
+    for where in (folder, store):
+        record(where, 1, 2500)
+    return folder, store
+
+
 @pytest.fixture(params=["a folder", "a zarr store"])
-def where(request, tmp_path):
-    store = tmp_path / "run.zarr" if request.param == "a folder" else MemoryStore()
-    record(store, 1, 2500)
-    return store
+def where(request, recorded, tmp_path):
+    folder, store = recorded
+    if request.param == "a folder":
+        return shutil.copytree(folder, tmp_path / "run.zarr")
+    return MemoryStore(dict(store._store_dict))
 
 
 @pytest.mark.parametrize("rewrite", [cut, replace, go_on])
@@ -127,7 +139,7 @@ def test_a_run_that_is_only_written_on_stays_readable(tmp_path):
 
 
 def test_a_deleted_run_is_told_from_a_damaged_one(tmp_path):
-    record(tmp_path / "run.zarr", 1, 2500)
+    record(tmp_path / "run.zarr", 1, 200)
     run = Run(tmp_path / "run.zarr")
     open_backend(tmp_path / "run.zarr").clear()
     with pytest.raises(StoreError, match="no run yet"):
