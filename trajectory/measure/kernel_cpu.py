@@ -165,7 +165,7 @@ class SumsOfSquares:
             for i, p in enumerate(parameters)
             for first in range(0, p.numel(), _CHUNK)
         ]
-        self._chunks = np.array(chunks, np.int64).reshape(-1, 3)
+        self._chunks, self._elements = np.array(chunks, np.int64).reshape(-1, 3), sum(p.numel() for p in parameters)
         self._partial = np.empty((len(chunks), measurements))
         self._shape = (measurements, len(parameters))
         self._job = np.zeros(9, np.int64)
@@ -194,7 +194,7 @@ class SumsOfSquares:
             self._point_to(self._pointers.rows(copies, others, kept), len(copies), len(others))
             self._lists = lists
         self._job[_NEXT] = 0
-        run(self._work, self._address, len(self._chunks))
+        run(self._work, self._address, len(self._chunks), self._elements)
         self._add_up(self._table, self._chunks, len(copies), self._partial, out.numpy())
 
     def _point_to(self, rows: list[int], copies: int, others: int) -> None:

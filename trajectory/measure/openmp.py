@@ -17,6 +17,10 @@ import torch
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
+# elements that a thread is woken for: some microseconds of work. Waking one takes as long, and where its core is busy
+# with another process, the others wait for milliseconds until the scheduler runs it
+_GRAIN = 1 << 14
+
 
 @intrinsic
 def _pointer(context, address, like):
@@ -82,16 +86,17 @@ def _team() -> Callable[[int, int, int, int], None] | None:
     return call
 
 
-def run(function: Any, job: int, pieces: int) -> None:
-    """Call a compiled function on a job: on torch's threads if there are two pieces for each, else on this one.
+def run(function: Any, job: int, pieces: int, elements: int) -> None:
+    """Call a compiled function on a job: on torch's threads if there is work for each, else on this one.
 
     Args:
         function: A C function of one pointer, by Numba's `cfunc`.
         job: The address of the job, whose first entry is 0.
         pieces: The number of pieces to take.
+        elements: The number of elements that all pieces together read.
     """
     threads, team = torch.get_num_threads(), _team()
-    if team is None or threads == 1 or pieces < 2 * threads:
+    if team is None or threads == 1 or pieces == 1 or elements < _GRAIN * threads:
         function.ctypes(job)
     else:
         team(function.address, job, threads, 0)

@@ -225,7 +225,7 @@ class _Normalize(torch.autograd.Function):
         tables = {_Y: y, _MEAN: mean, _RSTD: rstd, _FIRST: variance, _WEIGHT: scale, _BIAS: shift}
         settings = torch.tensor([eps], dtype=torch.float64)
         job = _job(x, n, tables | {_SECOND: settings})
-        run(_kernels()[0], job.ctypes.data, n)
+        run(_kernels()[0], job.ctypes.data, n, x.numel())
         ctx.save_for_backward(x, weight, bias, mean, rstd, scale)
         ctx.n, ctx.eps = n, eps
         found = mean.to(x.dtype), (variance * (numbers / (numbers - 1))).to(x.dtype)
@@ -246,7 +246,7 @@ class _Normalize(torch.autograd.Function):
         sums, products = torch.empty(2, *mean.shape, dtype=torch.float64)
         tables = {_D: d, _Y: dx, _MEAN: mean, _RSTD: rstd, _FIRST: sums, _SECOND: products, _WEIGHT: scale}
         job = _job(x, ctx.n, tables)
-        run(_kernels()[1], job.ctypes.data, ctx.n)
+        run(_kernels()[1], job.ctypes.data, ctx.n, x.numel())
         return (
             dx,
             None if weight is None else (products * rstd).sum(0).to(weight.dtype),
