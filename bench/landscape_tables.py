@@ -16,6 +16,8 @@ from study.minima_figures import lines
 from study.minima_tables import MINIMA_TABLES
 from what_the_data_say import rewrite
 
+from analysis.figures.palette import png
+
 
 def main() -> None:
     """Rewrites the document."""
@@ -28,7 +30,7 @@ def main() -> None:
     rewrite(options.doc, [(name, make(walks)) for name, make in BASIN_TABLES.items()])
     rewrite(options.doc, [(name, make(minima)) for name, make in MINIMA_TABLES.items()])
     for name, figure in (("basin", steady_basin(walks)), ("lines", lines(minima))):
-        figure.savefig(options.doc.parent / "figures" / f"landscape-{name}.png", dpi=150)
+        (options.doc.parent / "figures" / f"landscape-{name}.png").write_bytes(png(figure, dpi=150))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """Axes that all figures share: their labels and units, ticks of t, and numbers with true minus signs."""
 
 import re
+from textwrap import wrap
 
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 _TICK = 0.55  # inches of a panel, axis label included, that a tick's label and the gap to the next take
+_LETTERS = 50  # of 8 points, in a line below the axis of a figure of one column
 _PLAIN = 100  # a logarithmic axis that spans less is labelled 1, 2, 5, 10, ...
 
 
@@ -24,9 +26,11 @@ def with_age(label: str, age: str) -> str:
 
     Args:
         label: the label.
-        age: in words, as `Age.short`; "" where it is not known. Its w_0 and its powers of ten are set as formulas.
+        age: in words, as `str` of an `Age`; "" where it is not known. Its w_0 and its powers of ten are set as
+            formulas, and what stands after a semicolon, such as what τ is, begins a line.
     """
-    typeset = re.sub(r"w_(\d+)", r"$w_{\1}$", age)
+    lines = "\n".join(line for part in age.split("; ") for line in wrap(part, _LETTERS))
+    typeset = re.sub(r"w_(\d+)", r"$w_{\1}$", lines)
     typeset = re.sub(r"[\d.]+e[+-]?\d+", lambda number: power_of_ten(float(number[0])), typeset)
     return f"{label}\n{typeset}" if age else label
 
@@ -62,12 +66,12 @@ def minus(number: float, form: str) -> str:
 
 
 def power_of_ten(number: float) -> str:
-    """Return a positive number with two digits: plain down to a thousandth, below with a power of ten.
+    """Return a positive number with two digits: plain from a thousandth to a hundred, else with a power of ten.
 
     Args:
         number: such as a p-value.
     """
-    if number == 0 or number >= 1e-3:
+    if number == 0 or 1e-3 <= number < 100:
         return f"{number:.2g}"
     mantissa, exponent = f"{number:.1e}".split("e")
     return rf"{mantissa}$\times$10$^{{{int(exponent)}}}$"

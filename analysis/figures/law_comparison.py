@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from analysis.figures.axes import distance_label, power_of_ten, t_axis, updates, with_age
 from analysis.figures.colours import REJECTED, ink, law_colour
 from analysis.figures.laws import BAND, FAINT_BAND, points
-from analysis.figures.legends import legend, legend_inside, name_ends
+from analysis.figures.legends import MOST_ENTRIES, legend, legend_inside, name_ends
 from analysis.figures.style import WIDTHS, Columns, PaperFigure, style
 from analysis.fitting.comparison_result import Comparison, LawFit
 from analysis.fitting.laws import Array
@@ -21,8 +21,9 @@ _NAMED: dict[Columns, float] = {1: 0.62, 2: 0.42}  # inches of the figure's heig
 def compare(result: Comparison, ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
     """Draw mean distances by log bin with the laws that matter; below, their residuals in % of d.
 
-    Shown are the best law, those that are not ruled out, and the best of each kind: the ultra-slow family, normal
-    diffusion, saturation, one after a jump, and whatever else was compared. The others are in the comparison's table.
+    Shown are the best law, the best of each kind (the ultra-slow family, normal diffusion, saturation, one after a
+    jump, and whatever else was compared) and those that are not ruled out, six at most. The legend says how many laws
+    that are not ruled out are left to the comparison's table.
     The best law is the boldest line; laws that are rejected or ruled out are dashed. Each is named at its end, with
     its p-value and its rms residual in % of d.
 
@@ -50,8 +51,8 @@ def compare(result: Comparison, ax: Axes | None = None, *, columns: Columns = 1)
     with style():
         if ax is not None:
             curves = _draw_curves(ax, result, laws)
-            ax.set(xlabel=with_age(updates(result.origin), result.age.short))
-            legend_inside(ax)
+            ax.set(xlabel=with_age(updates(result.origin), str(result.age)))
+            legend_inside(ax, _not_drawn(result, laws))
             name_ends({ax: {_in_words(fit, 2): line for fit, line in curves}})
             return ax.figure.figure
         figure = PaperFigure(WIDTHS[columns], max(3.6, 1.0 + _NAMED[columns] * len(laws)))
@@ -59,21 +60,32 @@ def compare(result: Comparison, ax: Axes | None = None, *, columns: Columns = 1)
         curves = _draw_curves(above, result, laws)
         _draw_residuals(below, result, laws)
         figure.align_ylabels()
-        legend(figure)
+        legend(figure, _not_drawn(result, laws))
         name_ends({above: {_in_words(fit, columns): line for fit, line in curves}})
     return figure
 
 
 def shown_laws(result: Comparison) -> list[LawFit]:
-    """Return the laws of a comparison that its figure shows: those not ruled out, and the best of each kind.
+    """Return the laws of a comparison that its figure shows: the best of each kind and those not ruled out.
 
     Args:
         result: the comparison.
+
+    Returns:
+        Six laws at most, from the best on; those that are the best of their kind go before others.
     """
     best: dict[str, LawFit] = {}
     for fit in result.fits:
         best.setdefault(_kind(fit), fit)
-    return [fit for fit in result.fits if not fit.ruled_out or best[_kind(fit)] is fit]
+    others = [fit for fit in result.fits if not fit.ruled_out and best[_kind(fit)] is not fit]
+    shown = [*best.values(), *others][:MOST_ENTRIES]
+    return sorted(shown, key=lambda fit: fit.delta)
+
+
+def _not_drawn(result: Comparison, laws: list[LawFit]) -> str | None:
+    """Say how many laws are neither ruled out nor drawn; None if none is."""
+    count = sum(not fit.ruled_out for fit in result.fits) - sum(not fit.ruled_out for fit in laws)
+    return f"further laws not ruled out, not drawn: {count}" if count else None
 
 
 def _kind(fit: LawFit) -> str:
@@ -105,7 +117,7 @@ def _draw_residuals(ax: Axes, result: Comparison, laws: list[LawFit]) -> None:
     for fit in laws:
         ax.plot(t, 100 * np.expm1(residuals[fit.law.name]), gid=fit.law.name, **_look(fit))
     ax.axhline(0, color=ink(), linewidth=0.6)
-    label = with_age(updates(result.origin), result.age.short)
+    label = with_age(updates(result.origin), str(result.age))
     ax.set(xlabel=label, ylabel="residual (%)", ylim=_residual_range(result))
 
 

@@ -53,18 +53,18 @@ def fit(result: Fit, ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
     with style():
         if ax is not None:
             _draw_law(ax, result)
-            ax.set(xlabel=with_age(updates(result.origin), result.age.short))
+            ax.set(xlabel=with_age(updates(result.origin), str(result.age)))
             legend_inside(ax)
             return ax.figure.figure
         figure = PaperFigure(WIDTHS[columns], 3.2)
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
         _draw_law(above, result)
-        for seed in result.residuals:
-            below.plot(np.exp(result.u), 100 * np.expm1(seed), color="grey", linewidth=0.5)
-        mean = result.residuals.mean(axis=0)
-        below.plot(np.exp(result.u), 100 * np.expm1(mean), "o", **points())
+        t, residuals = np.exp(result.u), 100 * np.expm1(result.residuals)
+        if result.n > 1:
+            below.fill_between(t, residuals.min(axis=0), residuals.max(axis=0), **BAND)
+        below.plot(t, 100 * np.expm1(result.residuals.mean(axis=0)), "o", **points())
         below.axhline(0, color=colour, linewidth=0.8, linestyle=_dashes(result))
-        below.set(xlabel=with_age(updates(result.origin), result.age.short), ylabel="residual (%)")
+        below.set(xlabel=with_age(updates(result.origin), str(result.age)), ylabel="residual (%)")
         figure.align_ylabels()
         legend(figure)
     return figure
@@ -88,7 +88,7 @@ def scan(result: Fit | pd.DataFrame, ax: Axes | None = None, *, columns: Columns
     frame = result.scan if isinstance(result, Fit) else result
     frame = frame[frame["alpha"].notna()]
     label = r"start of the fit $t_\mathrm{min}$ (updates" + since(_origin(result)) + ")"
-    start = with_age(label, frame.attrs.get("age_in_short", ""))
+    start = with_age(label, frame.attrs.get("age", ""))
     with style():
         if ax is not None:
             _draw_alphas(ax, frame, result)

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.axes import minus, t_axis, updates
+from analysis.figures.axes import minus, plain_log_ticks, t_axis, updates
 from analysis.figures.colours import COLOURS, ink
 from analysis.figures.legends import legend, legend_inside
 from analysis.figures.style import WIDTHS, Columns, PaperFigure, one_panel, style
@@ -16,13 +16,14 @@ from analysis.motion.budget import MotionBudget
 from analysis.motion.recorded_motion import ALL
 
 _MOST = len(COLOURS)  # parameters that have a colour of their own
+_DECADE = 10.0
 
 
 def budget(result: MotionBudget, ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
     """Draw R, the squared distance gained over what diffusion gives, in the middle of each window.
 
     Bars are confidence intervals over the runs, ends of the window are the ends of the lines. Of parameters only the
-    first six are drawn.
+    first six are drawn, which the legend says. The axis of values that differ by more than ten times is logarithmic.
 
     Args:
         result: the budget.
@@ -34,19 +35,26 @@ def budget(result: MotionBudget, ax: Axes | None = None, *, columns: Columns = 1
     """
     with style():
         figure, panel = one_panel(ax, WIDTHS[columns], 2.4)
-        for colour, name in zip(COLOURS, result.frame.parameter.unique()[:_MOST], strict=False):
-            rows = result.frame[result.frame.parameter == name]
+        names = result.frame.parameter.unique()
+        frame = result.frame[result.frame.parameter.isin(names[:_MOST])]
+        for colour, name in zip(COLOURS, names[:_MOST], strict=False):
+            rows = frame[frame.parameter == name]
             middle = (rows.t_start * rows.t_end) ** 0.5
             panel.hlines(rows.ratio, rows.t_start, rows.t_end, color=colour, linewidth=1.2)
             panel.vlines(middle, rows.low, rows.high, color=colour, linewidth=0.8)
             panel.plot(middle, rows.ratio, "o", color=colour, label="all parameters" if name == ALL else name)
         panel.axhline(1, color=ink(), linewidth=0.6, linestyle=":")
-        panel.annotate("diffusion", (1, 1), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=7)
+        beside = panel.get_yaxis_transform()
+        panel.text(1.01, 1, "diffusion", transform=beside, verticalalignment="center", fontsize=6)
         panel.set(xlabel=updates(result.origin), ylabel="squared distance gained\nover diffusion's, $R$")
         t_axis(panel, logarithmic=True)
-        panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
-        if result.frame.parameter.nunique() > 1:
-            legend(figure) if ax is None else legend_inside(ax)
+        if 0 < frame.ratio.min() * _DECADE < frame.ratio.max():
+            panel.set_yscale("log")
+        else:
+            panel.set_ylim(bottom=min(0.0, panel.get_ylim()[0]))
+        if len(names) > 1:
+            title = f"{_MOST} of {len(names)} parameters" if len(names) > _MOST else None
+            legend(figure, title) if ax is None else legend_inside(ax, title)
     return figure
 
 
@@ -114,7 +122,10 @@ def _draw_two_time(ax: Axes, means: pd.DataFrame, mu: float) -> None:
     for wait, shade in zip(waits, shades, strict=True):
         rows = means[means.waiting_time == wait]
         ax.plot(rows.lag / wait**mu, np.exp(rows["log"]), color=shade, label=f"{wait:g}")
-    ax.set(xlabel=r"lag $\tau$ (updates)", ylabel=r"$\Vert w_{t_w+\tau} - w_{t_w}\Vert$", xscale="log", yscale="log")
+    ax.set(xlabel=r"lag $\tau$ (updates)", ylabel=r"distance $\Vert w_{t_w+\tau} - w_{t_w}\Vert$")
+    ax.set(xscale="log", yscale="log")
+    if means["log"].max() - means["log"].min() < np.log(100):
+        plain_log_ticks(ax.yaxis)
 
 
 def _waiting_times(ax: Axes) -> None:

@@ -91,7 +91,7 @@ def scan(
         interval), local_exponent, p_value, rms_residual and max_residual (of log d), residual_in_spreads (the rms
         residual over the seeds' spread; NaN for one curve), and verdict, as `Fit.verdict`. NaN where the distance
         does not grow, and the verdict is then "no growth". Its `attrs` hold the origin, its age in memory times
-        (`origin_age`), and in words `age`, `age_in_short`, `expected` (of a law there) and `origin_choice`.
+        (`origin_age`), and in words `age`, `expected` (of a law there) and `origin_choice`.
 
     Raises:
         AnalysisError: what `fit` raises, but for GrowthError.
@@ -229,7 +229,7 @@ def scan_table(found: Sequence[Start], age: Age) -> pd.DataFrame:
     """
     frame = pd.DataFrame([_row(start, age) for start in found])
     known = {"origin": age.origins[0], "origin_age": jsonable(age.origin_age)}
-    frame.attrs.update({**known, "age": str(age), "age_in_short": age.short, "expected": age.expected})
+    frame.attrs.update({**known, "age": str(age), "expected": age.expected})
     return frame
 
 

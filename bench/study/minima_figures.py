@@ -15,16 +15,16 @@ _TITLES = {
 
 
 def lines(minima: Minima) -> PaperFigure:
-    """The loss of training (solid) and test images (dashed) on straight lines between minima."""
+    """The loss of training (solid) and test images (dotted) on straight lines between minima."""
     with style():
         figure = PaperFigure(DOUBLE, 2.3)
         for ax, (name, title) in zip(figure.subplots(1, 2, sharey=True), _TITLES.items(), strict=True):
-            for kind, dash in (("train", "-"), ("test", "--")):
+            for kind, dash in (("train", "-"), ("test", ":")):
                 x, loss = _points(minima["paths"][name][kind])
                 ax.plot(x, loss, dash, color=COLOURS[0], label=kind)
             for end in (0, 1):
                 ax.axvline(end, color="grey", linewidth=0.6, linestyle=":")
-            ax.set(title=title, xlabel="place on the line", yscale="log")
+            ax.set(title=title, xlabel="place on the line", xticks=(-0.5, 0, 0.5, 1, 1.5), yscale="log")
         figure.axes[0].set_ylabel("loss, batch statistics")
         figure.axes[0].legend(fontsize=6, frameon=False)
     return figure

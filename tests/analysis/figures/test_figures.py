@@ -15,6 +15,7 @@ from analysis import Curve, Reference, compare, figures, fit, predict_match
 from analysis.errors import FigureError
 from analysis.figures.axes import with_age
 from analysis.figures.colours import COLOURS, LAW_COLOURS
+from analysis.figures.law_comparison import shown_laws
 from analysis.figures.style import style
 from analysis.fitting.effect_size import EffectSize
 from analysis.matching.match import Matching, match
@@ -161,8 +162,10 @@ def test_fit_shows_bins_law_and_residuals():
     edge = band.get_paths()[0].vertices
     lowest = np.exp(np.column_stack([result.u, result.z.min(axis=0)]))
     assert np.abs(edge[:, None] / lowest - 1).max(axis=2).min(axis=0) == pytest.approx(0, abs=1e-12)
-    for residual, drawn in zip(result.residuals, below.lines, strict=False):
-        np.testing.assert_allclose(drawn.get_ydata(), 100 * np.expm1(residual))
+    (spread,) = below.collections  # that of the residuals, as wide as the seeds' band above
+    lowest = np.column_stack([np.exp(result.u), 100 * np.expm1(result.residuals.min(axis=0))])
+    assert all(np.isclose(spread.get_paths()[0].vertices, point).all(axis=1).any() for point in lowest)
+    np.testing.assert_allclose(below.lines[0].get_ydata(), 100 * np.expm1(result.residuals.mean(axis=0)))
     np.testing.assert_allclose(law.get_ydata(), result.predict(law.get_xdata()))
     assert f"{abs(result.alpha):.2f}" in law.get_label()
     assert below.get_ylabel() == "residual (%)"
@@ -200,7 +203,8 @@ def test_compare_shows_the_laws_that_matter_their_residuals_and_the_holdout_thir
     kinds += [["power times log"], [name for name in names if name.startswith("jump")]]
     best = {next(name for name in names if name in kind) for kind in kinds}
     drawn = {line.get_gid(): line for line in above.lines if line.get_gid()}
-    assert set(drawn) == best | {result.best, *result.not_separable}
+    assert best <= set(drawn) <= best | set(result.not_separable)
+    assert len(drawn) <= 6
     for law in (law for law in result.fits if law.law.name in drawn):
         name, curve = law.law.name, drawn[law.law.name]
         (left,) = [line for line in below.lines if line.get_gid() == name]
@@ -216,6 +220,18 @@ def test_compare_shows_the_laws_that_matter_their_residuals_and_the_holdout_thir
     assert np.log(result.holdout_from) == pytest.approx(result.u[0] + 2 / 3 * np.ptp(result.u))
     _, high = below.get_ylim()
     assert all(np.all(np.abs(result.residuals[name]) < high / 100) for name in [result.best, *result.not_separable])
+
+
+def test_compare_draws_six_laws_at_most_the_best_of_each_kind_among_them():
+    result = compare([power(seed) for seed in range(3)], t_min=10)
+    open_to_all = replace(result, fits=tuple(replace(law, ruled_out=False) for law in result.fits))
+    drawn = shown_laws(open_to_all)
+    assert len(drawn) == 6 < len(result.fits)
+    assert drawn[0] is open_to_all.fits[0]
+    assert {law.law.name for law in shown_laws(result) if law.ruled_out} <= {law.law.name for law in drawn}
+    (legend,) = figures.compare(open_to_all).legends
+    left = len(result.fits) - 6
+    assert legend.get_title().get_text() == f"further laws not ruled out, not drawn: {left}"
 
 
 def test_figures_of_the_law_come_in_one_column_or_two():
@@ -249,9 +265,10 @@ def test_from_an_origin_the_axes_say_so():
     above, below = figures.fit(found).axes
     assert "w_{500+t} - w_{500}" in above.get_ylabel()
     assert below.get_xlabel().endswith("after update 500\nage unknown: no weight decay recorded")
-    assert with_age("t", "w_0 is 0τ old, t = 9.1e-05τ .. 1τ") == (
-        "t\n$w_{0}$ is 0τ old, t = 9.1$\\times$10$^{-5}$τ .. 1τ"
+    assert with_age("t", "w_0 is 0τ old, t = 9.1e-05τ .. 1τ; τ = 2.1e+05 updates") == (
+        "t\n$w_{0}$ is 0τ old, t = 9.1$\\times$10$^{-5}$τ .. 1τ\nτ = 2.1$\\times$10$^{5}$ updates"
     )
+    assert max(map(len, with_age("t", "age unknown: " + "word " * 20).splitlines())) <= 50
     assert "after update 500" in figures.scan(found).axes[1].get_xlabel()
 
 

@@ -44,7 +44,12 @@ def test_the_exponent_of_ageing_is_recovered(tmp_path, clock, mu):
     expected = (DIMENSIONS * (clock(row.waiting_time + row.lag) - clock(row.waiting_time))) ** 0.5
     assert row.distance == pytest.approx(expected, rel=0.07)
     assert not found.sketched
-    assert len(figures.ageing(found).axes) == 2
+    drawn = figures.ageing(found)
+    assert len(drawn.axes) == 2
+    drawn.draw_without_rendering()
+    heights = [label.get_text() for label in drawn.axes[0].yaxis.get_majorticklabels() if label.get_text()]
+    assert heights
+    assert not any("10^" in label for label in heights)  # 2, 5, 10 over less than two decades
     ax = Figure().subplots()
     assert found.plot(ax) is ax.figure
     assert [line.get_label() for line in ax.lines] == [f"{wait:g}" for wait in WAITS]

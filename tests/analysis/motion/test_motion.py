@@ -5,8 +5,10 @@ are five standard errors or more.
 """
 
 import math
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from matplotlib.figure import Figure
@@ -234,6 +236,18 @@ def test_the_budget_is_drawn_with_the_line_of_diffusion(walks):
     assert "squared distance gained" in panel.get_ylabel()
     assert "updates" in panel.get_xlabel()
     assert [text.get_text() for text in panel.texts] == ["diffusion"]
+    assert panel.get_ylim()[0] == 0
     ax = Figure().subplots()
     assert budget(walks).plot(ax) is ax.figure
     assert ax.get_xlabel() == panel.get_xlabel()
+
+
+def test_budgets_that_differ_by_powers_of_ten_are_drawn_so_and_the_figure_says_how_many_it_shows(walks):
+    found = budget(walks)
+    ratios = pd.DataFrame({"parameter": [f"{k}.weight" for k in range(9)], "ratio": np.geomspace(0.1, 100, 9)})
+    window = {"t_start": 100.0, "t_end": 200.0, "low": np.nan, "high": np.nan}
+    figure = figures.budget(replace(found, frame=ratios.assign(**window)))
+    assert figure.axes[0].get_yscale() == "log"
+    (legend,) = figure.legends
+    assert legend.get_title().get_text() == "6 of 9 parameters"
+    assert len(legend.get_texts()) == 6
