@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from reliability_rows import commands, damage, hostile, power_cuts, processes, resumes, soak
+from reliability_rows import commands, damage, failures, hostile, power_cuts, processes, resumes, soak
 
 ROWS: dict[str, tuple[str, Callable[[int, int], Iterator[str]]]] = {
     "damaged": ("a closed or killed store with one fault in one file, read whole", damage.read_back),
@@ -24,6 +24,10 @@ ROWS: dict[str, tuple[str, Callable[[int, int], Iterator[str]]]] = {
     "commands": ("`info`, `verify`, `fit`, `plot` and `match` on damaged and hostile stores", commands.fuzz),
     "kills": ("a recording process that is killed at a random moment", processes.kills),
     "crashes": ("a power cut at a random moment of a run: one of the states that POSIX allows", power_cuts.judge),
+    "failures": (
+        "a disk that is full, or fails, at one call of a run or from there on, half with a kill",
+        failures.judge,
+    ),
     "resumes": ("a run that is resumed 50 times, about half of them after a kill", resumes.judge),
     "soak": ("a run of 10⁶ updates of 20 layers, compared with a float64 twin at each", soak.judge),
     "forks": ("a recording process that forks, and whose child outlives it", processes.forks),

@@ -16,7 +16,7 @@ from trajectory.storage.backend import Backend
 from trajectory.storage.chunk_checksums import Ends, list_checksums, list_ends
 from trajectory.storage.compaction import larger_chunks, write_chunks
 from trajectory.storage.moment import Moment
-from trajectory.storage.root import Root, write_root
+from trajectory.storage.root import Root, holds_root, write_root
 from trajectory.storage.table_writer import TableWriter
 
 
@@ -45,9 +45,14 @@ class CommitWriter:
     def publish(self, commit: Commit, changed: Mapping[str, dict[str, Any]]) -> None:
         """Make a commit visible.
 
+        If that fails although readers see it, as where its folder cannot be synced, it is `last` nevertheless.
+
         Args:
             commit: the commit.
             changed: the metadata of the arrays and groups that it changed, by path.
+
+        Raises:
+            OSError: the disk is full, or has failed.
         """
         nodes = {**self.tables.nodes, **changed}
         arrays = {
@@ -59,7 +64,12 @@ class CommitWriter:
         chunks = list_checksums(self._backend, arrays.values(), before.arrays, before.chunks, closed=closed)
         root = Root(self.metadata, commit, nodes, arrays, chunks=chunks)
         root = root if closed else replace(root, ends=self._ends(root))
-        write_root(self._backend, root)
+        try:
+            write_root(self._backend, root)
+        except OSError:
+            if holds_root(self._backend, root):
+                self.tables.nodes, self._root = nodes, root
+            raise
         self.tables.nodes, self._root = nodes, root
 
     def _ends(self, root: Root) -> Ends:

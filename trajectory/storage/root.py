@@ -160,13 +160,35 @@ def _no_run_yet(backend: Backend) -> StoreError:
 def write_root(backend: Backend, root: Root) -> None:
     """Commit: one replacement publishes the attributes and the metadata of every node together.
 
-    Zarr readers take the arrays' shapes from this consolidated metadata, so an array that was
-    lengthened but not committed is seen at its old length. zarr-python expects a group's members
-    next to each other there.
-
     Args:
         backend: where the store lies.
         root: what its root is to hold.
+    """
+    backend.replace(ROOT, _document(root))
+
+
+def holds_root(backend: Backend, root: Root) -> bool:
+    """Return whether a root that could not be written without an error is there all the same.
+
+    Args:
+        backend: where the store lies.
+        root: what its root was to hold.
+
+    Returns:
+        Whether readers see it: the disk may have failed to make it durable, or a server to say that it has it.
+    """
+    try:
+        return backend.read(ROOT) == _document(root)
+    except OSError:
+        return False
+
+
+def _document(root: Root) -> bytes:
+    """Return the content of the root's `zarr.json`.
+
+    Zarr readers take the arrays' shapes from this consolidated metadata, so an array that was
+    lengthened but not committed is seen at its old length. zarr-python expects a group's members
+    next to each other there.
     """
     attributes = {"format": FORMAT, **root.metadata.to_json(), **root.commit.to_json()}
     nodes = {name: _described(name, node, root) for name, node in sorted(root.nodes.items())}
@@ -186,7 +208,7 @@ def write_root(backend: Backend, root: Root) -> None:
             "metadata": nodes,
         },
     }
-    backend.replace(ROOT, json.dumps(document, allow_nan=False).encode())
+    return json.dumps(document, allow_nan=False).encode()
 
 
 def _described(name: str, node: dict[str, Any], root: Root) -> dict[str, Any]:

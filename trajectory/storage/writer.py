@@ -285,8 +285,12 @@ class StoreWriter(RunWriter):
         rows: np.ndarray,
         metrics: dict[int, dict[str, float]],
     ) -> None:
-        """Publish a commit together with a new journal, of the rows that the arrays do not hold."""
-        fresh = self.backend.journal(commit.generation)
+        """Publish a commit together with a new journal, of the rows that the arrays do not hold.
+
+        Where that fails, the journal that the root names is the one written on. A power cut may bring the former root
+        back if it fails late, and so the former journal stays.
+        """
+        fresh, before = self.backend.journal(commit.generation), self._journal
         try:
             fresh.begin(self.metadata.id, commit.generation)
             fresh.append_rows(rows)
@@ -294,8 +298,10 @@ class StoreWriter(RunWriter):
             fresh.sync(durable=True)
             self._commits.publish(commit, nodes)
         except Exception:
-            fresh.close()
+            (before if self._commits.last == commit else fresh).close()
             raise
-        old, self._journal = self._journal, fresh
-        self._rows, self._metrics = [rows], metrics
-        old.remove()
+        else:
+            before.remove()
+        finally:
+            if self._commits.last == commit:
+                self._journal, self._rows, self._metrics = fresh, [rows], metrics
