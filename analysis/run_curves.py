@@ -81,6 +81,32 @@ def runs_in(places: Run | str | Path | Sequence[Run | str | Path]) -> list[Run]:
     return found
 
 
+def names_of(runs: Sequence[Run]) -> list[str]:
+    """Return what to call runs: their names, after as many of their folders as tell them apart.
+
+    Args:
+        runs: the runs.
+
+    Examples:
+        >>> import torch
+        >>> from analysis.run_curves import names_of
+        >>> from trajectory import Recorder, Run
+        >>> model = torch.nn.Linear(4, 2)
+        >>> optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        >>> for place in ("small/sb.zarr", "large/sb.zarr"):
+        ...     Recorder(place, model, optimizer).close()
+        >>> names_of([Run("small/sb.zarr"), Run("large/sb.zarr")])
+        ['small/sb', 'large/sb']
+    """
+    paths, names = [str(run.path).rstrip("/") for run in runs], [run.name for run in runs]
+    folders = [path.split("/")[:-1] for path in paths]
+    for depth in range(1, 1 + max(map(len, folders), default=0)):
+        if len(set(names)) == len(set(paths)):
+            break
+        names = ["/".join([*above[-depth:], run.name]) for above, run in zip(folders, runs, strict=True)]
+    return names
+
+
 def _is_folder(path: str | Path) -> bool:
     return Path(path).is_dir() and not (Path(path) / "zarr.json").exists() and Path(path).suffix != ".zarr"
 

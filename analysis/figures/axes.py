@@ -86,15 +86,24 @@ def t_axis(ax: Axes, logarithmic: bool) -> None:
     """
     if logarithmic:
         ax.set_xscale("log")
-        low, high = ax.get_xlim()
-        if high < _PLAIN * low:
-            plain_log_ticks(ax.xaxis)
+        short_log_ticks(ax.xaxis)
         return
     ax.set_xlim(left=0)
     place = ax.get_subplotspec()
     columns = place.get_gridspec().ncols if place else 1
     room = int(ax.figure.figure.get_size_inches()[0] / columns / _TICK)
     ax.xaxis.set_major_locator(MaxNLocator(min(5, max(2, room)), steps=[1, 2, 5, 10]))
+
+
+def short_log_ticks(axis: Axis) -> None:
+    """Label a logarithmic axis of less than two decades in plain numbers; a longer one keeps its powers of ten.
+
+    Args:
+        axis: the x or the y axis of a panel, its lines drawn.
+    """
+    low, high = axis.get_view_interval()
+    if high < _PLAIN * low:
+        plain_log_ticks(axis)
 
 
 def plain_log_ticks(axis: Axis) -> None:

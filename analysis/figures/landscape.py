@@ -13,24 +13,25 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from analysis.errors import FigureError
-from analysis.figures.axes import minus, plain_log_ticks
-from analysis.figures.colours import COLOURS, ink
+from analysis.figures.axes import minus, short_log_ticks
+from analysis.figures.colours import COLOURS, DASHES, ink
 from analysis.figures.legends import legend, legend_inside
 from analysis.figures.lines import literal
 from analysis.figures.random_potential import hollow
-from analysis.figures.style import SINGLE, PaperFigure, one_panel, panels, style
+from analysis.figures.style import WIDTHS, Columns, PaperFigure, one_panel, panels, style
 
 if TYPE_CHECKING:
     from analysis.landscape import LossPath, SpectralDensity
 
 
-def sharpness(table: pd.DataFrame, ax: Axes | None = None) -> Figure:
+def sharpness(table: pd.DataFrame, ax: Axes | None = None, *, columns: Columns | None = None) -> Figure:
     """Draw φ by seed, a panel for each measure, a colour for each label, filled for batch statistics.
 
     Args:
         table: a row for each measurement: `label`, what the run is; `measure`, how φ was measured; `statistics`,
             "running" or "batch"; and `phi`.
         ax: draw there, one measure.
+        columns: the figure's width in columns of a two-column journal; None for what its panels need.
 
     Returns:
         The figure, or that of `ax`.
@@ -49,7 +50,7 @@ def sharpness(table: pd.DataFrame, ax: Axes | None = None) -> Figure:
     if ax is not None and count > 1:
         raise FigureError(f"got {count} measures of sharpness for one ax; expected the rows of one measure")
     with style():
-        figure, axes = panels(count) if ax is None else (ax.figure.figure, [ax])
+        figure, axes = panels(count, columns) if ax is None else (ax.figure.figure, [ax])
         for panel, (measure, rows) in zip(axes, table.groupby("measure", sort=False), strict=True):
             for statistics, some in rows.groupby("statistics"):
                 aside = 0.08 if statistics == "batch" else -0.08
@@ -59,21 +60,24 @@ def sharpness(table: pd.DataFrame, ax: Axes | None = None) -> Figure:
                 panel.plot(places, some["phi"].to_numpy(), **drawn)
             positive = bool((rows["phi"] > 0).all())
             panel.set(title=measure, yscale="log" if positive else "linear", xlim=(-0.6, len(labels) - 0.4))
-            if positive and not _spans(rows["phi"], 30):
-                plain_log_ticks(panel.yaxis)
+            if positive:
+                short_log_ticks(panel.yaxis)
             panel.set_xticks(range(len(labels)), [literal(label) for label in labels])
             panel.set_xlabel("run")
-        axes[0].set_ylabel(r"sharpness $\varphi$")
+            place = panel.get_subplotspec()
+            if ax is not None or place is None or place.is_first_col():
+                panel.set_ylabel(r"sharpness $\varphi$")
         legend(figure) if ax is None else legend_inside(ax)
     return figure
 
 
-def density(results: "Mapping[str, SpectralDensity]", ax: Axes | None = None) -> Figure:
-    """Draw the density of the Hessian's eigenvalues, logarithmic.
+def density(results: "Mapping[str, SpectralDensity]", ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
+    """Draw the density of the Hessian's eigenvalues, logarithmic, down to a tenth of what one eigenvalue gives.
 
     Args:
         results: densities by label.
         ax: draw there.
+        columns: the figure's width in columns of a two-column journal.
 
     Returns:
         The figure, or that of `ax`.
@@ -84,30 +88,36 @@ def density(results: "Mapping[str, SpectralDensity]", ax: Axes | None = None) ->
     if not results:
         raise FigureError("got no density; expected one at least")
     with style():
-        figure, panel = one_panel(ax, SINGLE, 2.4)
+        figure, panel = one_panel(ax, WIDTHS[columns], 2.4)
+        highest = 0.0
         for k, (label, result) in enumerate(results.items()):
             grid = result.grid()
-            panel.plot(grid, result.density(grid), color=COLOURS[k % len(COLOURS)], label=literal(label))
+            values = result.density(grid)
+            look = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k // len(COLOURS) % len(DASHES)]}
+            panel.plot(grid, values, label=literal(label), **look)
+            highest = max(highest, float(values.max()))
         panel.set(xlabel="eigenvalue of the Hessian", ylabel="density", yscale="log")
-        smallest = min(float(result.weights.min()) / result.width for result in results.values())
-        panel.set_ylim(bottom=max(smallest / 10, 1e-9))
+        panel.set_ylim(min(result.peak for result in results.values()) / 10, 3 * highest)
         legend(figure) if ax is None else legend_inside(ax)
     return figure
 
 
-def path(train: "LossPath", test: "LossPath | None" = None, ax: Axes | None = None) -> Figure:
+def path(
+    train: "LossPath", test: "LossPath | None" = None, ax: Axes | None = None, *, columns: Columns = 1
+) -> Figure:
     """Draw the loss on the line between two points: on the training set solid, on the test set dotted.
 
     Args:
         train: the loss of training samples.
         test: that of test samples on the same line.
         ax: draw there.
+        columns: the figure's width in columns of a two-column journal.
 
     Returns:
         The figure, or that of `ax`.
     """
     with style():
-        figure, panel = one_panel(ax, SINGLE, 2.4)
+        figure, panel = one_panel(ax, WIDTHS[columns], 2.4)
         for result, line, label in ((train, "-", "training set"), (test, ":", "test set")):
             if result is not None:
                 x, loss = (result.table[name].to_numpy() for name in ("x", "loss"))
@@ -127,7 +137,7 @@ def path(train: "LossPath", test: "LossPath | None" = None, ax: Axes | None = No
     return figure
 
 
-def rising(table: pd.DataFrame, ax: Axes | None = None) -> Figure:
+def rising(table: pd.DataFrame, ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
     """Draw the fraction of directions in which the loss rises by radius; below, the rise in the worst of them.
 
     The fraction is half near by for any smooth loss, and never drawn alone.
@@ -135,6 +145,7 @@ def rising(table: pd.DataFrame, ax: Axes | None = None) -> Figure:
     Args:
         table: what `analysis.landscape.rising` returns.
         ax: draw the rise in the worst direction there, without the fraction.
+        columns: the figure's width in columns of a two-column journal.
 
     Returns:
         The figure, of two panels, or that of `ax`.
@@ -145,7 +156,7 @@ def rising(table: pd.DataFrame, ax: Axes | None = None) -> Figure:
         if ax is not None:
             _draw_worst(ax, table, mean)
             return ax.figure.figure
-        figure = PaperFigure(SINGLE, 3.2)
+        figure = PaperFigure(WIDTHS[columns], 3.2)
         above, below = figure.subplots(2, 1, sharex=True)
         for k, (name, label) in enumerate((("rises", "rises"), ("both_ways", "rises both ways"))):
             above.plot(z, mean[name].to_numpy(), "o-", color=COLOURS[k], label=label)

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from analysis.figures.axes import minus, plain_log_ticks, t_axis, updates
+from analysis.figures.axes import minus, short_log_ticks, t_axis, updates
 from analysis.figures.colours import COLOURS, ink
 from analysis.figures.legends import legend, legend_inside
 from analysis.figures.style import WIDTHS, Columns, PaperFigure, one_panel, style
@@ -124,8 +124,8 @@ def _draw_two_time(ax: Axes, means: pd.DataFrame, mu: float) -> None:
         ax.plot(rows.lag / wait**mu, np.exp(rows["log"]), color=shade, label=f"{wait:g}")
     ax.set(xlabel=r"lag $\tau$ (updates)", ylabel=r"distance $\Vert w_{t_w+\tau} - w_{t_w}\Vert$")
     ax.set(xscale="log", yscale="log")
-    if means["log"].max() - means["log"].min() < np.log(100):
-        plain_log_ticks(ax.yaxis)
+    for axis in (ax.xaxis, ax.yaxis):
+        short_log_ticks(axis)
 
 
 def _waiting_times(ax: Axes) -> None:

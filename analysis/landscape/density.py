@@ -81,6 +81,11 @@ class SpectralDensity:
         """A hundredth of the nodes' range."""
         return float(np.ptp(self.nodes)) / 100 or 1e-12
 
+    @property
+    def peak(self) -> float:
+        """The density at an eigenvalue that stands alone, drawn as a Gaussian of that width."""
+        return 1 / (self.dimension * self.width * math.sqrt(2 * math.pi))
+
     def grid(self) -> Array:
         """Return (point,) values over the nodes' range, for drawing."""
         margin = 4 * self.width

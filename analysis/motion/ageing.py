@@ -20,7 +20,7 @@ from analysis.errors import MotionError
 from analysis.fitting.log_bins import BINS_PER_DECADE
 from analysis.fitting.seed_group import check_seeds
 from analysis.inputs import check_confidence_level
-from analysis.run_curves import runs_in
+from analysis.run_curves import names_of, runs_in
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def two_time(data: Any, *, confidence_level: float = 0.95, force: bool = False) 
         float(np.sqrt(np.mean([_spread(table, mu) ** 2 for table in tables]))) for mu in (mean, 0.0, 1.0)
     )
     frame = pd.concat(
-        [table.assign(run=run.name) for run, table in zip(runs, tables, strict=True)], ignore_index=True
+        [table.assign(run=name) for name, table in zip(names_of(runs), tables, strict=True)], ignore_index=True
     )
     columns = ["run", "waiting_time", "lag", "distance"]
     return TwoTime(

@@ -93,6 +93,21 @@ def test_spectrum(trained, run, tmp_path):
     assert "±" in run("spectrum", trained[0], *options).stdout
 
 
+def test_runs_of_one_name_are_told_apart_by_their_folders(trained, run, tmp_path):
+    runs = [copytree(trained[k], tmp_path / folder / "sb.zarr") for k, folder in enumerate(("small", "large"))]
+    names, drawn = ["small/sb", "large/sb"], tmp_path / "density.svg"
+    options = (*FEW, "--statistics", "batch", "--json")
+    rows = json.loads(
+        run("spectrum", *runs, *options, "--eigenvalues", 1, "--probes", 2, "--plot", drawn, "--columns", 2).stdout
+    )
+    assert [row["run"] for row in rows] == names
+    assert all(f"{name}, batch statistics" in drawn.read_text() for name in names)
+    rows = json.loads(run("sharpness", *runs, *options, "--eps", 1e-3).stdout)
+    assert list(dict.fromkeys(row["run"] for row in rows)) == names
+    (line,) = json.loads(run("path", *runs, *FEW, "--points", 4, "--json").stdout)["lines"]
+    assert (line["from"], line["to"]) == ("small/sb@40", "large/sb@40")
+
+
 def test_spectrum_keeps_what_is_done(trained, run, interrupted):
     interrupted(3)
     done = run("spectrum", *trained[:2], *FEW, "--statistics", "batch", "--eigenvalues", 1, "--probes", 2)

@@ -1,7 +1,8 @@
 """`ultraslow ageing`: does the walk slow down with its age?"""
 
-from ultraslow.cli.arguments import File, MoreRuns, RunPath
+from ultraslow.cli.arguments import Columns, File, MoreRuns, RunPath
 from ultraslow.cli.console import print_json
+from ultraslow.cli.landscape import check_plot
 
 
 def ageing(
@@ -10,6 +11,7 @@ def ageing(
     *,
     start: int = 1,
     plot: File = None,
+    columns: Columns = 2,
     force: bool = False,
     json: bool = False,
 ) -> None:
@@ -27,25 +29,25 @@ def ageing(
         runs: further seeds of the same experiment.
         start: first step of the averages over time.
         plot: also draw the displacements, to this file (.png, .pdf, .svg).
+        columns: width of the figure, in columns of a two-column journal.
         force: take runs whose settings differ for seeds of one experiment all the same.
         json: print one JSON document instead of tables.
     """
     from analysis import time_averaged, two_time
     from analysis.errors import MotionError
 
+    check_plot(plot)
     paths = [run, *runs]
     result = two_time(paths, force=force)
     try:
         averages = time_averaged(paths, start=start, force=force)
     except MotionError:  # no sketches, or not evenly spaced ones
         averages = None
+    if json:
+        print_json({"two_time": result.to_dict(), "time_averaged": averages.to_dict() if averages else None})
+    else:
+        print(*filter(None, [result, averages]), sep="\n\n")
     if plot is not None:
         from analysis import figures
 
-        figures.save(figures.ageing(result), plot)
-    if json:
-        print_json({"two_time": result.to_dict(), "time_averaged": averages.to_dict() if averages else None})
-        return
-    print(result)
-    if averages is not None:
-        print(f"\n{averages}")
+        figures.save(figures.ageing(result, columns=columns), plot)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from tyro.conf import arg
 
-from ultraslow.cli.arguments import File, MoreRuns, RunPath
+from ultraslow.cli.arguments import Columns, File, MoreRuns, RunPath
 from ultraslow.cli.console import print_json, print_table, progress_bar
 from ultraslow.cli.landscape import Samples, announce, check_plot, keeping_what_is_done, say_rounding, step_of
 
@@ -25,6 +25,7 @@ def path(
     data_root: Path = Path("data"),
     device: str = "cpu",
     plot: File = None,
+    columns: Columns = 1,
     json: bool = False,
 ) -> None:
     """Evaluate the loss on the straight line from the weights of one run to those of another, and its barrier.
@@ -45,20 +46,23 @@ def path(
         data_root: folder of the data sets.
         device: the device to compute on: cpu, or cuda.
         plot: also draw the first line, training set solid and test set dotted, to this file (.png, .pdf, .svg).
+        columns: width of the figure, in columns of a two-column journal.
         json: print one JSON document instead of a table.
     """
     from analysis.landscape import LossPath
     from analysis.landscape import along as loss_along
     from analysis.landscape import path as line
+    from analysis.run_curves import names_of
     from analysis.serialize import records
     from train.reproduce.rebuild import Landscapes
 
     check_plot(plot)
     ends = [_snapshot(name) for name in (run, *runs)]
-    say_rounding(list(dict.fromkeys(one for one, _ in ends)))
+    say_rounding(list({str(one.path): one for one, _ in ends}.values()))
     if len(ends) == 1:
         only = ends[0][0]
         ends = [(only, only.snapshots[0]), ends[0]]
+    names = [f"{name}@{step}" for name, (_, step) in zip(names_of([one for one, _ in ends]), ends, strict=True)]
     landscapes = Landscapes(data_root, device, samples)
     first, start = ends[0]
     train = landscapes.objective(first, start, "batch")
@@ -68,11 +72,11 @@ def path(
     lines: list[dict[str, Any]] = []
     trajectory: list[dict[str, Any]] = []
     with progress_bar() as bar, keeping_what_is_done(lines) as interruption:
-        for other, step in ends[1:]:
-            state, name = other.state_dict(step), f"to {other.name}@{step}"
-            one: dict[str, Any] = {"from": f"{first.name}@{start}", "to": f"{other.name}@{step}"}
+        for (other, step), end in zip(ends[1:], names[1:], strict=True):
+            state = other.state_dict(step)
+            one: dict[str, Any] = {"from": names[0], "to": end}
             for where, objective in (("train", train), ("test", test)):
-                progress = partial(bar, f"{name}, {where}")
+                progress = partial(bar, f"to {end}, {where}")
                 one[where] = line(objective, train.weights, state, points, span, progress=progress)
             lines.append(one)
         if along:
@@ -87,7 +91,7 @@ def path(
     if plot is not None and lines:
         from analysis import figures
 
-        figures.save(figures.path(lines[0]["train"], lines[0]["test"]), plot)
+        figures.save(figures.path(lines[0]["train"], lines[0]["test"], columns=columns), plot)
     interruption.end(f"{len(lines)} of {len(ends) - 1} lines are done")
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from ultraslow.cli.arguments import File, MoreRuns, RunPath
+from ultraslow.cli.arguments import Columns, File, MoreRuns, RunPath
 from ultraslow.cli.console import print_json, progress_bar
 from ultraslow.cli.landscape import Samples, announce, check_plot, keeping_what_is_done, open_runs, step_of
 
@@ -34,6 +34,7 @@ def potential(
     data_root: Path = Path("data"),
     device: str = "cpu",
     plot: File = None,
+    columns: Columns = 1,
     json: bool = False,
 ) -> None:
     """Measure the random potential around the weights of several seeds, and print its α beside that of their curve.
@@ -55,7 +56,8 @@ def potential(
         seed: seed of the directions.
         data_root: folder of the data sets.
         device: the device to compute on: cpu, or cuda.
-        plot: also draw √S(z) with Taylor's line and the local exponents, to this file (.png, .pdf, .svg).
+        plot: also draw √S(z) with Taylor's line, local exponents and the two α's, to this file (.png, .pdf, .svg).
+        columns: width of the figure, in columns of a two-column journal.
         json: print one JSON document instead of a table.
     """
     import numpy as np
@@ -100,7 +102,8 @@ def potential(
     if plot is not None:
         from analysis import figures
 
-        figures.save(figures.potential(result, run_range=covered), plot)
+        drawn = figures.potential(result, run_range=covered, compared=compared, columns=columns)
+        figures.save(drawn, plot)
     interruption.end(done)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from ultraslow.cli.arguments import Count, File, MoreRuns, RunPath
+from ultraslow.cli.arguments import Columns, Count, File, MoreRuns, RunPath
 from ultraslow.cli.console import print_json, print_table, progress_bar
 from ultraslow.cli.landscape import (
     Modes,
@@ -40,6 +40,7 @@ def sharpness(
     data_root: Path = Path("data"),
     device: str = "cpu",
     plot: File = None,
+    columns: Annotated[Columns | None, arg(help_behavior_hint="")] = None,
     json: bool = False,
 ) -> None:
     """Measure the sharpness of the weights of runs of `ultraslow train`, in several measures.
@@ -64,11 +65,13 @@ def sharpness(
         data_root: folder of the data sets.
         device: the device to compute on: cpu, or cuda.
         plot: also draw φ by run, to this file (.png, .pdf, .svg).
+        columns: width of the figure, in columns of a two-column journal. Default: what its panels need.
         json: print one JSON document instead of a table.
     """
     from analysis.landscape import Objective, Sharpness, adaptive_sharpness
     from analysis.landscape import sharpness as box_sharpness
     from analysis.landscape.subspace import RandomSubspace
+    from analysis.run_curves import names_of
     from train.reproduce.rebuild import Landscapes
 
     check_plot(plot)
@@ -90,18 +93,18 @@ def sharpness(
     announce(total * (_STEPS + 1), "gradients", first.gradient)
     found: list[dict[str, Any]] = []
     with progress_bar() as bar, keeping_what_is_done(found) as interruption:
-        for one in opened:
+        for one, called in zip(opened, names_of(opened), strict=True):
             for mode in modes:
                 at = step_of(one, step)
                 objective = landscapes.objective(one, at, mode)
                 for name, measure in measures.items():
                     result = measure(objective)
-                    row = {"path": str(one.path), "label": label_of(one), "step": at, "name": name}
+                    row = {"path": str(one.path), "run": called, "label": label_of(one), "step": at, "name": name}
                     found.append({**row, **result.to_dict()})
                     bar("measurements", len(found), total)
     _print_found(found, json)
     if plot is not None and found:
-        _draw(found, plot)
+        _draw(found, plot, columns)
     interruption.end(f"{len(found)} of {total} measurements are done")
 
 
@@ -117,7 +120,7 @@ def _print_found(found: list[dict[str, Any]], json: bool) -> None:
 
 def _cells(one: dict[str, Any]) -> dict[str, str]:
     return {
-        "run": Path(one["path"]).name.removesuffix(".zarr"),
+        "run": one["run"],
         "step": str(one["step"]),
         "statistics": one["statistics"],
         "measure": one["name"],
@@ -127,10 +130,10 @@ def _cells(one: dict[str, Any]) -> dict[str, str]:
     }
 
 
-def _draw(found: list[dict[str, Any]], plot: Path) -> None:
+def _draw(found: list[dict[str, Any]], plot: Path, columns: Columns | None) -> None:
     import pandas as pd
 
     from analysis import figures
 
     table = pd.DataFrame(found).assign(measure=lambda frame: frame["name"])
-    figures.save(figures.sharpness(table), plot)
+    figures.save(figures.sharpness(table, columns=columns), plot)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from tyro.conf import arg
 
-from ultraslow.cli.arguments import File, MoreRuns, RunPath
+from ultraslow.cli.arguments import Columns, File, MoreRuns, RunPath
 from ultraslow.cli.console import print_json, print_table, progress_bar
 from ultraslow.cli.landscape import (
     Modes,
@@ -38,6 +38,7 @@ def spectrum(
     data_root: Path = Path("data"),
     device: str = "cpu",
     plot: File = None,
+    columns: Columns = 1,
     json: bool = False,
 ) -> None:
     """Find the largest eigenvalues and the trace of the Hessian at the weights of runs of `ultraslow train`.
@@ -57,12 +58,14 @@ def spectrum(
         data_root: folder of the data sets.
         device: the device to compute on: cpu, or cuda.
         plot: also draw the density, to this file (.png, .pdf, .svg); implies --density.
+        columns: width of the figure, in columns of a two-column journal.
         json: print one JSON document instead of a table.
     """
     import torch
 
     from analysis.landscape import SpectralDensity, spectral_density, trace
     from analysis.landscape import eigenvalues as largest
+    from analysis.run_curves import names_of
     from train.reproduce.rebuild import Landscapes
 
     check_plot(plot)
@@ -79,13 +82,13 @@ def spectrum(
     found: list[dict[str, Any]] = []
     densities: dict[str, SpectralDensity] = {}
     with progress_bar() as bar, keeping_what_is_done(found) as interruption:
-        for one in opened:
+        for one, called in zip(opened, names_of(opened), strict=True):
             for mode in modes:
                 at = step_of(one, step)
                 objective = landscapes.objective(one, at, mode)
-                name = f"{one.name}, {mode} statistics"
-                row: dict[str, Any] = {"path": str(one.path), "label": label_of(one), "step": at, "statistics": mode}
-                row |= {"eigenvalues": None, "trace": None, "density": None}
+                name = f"{called}, {mode} statistics"
+                row: dict[str, Any] = {"path": str(one.path), "run": called, "label": label_of(one)}
+                row |= {"step": at, "statistics": mode, "eigenvalues": None, "trace": None, "density": None}
 
                 def advance(done: int, of: int, name: str = name) -> None:
                     bar(name, done, of)
@@ -106,7 +109,7 @@ def spectrum(
     if plot is not None and densities:
         from analysis import figures
 
-        figures.save(figures.density(densities), plot)
+        figures.save(figures.density(densities, columns=columns), plot)
     complete = sum(row["density" if with_density else "trace"] is not None for row in found)
     interruption.end(f"{complete} of {total} spectra are done")
 
@@ -115,7 +118,7 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
     """Return a row of the printed table; what was not reached is empty."""
     values, traced = row["eigenvalues"], row["trace"]
     return {
-        "run": Path(row["path"]).name.removesuffix(".zarr"),
+        "run": row["run"],
         "step": str(row["step"]),
         "statistics": row["statistics"],
         "eigenvalues": ", ".join(f"{value:.3g}" for value in values["values"]) if values else "",

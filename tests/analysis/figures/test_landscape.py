@@ -1,5 +1,7 @@
 """What figures of the landscape draw, read back from the axes."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ from matplotlib.figure import Figure
 from analysis import figures, fit
 from analysis.agreement import agreement
 from analysis.errors import FigureError
+from analysis.figures.style import WIDTHS
 from analysis.landscape import LossPath, SpectralDensity, rising
 from analysis.potential import potential
 from analysis.potential_result import Probe
@@ -30,6 +33,7 @@ def line(ax, label):
 def test_the_potential_with_taylors_line_and_the_local_exponent(result):
     figure = figures.potential(result, run_range=(5, 20))
     above, below = figure.axes
+    assert below.get_xlim() == above.get_xlim()
     np.testing.assert_allclose(line(above, "mean").get_ydata(), np.sqrt(result.table["S"]))
     np.testing.assert_allclose(line(above, "Taylor").get_ydata(), 0.1 * Z)
     assert len([drawn for drawn in above.lines if drawn.get_linewidth() == 0.5]) == 10
@@ -47,6 +51,8 @@ def test_the_two_exponents(result):
     (ax,) = found.plot().axes
     np.testing.assert_allclose(ax.containers[0].lines[0].get_xdata(), [found.potential, found.curve])
     assert "p-value" in ax.get_title()
+    lowest = figures.potential(result, compared=found).axes[2]
+    np.testing.assert_allclose(lowest.containers[0].lines[0].get_xdata(), [found.potential, found.curve])
 
 
 def test_sharpness_by_seed_and_mode():
@@ -71,6 +77,8 @@ def test_the_density_of_eigenvalues():
     (ax,) = figures.density({"SB": one, "LB": one}).axes
     assert [line.get_label() for line in ax.lines] == ["SB", "LB"]
     np.testing.assert_allclose(ax.lines[0].get_ydata(), one.density(one.grid()))
+    assert one.density([1.0])[0] == pytest.approx(one.peak)  # a tenth of the weights: one of ten eigenvalues
+    assert ax.get_ylim() == pytest.approx((one.peak / 10, 3 * one.density([0.0])[0]), rel=0.01)
     with pytest.raises(FigureError, match="got no density"):
         figures.density({})
 
@@ -92,7 +100,7 @@ def test_rising_directions_are_never_drawn_alone(result):
     np.testing.assert_allclose(below.lines[-1].get_ydata(), table.groupby("z")["phi"].mean())
 
 
-def test_every_figure_of_the_landscape_draws_on_given_axes(result):
+def test_every_figure_of_the_landscape_draws_on_given_axes_and_in_both_widths(result):
     found = agreement(result, fit(synthetic("sinai", t0=0.1, seeds=3, seed=1), t_min=10))
     density = {"SB": SpectralDensity(np.array([0.0, 1.0]), np.array([0.9, 0.1]), 10, 2, 1, "running", 100)}
     path = LossPath(pd.DataFrame({"x": [0.0, 0.5, 1.0], "loss": [1.0, 1.25, 1.0]}), 0.25, 1.0, "batch")
@@ -100,19 +108,20 @@ def test_every_figure_of_the_landscape_draws_on_given_axes(result):
     table = rising(Probe(Z, delta, ones, 100, ones, ones, "batch", "float32"))
     sharp = pd.DataFrame([{"label": "SB", "measure": "box", "statistics": "batch", "phi": 3.0}])
     for draw in (
-        result.plot,
-        found.plot,
-        path.plot,
-        lambda ax: figures.density(density, ax),
-        lambda ax: figures.rising(table, ax),
-        lambda ax: figures.sharpness(sharp, ax),
+        partial(figures.potential, result),
+        partial(figures.agreement, found),
+        partial(figures.path, path),
+        partial(figures.density, density),
+        partial(figures.rising, table),
+        partial(figures.sharpness, sharp),
     ):
         figure = Figure()
         other, ax = figure.subplots(1, 2)
         assert draw(ax=ax) is figure
         assert ax.lines
-        assert ax.get_xlabel()
+        assert ax.get_xlabel() and ax.get_ylabel() or draw.func is figures.agreement
         assert other.has_data() is False
+        assert [draw(columns=columns).get_figwidth() for columns in (1, 2)] == [WIDTHS[1], WIDTHS[2]]
     two = pd.concat([sharp, sharp.assign(measure="adaptive")])
     with pytest.raises(FigureError, match="got 2 measures of sharpness for one ax"):
         figures.sharpness(two, Figure().subplots())
