@@ -119,7 +119,7 @@ def test_every_figure_of_the_landscape_draws_on_given_axes_and_in_both_widths(re
         other, ax = figure.subplots(1, 2)
         assert draw(ax=ax) is figure
         assert ax.lines
-        assert ax.get_xlabel() and ax.get_ylabel() or draw.func is figures.agreement
+        assert (ax.get_xlabel() and ax.get_ylabel()) or draw.func is figures.agreement
         assert other.has_data() is False
         assert [draw(columns=columns).get_figwidth() for columns in (1, 2)] == [WIDTHS[1], WIDTHS[2]]
     two = pd.concat([sharp, sharp.assign(measure="adaptive")])
