@@ -80,7 +80,8 @@ def match(
     """Draw a run and its reference, the target distances, and where the run matched.
 
     A match's interval at 2 SE is a bar at its target, and a forecast is an open diamond with its interval; both end
-    at twice the updates shown. Where the reference has an origin, t counts from it.
+    at twice the updates shown. A forecast with doubts is not drawn. Where the reference has an origin, t counts from
+    it.
 
     Args:
         found: what `analysis.match` returned for these runs.
@@ -102,7 +103,7 @@ def match(
         ends = [min(curve.t[-1] for curve in seeds) for seeds in groups.values()]
         _draw_matches(panel, found, 2 * max(ends))
         t_axis(panel, logarithmic=True)
-        if forecast is not None:
+        if forecast is not None and not forecast.doubts:
             _draw_forecast(panel, forecast)
         panel.set(xlabel=updates(origin), ylabel=distance_label(origin) + unit)
         _zoom(panel, min(found.reference.drop_steps[0] - origin, *ends) / 10)

@@ -4,9 +4,14 @@ Each draw of the run's posterior goes on from the log-distance reached now as it
 (`posterior_predictive`), and its first passage through the target is the forecast. A path that lies below the target
 at two neighbouring points of its grid, by a and b, has been above in between with the probability e^(−2ab/(σ² Δu)) of
 the Brownian bridge.
+
+An interval that rests on a law says nothing where the law does not hold, so a forecast names its doubts: that the
+law neither holds for what was seen nor is close to it; that what was seen ends within the initial transient; that the
+match lies further ahead, in log t, than the law was seen; that the back-test failed. With a doubt it is too early to
+say.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from math import exp, isfinite, isinf, log
 from typing import Any, ClassVar
@@ -16,9 +21,11 @@ import numpy as np
 from analysis.curve import Curve, CurvesLike
 from analysis.errors import AnalysisError, MatchError
 from analysis.fitting.fit import fit
+from analysis.fitting.fit_result import Fit
 from analysis.fitting.former_names import FormerNames, accept_former_keywords
 from analysis.fitting.laws import Array, growth
 from analysis.inputs import check_confidence_level, check_update
+from analysis.matching.distance_matcher import TRANSIENT
 from analysis.matching.posterior_predictive import (
     Draws,
     Point,
@@ -55,6 +62,7 @@ class Forecast(FormerNames, Tabulated):
             far as it is now; None where that half is too short to fit.
         hit: True if the back-test's interval holds the update seen; None without a back-test.
         origin: the update that distances are measured from.
+        doubts: why the interval is not to be relied on, a clause each; none where nothing speaks against it.
 
     Examples:
         >>> import numpy as np
@@ -81,6 +89,7 @@ class Forecast(FormerNames, Tabulated):
     backtest: tuple[float, float] | None
     hit: bool | None
     origin: int = 0
+    doubts: tuple[str, ...] = ()
 
     former_names: ClassVar[Mapping[str, str]] = {"level": "confidence_level"}
 
@@ -100,7 +109,10 @@ class Forecast(FormerNames, Tabulated):
         when = f"it matches at update {_steps(self.step)} ({level}: {low} to {high})"
         if isinf(self.step):
             when = f"it never matches ({level}: " + ("never)" if isinf(self.interval[0]) else f"{low} or later)")
-        text = f"forecast: {far}; if it keeps to the law fitted to them, {when}"
+        law = "if it keeps to the law fitted to them"
+        if self.doubts:
+            law = f"it is too early to say when it matches: {', and '.join(self.doubts)}; {law} all the same"
+        text = f"forecast: {far}; {law}, {when}"
         if self.beyond is not None:
             text += f"; the probability that {self.budget} updates do not suffice is {self.beyond:.2f}"
         if self.backtest is None:
@@ -131,8 +143,8 @@ def predict_match(
 ) -> Forecast:
     """Forecast the update at which a run reaches the distance that a reference had travelled at a drop.
 
-    The interval assumes the law: its coverage where that is true is measured by bench/match.py, and on a real run the
-    back-test is to be believed first.
+    The interval assumes the law: its coverage where that is true is measured by bench/match.py, and on a real run
+    `doubts` and the back-test are to be believed first.
 
     Args:
         run: one run, its path, or (t, d), as long as its learning rate has not dropped.
@@ -174,7 +186,8 @@ def predict_match(
     target, origin = log(reference.targets[drop]), reference.origin
     until = None if until is None else until - origin
     curve = seen_up_to(scaled(_single(run, origin), reference.relative), until)
-    start = fit(curve).fit_range[0] if t_min is None else float(t_min - origin)
+    law = fit(curve, t_min=None if t_min is None else float(t_min - origin))
+    start = law.fit_range[0]
     rng = np.random.default_rng(seed)
     now = log_distance_now(curve)
     if now.z >= target:
@@ -187,6 +200,7 @@ def predict_match(
     low, middle, high = np.quantile(passage, tails, method="inverted_cdf").tolist()
     backtest = _backtest(curve, start, now, confidence_level, samples, rng)
     seen = origin + int(curve.t[-1])
+    hit = None if backtest is None else bool(backtest[0] <= seen <= backtest[1])
     return Forecast(
         step=middle,
         interval=(low, high),
@@ -197,9 +211,23 @@ def predict_match(
         budget=budget,
         beyond=None if budget is None else float(np.mean(passage > budget)),
         backtest=backtest,
-        hit=None if backtest is None else bool(backtest[0] <= seen <= backtest[1]),
+        hit=hit,
         origin=origin,
+        doubts=tuple(_doubts(law, middle, seen, hit)),
     )
+
+
+def _doubts(law: Fit, step: float, seen: int, hit: bool | None) -> Iterator[str]:
+    """Say why a forecast from a law fitted to `seen` updates is not to be relied on."""
+    if law.verdict not in ("holds", "rejected, though close"):
+        yield f"the law does not hold for what was seen ({law.verdict}: p = {law.p_value:.2g}, {law.size})"
+    if law.origin == 0 and seen < TRANSIENT:
+        yield f"{seen} updates were seen, and the first {TRANSIENT} may be a jump"
+    first, last = law.fit_range
+    if isfinite(step) and (step - law.origin) / last > last / first:
+        yield f"the match lies further ahead than the law was seen (t = {first:g} .. {last:g})"
+    if hit is False:
+        yield "the back-test failed"
 
 
 def _single(run: CurvesLike, origin: int) -> Curve:

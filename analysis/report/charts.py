@@ -45,7 +45,7 @@ def distances(findings: Findings) -> Chart:
     ahead = [
         _ahead(matching.run, forecast)
         for matching, forecast in zip(findings.matchings, findings.forecasts, strict=True)
-        if forecast is not None
+        if forecast is not None and not forecast.doubts
     ]
     markers = [*_one_entry(matched), *_one_entry(ahead)]
     return drawing([*lines, *drops, *markers], _UPDATES, _DISTANCE, scales=True)

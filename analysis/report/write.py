@@ -132,8 +132,8 @@ def _curves(findings: Findings, drawn: dict[str, Chart]) -> list[str]:
     thinned = (
         f"Of a line of more than {4 * charts.COLUMNS} points, the first, last, lowest and highest of each of "
         f"{charts.COLUMNS} columns are drawn, on the linear and on the logarithmic axis: no extreme is lost. "
-        "Triangles are drops of the learning rate. An open diamond is a forecast match with its interval; an open "
-        "triangle to the right, one that lies beyond what is shown."
+        "Triangles are drops of the learning rate. An open diamond is a forecast match with its interval, if "
+        "it is not too early to say; an open triangle to the right, one that lies beyond what is shown."
     )
     parts = [section("Distance", place("distance"), note(thinned))]
     error = charts.errors(findings)

@@ -3,9 +3,11 @@
 import json
 import sys
 
+import numpy as np
 import pytest
 import torch
 
+from analysis import Reference
 from trajectory import Recorder, StoreError
 from trajectory.integrations import trackio_rows
 from ultraslow.cli import watch as module
@@ -27,6 +29,15 @@ def test_the_forecast_has_its_interval_and_a_match_its_update(run, runs):
     assert shown["match"].startswith("matched at ")
     short = json.loads(run("watch", runs / "short.zarr", "--reference", *sb, "--json").stdout)["runs"][0]
     assert short["match"].startswith(("no forecast: ", "never_reached"))
+
+
+def test_a_doubtful_forecast_gives_its_reason_instead_of_an_update():
+    reference = Reference((40.0,), (0.01,), (2500,), (0.1,), 0.1)
+    t = np.arange(1, 2001)
+    wobble = np.exp(1e-3 * np.random.default_rng(0).normal(size=2000))
+    early = module._forecast((t[:25], 0.8 * t[:25] ** 0.5 * wobble[:25]), reference)
+    assert early == "too early to say: 25 updates were seen, and the first 100 may be a jump"
+    assert module._forecast((t, 0.8 * t**0.5 * wobble), reference).startswith("at 2")
 
 
 def test_it_follows_a_run_until_it_ends(runs, tmp_path):

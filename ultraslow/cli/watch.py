@@ -147,5 +147,7 @@ def _forecast(run: "Run", target: "Reference") -> str:
         forecast = predict_match(run, target)
     except AnalysisError as error:
         return f"no forecast: {error}"
+    if forecast.doubts:
+        return f"too early to say: {forecast.doubts[0]}"
     low, high = (f"{step:.0f}" if step < float("inf") else "never" for step in forecast.interval)
     return f"at {forecast.step:.0f}, {100 * forecast.confidence_level:g} % {low} to {high}"

@@ -127,6 +127,32 @@ def test_back_test_misses_when_the_law_changes():
     assert f"it came at {found.seen}, outside that interval" in str(found)
 
 
+def test_a_quiet_run_under_the_law_leaves_no_doubt():
+    found = predict_match(noisy(0, std=0.0005), TARGET, until=CROSSING / 2, t_min=30)
+    assert found.doubts == ()
+    assert "too early" not in str(found)
+
+
+def test_an_interval_that_rests_on_no_law_is_too_early_to_say():
+    """Saturation, then drift: no law of the family, and each doubt is named with the interval behind it."""
+    t, d = noisy(0, std=0.0005)
+    rejected = predict_match((t, d * (1 + 0.2 * np.tanh((np.log(t) - 6) / 0.3))), TARGET, until=2000, t_min=30)
+    assert rejected.doubts[0].startswith("the law does not hold for what was seen (wrong: p = ")
+    assert "it is too early to say when it matches: the law does not hold" in str(rejected)
+    assert rejected.to_dict()["doubts"] == list(rejected.doubts)
+    slowed = predict_match((t, np.where(t < 1000, d, d[np.argmax(t >= 1000)])), TARGET, until=2000, t_min=30)
+    assert "the back-test failed" in slowed.doubts
+
+
+def test_a_jump_and_a_long_way_ahead_are_doubts():
+    t = np.arange(1.0, 26.0)
+    d = 0.8 * t**0.5 * np.exp(1e-3 * np.random.default_rng(0).normal(size=25))
+    found = predict_match((t, d), reference(40.0))  # at t = 2500
+    jump, ahead = found.doubts
+    assert jump == "25 updates were seen, and the first 100 may be a jump"
+    assert ahead == "the match lies further ahead than the law was seen (t = 1 .. 25)"
+
+
 def test_short_run_has_no_back_test():
     t, d = noisy(5)
     found = predict_match((t, d), TARGET, until=450, t_min=30)
