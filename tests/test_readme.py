@@ -10,6 +10,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from trajectory import Recorder, Run
+from ultraslow.cli import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -29,6 +30,11 @@ def record(path, amplitude, seed):
             optimizer.step()  # no gradients: the recorder alone does something
             if t == 1000:
                 recorder.event("lr_drop", lr_from=0.1, lr_to=0.01)
+
+
+def test_every_command_is_named():
+    named = re.findall(r"`(?:ultraslow )?([\w-]+)`", README[README.index("## Command line") :].splitlines()[2])
+    assert list(app._COMMANDS) == named[: len(app._COMMANDS)]
 
 
 def test_the_python_blocks_run(tmp_path, monkeypatch, capsys):
