@@ -1,5 +1,8 @@
 """Rows in experiment trackers, read back with each library; steps recorded again are not stored twice."""
 
+import json
+import struct
+
 import pytest
 import torch
 
@@ -67,12 +70,35 @@ def test_trackio_holds_every_step_once_after_a_resume(tmp_path, monkeypatch):
     assert [(row["step"], row["trajectory/distance"]) for row in found] == [(t, t / 2) for t in range(1, 8)]
 
 
-def test_wandb_takes_updates_for_the_axis(tmp_path):
+def offline_history(file):
+    """The rows of an offline W&B run: a log as LevelDB writes it, of protocol buffers, in blocks of 32 KiB."""
+    from wandb.proto.wandb_internal_pb2 import Record
+
+    data, place, whole = file.read_bytes(), 7, b""  # after the file's own header
+    while place + 7 <= len(data):
+        if (left := 2**15 - place % 2**15) < 7:
+            place += left
+            continue
+        length, kind = struct.unpack_from("<HB", data, place + 4)  # after the checksum
+        whole += data[place + 7 : place + 7 + length]
+        place += 7 + length
+        if kind in (1, 4):  # a whole record, or the last part of one
+            record = Record.FromString(whole)
+            if record.WhichOneof("record_type") == "history":
+                yield {"/".join(item.nested_key): json.loads(item.value_json) for item in record.history.item}
+            whole = b""
+
+
+def test_wandb_holds_every_step_once_after_a_resume_and_takes_updates_for_the_axis(tmp_path):
     wandb = pytest.importorskip("wandb")
     with wandb.init(mode="offline", dir=tmp_path, project="walk") as run:
         record(tmp_path / "run.zarr", to_wandb(run), again_from=2)
         assert run.summary["trajectory/step"] == 7
         assert run.summary["trajectory/distance"] == 3.5
+    wandb.teardown()  # its process writes the file to the end
+    (file,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
+    found = [(row["trajectory/step"], row["trajectory/distance"]) for row in offline_history(file)]
+    assert found == [(t, t / 2) for t in range(1, 8)]
 
 
 def test_steps_that_a_tracker_holds_are_passed_over(tmp_path):
