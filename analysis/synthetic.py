@@ -67,7 +67,7 @@ def noise(
     if kind == "independent":
         return std * rng.normal(size=(n, len(u)))
     if kind not in KERNELS:
-        raise AnalysisError(f"kind = {kind!r}: expected one of {', '.join((*KERNELS, 'Brownian', 'independent'))}")
+        raise AnalysisError(f"kind = {kind!r}: expected one of {', '.join((*KERNELS, 'Brownian'))}")
     covariance = KERNELS[kind](np.abs(u[:, None] - u), length) + 1e-10 * np.eye(len(u))
     return std * rng.normal(size=(n, len(u))) @ np.linalg.cholesky(covariance).T
 

@@ -37,6 +37,7 @@ from analysis.fitting.log_bins import Bins
 from analysis.fitting.model_comparison import SEPARABLE, compare
 from analysis.fitting.noise_models import step_variance
 from analysis.fitting.rival_laws import LAWS
+from analysis.fitting.seed_noise import seed_noise
 from analysis.fitting.shared_noise import widening
 from analysis.fitting.start_scan import choose, interval_over_starts, starts
 from analysis.synthetic import distance, noise
@@ -106,9 +107,14 @@ def draw(rng: np.random.Generator, alpha: float, kind: str, n: int, share: float
     return np.log(distance(law, t, **parameters)) + slow + quick
 
 
+def binned_curves(z: Array) -> Bins:
+    """Curves of log d as bins."""
+    return Bins(u, z, covered, covered, (10.0, 1e4), tuple(f"seed {i}" for i in range(len(z))))
+
+
 def estimated(z: Array) -> tuple[Bins, Estimate]:
     """α from curves of log d."""
-    bins = Bins(u, z, covered, covered, (10.0, 1e4), tuple(f"seed {i}" for i in range(len(z))))
+    bins = binned_curves(z)
     return bins, estimate(bins, 0.95)
 
 
@@ -256,7 +262,7 @@ def _jump_cell(rng: np.random.Generator, reach: float, times: int, repetitions: 
     for _ in range(repetitions):
         z = clean + noise(rng, np.log(steps), 5)
         bins = Bins(np.log(steps), z, steps, steps, (steps[0], 1e4), ("seed",) * 5)
-        found = fit_law(LAWS["jump + power"], bins, "brownian")
+        found = fit_law(LAWS["jump + power"], bins, seed_noise(bins))
         low, high = found.intervals["nu"]
         drawn.append((low <= 0.4 <= high, (low + high) / 2 - 0.4, found.rejected))
     return np.array(drawn, float).mean(axis=0).tolist()

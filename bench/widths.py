@@ -1,12 +1,12 @@
-"""How wide α's interval over seeds is against the Cramér-Rao bound, and what choosing the noise model would gain.
+"""How wide α's interval over seeds is against the Cramér-Rao bound, and what choosing the noise model gains.
 
     python bench/widths.py [--repetitions 400] [--rows FILE] > bench/results/widths.txt
 
-Three columns for 3 and for 5 seeds: how often Student's interval over the seeds' α holds the true one (nominal .95),
-and the standard deviation of the mean α over the Cramér-Rao bound under the noise drawn, once with Brownian GLS for
-each seed, as `fit` does, and once (chosen) with GLS under the noise model of the largest restricted likelihood on the
-pooled residuals of all seeds: the mixture's models (`noise_models.CELLS`), and white noise, steady, growing and
-shrinking. The mean over the four laws of `intervals.TRUTHS`, each repeated so often. Noises as in `intervals.py`.
+For 3 and for 5 seeds, each with Brownian noise for every set of seeds and with the noise that `fit` chooses by what
+they differ by (`analysis.fitting.seed_noise`): how often Student's interval over the seeds' α holds the true one
+(nominal .95), how often the test of the law rejects it (.05), and the standard deviation of the mean α over the
+Cramér-Rao bound under the noise drawn. The mean over the four laws of `intervals.TRUTHS`, each repeated so often.
+Noises as in `intervals.py`.
 """
 
 import argparse
@@ -15,42 +15,18 @@ from pathlib import Path
 
 import numpy as np
 from heading import heading
-from intervals import NOISE, TRUTHS, covered, draw, t, u
+from intervals import NOISE, TRUTHS, binned_curves, covered, draw, t, u
 from rows import Rows
 
-from analysis.fitting.law_fits import interval_over_seeds
+from analysis.fitting.estimator import estimate
 from analysis.fitting.laws import growth, growth_slope
-from analysis.fitting.noise_models import WHITENERS, correlations, step_variance
-from analysis.fitting.variable_projection import Projection, centred, variable_projection
+from analysis.fitting.noise_models import step_variance
+from analysis.fitting.seed_noise import BROWNIAN, seed_noise
+from analysis.fitting.variable_projection import centred, variable_projection
 from analysis.synthetic import distance
 
 Array = np.ndarray
 x, step = centred(u), step_variance(covered, covered)
-WHITE = [np.diag(np.exp(2 * trend * (u - u.mean()))) for trend in (-0.4, 0.0, 0.4)]
-R = np.concatenate([correlations(u, step), WHITE]) + 1e-10 * np.eye(len(u))
-L = np.linalg.cholesky(R)
-W = np.linalg.inv(L)
-ONE = W.sum(axis=2)
-WEIGHT = np.sum(ONE**2, axis=1)
-Q = W - ONE[:, :, None] * (np.einsum("cn,cnm->cm", ONE, W) / WEIGHT[:, None])[:, None]  # Q'Q = P, as in the mixture
-LOG_PRIOR = -np.sum(np.log(np.diagonal(L, axis1=1, axis2=2)), axis=1) - 0.5 * np.log(WEIGHT)
-
-
-def chosen(z: Array) -> int:
-    """Return the noise model of the largest restricted likelihood on the residuals of all seeds, (seed, bin)."""
-    s = variable_projection(u, z.mean(axis=0)).s[0]
-    design = Q @ np.stack([growth(s, x), growth_slope(s, x)]).T
-    square, y = design.transpose(0, 2, 1) @ design, Q @ z.T
-    score = design.transpose(0, 2, 1) @ y
-    rss = np.sum(y**2, axis=(1, 2)) - np.einsum("cki,cki->c", score, np.linalg.solve(square, score))
-    log_likelihood = len(z) * (LOG_PRIOR - 0.5 * np.linalg.slogdet(square)[1])
-    return int(np.argmax(log_likelihood - 0.5 * len(z) * (len(u) - 3) * np.log(np.maximum(rss, 1e-30))))
-
-
-def under(cell: int, z: Array) -> Projection:
-    """Fit each seed by GLS under a noise model."""
-    WHITENERS["chosen"] = lambda u: lambda f: f @ Q[cell].T
-    return variable_projection(u, z, "chosen")
 
 
 @cache
@@ -73,16 +49,24 @@ def cramer_rao(kind: str, alpha: float) -> float:
 
 
 def cell(rng: np.random.Generator, kind: str, n: int, repetitions: int) -> list[float]:
-    """Coverage with Brownian and with chosen noise, and the two standard deviations over the bound."""
+    """With Brownian and with chosen noise: coverage, share of laws rejected, standard deviation over the bound."""
     means = []
     for alpha in TRUTHS:
-        curves = [draw(rng, alpha, kind, n) for _ in range(repetitions)]
-        found = [(variable_projection(u, z).alpha, under(chosen(z), z).alpha) for z in curves]
-        ends = np.array([[interval_over_seeds(values) for values in pair] for pair in found])
-        held = np.mean((ends[..., 0] <= alpha) & (alpha <= ends[..., 1]), axis=0)
-        spread = np.std([[values.mean() for values in pair] for pair in found], axis=0)
-        means.append([*held, *(spread * np.sqrt(n) / cramer_rao(kind, alpha))])
+        rows = [_drawn(rng, alpha, kind, n) for _ in range(repetitions)]
+        held, rejected, found = np.array(rows, float).transpose(1, 2, 0)
+        spread = found.std(axis=1) * np.sqrt(n) / cramer_rao(kind, alpha)
+        means.append(np.column_stack([held.mean(axis=1), rejected.mean(axis=1), spread]).ravel())
     return np.mean(means, axis=0).tolist()
+
+
+def _drawn(rng: np.random.Generator, alpha: float, kind: str, n: int) -> tuple[list[float], list[float], list[float]]:
+    bins = binned_curves(draw(rng, alpha, kind, n))
+    found = [estimate(bins, 0.95, noise) for noise in (BROWNIAN, seed_noise(bins))]
+    return (
+        [float(at.interval[0] <= alpha <= at.interval[1]) for at in found],
+        [float(at.rejected) for at in found],
+        [at.alpha for at in found],
+    )
 
 
 def main() -> None:
@@ -94,12 +78,14 @@ def main() -> None:
     args = parser.parse_args()
     heading()
     rows = Rows(args.rows, args.seed, args.repetitions)
-    print("coverage (nominal .95) with Brownian and with chosen noise; standard deviations over the Cramér-Rao bound")
-    print(f"{'noise':<18}" + "".join(f"{f'n = {n}':>28}" for n in (3, 5)))
+    print(
+        "Brownian noise; the noise that fit chooses: coverage (.95), law rejected (.05), sd over the Cramér-Rao bound"
+    )
+    print(f"{'noise':<18}" + "".join(f"{f'n = {n}':>34}" for n in (3, 5)))
     for kind in NOISE:
         cells = [rows(lambda rng, k=kind, n=n: cell(rng, k, n, args.repetitions), kind, n) for n in (3, 5)]
-        shown = ["{:.3f} {:.3f}  {:.2f} {:.2f}".format(*one) for one in cells]
-        print(f"{kind:<18}" + "".join(f"{one:>28}" for one in shown), flush=True)
+        shown = ["{:.3f} {:.2f} {:.2f}; {:.3f} {:.2f} {:.2f}".format(*one) for one in cells]
+        print(f"{kind:<18}" + "".join(f"{one:>34}" for one in shown), flush=True)
 
 
 if __name__ == "__main__":

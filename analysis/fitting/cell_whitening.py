@@ -20,8 +20,8 @@ from analysis.fitting.log_bins import Bins
 from analysis.fitting.noise_models import CELLS, correlations, step_variance
 
 _JITTER = 1e-10  # of the diagonal, which keeps R of smooth noise positive
-_STEADY = np.array([i for i, cell in enumerate(CELLS) if cell.trend == 0])
-_TRENDING = np.array([i for i, cell in enumerate(CELLS) if cell.trend != 0])
+_STEADY, _TRENDING = ([i for i, cell in enumerate(CELLS) if (cell.trend == 0) == steady] for steady in (True, False))
+_STEADY_CELLS, _TRENDING_CELLS = (tuple(CELLS[i] for i in which) for which in (_STEADY, _TRENDING))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ def nested_whitenings(ranges: Sequence[Bins]) -> Iterator[Whitening]:
     """
     longest = ranges[0]
     u, step = longest.u[1:], step_variance(longest.points, longest.steps)[1:]
-    steady = _factored(correlations(u, step, _STEADY))
+    steady = _factored(correlations(u, step, _STEADY_CELLS))
     for bins in ranges:
         yield _with_first(bins, *steady)
 
@@ -82,7 +82,7 @@ def _with_first(bins: Bins, factor: Array, rows: Array, log_pivots: Array) -> Wh
     """Add the first bin of a range to the factors of its other bins, and the cells whose noise has a trend."""
     n, step = len(bins.u), step_variance(bins.points, bins.steps)
     known, inside = rows[:, : n - 1, : n - 1], factor[:, : n - 1, : n - 1]
-    first = correlations(bins.u, step, _STEADY, rows=slice(0, 1))[:, 0, ::-1]
+    first = correlations(bins.u, step, _STEADY_CELLS, rows=slice(0, 1))[:, 0, ::-1]
     row = first[:, :-1, None]
     v = known @ row
     v += known @ (row - inside @ v)  # W is not exact enough for smooth noise: one step of refinement
@@ -93,6 +93,6 @@ def _with_first(bins: Bins, factor: Array, rows: Array, log_pivots: Array) -> Wh
     whole[_STEADY, n - 1, : n - 1] = -(v.transpose(0, 2, 1) @ known)[:, 0] / pivot[:, None]
     whole[_STEADY, n - 1, n - 1] = 1 / pivot
     log_det[_STEADY] = 2 * (log_pivots[:, : n - 1].sum(axis=1) + np.log(pivot))
-    _, whole[_TRENDING], trending = _factored(correlations(bins.u, step, _TRENDING))
+    _, whole[_TRENDING], trending = _factored(correlations(bins.u, step, _TRENDING_CELLS))
     log_det[_TRENDING] = 2 * trending.sum(axis=1)
     return Whitening(whole, log_det)

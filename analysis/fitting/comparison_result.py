@@ -119,7 +119,7 @@ class Comparison(FormerNames, Tabulated):
         fit_range: the first and last t used, in updates.
         origin: the update from which t counts.
         n: number of curves.
-        noise: the noise that every law was fitted under, "brownian" or "independent".
+        noise: the noise that every law was fitted under, in words.
         invariance: whether the best law's parameters stay the same on parts of the fit range and from other
             recorded origins; nothing is asked below three seeds.
         age: how old the origin and the fit range are, in memory times of weight decay.

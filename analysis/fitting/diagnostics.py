@@ -14,6 +14,7 @@ from analysis.fitting.invariance import Invariance
 from analysis.fitting.law_fits import interval_over_seeds
 from analysis.fitting.log_bins import Bins
 from analysis.fitting.seed_group import standing_apart
+from analysis.fitting.seed_noise import SeedNoise
 from analysis.fitting.shared_noise import LARGE_SHARE, widening
 from analysis.fitting.variable_projection import variable_projection
 
@@ -135,6 +136,14 @@ def _shared(at: Estimate, n: int) -> str | None:
 
 def _least_squares(bins: Bins, at: Estimate, confidence_level: float) -> str | None:
     """Compare generalised with plain least squares: where they disagree, one of them is misled."""
+    if at.noise is not None and at.noise.refused is not None:
+        other = SeedNoise(at.noise.refused)
+        moved = float(variable_projection(bins.u, bins.z, other.on(bins)).alpha.mean())
+        return (
+            f"What seeds differ by is {other} noise. Weighed for it, the curves give α = {moved:.2f}, and this fit, "
+            f"under Brownian noise, gives {at.alpha:.2f}. They differ by more than their errors, so not all of the "
+            "range follows one law."
+        )
     plain = variable_projection(bins.u, bins.z, "independent").alpha
     alpha, (low, high) = float(plain.mean()), at.interval
     error = (high - low) / 2

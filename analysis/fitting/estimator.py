@@ -12,7 +12,9 @@ from analysis.fitting.law_test import p_value
 from analysis.fitting.laws import Array, growth, growth_slope
 from analysis.fitting.log_bins import Bins
 from analysis.fitting.noise_mixture import Mixture, Posterior
+from analysis.fitting.noise_models import Whitener, brownian
 from analysis.fitting.seed_estimate import SeedEstimate
+from analysis.fitting.seed_noise import BROWNIAN, SeedNoise, seed_noise
 from analysis.fitting.shared_noise import shared_share
 from analysis.fitting.variable_projection import Projection, centred, fixed_alpha, variable_projection
 
@@ -36,6 +38,7 @@ class Estimate(Judged):
         at_bound: whether a curve's s stopped at an end of its range.
         shrinking: the posterior probability that the distance does not grow.
         method: how α was estimated, in words.
+        noise: that the seeds were fitted under; None below three, which are fitted under the mixture.
         shared: the share of the residuals' variance that the seeds have in common (`shared_noise`); NaN below three.
     """
 
@@ -51,19 +54,22 @@ class Estimate(Judged):
     at_bound: bool
     shrinking: float
     method: str
+    noise: SeedNoise | None = None
     shared: float = math.nan
 
 
-def estimate(bins: Bins, confidence_level: float, mixture: Mixture | None = None) -> Estimate:
+def estimate(bins: Bins, confidence_level: float, noise: SeedNoise | Mixture | None = None) -> Estimate:
     """Estimate α with a confidence interval.
 
-    From n ≥ 3 curves: Brownian GLS for each, and mean ± t quantile · standard deviation / √n. From one: the noise
-    mixture's median and central interval. From two: each by itself, α their mean and the interval their hull.
+    From n ≥ 3 curves: GLS for each under the noise that their differences choose (`seed_noise`), and mean ± t
+    quantile · standard deviation / √n. From one: the noise mixture's median and central interval. From two: each by
+    itself, α their mean and the interval their hull.
 
     Args:
         bins: one curve, or one per seed.
         confidence_level: of the interval, between 0 and 1.
-        mixture: the noise mixture on these bins, if it is at hand; it serves fewer than three curves.
+        noise: of three curves or more, if it is not to be chosen; or the noise mixture on these bins, if it is at
+            hand, for fewer.
 
     Returns:
         The estimate.
@@ -71,12 +77,11 @@ def estimate(bins: Bins, confidence_level: float, mixture: Mixture | None = None
     Raises:
         GrowthError: where a curve does not grow, or its growth cannot be told from noise.
     """
-    each = check_growth(bins)
     if len(bins.z) >= 3:
-        found = _from_seeds(bins, each, confidence_level)
+        found = _from_seeds(bins, noise if isinstance(noise, SeedNoise) else seed_noise(bins), confidence_level)
     else:
-        mixture = mixture or Mixture(bins.u, bins.points, bins.steps)
-        found = _from_mixture(bins, each, mixture, confidence_level)
+        mixture = noise if isinstance(noise, Mixture) else Mixture(bins.u, bins.points, bins.steps)
+        found = _from_mixture(bins, mixture, confidence_level)
     if not np.isfinite([found.alpha, *found.interval, found.p_value, found.size.rms]).all():
         raise GrowthError(
             f"{' and '.join(bins.names)}: no finite α and interval between t = {bins.fit_range[0]:g} and "
@@ -85,11 +90,12 @@ def estimate(bins: Bins, confidence_level: float, mixture: Mixture | None = None
     return found
 
 
-def check_growth(bins: Bins) -> Projection:
+def check_growth(bins: Bins, noise: SeedNoise = BROWNIAN) -> Projection:
     """Fit each curve by variable projection, and refuse those that do not grow.
 
     Args:
         bins: one curve, or one per seed.
+        noise: that the curves are fitted under.
 
     Returns:
         Each curve's estimates.
@@ -97,7 +103,7 @@ def check_growth(bins: Bins) -> Projection:
     Raises:
         GrowthError: where a curve does not grow, or by so little that nothing bends.
     """
-    each = variable_projection(bins.u, bins.z)
+    each = variable_projection(bins.u, bins.z, noise.on(bins))
     still = np.flatnonzero(~(each.q * (bins.u[-1] - bins.u[0]) > LEAST_GROWTH))
     if len(still):
         i = int(still[0])
@@ -109,23 +115,24 @@ def check_growth(bins: Bins) -> Projection:
     return each
 
 
-def _from_seeds(bins: Bins, each: Projection, confidence_level: float) -> Estimate:
-    n = len(bins.z)
+def _from_seeds(bins: Bins, noise: SeedNoise, confidence_level: float) -> Estimate:
+    n, each, whiten = len(bins.z), check_growth(bins, noise), noise.on(bins)
     alpha = float(each.alpha.mean())
     half = float(special.stdtrit(n - 1, (1 + confidence_level) / 2) * each.alpha.std(ddof=1) / math.sqrt(n))
     seeds = tuple(
         SeedEstimate(name, float(value), float(q))
         for name, value, q in zip(bins.names, each.alpha, each.q, strict=True)
     )
-    s, q, a, curve = _mean_law(bins, alpha)
+    s, q, a, curve = _mean_law(bins, alpha, whiten)
     return Estimate(
-        alpha, (alpha - half, alpha + half), s, q, a, _p_value(bins, s), effect_size(bins.z, curve), seeds, (),
-        bool(each.at_bound.any()), 0.0, f"{n} seeds, Brownian GLS each, t interval",
+        alpha, (alpha - half, alpha + half), s, q, a, _p_value(bins, s, whiten), effect_size(bins.z, curve), seeds,
+        (), bool(each.at_bound.any()), 0.0, f"{n} seeds, GLS each under {noise} noise, t interval", noise,
         shared_share(bins.z - each.a[:, None] - each.q[:, None] * growth(each.s[:, None], centred(bins.u))),
     )  # fmt: skip
 
 
-def _from_mixture(bins: Bins, each: Projection, mixture: Mixture, confidence_level: float) -> Estimate:
+def _from_mixture(bins: Bins, mixture: Mixture, confidence_level: float) -> Estimate:
+    each, whiten = check_growth(bins), brownian(bins.u)
     posteriors = tuple(mixture.posterior(z) for z in bins.z)
     intervals = [posterior.interval(confidence_level) for posterior in posteriors]
     medians = [posterior.quantile(0.5) for posterior in posteriors]
@@ -134,7 +141,7 @@ def _from_mixture(bins: Bins, each: Projection, mixture: Mixture, confidence_lev
         SeedEstimate(name, value, float(q), interval)
         for name, value, q, interval in zip(bins.names, medians, each.q, intervals, strict=True)
     )
-    s, q, a, curve = _mean_law(bins, alpha)
+    s, q, a, curve = _mean_law(bins, alpha, whiten)
     held = float(variable_projection(bins.u, bins.z.mean(axis=0)).s[0])  # as `compare` fits the family
     interval = min(low for low, _ in intervals), max(high for _, high in intervals)
     kind = "one run" if len(bins.z) == 1 else "two runs, each by itself"
@@ -144,15 +151,15 @@ def _from_mixture(bins: Bins, each: Projection, mixture: Mixture, confidence_lev
     )  # fmt: skip
 
 
-def _mean_law(bins: Bins, alpha: float) -> tuple[float, float, float, Array]:
-    """Fit the mean curve at that α (Brownian GLS): s, q, a, and the law's log d by bin."""
+def _mean_law(bins: Bins, alpha: float, whiten: Whitener) -> tuple[float, float, float, Array]:
+    """Fit the mean curve at that α by GLS: s, q, a, and the law's log d by bin."""
     mean = bins.z.mean(axis=0)
-    law = fixed_alpha(bins.u, mean, alpha)
+    law = fixed_alpha(bins.u, mean, alpha, whiten)
     s, q, a = float(law.s[0]), float(law.q[0]), float(law.a[0])
     return s, q, a, a + q * growth(s, centred(bins.u))
 
 
-def _p_value(bins: Bins, s: float, mixture: Mixture | None = None) -> float:
+def _p_value(bins: Bins, s: float, noise: Whitener | Mixture) -> float:
     x = centred(bins.u)
     tangent = np.stack([growth(s, x), growth_slope(s, x)])
-    return p_value(bins, np.zeros_like(x), tangent, mixture)  # the law itself lies in its tangent
+    return p_value(bins, np.zeros_like(x), tangent, noise)  # the law itself lies in its tangent

@@ -29,8 +29,9 @@ def fit(
 ) -> Fit:
     """Fit the ultra-slow diffusion law ‖w_t − w_0‖ = A |log(t/t₀)|^(2/α) to one run, or to seeds of one experiment.
 
-    From three seeds on, each is fitted by generalised least squares under Brownian noise in log t, and α's interval
-    is Student's over the seeds. One run is fitted under a mixture of noise models, and its interval is provisional.
+    From three seeds on, each is fitted by generalised least squares, and α's interval is Student's over the seeds.
+    The noise is Brownian in log t, or another if what seeds differ by makes it far likelier (`seed_noise`). One run
+    is fitted under a mixture of noise models, and its interval is provisional.
 
     Args:
         data: a Run or its path, (t, d), a pandas Series, an xarray DataArray, a list of those (seeds), or a pandas
@@ -81,11 +82,12 @@ def fit(
     chosen, note = choose(tried, t_min)
     bins, at = chosen.bins, chosen.estimate
     if at is None:
-        at = estimate(bins, confidence_level)  # raises, naming the curve that does not grow
+        at = estimate(bins, confidence_level, chosen.noise)  # raises, naming the curve that does not grow
     age = age_of(group, bins.fit_range)
     scan, hull = scan_table(tried, age), interval_over_starts(tried, chosen, confidence_level)
-    parts = range_invariance(bins, chosen.mixture)
-    invariance = Invariance((*parts.changes, *origin_invariance(at_other_origins(seeds, bins, age)).changes))
+    parts = range_invariance(bins, chosen.noise)
+    others = origin_invariance(at_other_origins(seeds, bins, age), at.noise)
+    invariance = Invariance((*parts.changes, *others.changes))
     quoted = hull if t_min is None else at.interval
     return Fit(
         alpha=at.alpha,
@@ -106,6 +108,7 @@ def fit(
         invariance=invariance,
         shared_residual=at.shared,
         method=at.method,
+        noise="mixture" if at.noise is None else str(at.noise),
         seeds=at.seeds,
         posterior=(at.posteriors[0].alpha, PROBABILITIES) if len(at.posteriors) == 1 else None,
         scan=scan,

@@ -27,7 +27,7 @@ _IN_JSON = (
     "alpha", "quoted_interval", "interval", "interval_over_starts", "start_chosen", "confidence_level", "exponent",
     "t0", "amplitude", "local_exponent", "law", "fit_range", "origin", "n", "verdict", "rejected", "p_value",
     "goodness_test", "rms_residual", "max_residual", "residual_in_spreads", "shared_residual", "method",
-    "provisional", "power_law_excluded", "warnings",
+    "noise", "provisional", "power_law_excluded", "warnings",
 )  # fmt: skip
 MOVES = "α moves with the fit range"
 MOVES_WITH_ORIGIN = "α moves with the origin"
@@ -71,6 +71,7 @@ class Fit(FormerNames, Judged, LawCurve, Tabulated):
             p-value of its own.
         shared_residual: the share of the residuals' variance that seeds have in common; NaN below three seeds.
         method: how α was estimated, in words.
+        noise: that the seeds were fitted under, in words (`analysis.fitting.seed_noise`); "mixture" below three.
         seeds: each curve's own estimate.
         posterior: for one run, α (200,) against its cumulative probability (200,); else None.
         scan: the same estimate for other starts, as `analysis.scan` returns it.
@@ -107,6 +108,7 @@ class Fit(FormerNames, Judged, LawCurve, Tabulated):
     invariance: Invariance
     shared_residual: float
     method: str
+    noise: str
     seeds: tuple[SeedEstimate, ...]
     posterior: tuple[Array, Array] | None
     scan: pd.DataFrame

@@ -24,7 +24,8 @@ from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.fitting.laws import Array, growth, growth_slope
 from analysis.fitting.log_bins import Bins
 from analysis.fitting.noise_mixture import Mixture
-from analysis.fitting.noise_models import correlations, step_variance
+from analysis.fitting.noise_models import CELLS, correlations, step_variance
+from analysis.fitting.seed_noise import SeedNoise, seed_noise
 from analysis.fitting.variable_projection import centred, variable_projection
 from analysis.serialize import jsonable
 
@@ -102,24 +103,26 @@ class Invariance:
         return found
 
 
-def range_invariance(bins: Bins, mixture: Mixture | None = None) -> Invariance:
+def range_invariance(bins: Bins, noise: SeedNoise | Mixture | None = None) -> Invariance:
     """Test whether α is the same without the first third of a fit range, and without the last, in log t.
 
     Args:
         bins: one curve, or one per seed.
-        mixture: the noise mixture on these bins, if it is at hand; it serves fewer than three curves.
+        noise: of three curves or more, if it is not to be chosen (`seed_noise`); or the noise mixture on these bins,
+            if it is at hand, for fewer.
 
     Returns:
         The test.
     """
-    u, parts = bins.u, range_parts(bins.u)
-    if len(bins.z) >= 3:
-        whole = _alpha(u, bins.z)
-        pairs = [(name, _alpha(u[part], bins.z[:, part])) for name, part in parts]
-        return Invariance(tuple(over_seeds(name, "alpha", alpha, whole) for name, alpha in pairs))
+    parts = range_parts(bins.u)
     if not parts:
         return Invariance(())
-    mixture = mixture or Mixture(u, bins.points, bins.steps)
+    if len(bins.z) >= 3:
+        noise = noise if isinstance(noise, SeedNoise) else seed_noise(bins)
+        whole = _alpha_of_seeds(bins, noise)
+        pairs = [(name, _alpha_of_seeds(bins.part(part), noise)) for name, part in parts]
+        return Invariance(tuple(over_seeds(name, "alpha", alpha, whole) for name, alpha in pairs))
+    mixture = noise if isinstance(noise, Mixture) else Mixture(bins.u, bins.points, bins.steps)
     return Invariance(tuple(_of_few(name, bins, part, mixture) for name, part in parts))
 
 
@@ -140,7 +143,7 @@ def range_parts(u: Array) -> list[tuple[str, NDArray[np.bool_]]]:
     return list(zip(names, (later, earlier), strict=True))
 
 
-def origin_invariance(pairs: Sequence[tuple[int, Bins, Bins]]) -> Invariance:
+def origin_invariance(pairs: Sequence[tuple[int, Bins, Bins]], noise: SeedNoise | None = None) -> Invariance:
     """Test whether α is the same from other origins, seed by seed: what origins of one seed share drops out.
 
     Below three seeds the curves of two origins are taken for independent, which exaggerates the error of their
@@ -149,17 +152,19 @@ def origin_invariance(pairs: Sequence[tuple[int, Bins, Bins]]) -> Invariance:
     Args:
         pairs: for each other origin the update that d is measured from, the bins from there, and those of the same
             seeds from the origin that it is compared with, on one range of t.
+        noise: of three seeds or more; None to choose it from what it is compared with (`seed_noise`).
 
     Returns:
         The test.
     """
-    return Invariance(tuple(_from_origin(*pair) for pair in pairs))
+    return Invariance(tuple(_from_origin(*pair, noise) for pair in pairs))
 
 
-def _from_origin(origin: int, there: Bins, here: Bins) -> Change:
+def _from_origin(origin: int, there: Bins, here: Bins, noise: SeedNoise | None) -> Change:
     what = f"from update {origin}"
     if len(here.z) >= 3:
-        return over_seeds(what, "alpha", _alpha(there.u, there.z), _alpha(here.u, here.z), origin)
+        noise = noise or seed_noise(here)
+        return over_seeds(what, "alpha", _alpha_of_seeds(there, noise), _alpha_of_seeds(here, noise), origin)
     mixtures = [Mixture(one.u, one.points, one.steps) for one in (there, here)]
     rows = [
         _apart(*(_with_error(*of) for of in zip((there, here), pair, mixtures, strict=True)))
@@ -180,6 +185,10 @@ def _with_error(bins: Bins, z: Array, mixture: Mixture) -> tuple[float, float, i
     alpha = _alpha(bins.u, np.vstack([z, z + _NUDGE * np.eye(len(z))]))
     gradient = (alpha[1:] - alpha[0]) / _NUDGE
     return float(alpha[0]), _error(bins, z, gradient, mixture), len(z) - 3
+
+
+def _alpha_of_seeds(bins: Bins, noise: SeedNoise) -> Array:
+    return variable_projection(bins.u, bins.z, noise.on(bins)).alpha
 
 
 def _alpha(u: Array, z: Array) -> Array:
@@ -240,5 +249,5 @@ def _error(bins: Bins, z: Array, gradient: Array, mixture: Mixture) -> float:
     y, *columns = mixture.white_under(cell, np.vstack([z, tangent]))
     design = np.stack(columns, axis=1)
     rss = float(np.sum((y - design @ np.linalg.lstsq(design, y)[0]) ** 2))
-    correlation = correlations(bins.u, step_variance(bins.points, bins.steps), np.array([cell]))[0]
+    correlation = correlations(bins.u, step_variance(bins.points, bins.steps), [CELLS[cell]])[0]
     return math.sqrt(max(rss / (len(z) - 3) * float(gradient @ correlation @ gradient), 0.0))

@@ -1,6 +1,6 @@
 """One law's least squares on one set of bins: its parameters, its BIC, its p-value, and how well it predicts.
 
-Every law is log d = a + h(u; θ) + noise, u = log t. Whitened (`noise_models.whitener`), a drops out. With n seeds of
+Every law is log d = a + h(u; θ) + noise, u = log t. Whitened (`SeedNoise.on`), a drops out. With n seeds of
 K whitened values each, and RSS their sum of squares about the best θ of their mean,
 
     BIC = nK log(RSS / nK) + k log nK,     k: parameters in θ.
@@ -23,29 +23,26 @@ from analysis.fitting.laws import Array, Branch, Law
 from analysis.fitting.least_squares import least_squares, slopes
 from analysis.fitting.log_bins import Bins
 from analysis.fitting.noise_mixture import Mixture
-from analysis.fitting.noise_models import whitener
+from analysis.fitting.seed_noise import BROWNIAN, SeedNoise
 
 _CONFIDENCE = 0.95
 _SCALES = ("tau", "D")  # whose logarithms are averaged
 
 
-def fit_law(law: Law, bins: Bins, noise: str, mixture: Mixture | None = None) -> FittedLaw:
+def fit_law(law: Law, bins: Bins, noise: SeedNoise = BROWNIAN, mixture: Mixture | None = None) -> FittedLaw:
     """Fit one law.
 
     Args:
         law: the law.
         bins: one curve, or one per seed.
-        noise: "brownian" in log t, or "independent".
+        noise: that the law is fitted under.
         mixture: the noise mixture on these bins, if it is at hand; it serves the p-value of fewer than three curves.
 
     Returns:
         The fit.
-
-    Raises:
-        AnalysisError: for an unknown noise.
     """
     u, mean, n = bins.u, bins.z.mean(axis=0), len(bins.z)
-    branch, whiten = law.on(u), whitener(noise, u)
+    branch, whiten = law.on(u), noise.on(bins)
     each = np.vstack([mean, bins.z]) if n >= 3 else mean[None]
     thetas, misfits = least_squares(branch, u, each, whiten)
     theta, shapes = thetas[0], branch.shape(u, thetas)
@@ -60,51 +57,53 @@ def fit_law(law: Law, bins: Bins, noise: str, mixture: Mixture | None = None) ->
         intervals=_intervals(found[1:]),
         at_bound=_at_bound(branch, theta),
         bic=count * math.log(rss / count) + len(theta) * math.log(count),
-        p_value=p_value(bins, shapes[0], slopes(branch, u, thetas[:1])[0], mixture),
+        p_value=p_value(bins, shapes[0], slopes(branch, u, thetas[:1])[0], whiten if n >= 3 else mixture),
         size=effect_size(bins.z, a[0] + shapes[0]),
-        holdout=_holdout(law, u, mean, noise),
+        holdout=_holdout(law, bins, noise),
         curve=a[0] + shapes[0],
     )
 
 
-def seed_parameters(law: Law, u: Array, z: Array, noise: str = "brownian") -> dict[str, Array]:
+def seed_parameters(law: Law, bins: Bins, noise: SeedNoise = BROWNIAN) -> dict[str, Array]:
     """Fit a law to each seed by itself.
 
     Args:
         law: the law.
-        u: (bin,) log t.
-        z: (seed, bin) log d.
-        noise: "brownian" in log t, or "independent".
+        bins: one curve per seed.
+        noise: that each is fitted under.
 
     Returns:
         (seed,) values of each parameter, by name.
     """
-    branch = law.on(u)
-    thetas, _ = least_squares(branch, u, z, whitener(noise, u))
+    u, z, branch = bins.u, bins.z, law.on(bins.u)
+    thetas, _ = least_squares(branch, u, z, noise.on(bins))
     a = np.mean(z - branch.shape(u, thetas), axis=1)
     return _by_name([branch.report(*pair) for pair in zip(thetas, a.tolist(), strict=True)])
 
 
-def law_invariance(law: Law, bins: Bins, origins: Sequence[tuple[int, Bins, Bins]] = ()) -> Invariance:
+def law_invariance(
+    law: Law, bins: Bins, origins: Sequence[tuple[int, Bins, Bins]] = (), noise: SeedNoise = BROWNIAN
+) -> Invariance:
     """Test whether a law's parameters are the same on parts of the fit range, and from other origins (`invariance`).
 
     Args:
         law: the law.
         bins: one per seed.
         origins: for each other origin the update, the bins from there, and those of the fit's own on the same range.
+        noise: that each seed is fitted under.
 
     Returns:
         The test; without changes for fewer than three seeds, and for a law without parameters.
     """
     if len(bins.z) < 3:
         return Invariance(())
-    whole = seed_parameters(law, bins.u, bins.z)
+    whole = seed_parameters(law, bins, noise)
     changes: list[Change] = []
     for what, part in range_parts(bins.u):
-        changes += _changes(what, seed_parameters(law, bins.u[part], bins.z[:, part]), whole)
+        changes += _changes(what, seed_parameters(law, bins.part(part), noise), whole)
     for origin, there, here in origins:
-        own = whole if here is bins else seed_parameters(law, here.u, here.z)
-        changes += _changes(f"from update {origin}", seed_parameters(law, there.u, there.z), own, origin)
+        own = whole if here is bins else seed_parameters(law, here, noise)
+        changes += _changes(f"from update {origin}", seed_parameters(law, there, noise), own, origin)
     return Invariance(tuple(changes))
 
 
@@ -151,10 +150,11 @@ def _at_bound(branch: Branch, theta: Array) -> bool:
     return bool(np.any(np.minimum(theta - low, high - theta) < 1e-3 * (high - low)))
 
 
-def _holdout(law: Law, u: Array, mean: Array, noise: str) -> float:
-    """Predict the last third in log t from the last value before it (Brownian noise): the root mean square error."""
+def _holdout(law: Law, bins: Bins, noise: SeedNoise) -> float:
+    """Predict the last third in log t from the last value before it: the root mean square error."""
+    u, mean = bins.u, bins.z.mean(axis=0)
     seen = int(np.searchsorted(u, u[0] + TRAINED_SHARE * (u[-1] - u[0]), side="right"))
-    branch, whiten = law.on(u[:seen]), whitener(noise, u[:seen])
+    branch, whiten = law.on(u[:seen]), noise.on(bins.part(slice(seen)))
     theta, _ = least_squares(branch, u[:seen], mean[None, :seen], whiten)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
         shape = branch.shape(u, theta)[0]

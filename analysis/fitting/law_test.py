@@ -1,6 +1,7 @@
 """One goodness-of-fit test for whatever is fitted: `fit`, `scan` and `compare` give a law the same p-value.
 
-From three seeds on it consists of t-tests over the seeds, which hold for any noise that seeds do not share. Below, it
+From three seeds on it consists of t-tests over the seeds, which hold for any noise that seeds do not share, whichever
+the curve is weighed for (`seed_noise`). Below, it
 is an F-test under the noise model of the mixture that is likeliest if the law is right; of two curves, the smaller
 p-value counts, times two. `bench/intervals.py` counts how often either rejects a true law.
 """
@@ -11,7 +12,8 @@ from analysis.fitting.goodness_of_fit import deviations, seeds_p
 from analysis.fitting.laws import Array
 from analysis.fitting.log_bins import Bins
 from analysis.fitting.noise_mixture import Mixture
-from analysis.fitting.noise_models import brownian
+from analysis.fitting.noise_models import Whitener
+from analysis.fitting.seed_noise import seed_noise
 from analysis.fitting.variable_projection import centred
 
 _ROUNDING = 1e-6  # of the largest direction: a law at the end of its range can hardly bend in some
@@ -33,23 +35,24 @@ def goodness_test(n: int) -> str:
     return f"F-test{each} {of}, under the noise model of the mixture that is likeliest if the law is right"
 
 
-def p_value(bins: Bins, curve: Array, tangent: Array, mixture: Mixture | None = None) -> float:
+def p_value(bins: Bins, curve: Array, tangent: Array, noise: Whitener | Mixture | None = None) -> float:
     """Test whether a law describes one or more curves.
 
     Args:
         bins: the curves.
         curve: (bin,) the law's log d, up to a constant.
         tangent: (parameter, bin) its derivatives by the law's parameters.
-        mixture: the noise mixture on these bins, if it is at hand; it serves fewer than three curves.
+        noise: what makes the noise of three seeds or more white, by default that of `seed_noise`; or the noise
+            mixture on these bins, if it is at hand, for fewer.
 
     Returns:
         The p-value.
     """
     tangent = _directions(tangent)
     if len(bins.z) >= 3:
-        whiten = brownian(bins.u)
+        whiten = noise if callable(noise) else seed_noise(bins).on(bins)
         return seeds_p(whiten(bins.z - curve), whiten(tangent), whiten(deviations(centred(bins.u))))
-    mixture = mixture or Mixture(bins.u, bins.points, bins.steps)
+    mixture = noise if isinstance(noise, Mixture) else Mixture(bins.u, bins.points, bins.steps)
     return min(1.0, len(bins.z) * min(mixture.p_value(z, curve, tangent) for z in bins.z))
 
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analysis.curve import Curve
 from analysis.errors import DistanceError, FitRangeError, ShortCurveError
@@ -35,6 +36,19 @@ class Bins:
     steps: Array
     fit_range: tuple[float, float]
     names: tuple[str, ...]
+
+    def part(self, held: NDArray[np.bool_] | slice) -> "Bins":
+        """Return some of the bins.
+
+        Args:
+            held: which.
+
+        Returns:
+            They alone.
+        """
+        u = self.u[held]
+        ends = math.exp(u[0]), math.exp(u[-1])
+        return Bins(u, self.z[:, held], self.points[held], self.steps[held], ends, self.names)
 
 
 def constant_phase(group: Sequence[Curve], t_min: float | None, t_max: float | None) -> tuple[float, float]:

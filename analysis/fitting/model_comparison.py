@@ -27,6 +27,7 @@ from analysis.fitting.noise_mixture import Mixture
 from analysis.fitting.origin_choice import at_other_origins, seeds_from
 from analysis.fitting.rival_laws import LAWS
 from analysis.fitting.seed_group import standing_apart
+from analysis.fitting.seed_noise import named_noise, seed_noise
 from analysis.fitting.start_scan import choose, starts
 
 SEPARABLE = 6.0
@@ -40,7 +41,7 @@ def compare(
     t_min: float | None = None,
     t_max: float | None = None,
     origin: int | None = None,
-    noise: str = "brownian",
+    noise: str = "chosen",
     force: bool = False,
 ) -> Comparison:
     """Compare diffusion laws on one run, or on several seeds of one experiment.
@@ -51,7 +52,8 @@ def compare(
         t_min: the first update used; by default the one that `fit` takes.
         t_max: the last update used; by default the first learning-rate drop.
         origin: d is the displacement from this update's weights, and t counts from it; by default as for `fit`.
-        noise: "brownian" in log t, or "independent" by log bin, which finds a true power law far less often.
+        noise: "chosen" from three seeds on by what they differ by, as `fit` chooses it (`seed_noise`), and Brownian
+            in log t below; or "brownian", or "independent" by log bin, which finds a true power law far less often.
         force: take runs whose settings differ (`SETTINGS`) for seeds all the same, with a warning.
 
     Returns:
@@ -74,7 +76,8 @@ def compare(
     seeds = seeds_from(data, origin, t_min, t_max, force=force)
     group = seeds.curves
     bins, notes = _bins(group, t_min, t_max)
-    check_growth(bins)
+    assumed = seed_noise(bins) if noise == "chosen" else named_noise(noise)
+    check_growth(bins, assumed)
     defined = [law for law in chosen if bins.u[0] > law.after]
     notes += tuple(
         f"{law.name} is left out: it needs t > {math.exp(law.after):g}." for law in chosen if law not in defined
@@ -82,9 +85,9 @@ def compare(
     mixture = Mixture(bins.u, bins.points, bins.steps) if len(group) < 3 else None
     age = age_of(group, bins.fit_range)
     memory = age.memory if age.memory is not None and math.isfinite(age.memory) else None
-    fits = _compared([fit_law(law, bins, noise, mixture) for law in defined], bins, _predicted(group[0], memory))
+    fits = _compared([fit_law(law, bins, assumed, mixture) for law in defined], bins, _predicted(group[0], memory))
     pairs = at_other_origins(seeds, bins, age) if len(group) >= 3 else []
-    invariance = law_invariance(fits[0].law, bins, pairs)
+    invariance = law_invariance(fits[0].law, bins, pairs, assumed)
     warnings = (
         *filter(None, [seeds.origin_choice]),
         *seeds.notes,
@@ -103,7 +106,7 @@ def compare(
         bins.fit_range,
         group[0].origin,
         len(group),
-        noise,
+        str(assumed),
         invariance,
         age,
         bins.u,

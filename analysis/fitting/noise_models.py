@@ -4,11 +4,11 @@ Seed-to-seed deviations of log d are large and live for e-folds of t, while the 
 small and dies within tens of steps. Errors treated as independent make intervals far too narrow.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
-from numpy.typing import NDArray
 
 from analysis.errors import AnalysisError
 from analysis.fitting.laws import Array
@@ -46,6 +46,19 @@ def matern(lag: Array, length: float | Array) -> Array:
     return (1 + scaled) * np.exp(-scaled)
 
 
+def uncorrelated(lag: Array, length: float | Array) -> Array:
+    """Compute the correlation of independent values, 1 at Δu = 0 and 0 elsewhere.
+
+    Args:
+        lag: Δu ≥ 0, in e-folds of t.
+        length: does not matter here.
+
+    Returns:
+        Correlations, of the shape of the lag.
+    """
+    return np.broadcast_to(np.where(lag == 0, 1.0, 0.0), np.broadcast_shapes(np.shape(lag), np.shape(length)))
+
+
 def gaussian(lag: Array, length: float | Array) -> Array:
     """Compute the squared exponential K(Δu) = exp(−(Δu/ℓ)²/2): paths are smooth.
 
@@ -63,6 +76,7 @@ KERNELS: dict[str, Callable[[Array, float | Array], Array]] = {
     "OU": ornstein_uhlenbeck,
     "Matérn": matern,
     "Gaussian": gaussian,
+    "independent": uncorrelated,
 }
 
 
@@ -94,11 +108,11 @@ def independent(u: Array) -> Whitener:
 WHITENERS: dict[str, Callable[[Array], Whitener]] = {"brownian": brownian, "independent": independent}
 
 
-def whitener(noise: str, u: Array) -> Whitener:
+def whitener(noise: str | Whitener, u: Array) -> Whitener:
     """Return a whitener by name.
 
     Args:
-        noise: "brownian" or "independent".
+        noise: "brownian" or "independent"; or the whitener itself.
         u: (bin,) log t.
 
     Returns:
@@ -107,6 +121,8 @@ def whitener(noise: str, u: Array) -> Whitener:
     Raises:
         AnalysisError: for an unknown name.
     """
+    if callable(noise):
+        return noise
     if noise not in WHITENERS:
         raise AnalysisError(f"noise = {noise!r}: expected one of {', '.join(WHITENERS)}")
     return WHITENERS[noise](u)
@@ -144,8 +160,6 @@ CELLS = tuple(
     for nugget in nuggets
 )
 """Without smooth and trending noise, a run whose noise is such rejects its true law in .4 of cases, not in .05."""
-_KERNEL = np.array([cell.kernel for cell in CELLS])
-_LENGTH, _NUGGET, _TREND = (np.array([getattr(cell, of) for cell in CELLS]) for of in ("length", "nugget", "trend"))
 _ALL = slice(None)
 
 
@@ -165,28 +179,34 @@ def step_variance(points: Array, steps: Array) -> Array:
     return np.minimum(1.0, np.maximum(1 / points, 2 * STEP_CORRELATION / steps))
 
 
-def correlations(u: Array, step: Array, cells: NDArray[np.intp] | None = None, rows: slice = _ALL) -> Array:
-    """Compute R of cells of the mixture.
+def correlations(u: Array, step: Array, cells: Sequence[Cell] = CELLS, rows: slice = _ALL) -> Array:
+    """Compute R of noise models.
 
     Args:
         u: (bin,) log t.
         step: (bin,) `step_variance` of the bins.
-        cells: (cell,) which of `CELLS`; by default all, in their order.
+        cells: the noise models; by default those of the mixture, in their order.
         rows: which rows of R; by default all.
 
     Returns:
         (cell, row, bin) correlations.
     """
-    chosen = np.arange(len(CELLS)) if cells is None else cells
+    kernels, values = _columns(tuple(cells))
+    length, nugget, trend = values
     lag, middle = np.abs(u[rows, None] - u), u - u.mean()
-    found = np.empty((len(chosen), *lag.shape))
-    for kernel, evaluate in KERNELS.items():
-        held = np.flatnonzero(_KERNEL[chosen] == kernel)
-        lengths, which = np.unique(_LENGTH[chosen[held]], return_inverse=True)
-        found[held] = evaluate(lag, lengths[:, None, None])[which]
-    trends = np.flatnonzero(_TREND[chosen])
-    found[trends] *= np.exp(_TREND[chosen[trends], None, None] * np.add.outer(middle[rows], middle))
-    nugget = _NUGGET[chosen, None, None]
-    found *= 1 - nugget
-    found += nugget * np.diag(step)[rows]
+    found = np.empty((len(cells), *lag.shape))
+    for kernel in set(kernels):
+        held = np.flatnonzero(kernels == kernel)
+        lengths, which = np.unique(length[held], return_inverse=True)
+        found[held] = KERNELS[kernel](lag, lengths[:, None, None])[which]
+    trends = np.flatnonzero(trend)
+    found[trends] *= np.exp(trend[trends, None, None] * np.add.outer(middle[rows], middle))
+    found *= 1 - nugget[:, None, None]
+    found += nugget[:, None, None] * np.diag(step)[rows]
     return found
+
+
+@cache
+def _columns(cells: tuple[Cell, ...]) -> tuple[Array, Array]:
+    """Return the cells' kernels (cell,), and their lengths, nuggets and trends (3, cell)."""
+    return np.array([c.kernel for c in cells]), np.array([(c.length, c.nugget, c.trend) for c in cells]).T

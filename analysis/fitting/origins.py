@@ -18,6 +18,7 @@ from analysis.fitting.invariance import Invariance, origin_invariance
 from analysis.fitting.log_bins import binned, constant_phase
 from analysis.fitting.origin_choice import asked_for, opened
 from analysis.fitting.seed_group import read_seeds
+from analysis.fitting.seed_noise import seed_noise
 from analysis.fitting.start_scan import choose, numbers, starts
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
@@ -28,8 +29,8 @@ class OriginComparison(Tabulated, Invariance):
 
     Attributes:
         frame: one row per origin. Columns: origin, origin_age (memory times; NaN where not known), alpha, low, high
-            (95 % confidence interval), local_exponent, p_value, rms_residual, max_residual, residual_in_spreads and
-            verdict as in `scan`.
+            (95 % confidence interval), local_exponent, p_value, rms_residual, max_residual, residual_in_spreads,
+            noise (chosen at the first origin, for all) and verdict as in `scan`.
         fit_range: the first and last t used, counted from each origin.
         ages: of each origin and the fit range.
         n: number of seeds.
@@ -131,12 +132,13 @@ def compare_origins(
     end = min(constant_phase(group, start, t_max)[1] for group in groups)
     bins = [binned(group, start, end) for group in groups]
     ages = tuple(age_of(group, bins[0].fit_range) for group in groups)
+    noise = seed_noise(bins[0])
     rows = [
-        {"origin": origin, "origin_age": age.origin_age, **numbers(estimate(one, 0.95))}
+        {"origin": origin, "origin_age": age.origin_age, **numbers(estimate(one, 0.95, noise))}
         for origin, age, one in zip(chosen, ages, bins, strict=True)
     ]
     pairs = [(origin, there, bins[0]) for origin, there in zip(chosen[1:], bins[1:], strict=True)]
-    tested = origin_invariance(pairs)
+    tested = origin_invariance(pairs, noise)
     return OriginComparison(tested.changes, pd.DataFrame(rows), bins[0].fit_range, ages, len(groups[0]))
 
 

@@ -37,8 +37,8 @@ def fit_layers(
 
     Returns:
         One row per parameter, index `parameter`. Columns: alpha, low, high (its confidence interval),
-        local_exponent, p_value, rms_residual, max_residual, residual_in_spreads and verdict as in `scan`, and note:
-        why a parameter could not be fitted, else "". Its `attrs` say how old the origin is, as those of `scan`.
+        local_exponent, p_value, rms_residual, max_residual, residual_in_spreads, noise and verdict as in `scan`, and
+        note: why a parameter could not be fitted, else "". Its `attrs` say how old the origin is, as those of `scan`.
 
     Raises:
         CurveError: for arrays, which have no layers.

@@ -11,7 +11,7 @@ often either holds the truth.
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -27,6 +27,7 @@ from analysis.fitting.log_bins import BINS_PER_DECADE, Bins, log_sums
 from analysis.fitting.noise_mixture import Mixture, nested_mixtures
 from analysis.fitting.origin_choice import seeds_from
 from analysis.fitting.rival_laws import LAWS
+from analysis.fitting.seed_noise import SeedNoise, seed_noises
 from analysis.inputs import check_confidence_level
 from analysis.serialize import jsonable
 
@@ -34,7 +35,7 @@ STARTS_PER_DECADE = 4
 
 ESTIMATED = (
     *("alpha", "low", "high", "local_exponent"),
-    *("p_value", "rms_residual", "max_residual", "residual_in_spreads", "verdict"),
+    *("p_value", "rms_residual", "max_residual", "residual_in_spreads", "noise", "verdict"),
 )
 """Columns of what is known of α on one fit range."""
 
@@ -46,12 +47,12 @@ class Start:
     Attributes:
         bins: the log bins from there on.
         estimate: α on them; None where the distance does not grow.
-        mixture: the noise mixture on them; None from three seeds on, which need none.
+        noise: of the seeds, chosen on them; below three the noise mixture.
     """
 
     bins: Bins
     estimate: Estimate | None
-    mixture: Mixture | None = None
+    noise: SeedNoise | Mixture
 
     @property
     def t(self) -> float:
@@ -89,9 +90,10 @@ def scan(
         One row per start. Columns: t_min, t_max (updates), bins, t_min_age, t_max_age (the same in memory times of
         weight decay, `analysis.fitting.age`; NaN where that is not known), alpha, low, high (its confidence
         interval), local_exponent, p_value, rms_residual and max_residual (of log d), residual_in_spreads (the rms
-        residual over the seeds' spread; NaN for one curve), and verdict, as `Fit.verdict`. NaN where the distance
-        does not grow, and the verdict is then "no growth". Its `attrs` hold the origin, its age in memory times
-        (`origin_age`), and in words `age`, `expected` (of a law there) and `origin_choice`.
+        residual over the seeds' spread; NaN for one curve), noise (that the seeds are fitted under, `seed_noise`; or
+        "mixture"), and verdict, as `Fit.verdict`. NaN where the distance does not grow, and the verdict is then "no
+        growth". Its `attrs` hold the origin, its age in memory times (`origin_age`), and in words `age`, `expected`
+        (of a law there) and `origin_choice`.
 
     Raises:
         AnalysisError: what `fit` raises, but for GrowthError.
@@ -139,15 +141,14 @@ def starts(group: Sequence[Curve], t_min: float | None, t_max: float | None, con
             tried.append(sums.bins(first))
         except ShortCurveError:
             break
-    if len(group) >= 3:
-        return [Start(bins, _grown(bins, confidence_level)) for bins in tried]
-    mixtures = zip(tried, nested_mixtures(tried), strict=True)
-    return [Start(bins, _grown(bins, confidence_level, mixture), mixture) for bins, mixture in mixtures]
+    noises: Iterable[SeedNoise | Mixture] = seed_noises(tried) if len(group) >= 3 else nested_mixtures(tried)
+    pairs = zip(tried, noises, strict=True)
+    return [Start(bins, _grown(bins, confidence_level, noise), noise) for bins, noise in pairs]
 
 
-def _grown(bins: Bins, confidence_level: float, mixture: Mixture | None = None) -> Estimate | None:
+def _grown(bins: Bins, confidence_level: float, noise: SeedNoise | Mixture) -> Estimate | None:
     try:
-        return estimate(bins, confidence_level, mixture)
+        return estimate(bins, confidence_level, noise)
     except GrowthError:
         return None
 
@@ -211,8 +212,8 @@ def interval_over_starts(
         for start in found
         if start.estimate is not None and start.p_value >= ACCEPTED and start.t >= chosen.t
     ]
-    if held and len(chosen.bins.z) >= 3:
-        alpha = seed_parameters(LAWS["jump + log"], chosen.bins.u, chosen.bins.z)["alpha"]
+    if held and isinstance(chosen.noise, SeedNoise):
+        alpha = seed_parameters(LAWS["jump + log"], chosen.bins, chosen.noise)["alpha"]
         held.append(interval_over_seeds(alpha, confidence_level))
     return (min(low for low, _ in held), max(high for _, high in held)) if held else None
 
@@ -240,16 +241,17 @@ def numbers(at: Estimate) -> dict[str, float | str]:
         at: the estimate.
 
     Returns:
-        A number per column, and the verdict.
+        A number per column; the noise and the verdict in words.
     """
     sizes = (at.rms_residual, at.max_residual, at.residual_in_spreads)
-    values = (at.alpha, *at.interval, at.local_exponent, at.p_value, *sizes, at.agreement)
+    noise = "mixture" if at.noise is None else str(at.noise)
+    values = (at.alpha, *at.interval, at.local_exponent, at.p_value, *sizes, noise, at.agreement)
     return dict(zip(ESTIMATED, values, strict=True))
 
 
 def nothing() -> dict[str, float | str]:
-    """Return NaN for each column of `ESTIMATED`, and the verdict "no growth"."""
-    return dict.fromkeys(ESTIMATED, math.nan) | {"verdict": "no growth"}
+    """Return NaN for each column of `ESTIMATED`, no noise, and the verdict "no growth"."""
+    return dict.fromkeys(ESTIMATED, math.nan) | {"noise": "", "verdict": "no growth"}
 
 
 def _row(start: Start, age: Age) -> dict[str, float | str]:

@@ -53,13 +53,13 @@ def centred(u: Array) -> Array:
     return u - (u[0] + u[-1]) / 2
 
 
-def variable_projection(u: Array, z: Array, noise: str = "brownian") -> Projection:
+def variable_projection(u: Array, z: Array, noise: str | Whitener = "brownian") -> Projection:
     """Fit z = a + q g_s(u − u_m) to each row of z; a is the value that makes the residuals' mean zero.
 
     Args:
         u: (bin,) log t, increasing.
         z: (curve, bin) log d.
-        noise: "brownian" in u, or "independent".
+        noise: "brownian" in u, "independent", or what makes it white.
 
     Returns:
         The estimates. A curve that does not grow comes back with q ≤ 0 and α NaN.
@@ -127,14 +127,14 @@ def _polish(y: Array, x: Array, whiten: Whitener, low: Array, s: Array, high: Ar
     return s
 
 
-def fixed_alpha(u: Array, z: Array, alpha: float, noise: str = "brownian") -> Projection:
+def fixed_alpha(u: Array, z: Array, alpha: float, noise: str | Whitener = "brownian") -> Projection:
     """Fit one curve with α fixed: s = α q / 2, searched over q > 0.
 
     Args:
         u: (bin,) log t, increasing.
         z: (bin,) log d.
         alpha: α.
-        noise: "brownian" in u, or "independent".
+        noise: "brownian" in u, "independent", or what makes it white.
 
     Returns:
         The estimates; its arrays have one entry.

@@ -9,6 +9,7 @@ from analysis.fitting.law_fits import fit_law
 from analysis.fitting.log_bins import binned
 from analysis.fitting.rival_laws import LAWS
 from analysis.fitting.seed_group import read_seeds
+from analysis.fitting.seed_noise import seed_noise
 from study.curve_files import Curve
 
 RIVALS = {
@@ -50,8 +51,9 @@ def describe(curves: Sequence[Curve], t_min: float, t_max: float) -> Described |
         return None
     group, _ = read_seeds(list(curves), 0, t_min, t_max)
     bins = binned(group, t_min, t_max)
-    family = fit_law(LAWS["ultraslow"], bins, "brownian")
-    rivals = {name: fit_law(law, bins, "brownian") for name, law in RIVALS.items()}
+    noise = seed_noise(bins)
+    family = fit_law(LAWS["ultraslow"], bins, noise)
+    rivals = {name: fit_law(law, bins, noise) for name, law in RIVALS.items()}
     return Described(
         alpha=found.alpha,
         half=(found.interval[1] - found.interval[0]) / 2 if found.n >= 3 else float("nan"),

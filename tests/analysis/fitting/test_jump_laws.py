@@ -11,6 +11,7 @@ from analysis.fitting.least_squares import least_squares, slopes
 from analysis.fitting.log_bins import Bins
 from analysis.fitting.noise_models import brownian
 from analysis.fitting.rival_laws import LAWS
+from analysis.fitting.seed_noise import seed_noise
 from analysis.fitting.variable_projection import variable_projection
 from analysis.synthetic import noise, synthetic
 
@@ -149,7 +150,7 @@ def covers(t_min: float, nu: float, reach: float, n: int, repetitions: int) -> t
     clean = 0.5 * np.log(c2 * (1 - np.exp(-times / 20)) ** 2 + k * times ** (2 * nu))
     for _ in range(repetitions):
         bins = Bins(logs, clean + noise(rng, logs, n), times, times, (t_min, 1e4), ("seed",) * n)
-        found = fit_law(LAWS["jump + power"], bins, "brownian")
+        found = fit_law(LAWS["jump + power"], bins, seed_noise(bins))
         held += found.intervals["nu"][0] <= nu <= found.intervals["nu"][1]
         rejected += found.rejected
     return held / repetitions, rejected / repetitions

@@ -8,6 +8,8 @@ from analysis.errors import ShortCurveError
 from analysis.fitting.law_fits import interval_over_seeds, seed_parameters
 from analysis.fitting.log_bins import binned, log_sums
 from analysis.fitting.rival_laws import LAWS
+from analysis.fitting.seed_noise import seed_noise
+from analysis.reading import curves
 from analysis.synthetic import noise
 
 t = np.arange(1, 20001)
@@ -38,6 +40,7 @@ def test_scan_has_a_row_for_each_start_and_agrees_with_fit():
         "rms_residual",
         "max_residual",
         "residual_in_spreads",
+        "noise",
         "verdict",
     ]
     assert np.diff(np.log10(table.t_min)) == pytest.approx(0.25, abs=0.01)  # three bins
@@ -81,7 +84,8 @@ def test_the_interval_over_starts_spans_all_that_fit_and_the_law_after_a_jump():
     found = fit(law(4, transient=-1.0))
     later = found.scan[found.scan.t_min >= 0.999 * found.fit_range[0]]
     held = later[later.p_value >= 0.05]
-    jump = seed_parameters(LAWS["jump + log"], found.u, found.z)["alpha"]
+    bins = binned(curves(law(4, transient=-1.0)), *found.fit_range)
+    jump = seed_parameters(LAWS["jump + log"], bins, seed_noise(bins))["alpha"]
     jump_low, jump_high = interval_over_seeds(jump)
     assert len(held) > 1
     hull = (min(held.low.min(), jump_low), max(held.high.max(), jump_high))
