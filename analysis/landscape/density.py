@@ -17,6 +17,7 @@ from analysis.potential_result import Array
 from analysis.serialize import jsonable
 
 _BROKEN_DOWN = 1e-6  # of the largest |θ|: below it Lanczos' vectors span an invariant subspace
+_AGREE = 1e-3  # of the largest |θ|: nodes that differ by less are one eigenvalue and its rounding
 _POINTS = 1024
 
 
@@ -78,8 +79,10 @@ class SpectralDensity:
 
     @property
     def width(self) -> float:
-        """A hundredth of the nodes' range."""
-        return float(np.ptp(self.nodes)) / 100 or 1e-12
+        """A hundredth of the nodes' range; of the largest node, or of 1, where they all but agree."""
+        largest = float(np.abs(self.nodes).max())
+        spread = float(np.ptp(self.nodes))
+        return (spread if spread > _AGREE * largest else largest or 1.0) / 100
 
     @property
     def peak(self) -> float:

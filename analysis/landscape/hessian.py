@@ -14,7 +14,7 @@ import torch
 from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator, eigsh
 
 from analysis.errors import LandscapeError
-from analysis.inputs import is_count
+from analysis.inputs import is_count, is_finite_number
 from analysis.landscape.directions import generator
 from analysis.landscape.hessian_product import CountedProduct, Progress, signs
 from analysis.landscape.objective import Objective
@@ -125,9 +125,10 @@ def eigenvalues(
         >>> eigenvalues(bowl, k=2).values.round(6).tolist()
         [9.0, 4.0]
     """
+    check_eigenvalues(k, objective)
     n = len(objective.weights)
-    if not is_count(k, 1, n):
-        raise LandscapeError(f"k = {k!r}: expected a number of eigenvalues from 1 to the {n} weights")
+    if not (is_finite_number(tol) and tol >= 0):
+        raise LandscapeError(f"tol = {tol!r}: expected a relative accuracy, such as 1e-3, or 0 for the machine's")
     product = CountedProduct(objective, progress, total=6 * k)
     if n <= 3 * k:
         dense = np.stack([product(row) for row in np.eye(n)])
@@ -146,11 +147,41 @@ def eigenvalues(
                 f" or for less accuracy than tol = {tol:g}"
             ) from None
         except ArpackError as error:
-            raise LandscapeError(f"{error}; expected a loss with curvature: a linear one has only 0") from None
+            raise LandscapeError(
+                f"{str(error).rstrip('.')}; expected a loss with curvature: a linear one has only 0"
+            ) from None
     order = np.argsort(values)[::-1]
     return Eigenvalues(
         np.asarray(values[order], float), vectors[:, order].T, product.count, objective.statistics, objective.samples
     )
+
+
+def check_eigenvalues(k: int, objective: Objective) -> None:
+    """Refuse a number of eigenvalues that the Hessian does not have.
+
+    Args:
+        k: the number.
+        objective: the loss.
+
+    Raises:
+        LandscapeError: for none, or more than there are weights.
+    """
+    n = len(objective.weights)
+    if not is_count(k, 1, n):
+        raise LandscapeError(f"k = {k!r}: expected a number of eigenvalues from 1 to the {n} weights")
+
+
+def check_probes(probes: int) -> None:
+    """Refuse a number of random vectors whose spread says nothing.
+
+    Args:
+        probes: the number.
+
+    Raises:
+        LandscapeError: for fewer than two.
+    """
+    if not is_count(probes, 2):
+        raise LandscapeError(f"probes = {probes!r}: expected two or more, whose spread gives the error")
 
 
 def trace(objective: Objective, probes: int = 32, *, seed: int = 0, progress: Progress | None = None) -> Trace:
@@ -177,8 +208,7 @@ def trace(objective: Objective, probes: int = 32, *, seed: int = 0, progress: Pr
         >>> round(trace(bowl).value, 6)
         14.0
     """
-    if not is_count(probes, 2):
-        raise LandscapeError(f"probes = {probes!r}: expected two or more, whose spread gives the error")
+    check_probes(probes)
     product = CountedProduct(objective, progress, total=probes)
     draws = np.array([float(v @ product(v)) for v in (signs(objective, (seed, 4, i)) for i in range(probes))])
     error = float(draws.std(ddof=1) / math.sqrt(probes))

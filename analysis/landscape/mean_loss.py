@@ -110,9 +110,12 @@ class MeanLoss:
         """Compute a batch's per-sample losses in float64."""
         named = {**weights, **{name: buffer.clone() for name, buffer in buffers.items()}}
         losses = self._loss(functional_call(self._model, named, (x,)), y)
-        if losses.dim() == 0 or len(losses) != len(y):
+        if not isinstance(losses, Tensor) or losses.dim() == 0 or len(losses) != len(y):
+            got = (
+                f"has shape {tuple(losses.shape)}" if isinstance(losses, Tensor) else f"is a {type(losses).__name__}"
+            )
             raise LandscapeError(
-                f"the loss has shape {tuple(losses.shape)} for {len(y)} samples; expected a loss for each sample,"
+                f"the loss {got} for {len(y)} samples; expected a loss for each sample, in one tensor,"
                 " such as torch's with reduction='none'"
             )
         return losses.double()
@@ -143,4 +146,9 @@ def _moved(batch: tuple[Any, Tensor], device: torch.device) -> tuple[Any, Tensor
             " data loader"
         )
     x, y = batch
-    return x.detach().to(device) if isinstance(x, Tensor) else x, y.detach().to(device)
+    return _on(device, x) if isinstance(x, Tensor) else x, _on(device, y)
+
+
+def _on(device: torch.device, x: Tensor) -> Tensor:
+    """Return a tensor on a device; one of inference mode is copied, since autograd saves none of those."""
+    return (x.clone() if x.is_inference() else x.detach()).to(device)

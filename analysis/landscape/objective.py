@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from analysis.errors import LandscapeError
-from analysis.landscape.elementary_norm import ElementaryNorm
 from analysis.landscape.evaluation import Statistics
 from analysis.landscape.flat_weights import BUILD, FlatWeights
 from analysis.landscape.mean_loss import MeanLoss, cross_entropy, finite
 from analysis.landscape.reverse import curved, joined, slopes_of
+from analysis.landscape.twice_differentiable import twice_differentiable
 from trajectory.measure.tracked_parameters import plain_names
 
 Origin = Tensor | Mapping[str, Tensor]
@@ -76,10 +76,11 @@ class Objective:
     ):
         plain = plain_names(model)
         self._layout = FlatWeights(model)
-        self._mean = MeanLoss(model, batches, loss, statistics, self._layout.device)
+        with torch.inference_mode(False):  # whose tensors could not be differentiated
+            self._mean = MeanLoss(model, batches, loss, statistics, self._layout.device)
+            self.weights = self._layout.as_they_stand()
+            self._buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
         self.statistics, self.samples = statistics, self._mean.samples
-        self.weights = self._layout.as_they_stand()
-        self._buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
         self._buffer_names = {plain(name): name for name in self._buffers}
         self._state_names = {plain(name) for name in model.state_dict()}
         self._mean.check(self._named(self._layout.split(self.weights)), self._buffers)
@@ -110,7 +111,7 @@ class Objective:
             The gradient, in the weights' type.
 
         Raises:
-            LandscapeError: where the loss is not finite.
+            LandscapeError: where the loss is not finite, or has no gradient.
         """
         return self.loss_and_gradient(w)[1]
 
@@ -150,7 +151,7 @@ class Objective:
             LandscapeError: where the loss is not finite.
         """
         total, product = 0.0, None
-        with self._mean.evaluating(), torch.enable_grad(), ElementaryNorm():
+        with self._mean.evaluating(), torch.enable_grad(), twice_differentiable():
             leaves, towards = self._leaves(w), self._layout.split(v)
             for part in self._terms(leaves):
                 total += float(part.detach())
@@ -177,7 +178,7 @@ class Objective:
         """
         if len(self._mean.batches) > 1:
             return partial(self.hessian_vector_product, w)
-        with self._mean.evaluating(), torch.enable_grad(), ElementaryNorm():
+        with self._mean.evaluating(), torch.enable_grad(), twice_differentiable():
             leaves = self._leaves(w)
             (mean,) = self._terms(leaves)
             finite(float(mean.detach()))
@@ -272,4 +273,6 @@ class Objective:
         return self.weights if w is None else w
 
     def _leaves(self, w: Tensor | None) -> list[Tensor]:
-        return [part.detach().requires_grad_() for part in self._layout.split(self._at(w))]
+        at = self._at(w)
+        own = at.clone() if at.is_inference() else at  # what was made in inference mode takes no gradient
+        return [part.detach().requires_grad_() for part in self._layout.split(own)]

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from analysis.errors import LandscapeError
-from analysis.inputs import is_count
+from analysis.inputs import is_count, is_finite_number
 from analysis.landscape.directions import check_snapshots, rounding_of
 from analysis.landscape.objective import Objective, Origin
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
@@ -123,7 +123,7 @@ def path(
             "running statistics belong to one point of a path, and interpolated ones turn negative beyond its ends;"
             " take Objective(..., statistics='batch')"
         )
-    if not (span[0] <= 0 and span[1] >= 1 and is_count(points, 2)):
+    if not (_holds_ends(span) and is_count(points, 2)):
         raise LandscapeError(f"span = {span}, points = {points}: expected a span that holds 0 and 1, and two points")
     first, second = (objective.at(end).weights for end in (a, b))
     x = np.union1d(np.linspace(*span, points), [0.0, 1.0])
@@ -183,6 +183,12 @@ def along(
         if progress is not None:
             progress(len(rows), len(chosen))
     return pd.DataFrame(rows, pd.Index(chosen, name="step"), ["loss", "distance"])
+
+
+def _holds_ends(span: tuple[float, float]) -> bool:
+    """Return whether a span is a pair of numbers around 0 and 1."""
+    pair = isinstance(span, Sequence | np.ndarray) and len(span) == 2 and all(map(is_finite_number, span))
+    return pair and span[0] <= 0 and span[1] >= 1
 
 
 def _barrier(table: pd.DataFrame) -> float:

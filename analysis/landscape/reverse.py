@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from analysis.errors import LandscapeError
+
 
 def slopes_of(end: Tensor, leaves: Sequence[Tensor], *, create_graph: bool = False) -> tuple[Tensor, ...]:
     """Return the derivatives of a number by each leaf.
@@ -13,7 +15,15 @@ def slopes_of(end: Tensor, leaves: Sequence[Tensor], *, create_graph: bool = Fal
         end: the number.
         leaves: what it depends on.
         create_graph: keep what a further differentiation needs.
+
+    Raises:
+        LandscapeError: where it depends on none of them.
     """
+    if not end.requires_grad:
+        raise LandscapeError(
+            "the loss has no gradient; expected differentiable functions of the model's output, without detach or"
+            " argmax"
+        )
     return torch.autograd.grad(end, leaves, create_graph=create_graph, materialize_grads=True)
 
 

@@ -126,7 +126,8 @@ def sharpness(
         1.0
     """
     w = objective.weights
-    _check("eps", eps, steps, objective)
+    check_radius("eps", eps, objective)
+    _check_steps(steps)
     if subspace is None:
         found = _maximise(objective, eps * (w.abs() + 1), method, steps, seed)
     else:
@@ -159,7 +160,8 @@ def adaptive_sharpness(objective: Objective, rho: float = 0.01, *, steps: int = 
         'adaptive'
     """
     w = objective.weights
-    _check("rho", rho, steps, objective)
+    check_radius("rho", rho, objective)
+    _check_steps(steps)
     found = _maximise(objective, rho * w.abs(), "ascent", steps, seed)
     return _result(objective, found, "adaptive", rho, "ascent", None)
 
@@ -237,11 +239,24 @@ def _result(
     return Sharpness(phi, loss, largest, measure, radius, method, subspace, objective.statistics, found.gradients)
 
 
-def _check(name: str, radius: float, steps: int, objective: Objective) -> None:
+def check_radius(name: str, radius: float, objective: Objective) -> None:
+    """Refuse a box that the weights' precision does not resolve.
+
+    Args:
+        name: what the radius is called.
+        radius: ε or ρ.
+        objective: the loss.
+
+    Raises:
+        LandscapeError: where it is too small, or no finite number.
+    """
     least = 50 * objective.rounding
     if not (is_finite_number(radius) and radius >= least):
         raise LandscapeError(
             f"{name} = {radius!r}: expected a radius that {objective.precision} weights resolve, {least:.1g} or more"
         )
+
+
+def _check_steps(steps: int) -> None:
     if not is_count(steps):
         raise LandscapeError(f"steps = {steps!r}: expected one or more")

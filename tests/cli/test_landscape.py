@@ -175,4 +175,8 @@ def test_bad_input_is_refused_in_one_line(trained, runs, refused):
     assert "samples is 5000; expected 2 to 1280" in refused("path", *trained[:2], "--samples", 5000)
     assert "subspace = 20000" in refused("sharpness", trained[0], *FEW, "--subspace", 20000)
     assert "expected a radius that float32 weights resolve" in refused("sharpness", trained[0], *FEW, "--eps", 1e-9)
+    assert "rho = nan: expected a radius" in refused("sharpness", trained[0], *FEW, "--rho", "nan")
+    assert "probes = 1: expected two or more" in refused("spectrum", trained[0], *FEW, "--probes", 1)
+    assert "k = 20000: expected" in refused("spectrum", trained[0], *FEW, "--eigenvalues", 20000)
+    assert "distances 1 to inf" in refused("potential", *trained, *FEW, "--distances", 1, "inf")
     assert "lost in the rounding" in refused("potential", *trained, *FEW, "--distances", 1e-9, 1.0)

@@ -39,14 +39,15 @@ def ageing(
     check_plot(plot)
     paths = [run, *runs]
     result = two_time(paths, force=force)
+    averages, why_not = None, ""
     try:
         averages = time_averaged(paths, start=start, force=force)
-    except MotionError:  # no sketches, or not evenly spaced ones
-        averages = None
+    except MotionError as error:  # no sketches, or not evenly spaced ones
+        why_not = f"no averages over time: {error}"
     if json:
         print_json({"two_time": result.to_dict(), "time_averaged": averages.to_dict() if averages else None})
     else:
-        print(*filter(None, [result, averages]), sep="\n\n")
+        print(result, averages or why_not, sep="\n\n")
     if plot is not None:
         from analysis import figures
 

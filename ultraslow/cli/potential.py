@@ -1,5 +1,6 @@
 """`ultraslow potential`: α from the random potential, beside the curve's."""
 
+import math
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -74,7 +75,7 @@ def potential(
     _check_origins(opened, step)
     covered = _covered(opened, step)
     low, high = distances or covered
-    if not 0 < low < high or points < 3:
+    if not 0 < low < high < math.inf or points < 3:
         raise LandscapeError(
             f"distances {low:g} to {high:g} in {points} points: expected a range above 0, three points"
         )

@@ -70,6 +70,7 @@ def sharpness(
     """
     from analysis.landscape import Objective, Sharpness, adaptive_sharpness
     from analysis.landscape import sharpness as box_sharpness
+    from analysis.landscape.sharpness_measures import check_radius
     from analysis.landscape.subspace import RandomSubspace
     from analysis.run_curves import names_of
     from train.reproduce.rebuild import Landscapes
@@ -79,6 +80,8 @@ def sharpness(
     landscapes = Landscapes(data_root, device, samples)
     first = landscapes.objective(opened[0], step_of(opened[0], step), modes[0])
     search: Callable[..., Sharpness] = partial(box_sharpness, steps=_STEPS, seed=seed)
+    for kind, radius in (*(("eps", size) for size in eps), ("rho", rho)):
+        check_radius(kind, radius, first)
     if subspace is not None:
         RandomSubspace.of(first, subspace, seed)  # or is refused, before anything is measured
     measures: dict[str, Callable[[Objective], Sharpness]] = {}

@@ -65,6 +65,7 @@ def spectrum(
 
     from analysis.landscape import SpectralDensity, spectral_density, trace
     from analysis.landscape import eigenvalues as largest
+    from analysis.landscape.hessian import check_eigenvalues, check_probes
     from analysis.run_curves import names_of
     from train.reproduce.rebuild import Landscapes
 
@@ -72,6 +73,8 @@ def spectrum(
     opened, modes, with_density = open_runs([run, *runs]), modes_of(statistics), density or plot is not None
     landscapes = Landscapes(data_root, device, samples)
     first = landscapes.objective(opened[0], step_of(opened[0], step), modes[0])
+    check_eigenvalues(eigenvalues, first)
+    check_probes(probes)
     each = _PRODUCTS * eigenvalues + probes + _STEPS * _STARTS * with_density
     total = len(opened) * len(modes)
     announce(

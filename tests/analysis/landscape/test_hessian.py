@@ -87,6 +87,12 @@ def test_the_density_of_a_known_spectrum(function):
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["trace"] == found.trace
 
 
+def test_nodes_that_agree_are_drawn_as_one_eigenvalue(function):
+    bowl = function(lambda w: 1.5 * w @ w, torch.zeros(30))
+    assert spectral_density(bowl, steps=3).width == pytest.approx(0.03, rel=1e-6)
+    assert spectral_density(function(lambda w: w.sum(), torch.zeros(30)), steps=3).width == 0.01
+
+
 def test_products_are_counted(function):
     curvatures = torch.ones(30, dtype=torch.float64)
     objective = function(lambda w: 0.5 * (curvatures * w**2).sum(), torch.zeros(30))
@@ -102,6 +108,7 @@ def test_bad_input_is_refused_in_one_line(function):
         "k = 4: expected a number of eigenvalues from 1 to the 3": lambda: eigenvalues(objective, k=4),
         "probes = 1: expected two or more": lambda: trace(objective, probes=1),
         "steps = 0": lambda: spectral_density(objective, steps=0),
+        "tol = -1: expected a relative accuracy": lambda: eigenvalues(objective, k=1, tol=-1),
         "k = 1.5": lambda: eigenvalues(objective, k=1.5),
         "seed = -1: expected a whole number": lambda: trace(objective, seed=-1),
         "a linear one has only 0": lambda: eigenvalues(function(lambda w: w.sum(), torch.zeros(30))),

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import nn
 
 from analysis.errors import LandscapeError
-from analysis.landscape import Objective, sharpness
-from analysis.landscape.elementary_norm import ElementaryNorm
+from analysis.landscape import Objective, isotropic, sharpness
+from analysis.landscape.twice_differentiable import ElementaryNorm
 from trajectory import Recorder, Run
 from ultraslow import convert_ghost_batch_norm
 
@@ -208,6 +208,7 @@ def test_bad_input_is_refused_in_one_line(network, batches):
     refused("give model.module", nn.DataParallel(model), data)
     refused("one sample with batch statistics", model, batches((4, 1)), statistics="batch")
     refused(r"shape \(\) for 7 samples", model, data, F.cross_entropy)
+    refused("the loss is a list for 7 samples", model, data, lambda output, y: [0.0] * len(y))
     refused("two evaluations at the same weights", nn.Sequential(model, Noise()), data)
     with torch.no_grad():
         model[0].bias[0] = torch.nan
@@ -259,6 +260,44 @@ def test_half_precision_of_the_surroundings_stays_outside(batches):
     assert loss == expected[0]
     assert torch.equal(gradient, expected[1])
     assert torch.equal(product, objective.hessian_vector_product(None, objective.weights))
+
+
+def test_what_is_made_in_inference_mode_is_differentiated_too(batches):
+    model, data = nn.Linear(3, 2), [(x.float(), y) for x, y in batches()]
+    expected = Objective(model, data).hessian()(torch.ones(8))
+    with torch.inference_mode():
+        inside = Objective(model, [(x.clone(), y) for x, y in data])
+        assert torch.equal(inside.hessian_vector_product(1.0 * inside.weights, torch.ones(8)), expected)
+    assert torch.equal(inside.hessian()(torch.ones(8)), expected)
+
+
+def test_a_loss_without_a_gradient_is_refused(batches):
+    objective = Objective(nn.Linear(3, 2).double(), batches(), lambda output, y: (output.argmax(1) != y).double())
+    assert 0 <= objective.loss() <= 1
+    for call in (objective.gradient, lambda: objective.hessian_vector_product(None, objective.weights)):
+        with pytest.raises(LandscapeError, match="the loss has no gradient; expected differentiable functions"):
+            call()
+
+
+class Attends(nn.Module):
+    """Attention over the samples, as fused as torch has it."""
+
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.out = nn.Linear(3, 12), nn.Linear(4, 2)
+
+    def forward(self, x):
+        q, k, v = self.qkv(x).chunk(3, dim=1)
+        return self.out(F.scaled_dot_product_attention(q[None, None], k[None, None], v[None, None])[0, 0])
+
+
+def test_products_through_attention(batches):
+    torch.manual_seed(0)
+    objective = Objective(Attends().double(), batches())
+    w, v, h = objective.weights, isotropic(objective), 1e-5
+    difference = (objective.gradient(w + h * v) - objective.gradient(w - h * v)) / (2 * h)
+    torch.testing.assert_close(objective.hessian_vector_product(w, v), difference, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(objective.hessian()(v), difference, rtol=1e-6, atol=1e-9)
 
 
 def test_the_coarsest_weights_decide_what_is_resolved():

@@ -1,6 +1,7 @@
 """Paths of losses that are written out, and the loss along a recorded run."""
 
 import json
+import math
 import re
 
 import numpy as np
@@ -46,8 +47,9 @@ def test_a_path_between_state_dicts_takes_batch_statistics(network, batches):
 
 def test_a_span_holds_both_ends(function):
     objective = function(lambda w: w.sum(), [0.0])
-    with pytest.raises(LandscapeError, match="expected a span that holds 0 and 1"):
-        path(objective, objective.weights, objective.weights + 1, span=(0.5, 2))
+    for span in ((0.5, 2), (0, 1, 2), (-1, math.inf), 3):
+        with pytest.raises(LandscapeError, match="expected a span that holds 0 and 1"):
+            path(objective, objective.weights, objective.weights + 1, span=span)
 
 
 def record(path, model, *, steps=3, **options):

@@ -1,18 +1,34 @@
-"""Batch norm by a batch's own statistics in elementary operations, where a gradient is differentiated once more.
+"""What lets a gradient be differentiated once more, and cheaply: batch norm and attention in elementary operations.
+
+Batch norm by a batch's own statistics is
 
     y = γ (x − mean x) / √(mean (x − mean x)² + ε) + β
 
 The second derivative of the fused operation is some forty passes over the layer's output; of this it is half as many:
-a Hessian-vector product through F1 costs 2.4 gradients instead of 2.6 (bench/landscape.py).
+a Hessian-vector product through F1 costs 2.4 gradients instead of 2.6 (bench/landscape.py). Fused attention has no
+second derivative at all.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
+
+
+@contextmanager
+def twice_differentiable() -> Iterator[None]:
+    """Evaluate in operations that have a second derivative.
+
+    Yields:
+        None, for the evaluation.
+    """
+    with ElementaryNorm(), sdpa_kernel(SDPBackend.MATH):
+        yield
 
 
 class ElementaryNorm(TorchFunctionMode):
