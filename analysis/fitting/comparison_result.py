@@ -117,6 +117,8 @@ class Comparison(FormerNames, Tabulated):
         verdict: what the comparison says, in a sentence.
         warnings: what to know beside it, in plain sentences.
         fit_range: the first and last t used, in updates.
+        start_chosen: whether its start was chosen from the data, as `fit` chooses it; intervals suppose that it was
+            not.
         origin: the update from which t counts.
         n: number of curves.
         noise: the noise that every law was fitted under, in words.
@@ -139,6 +141,7 @@ class Comparison(FormerNames, Tabulated):
     verdict: str
     warnings: tuple[str, ...]
     fit_range: tuple[float, float]
+    start_chosen: bool
     origin: int
     n: int
     noise: str
@@ -198,6 +201,7 @@ class Comparison(FormerNames, Tabulated):
             "not_separable",
             "verdict",
             "fit_range",
+            "start_chosen",
             "origin",
             "n",
             "noise",
@@ -221,7 +225,8 @@ class Comparison(FormerNames, Tabulated):
         return {key: jsonable(value) for key, value in found.items()}
 
     def _summary(self) -> Sequence[Part]:
-        what = f"{self.age.window}, {len(self.u)} log bins, n = {self.n}, {self.noise} noise"
+        start = ", its start chosen from the data" if self.start_chosen else ""
+        what = f"{self.age.window}{start}, {len(self.u)} log bins, n = {self.n}, {self.noise} noise"
         rows = [
             (
                 fit.law.name,

@@ -104,6 +104,7 @@ def compare(
         _verdict(fits, invariance),
         warnings,
         bins.fit_range,
+        t_min is None,
         group[0].origin,
         len(group),
         str(assumed),
@@ -119,8 +120,9 @@ def _bins(group: Sequence[Curve], t_min: float | None, t_max: float | None) -> t
         return binned(group, t_min, t_max), ()
     start, _ = choose(starts(group, None, t_max, 0.95), None)
     return start.bins, (
-        f"t_min was not given: all laws are compared from t = {start.t:.4g} on, the start that `fit` takes for the "
-        "ultra-slow law. A rival may describe earlier updates too: give t_min to ask.",
+        f"t_min was not given: all laws are compared from t = {start.t:.4g} on, the start that `fit` chooses from "
+        "the data for the ultra-slow law. The intervals suppose that it was chosen beforehand. A rival may describe "
+        "earlier updates too: give t_min to ask.",
     )
 
 

@@ -125,8 +125,21 @@ def test_a_comparison_names_its_one_test_and_speaks_of_no_other():
     assert f"p-value: {found.goodness_test}" in str(found)
     assert found.to_dict()["goodness_test"] == found.goodness_test
     assert not any("holds" in sentence or "good fit" in sentence for sentence in found.warnings)
+    assert "rejects a true law in .05 of cases, in up to .10" in found.goodness_test
     many = compare(synthetic("sinai", t=t, t0=0.1, seeds=3))
     assert "t-tests over the seeds" in many.goodness_test
+    assert "a true law is rejected in .05" in many.goodness_test
+
+
+@pytest.mark.parametrize("seeds", [1, 3])
+def test_a_start_chosen_from_the_data_is_said_to_be_so_and_what_it_does_to_intervals(seeds):
+    curves = synthetic("sinai", t=t, t0=0.1, seeds=seeds)
+    chosen, given = (compare(curves, ["sinai", "pure log"], t_min=t_min) for t_min in (None, 10))
+    for found in (chosen, given):
+        first, *_ = str(found).splitlines()
+        assert ("start chosen from the data" in first) == found.start_chosen == found.to_dict()["start_chosen"]
+        assert any("chosen beforehand" in sentence for sentence in found.warnings) == found.start_chosen
+    assert (chosen.start_chosen, given.start_chosen) == (True, False)
 
 
 @pytest.mark.parametrize("options", [{}, {"t_min": 10}, {"laws": ["saturation"]}])
