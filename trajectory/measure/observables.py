@@ -255,16 +255,15 @@ class Observables:
 
     def _sources(self) -> list[Copy | str | None]:
         """List what each measurement takes the difference from, or its name; None before an origin is reached."""
-        rest = [self.previous if name == "update_norm" else name for name in self.quantities if name != "distance"]
+        rest = [self.previous if name == "update_norm" else name for name in self.quantities[1:]]
         return [*self.copies, *rest]
 
     def _fused(self, out: Tensor, kernel: "Kernel", kept: Copy | None) -> None:
         """Write in one pass over all parameters."""
-        copies = [
-            source.tensors if isinstance(source, Copy) else None if source is None else _ZERO
-            for source in self._sources()
-            if source not in _OTHERS
-        ]
+        copies = [copy and copy.tensors for copy in self.copies]
+        for name in self.quantities[1:]:
+            if name not in _OTHERS:
+                copies.append(self.previous.tensors if self.previous and name == "update_norm" else _ZERO)
         others = [
             [t if t is None else _readable(t, p) for t, p in zip(self._others(name), self.parameters, strict=True)]
             for name in _OTHERS

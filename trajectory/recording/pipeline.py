@@ -267,7 +267,9 @@ class Pipeline:
         if update.skipped is not None and not self._rows.silent:
             self._rows.note_skipped(update.step, update.skipped)
         if update.step in self._schedule:
-            if update.rate is not None:
+            if type(update.rate) is float:  # what it nearly always is
+                self._rows.file(update.step, RATE, update.rate)
+            elif update.rate is not None:
                 self.reports.log(update.step, {RATE: update.rate})
             self._rows.add_step(update.step)
         self.step = update.step

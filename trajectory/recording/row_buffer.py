@@ -187,8 +187,18 @@ class RowBuffer:
         if isinstance(number, Tensor):
             self._keep_on_device(step, name, number)
         else:
-            self._open.metrics.setdefault(step, {})[name] = number
+            self.file(step, name, number)
         return self._count_log(step, name)
+
+    def file(self, step: int, name: str, number: float) -> None:
+        """File a number under a name that a metric can have.
+
+        Args:
+            step: The number of updates that it belongs to.
+            name: The metric's name.
+            number: The number; it replaces an earlier one.
+        """
+        self._open.metrics.setdefault(step, {})[name] = number
 
     def _count_log(self, step: int, name: str) -> int:
         if step != self._logged_at:
@@ -264,7 +274,8 @@ class RowBuffer:
     def _prepare(self, block: _Block, values: np.ndarray) -> Call:
         """List a block's subscribers, and return the call that writes it."""
         n = len(block.steps) * prod(block.shape)
-        squares, scalars, progress = np.split(values, [n, n + len(block.names)])
+        m = n + len(block.names)
+        squares, scalars, progress = values[:n], values[n:m], values[m:]
         written = self._ranks.written_by_all(progress, len(block.steps)) if len(progress) else None
         skipped = []
         for (step, name), value in zip(block.names, scalars, strict=True):
@@ -275,8 +286,9 @@ class RowBuffer:
         table = None
         if block.steps:
             squares = squares.reshape(len(block.steps), *block.shape)
-            rows, table = self._layout.rows(block.steps, squares, block.metrics)
-            block.receivers = self.subscribers.receivers(rows)
+            table = self._layout.table(block.steps, squares)
+            if self.subscribers:
+                block.receivers = self.subscribers.receivers(self._layout.rows(table, block.metrics))
         return Call(self._write, written, skipped, block.metrics, table)
 
     def _write(

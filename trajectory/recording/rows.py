@@ -51,30 +51,43 @@ class RowLayout:
     groups: Groups
     measured: Sequence[str]
 
-    def rows(
-        self, steps: list[int], squares: np.ndarray, metrics: Mapping[int, Mapping[str, float]]
-    ) -> tuple[Rows, np.ndarray]:
-        """Take the roots of sums of squares, for subscribers and for the store.
+    def table(self, steps: list[int], squares: np.ndarray) -> np.ndarray:
+        """Take the roots of sums of squares.
 
         Args:
             steps: The recorded steps.
             squares: The sums (row, measurement, parameter). Parameters behind the measured ones count in the totals
                 alone.
+
+        Returns:
+            The table that the store appends.
+        """
+        n, totals = len(steps), 1 + self.columns.measurements
+        measured = len(self.measured)
+        by_group = self.groups.sum(squares[:, :, :measured], self.measured)
+        table = np.empty((n, self.columns.width))
+        table[:, 0] = steps
+        table[:, 1:totals] = by_group.sum(axis=2) + squares[:, :, measured:].sum(axis=2)
+        table[:, totals:] = by_group.reshape(n, -1)
+        np.sqrt(table[:, 1:], out=table[:, 1:])
+        return table
+
+    def rows(self, table: np.ndarray, metrics: Mapping[int, Mapping[str, float]]) -> Rows:
+        """Name what a table holds, for subscribers.
+
+        Args:
+            table: The table.
             metrics: What was logged, by step and name.
 
         Returns:
-            The rows, and the table that the store appends.
+            The rows.
         """
-        own, more = np.split(squares, [len(self.measured)], axis=2)
-        squares = self.groups.sum(own, self.measured)
-        total, layers = np.sqrt(squares.sum(axis=2) + more.sum(axis=2)), np.sqrt(squares).reshape(len(steps), -1)
-        table = np.column_stack([steps, total, layers])
         columns = self.columns.split(table)
         # the distance, then the displacements from the other origins
-        displacement = dict(zip([0, *self.columns.origins], total.T, strict=False))
-        totals = {name: columns[name] for name in self.columns.quantities}
-        rates = np.array([metrics.get(step, {}).get(RATE, np.nan) for step in steps])
-        rows = Rows(
-            columns["step"], columns["distance"], columns["layer_distance"], displacement, totals, rates, metrics
+        totals = table[:, 1:].T
+        displacement = dict(zip([0, *self.columns.origins], totals, strict=False))
+        quantities = {name: columns[name] for name in self.columns.quantities}
+        rates = np.array([metrics.get(step, {}).get(RATE, np.nan) for step in columns["step"].tolist()])
+        return Rows(
+            columns["step"], columns["distance"], columns["layer_distance"], displacement, quantities, rates, metrics
         )
-        return rows, table

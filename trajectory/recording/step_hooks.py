@@ -29,6 +29,10 @@ class StepHooks:
         misordered: Is called with the optimizer that steps after the last one listed, if one does.
         unknown: Is called with every other optimizer that makes a step after another such step and before the next
             round ends: a step that another one makes within its own is not told.
+
+    Attributes:
+        optimizers: The optimizers that are followed.
+        before_first: Is called before the first step of a round, and once more if that step fails; None for nothing.
     """
 
     def __init__(
@@ -42,7 +46,7 @@ class StepHooks:
         self._before_step, self._after_round = before_step, after_round
         self._misordered, self._unknown = misordered, unknown
         self._hooks: list[RemovableHandle] = []
-        self._first: list[RemovableHandle] = []
+        self.before_first: Callable[[], None] | None = None
         self._past = 0  # rounds of optimizers that were followed before
         self.optimizers: tuple[Optimizer, ...] = ()
         self._follow(optimizers)
@@ -76,6 +80,8 @@ class StepHooks:
 
         def before(*_: object) -> None:
             self._before_step()
+            if self.before_first is not None and not self._stepped:
+                self.before_first()
 
         self._hooks = [
             *(o.register_step_pre_hook(torch.compiler.disable(before)) for o in self.optimizers),
@@ -85,31 +91,9 @@ class StepHooks:
             ),
         ]
 
-    def watch_first(self, before_first: Callable[[], None]) -> None:
-        """Have a function called before the first step of the next round.
-
-        Args:
-            before_first: The function. It is called again if the step then fails.
-        """
-        if self._first:
-            return
-
-        def before(*_: object) -> None:
-            if not self._stepped:
-                before_first()
-
-        disabled: Callable[..., None] = torch.compiler.disable(before)
-        self._first = [optimizer.register_step_pre_hook(disabled) for optimizer in self.optimizers]
-
-    def unwatch_first(self) -> None:
-        """Call nothing before steps from now on."""
-        handles, self._first = self._first, []
-        for handle in handles:
-            handle.remove()
-
     def remove(self) -> None:
         """Take all hooks from the optimizers."""
-        self.unwatch_first()
+        self.before_first = None
         handles, self._hooks = self._hooks, []
         for handle in handles:
             handle.remove()

@@ -28,6 +28,10 @@ class Subscribers:
         self._functions: list[Callable[[Rows], None]] = []
         self._failed: list[Callable[[Rows], None]] = []  # those that a warning has named
 
+    def __bool__(self) -> bool:
+        """Return whether there are any."""
+        return bool(self._functions)
+
     def append(self, receive: Callable[[Rows], None]) -> None:
         """Add a function.
 

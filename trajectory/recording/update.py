@@ -1,5 +1,6 @@
 """An update that was made, while it is being recorded."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -7,7 +8,7 @@ from torch import Tensor
 from trajectory.recording.worker import Call
 
 
-@dataclass
+@dataclass(slots=True)
 class Update:
     """An update that was made, and how far its recording has come, for another attempt if an interrupt ends it.
 
@@ -33,6 +34,6 @@ class Update:
     measured: bool
     watched: tuple[float | None, float]
     begun: bool = False
-    lost: list[str] = field(default_factory=list)
+    lost: Sequence[str] = ()
     events: dict[str, Call] = field(default_factory=dict)
     copies: dict[str, Call] = field(default_factory=dict)

@@ -54,13 +54,12 @@ class UpdateCounter:
         self._pipeline.rounds = self._hooks.rounds  # none of them is left to be recorded
         self._watcher.forget_unfrozen()
         self._watcher.follow(self._hooks.optimizers)
-        self._hooks.unwatch_first()  # set by `await_step`
         self._resumes = True
         self._watch_next()
 
     def await_step(self) -> None:
         """Refuse updates until `resume` is called."""
-        self._hooks.watch_first(self._pipeline.check_open)
+        self._hooks.before_first = self._pipeline.check_open
 
     def follow(self, optimizer: Optimizers) -> None:
         """Count the steps of other optimizers from now on.
@@ -141,11 +140,12 @@ class UpdateCounter:
             self._pipeline.rounds = self._hooks.rounds
             return
         self._pipeline.finish()
-        if self._pipeline.rounds < self._hooks.rounds:
+        rounds = self._hooks.rounds
+        if self._pipeline.rounds < rounds:
             # a GradScaler sets found_inf while a fused optimizer steps
             found_inf = getattr(self._hooks.optimizers[-1], "found_inf", None)
             skipped = found_inf if isinstance(found_inf, Tensor) else None
-            self._pipeline.update(self.rate(), skipped, rounds=self._hooks.rounds)
+            self._pipeline.update(self.rate(), skipped, rounds=rounds)
             self._finish()
 
     def _finish(self) -> None:
@@ -154,8 +154,6 @@ class UpdateCounter:
         self._watch_next()
 
     def _watch_next(self) -> None:
-        """Look before the next update where there is something to look at; hooks cost time."""
-        if self._resumes or self._watcher.looks_before:
-            self._hooks.watch_first(self._before_update)
-        else:
-            self._hooks.unwatch_first()
+        """Look before the next update where there is something to look at."""
+        looks = self._resumes or self._watcher.looks_before
+        self._hooks.before_first = self._before_update if looks else None
