@@ -26,6 +26,10 @@ def test_mistakes_in_training_are_one_line(tmp_path, refused, record, law):
     assert "expected cuda, in one process" in refused("train", "f1-digits", "--cuda-graph", "--out", nowhere)
     assert "gone.zarr" in refused("train", "f1-digits", "--warm-start", tmp_path / "gone.zarr@10", "--out", nowhere)
     assert "expected one of them" in refused("train", "f1-digits", "--resume", "--overwrite", "--out", nowhere)
+    assert "leave one out" in refused("train", "f1-digits", "--seeds", "0-1", "--seed", 3, "--out", nowhere)
+    assert "expected 2 samples or more" in refused("train", "f1-digits", "--batch-size", 1, "--out", nowhere)
+    short = ["--protocol", "published", "--batch-size", 1279]
+    assert "makes a batch of one sample" in refused("train", "f1-digits", *short, "--out", nowhere)
     (tmp_path / "file").write_text("")
     assert "cannot write" in refused("train", "f1-digits", "--out", tmp_path / "file" / "x.zarr")
     raw = tmp_path / "data" / "MNIST" / "raw"

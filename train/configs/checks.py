@@ -4,6 +4,7 @@ from dataclasses import fields
 from typing import TYPE_CHECKING, Literal, get_args, get_origin
 
 from train.configs.choices import Quantity, one_of
+from train.configs.field_types import check_types
 from train.errors import ConfigError
 from ultraslow.large_batch.errors import SettingError
 
@@ -32,7 +33,9 @@ def check(config: "TrainConfig") -> None:
     Raises:
         ConfigError: it cannot be run.
     """
+    check_types(config)
     _check_choices(config)
+    _check_names(config)
     _check_numbers(config)
     _check_graph(config)
     _check_optimizer(config)
@@ -49,24 +52,33 @@ def _check_choices(config: "TrainConfig") -> None:
         value = getattr(config, field.name)
         if get_origin(field.type) is Literal:
             one_of(field.name, value, get_args(field.type))
-        if field.type is bool and not isinstance(value, bool):
-            raise ConfigError(f"{field.name} is {value!r}; expected true or false")
     for quantity in config.quantities:
         one_of("quantity", quantity, get_args(Quantity))
     if "distance" not in config.quantities:
         raise ConfigError(f"quantities are {', '.join(config.quantities)}; expected distance among them")
 
 
+def _check_names(config: "TrainConfig") -> None:
+    if not config.recipe or set(config.recipe) & set("/\\"):
+        raise ConfigError(f"recipe is {config.recipe!r}; expected a name that a file's can begin with")
+    if not all(config.match):
+        raise ConfigError(f"match is {config.match}; expected paths of runs, or none")
+
+
 def _check_numbers(config: "TrainConfig") -> None:
     for name, least in _WHOLE_NUMBERS.items():
         _check_at_least(name, getattr(config, name), least)
-    for name in ("ghost_batch_size", "ghost_noise"):
-        if (size := getattr(config, name)) is not None:
-            _check_at_least(name, size, 2)
+    for name, least in (("ghost_batch_size", 2), ("ghost_noise", 2), ("timeout", 1)):
+        if (number := getattr(config, name)) is not None:
+            _check_at_least(name, number, least)
+    if config.gamma is not None and not 0 < config.gamma < 1:
+        raise ConfigError(f"gamma is {config.gamma}; expected a factor between 0 and 1, or none for the reference's")
+    if config.seed >= 2**63:  # torch's generators take no more
+        raise ConfigError(f"seed is {config.seed}; expected a whole number below 2^63")
     if config.ghost_noise is not None and config.ghost_batch_size is not None:
         raise ConfigError("got ghost_noise with ghost_batch_size, whose noise it stands for; leave one out")
     for name in ("input_noise", "snapshot_epochs"):
-        if not 0 <= getattr(config, name) < float("inf"):
+        if getattr(config, name) < 0:
             raise ConfigError(f"{name} is {getattr(config, name)}; expected 0 or more")
     if not 0 <= config.label_noise <= 1:
         raise ConfigError(f"label_noise is {config.label_noise}; expected a fraction from 0 to 1")
@@ -91,7 +103,7 @@ def _check_optimizer(config: "TrainConfig") -> None:
         raise ConfigError(f"got {config.optimizer} with the published protocol, which trains with sgd; leave one out")
     try:
         config.adam  # noqa: B018 (refuses what it cannot scale)
-    except (SettingError, TypeError) as error:
+    except SettingError as error:
         raise ConfigError(str(error)) from None
 
 
@@ -120,5 +132,5 @@ def _check_growth(config: "TrainConfig") -> None:
 
 
 def _check_at_least(name: str, value: int, least: int) -> None:
-    if not isinstance(value, int) or value < least:
+    if value < least:
         raise ConfigError(f"{name} is {value!r}; expected a whole number of at least {least}")

@@ -1,12 +1,13 @@
 """`TrainConfig`: one training run, complete. It is also the command line of `ultraslow train`."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from math import ceil
 from pathlib import Path
 from typing import Any
 
 from train.configs import choices
 from train.configs.checks import check
+from train.configs.field_types import frozen
 from train.configs.lr_schedule import Regime, Schedule, updates_per_epoch
 from train.configs.method_name import method_name
 from train.errors import ConfigError
@@ -152,8 +153,10 @@ class TrainConfig:
     """What tables and figures call the run. Empty: its method, as in LB 4096 +LR +GBN."""
 
     def __post_init__(self) -> None:
-        match = (self.match,) if isinstance(self.match, str | Path) else self.match
-        object.__setattr__(self, "match", tuple(str(path) for path in match))
+        if isinstance(self.match, str | Path):
+            object.__setattr__(self, "match", (self.match,))
+        for field in fields(self):
+            object.__setattr__(self, field.name, frozen(getattr(self, field.name)))
         if self.max_grad_norm == 0:  # TOML knows no None
             object.__setattr__(self, "max_grad_norm", None)
         check(self)

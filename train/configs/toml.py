@@ -86,9 +86,9 @@ def as_config(entries: Mapping[str, Any], source: str | Path) -> TrainConfig:
         wrong = f"no field is named {unknown[0]!r}" if unknown else f"the field {missing[0]!r} is missing"
         raise ConfigError(f"{source}: {wrong}; a recipe's fields are {', '.join(_FIELDS)}")
     try:
-        return TrainConfig(**{name: _frozen(value) for name, value in entries.items()})
-    except (TypeError, ValueError) as error:
-        raise ConfigError(f"{source}: a field has a value of the wrong kind ({error})") from error
+        return TrainConfig(**entries)
+    except ConfigError as error:
+        raise ConfigError(f"{source}: {error}") from error
 
 
 def write_recipe(config: TrainConfig, path: str | Path, *, comments: Mapping[str, str] | None = None) -> None:
@@ -120,7 +120,3 @@ def write_recipe(config: TrainConfig, path: str | Path, *, comments: Mapping[str
         Path(path).write_text("".join(lines), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: the recipe cannot be written ({error.strerror}); choose another file") from error
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(map(_frozen, value)) if isinstance(value, list) else value

@@ -217,9 +217,15 @@ def network_of(config: TrainConfig, data: Images) -> nn.Module:
         The network, with initial weights from torch's global generator.
 
     Raises:
-        ConfigError: if the network does not take images of that shape.
+        ConfigError: if the network does not take images of that shape, or normalizes a batch of one sample.
     """
     model = (PUBLISHED if config.published else NETWORKS)[config.network](data.shape, data.classes)
+    last = data.train_size % config.batch_size if config.published else 0
+    if (last or config.batch_size) == 1 and any(isinstance(layer, nn.BatchNorm1d) for layer in model.modules()):
+        raise ConfigError(
+            f"batch_size is {config.batch_size}, which makes a batch of one sample, and batch norm takes no variance"
+            " of one; expected 2 samples or more in every batch"
+        )
     if config.ghost_batch_size is not None:
         convert_ghost_batch_norm(model, config.ghost_batch_size)
     if config.ghost_noise is not None:

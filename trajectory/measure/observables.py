@@ -260,7 +260,7 @@ class Observables:
 
     def _fused(self, out: Tensor, kernel: "Kernel", kept: Copy | None) -> None:
         """Write in one pass over all parameters."""
-        copies = [copy and copy.tensors for copy in self.copies]
+        copies = [None if copy is None else copy.tensors for copy in self.copies]
         for name in self.quantities[1:]:
             if name not in _OTHERS:
                 copies.append(self.previous.tensors if self.previous and name == "update_norm" else _ZERO)

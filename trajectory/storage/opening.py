@@ -1,6 +1,7 @@
 """Open a store for writing: a new one, or one that is written on."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 
 import zarr
@@ -13,9 +14,10 @@ from trajectory.schema.shards import Shard, shard_sizes
 from trajectory.storage.arrays import create_arrays
 from trajectory.storage.backend import Backend
 from trajectory.storage.commit_writer import CommitWriter
+from trajectory.storage.local_backend import LocalBackend
 from trajectory.storage.lock import RunLock, released_on_error
 from trajectory.storage.reader import UncommittedRows, read_store
-from trajectory.storage.root import Root, is_begun, read_root
+from trajectory.storage.root import Root, is_begun, is_run, read_root
 from trajectory.storage.table_writer import TableWriter
 from trajectory.storage.writer import StoreWriter
 
@@ -43,13 +45,14 @@ def create_store(
         The store, open for writing.
 
     Raises:
-        StoreError: a store is there and `overwrite` is False, another recorder is writing there, the place cannot
-            be written, or the metadata could not be read again.
+        StoreError: a store is there and `overwrite` is False, the place is in another run's folder, another recorder
+            is writing there, the place cannot be written, or the metadata could not be read again.
     """
     metadata = replace(metadata, ranks=tuple(shard_sizes(shards)))
     RunMetadata.from_json(metadata.to_json(), backend.path)
     try:
         _refuse_taken(backend, overwrite)
+        _refuse_within_run(backend)
         backend.make()
         lock = backend.lock()
         with released_on_error(lock):
@@ -103,6 +106,19 @@ def _reopen(backend: Backend, lock: RunLock | None, schedule: Schedule | None) -
     journal = backend.journal(root.commit.generation, append=root.commit.journal is not None)
     tables.trim()
     return StoreWriter(backend, lock, CommitWriter(backend, root, tables), journal, uncommitted, schedule)
+
+
+def _refuse_within_run(backend: Backend) -> None:
+    """Check that no folder above is a run's, which may be replaced with all that is in it."""
+    if not isinstance(backend, LocalBackend):
+        return
+    for folder in backend.root.parents:
+        with suppress(StoreError):  # a root that is none of ours
+            if is_run(LocalBackend(folder)):
+                break
+    else:
+        return
+    raise StoreError(f"{backend.path}: lies in the folder of the run {folder}; choose a path outside of it")
 
 
 def _refuse_taken(backend: Backend, overwrite: bool) -> None:

@@ -38,6 +38,8 @@ def train(*arguments: str) -> None:
     if config is None:
         raise ConfigError(f"no recipe is given; expected a TOML file, or one of {', '.join(RECIPES)}")
     seeds = _seeds(options)
+    if seeds and any(word.partition("=")[0] == "--seed" for word in arguments):
+        raise ConfigError("got --seed with --seeds; leave one out")
     if options.batched:
         _train_batched(config, seeds, options)
     elif options.seeds is None:

@@ -109,7 +109,7 @@ def test_a_recipe_file_and_its_own_batch_size(read, tmp_path):
         ("f1-mnist", "f1-minst", "did you mean f1-mnist?"),
         ("epochs = 2", "epoch = 2", "no field is named 'epoch'.*did you mean epochs?"),
         ("epochs = 2", "batch_size = 2", "no field is named 'batch_size'"),
-        ("epochs = 2", "epochs = 'two'", "methods.matched: a field has a value of the wrong kind"),
+        ("epochs = 2", "epochs = 'two'", "methods.matched: epochs is 'two'; expected a number"),
         ("ghost_batch_size = 16", "ghost_batch = 16", r"named 'ghost_batch'.*did you mean ghost_batch_size?"),
         ('"sqrt"', '"square"', "no lr_scaling is named 'square'; known are none, sqrt, linear; did you mean"),
         ('match = "SB"', 'match = "BS 16"', "no method to match is named 'BS 16'.*did you mean SB 16?"),

@@ -39,6 +39,18 @@ def test_a_scalar_that_cannot_be_filed_is_left_out_where_failures_are_warned_of(
     assert set(Run(tmp_path / "run.zarr").metrics) == {"loss", "learning_rate"}
 
 
+def test_no_run_is_made_in_the_folder_of_another(tmp_path):
+    """`train --seeds 0-2 --out run.zarr` made three runs in it, which --overwrite of that run would have removed."""
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    Recorder(tmp_path / "run.zarr", model, optimizer).close()
+    (tmp_path / "zarr.json").write_text("{}")  # of a folder that is something else
+    with pytest.raises(StoreError, match=r"lies in the folder of the run .*run.zarr; choose a path outside"):
+        Recorder(tmp_path / "run.zarr" / "seeds" / "0.zarr", model, optimizer)
+    assert not (tmp_path / "run.zarr" / "seeds").exists()
+    Recorder(tmp_path / "beside.zarr", model, optimizer).close()
+
+
 @pytest.mark.parametrize("config", [["lr", 0.1], "lr=0.1", dict])
 def test_a_config_without_names_is_refused(tmp_path, config):
     model = network()
