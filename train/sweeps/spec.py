@@ -141,6 +141,8 @@ def _sweep(entries: Mapping[str, Any]) -> Sweep:
     settings = current_names(_table(entries.get("settings", {}), "settings"))
     for name in settings:
         one_of("field", name, _FIELDS)
+    if not entries["methods"]:
+        raise ConfigError("it has no method; expected a table for each, such as [methods.SB]")
     methods = [_method(name, table, entries) for name, table in _table(entries["methods"], "methods").items()]
     runs: dict[str, PlannedRun] = {}
     for seed in dict.fromkeys(seed for method in methods for seed in method.seeds):

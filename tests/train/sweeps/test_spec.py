@@ -169,6 +169,12 @@ def test_keskars_convolutional_network_has_a_tenth_of_the_data_as_large_batch():
     assert updates["SB short 32"] == updates["LB 512"]
 
 
+def test_a_sweep_without_a_method_is_refused(tmp_path):
+    (tmp_path / "sweep.toml").write_text('out = "runs"\nrecipes = ["f1-digits"]\n[methods]\n')
+    with pytest.raises(ConfigError, match="it has no method; expected a table for each"):
+        read_sweep(tmp_path / "sweep.toml")
+
+
 @pytest.mark.parametrize(
     ("text", "seeds"), [("3", (3,)), ("0-4", (0, 1, 2, 3, 4)), ("0, 2,5-6", (0, 2, 5, 6)), ([7, 1], (7, 1))]
 )
