@@ -19,6 +19,7 @@ from trajectory.measure.optimizer_state import Momentum
 from trajectory.measure.pointer_table import CODES
 from trajectory.measure.sharding import LocalElements
 from trajectory.schema.layout import QUANTITIES
+from trajectory.signals import is_raised_by_handler
 
 if TYPE_CHECKING:
     from trajectory.measure import kernel_cpu, kernel_gpu
@@ -301,6 +302,8 @@ def _kernel(parameters: Sequence[Tensor], measurements: int) -> "Kernel | None":
 
         return OnGPU(parameters, measurements)
     except Exception as error:  # a compiler that cannot be had here must not end a training
+        if is_raised_by_handler(error):
+            raise
         name, reason = {"cpu": "Numba", "cuda": "Triton"}[device], str(error).partition("\n")[0]
         warnings.warn(f"{name} is of no use here ({reason}); torch takes its place, which is slower", stacklevel=2)
         return None

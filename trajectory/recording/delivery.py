@@ -8,10 +8,10 @@ from trajectory.errors import RecordingError
 from trajectory.recording.options import RecordingOptions
 from trajectory.recording.row_buffer import RowBuffer
 from trajectory.recording.session import Session
-from trajectory.recording.signals import is_raised_by_handler
 from trajectory.recording.snapshot_writer import SnapshotWriter
 from trajectory.recording.worker import Call
 from trajectory.recording.writer_thread import WriterThread
+from trajectory.signals import is_raised_by_handler
 
 
 class Delivery:
@@ -105,6 +105,8 @@ class Delivery:
         except RecordingError as error:
             failure, status = error, "interrupted (a rank ended)"
         except Exception as error:  # a subscriber's
+            if is_raised_by_handler(error):
+                raise
             failure = error
         self.thread.wait()
         if self._closing is None:

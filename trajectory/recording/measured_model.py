@@ -28,6 +28,11 @@ class MeasuredModel:
         """Whether momentum is to be measured, and no optimizer keeps any."""
         return self._observables is not None and self._observables.lacks_momentum
 
+    @property
+    def resized(self) -> list[int]:
+        """The numbers of the parameters whose tensors have got another shape, in the order in which they did."""
+        return [] if self._observables is None else self._observables.resized
+
     def follow(self, optimizers: Sequence[Optimizer]) -> None:
         """Measure the momentum of other optimizers.
 
@@ -38,7 +43,7 @@ class MeasuredModel:
             self._observables.follow(optimizers)
 
     def extend(self, parameters: Sequence[Tensor]) -> bool:
-        """Count more parameters in the totals.
+        """Count more parameters in the totals, unless they count already.
 
         Args:
             parameters: The parameters, whose weights have been what they are now since w_0.
@@ -48,7 +53,8 @@ class MeasuredModel:
         """
         if self._observables is None or self._fixed:
             return False
-        self._rows.extend(self._observables, parameters)
+        own = {id(p) for p in self._observables.parameters}
+        self._rows.extend(self._observables, [p for p in parameters if id(p) not in own])
         return True
 
     def replace(self, name: str, parameter: nn.Parameter) -> None:
@@ -58,9 +64,9 @@ class MeasuredModel:
             name: The name.
             parameter: The parameter, of the same shape as the one before.
         """
-        self._session.replace(name, parameter)
         if self._observables is not None:
-            self._rows.fit_ring(self._observables)
+            self._rows.fit_ring(self._observables)  # before an interrupt can leave the last row of the former weights
+        self._session.replace(name, parameter)
 
     def changed(self, step: int) -> Tensor | None:
         """Compare the weights with those of the last update.

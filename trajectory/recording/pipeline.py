@@ -1,7 +1,5 @@
 """What a recorder does with an update: it measures the weights, and hands on rows, scalars and copies."""
 
-import warnings
-
 import torch
 from torch import Tensor, nn
 
@@ -17,9 +15,11 @@ from trajectory.recording.rows import BLOCK, EARLY, NON_FINITE, RATE
 from trajectory.recording.session import Session
 from trajectory.recording.unclosed import STATUS
 from trajectory.recording.update import Update
+from trajectory.recording.warned import Warned
 from trajectory.recording.weight_copies import WeightCopies
 from trajectory.recording.worker import Call
 from trajectory.schema.layout import LR_DROP, Event
+from trajectory.signals import is_raised_by_handler
 
 _INTERRUPTED = "interrupted_update"  # the event of an update that an interrupt kept from being measured whole
 
@@ -57,6 +57,7 @@ class Pipeline:
         self.reports = Reports(session, self._rows, self._thread, self.lr, on_error=options.on_error)
         self.measured_model = MeasuredModel(session, self._rows, capturable=options.capturable)
         self._current: Update | None = None
+        self._warned = Warned()  # of interrupts, by update
 
     def made(self, rounds: int) -> int:
         """Return the number of updates made, recorded or not.
@@ -177,7 +178,7 @@ class Pipeline:
         self._rows.finite = all(event.name != NON_FINITE for event in filed)
         self.lr.resume(self._store.scalars(step).get(RATE), filed)
         self._current = None
-        self.step, self.started = step, True
+        self.step = step
 
     def close(self, status: str, *, collective: bool = False) -> None:
         """Write what is on its way, and mark how the run ended; if nothing was recorded, leave the store as it is.
@@ -201,6 +202,8 @@ class Pipeline:
             if not self.closed:
                 self.finish(late=True)
         except Exception as error:
+            if is_raised_by_handler(error):
+                raise
             failure = error
         self.closed = True
         if status == "complete" and self.reports.uncounted:
@@ -285,12 +288,12 @@ class Pipeline:
                 calls[LR_DROP] = Call(self._store.append_event, Event(before, LR_DROP, dict(drop)))
         if update.lost and _INTERRUPTED not in calls:
             event = Event(update.step, _INTERRUPTED, {"unknown": update.lost})
-            calls[_INTERRUPTED] = Call(self._store.append_event, event)
-            warnings.warn(
+            self._warned.warn(
+                update.step,
                 f"{self._session.path}: an interrupt came while update {update.step} was measured, so that its"
                 f" {' and '.join(update.lost)} cannot be known; NaN takes the place",
-                RuntimeWarning,
                 stacklevel=5,
             )
+            calls[_INTERRUPTED] = Call(self._store.append_event, event)
         for call in calls.values():
             self._thread.put(call)

@@ -111,10 +111,10 @@ class Recording:
         Raises:
             RecordingError: The recorder is not capturable, or is closed, or recording has failed.
         """
-        self._refuse_if_closed()
         if not self._options.capturable:
+            self._refuse_if_closed()
             raise RecordingError(f"{self.path}: replayed() without capturable=True; give it to the Recorder")
-        self._pipeline.update(self._updates.rate(), measured=True)
+        self._updates.count_replayed()
 
     def update(self, *, learning_rate: float | Tensor | None = None) -> None:
         """Count and record the update of the weights just made, where no optimizer's steps are counted.
@@ -138,7 +138,6 @@ class Recording:
             >>> Run("by_hand.zarr").distance.round(3).tolist()
             [1.414, 2.828]
         """
-        self._refuse_if_closed()
         self._updates.count_reported(learning_rate)
 
     def follow(self, optimizer: Optimizers) -> None:
@@ -259,6 +258,7 @@ class Recording:
 
     def _rewind(self, step: int, events: int | None = None) -> None:
         """Continue after `step` updates, when `events` had been filed."""
+        self._updates.await_step()  # also if an interrupt ends this
         self._pipeline.rewind(step, events=events)
         self._updates.resume()
 

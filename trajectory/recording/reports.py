@@ -1,19 +1,20 @@
 """What a recorder files beside its rows: scalars, events, and what a reader of the rows has to know."""
 
-import warnings
 from collections.abc import Mapping
 
 from torch import Tensor
 
 from trajectory.errors import UltraslowError, first_line
 from trajectory.recording.lr_watcher import LRWatcher
-from trajectory.recording.options import to_jsonable
+from trajectory.recording.options import Json, to_jsonable
 from trajectory.recording.row_buffer import RowBuffer
 from trajectory.recording.rows import BLOCK
 from trajectory.recording.session import Session
-from trajectory.recording.signals import is_raised_by_handler
+from trajectory.recording.warned import Warned
+from trajectory.recording.worker import Call
 from trajectory.recording.writer_thread import OnError, WriterThread
 from trajectory.schema.layout import LR_DROP, WARNING, Event
+from trajectory.signals import is_raised_by_handler
 
 UNKNOWN_OPTIMIZER, OPTIMIZER_ORDER = "unknown_optimizer", "optimizer_order"
 WEIGHTS_CHANGED, _REPEATED_LOG = "weights_changed", "repeated_log"
@@ -39,8 +40,8 @@ class Reports:
         self.uncounted = False
         self._path, self._store, self._on_error = session.path, session.store, on_error
         self._rows, self._thread, self._lr = rows, thread, lr
-        self._warned: set[str] = set()  # kinds of reports that a warning was given of
-        self._refused: set[str] = set()  # the scalars that a warning has said are left out
+        self._warned, self._refused = Warned(), Warned()  # by kind of report; by the name of a scalar left out
+        self._filing: list[tuple[Event, Call]] = []  # reports on their way to the store
 
     def log(self, step: int, scalars: Mapping[str, float | Tensor]) -> None:
         """File scalars.
@@ -61,12 +62,10 @@ class Reports:
             except Exception as error:
                 if self._on_error == "raise" or is_raised_by_handler(error):
                     raise
-                if name not in self._refused:
-                    self._refused.add(name)
-                    sentence = (
-                        str(error) if isinstance(error, UltraslowError) else f"log({name}=...): {first_line(error)}"
-                    )
-                    warnings.warn(f"{sentence}; it is left out", RuntimeWarning, stacklevel=3)
+                sentence = (
+                    str(error) if isinstance(error, UltraslowError) else f"log({name}=...): {first_line(error)}"
+                )
+                self._refused.warn(name, f"{sentence}; it is left out", stacklevel=3)
 
     def event(self, step: int, name: str, details: Mapping[str, object]) -> None:
         """File an event.
@@ -80,8 +79,7 @@ class Reports:
             return
         if name == LR_DROP:
             self._lr.note_filed(step)
-        event = Event(step, name, {key: to_jsonable(value) for key, value in details.items()})
-        self._thread.call(self._store.append_event, event)
+        self._thread.call(self._store.append_event, Event(step, name, _jsonable(details)))
 
     def report(
         self, step: int, name: str, sentence: str, details: Mapping[str, object], *, silently: bool = False
@@ -97,16 +95,21 @@ class Reports:
         """
         if self._rows.silent:
             return
-        if name in _CONSEQUENCES and self._warned & _CAUSES:
+        if name in _CONSEQUENCES and any(cause in self._warned for cause in _CAUSES):
             return
         self.uncounted |= name == UNKNOWN_OPTIMIZER or (name == NO_UPDATES and bool(details["count"]))
-        details = {**details, WARNING: sentence}
-        filed = [(event.name, event.details) for event in self._store.events]
-        if (name, {key: to_jsonable(value) for key, value in details.items()}) not in filed:
-            self.event(step, name, details)
-        if name not in self._warned and not silently:
-            self._warned.add(name)
-            warnings.warn(f"{self._path}: {sentence}", RuntimeWarning, stacklevel=4)
+        self._file_once(Event(step, name, _jsonable({**details, WARNING: sentence})))
+        if not silently:
+            self._warned.warn(name, f"{self._path}: {sentence}", stacklevel=4)
+
+    def _file_once(self, event: Event) -> None:
+        """File an event, unless one of the same name and details is in the store or on its way there."""
+        self._filing = [filing for filing in self._filing if not filing[1].done]
+        known = [*self._store.events, *(other for other, _ in self._filing)]
+        if all((event.name, event.details) != (other.name, other.details) for other in known):
+            self._filing.append((event, Call(self._store.append_event, event)))
+        for _, call in self._filing:
+            self._thread.put(call)
 
     def _report_repeated(self, step: int, name: str) -> None:
         self.report(
@@ -116,3 +119,7 @@ class Reports:
             " weights were updated meanwhile, have the updates counted, by follow(optimizer) or update()",
             {"metric": name},
         )
+
+
+def _jsonable(details: Mapping[str, object]) -> dict[str, Json]:
+    return {key: to_jsonable(value) for key, value in details.items()}

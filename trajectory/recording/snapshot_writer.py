@@ -1,6 +1,5 @@
 """Weights and buffers on their way to the store: device → pinned memory → file, off the training thread."""
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from trajectory.measure.host_copy import HostCopy
 from trajectory.recording.buffer_layout import BufferLayout, Changes, describe_changes
 from trajectory.recording.session import Session
+from trajectory.recording.warned import Warned
 from trajectory.recording.worker import Call, Worker
 from trajectory.schema.layout import BUFFERS_CHANGED, Event
 
@@ -30,7 +30,7 @@ class SnapshotWriter:
 
     def __init__(self, session: Session, model: nn.Module, failed: Callable[[Exception], object]):
         self._session, self._store = session, session.store
-        self._buffers, self._told = BufferLayout(model, session.tracked), Changes()
+        self._buffers, self._warned = BufferLayout(model, session.tracked), Warned()
         self._write, self._write_origin = session.store.append_snapshot, session.store.append_origin
         self._in_flight: list[Call] = []
         self._worker = Worker("snapshots", failed)
@@ -51,13 +51,10 @@ class SnapshotWriter:
         weights = self._flat_weights(self._session.snapshot_dtype)
         weights = weights.view(torch.int16) if weights.dtype == torch.bfloat16 else weights
         state, changes = self._buffers.now(weights.device)
-        if changes not in ({}, self._told) and self._session.ranks.is_first:
-            warnings.warn(
-                f"{self._session.path}: from update {step} on, snapshots {describe_changes(changes)}",
-                RuntimeWarning,
-                stacklevel=7,
+        if changes and self._session.ranks.is_first:
+            self._warned.warn(
+                changes, f"{self._session.path}: from update {step} on, snapshots {describe_changes(changes)}", 7
             )
-        self._told = changes
         return Call(self._deliver_snapshot, step, changes, HostCopy(weights), HostCopy(state))
 
     @torch.no_grad()

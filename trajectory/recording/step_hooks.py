@@ -2,15 +2,52 @@
 
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch.optim import Optimizer
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
+from trajectory.signals import finish_if_interrupted
+
 _WATCHED = 3  # the rounds whose order is looked at
+
+
+@dataclass
+class _Round:
+    """What was noted of a round.
+
+    Attributes:
+        number: The rounds made before it.
+        stepped: The optimizers that have made a step in it, by their place among those followed; not the last one.
+        others: The steps of all other optimizers.
+    """
+
+    number: int
+    stepped: set[int] = field(default_factory=set)
+    others: int = 0
+
+
+@dataclass(eq=False)
+class _Followed:
+    """The optimizers whose rounds are counted.
+
+    Attributes:
+        optimizers: The optimizers, in the order in which they step.
+        past: The rounds of those that were followed before.
+        count: Returns how often the last one's hook was called.
+        first: Those that stepped in each of the first rounds, by its number.
+        judged: Whether their order was judged by these.
+    """
+
+    optimizers: tuple[Optimizer, ...]
+    past: int
+    count: Callable[[], Any]
+    first: dict[int, set[int]] = field(default_factory=dict)
+    judged: bool = False
 
 
 class StepHooks:
@@ -31,8 +68,7 @@ class StepHooks:
             round ends: a step that another one makes within its own is not told.
 
     Attributes:
-        optimizers: The optimizers that are followed.
-        before_first: Is called before the first step of a round, and once more if that step fails; None for nothing.
+        before_round: Is called before the first step of each round, again if the step then fails; None for nothing.
     """
 
     def __init__(
@@ -43,20 +79,25 @@ class StepHooks:
         misordered: Callable[[Optimizer], None],
         unknown: Callable[[Optimizer], None],
     ):
+        self.before_round: Callable[[], None] | None = None
         self._before_step, self._after_round = before_step, after_round
         self._misordered, self._unknown = misordered, unknown
-        self._hooks: list[RemovableHandle] = []
-        self.before_first: Callable[[], None] | None = None
-        self._past = 0  # rounds of optimizers that were followed before
-        self.optimizers: tuple[Optimizer, ...] = ()
-        self._follow(optimizers)
+        self._handles: list[RemovableHandle] = []
+        self._followed, self._round = _Followed((), 0, _counter(_nothing).cache_info), _Round(0)
+        self.follow(optimizers)
         if optimizers:
             _watch_all(self)
 
     @property
+    def optimizers(self) -> tuple[Optimizer, ...]:
+        """The optimizers whose rounds are counted."""
+        return self._followed.optimizers
+
+    @property
     def rounds(self) -> int:
         """The number of rounds made."""
-        return self._past + (self._count().misses if self._count else 0)
+        followed = self._followed
+        return followed.past + followed.count().misses
 
     def follow(self, optimizers: Sequence[Optimizer]) -> None:
         """Count the rounds of these optimizers from now on, and no others'.
@@ -64,39 +105,25 @@ class StepHooks:
         Args:
             optimizers: The optimizers, in the order in which they step.
         """
-        self.remove()
-        self._past = self.rounds
-        self._follow(optimizers)
+        former, last = list(self._handles), len(optimizers) - 1
+        hooks = [_counter(self._hook(k, last)) for k in range(len(optimizers))]
+        for optimizer, hook in zip(optimizers, hooks, strict=True):
+            self._handles.append(optimizer.register_step_pre_hook(torch.compiler.disable(self._before)))
+            self._handles.append(optimizer.register_step_post_hook(torch.compiler.disable(hook)))
         _judged.clear()
-
-    def _follow(self, optimizers: Sequence[Optimizer]) -> None:
-        self.optimizers = tuple(optimizers)
-        self._stepped: set[int] = set()  # those that have stepped in this round
-        self._rounds: list[set[int]] = []  # the same of the first rounds
-        self._others = 0  # steps of other optimizers in this round
-        # a cache of no entries counts its calls, before the first instruction of the function that it calls
-        hooks = [lru_cache(maxsize=0)(self._hook(k)) for k in range(len(self.optimizers))]
-        self._count = hooks[-1].cache_info if hooks else None
-
-        def before(*_: object) -> None:
-            self._before_step()
-            if self.before_first is not None and not self._stepped:
-                self.before_first()
-
-        self._hooks = [
-            *(o.register_step_pre_hook(torch.compiler.disable(before)) for o in self.optimizers),
-            *(
-                o.register_step_post_hook(torch.compiler.disable(h))
-                for o, h in zip(self.optimizers, hooks, strict=True)
-            ),
-        ]
+        # from here on the new hooks count, by one assignment, and those that are left of the former ones do not
+        self._followed = _Followed(tuple(optimizers), self.rounds, (hooks or [_counter(_nothing)])[-1].cache_info)
+        self._round = _Round(self.rounds)
+        for handle in former:
+            handle.remove()
+            self._handles.remove(handle)
 
     def remove(self) -> None:
         """Take all hooks from the optimizers."""
-        self.before_first = None
-        handles, self._hooks = self._hooks, []
-        for handle in handles:
-            handle.remove()
+        self.before_round = None
+        while self._handles:
+            self._handles[-1].remove()
+            del self._handles[-1]
 
     def see(self, optimizer: Optimizer) -> bool:
         """Take note of a step of any optimizer.
@@ -107,46 +134,57 @@ class StepHooks:
         Returns:
             Whether its further steps are of no concern here.
         """
-        if not self._hooks or any(optimizer is own for own in self.optimizers):
+        if not self._handles or any(optimizer is own for own in self.optimizers):
             return True
-        self._others += 1
-        if self._others == 1:
+        this = self._this_round()
+        this.others += 1
+        if this.others == 1:
             return False
         self._unknown(optimizer)
         return True
 
-    def _hook(self, k: int) -> Callable[..., None]:
-        last = len(self.optimizers) - 1
+    def _before(self, *_: object) -> None:
+        self._before_step()
+        if self.before_round and not self._this_round().stepped:
+            self.before_round()
 
+    def _hook(self, k: int, last: int) -> Callable[..., None]:
         def after_step(*_: object) -> None:
-            try:
-                self._note_step(k)
-                if k == last:
-                    self._after_round()
-            except BaseException:
-                with suppress(Exception):  # what an interrupt cut short, while the gradients are there
-                    if k == last:
-                        self._after_round()
-                raise
+            if k < last:
+                self._this_round().stepped.add(k)
+                return
+            finish_if_interrupted(self._end_round)  # while the gradients are there
 
         return after_step
 
-    def _note_step(self, k: int) -> None:
-        self._stepped.add(k)
-        last = len(self.optimizers) - 1
-        if k < last:
-            return
-        stepped, self._stepped = self._stepped, set()
-        self._others = 0
-        if last and len(self._rounds) < _WATCHED:
-            self._watch_order(stepped)
+    def _this_round(self) -> _Round:
+        """Return what was noted of the round that is not made yet."""
+        if self._round.number != self.rounds:
+            self._round = _Round(self.rounds)
+        return self._round
 
-    def _watch_order(self, stepped: set[int]) -> None:
+    def _end_round(self) -> None:
+        if len(self.optimizers) > 1 and not self._followed.judged:
+            self._watch_order(self._followed)
+        self._after_round()
+
+    def _watch_order(self, followed: _Followed) -> None:
         """Report an optimizer that has not stepped before the first round's end, but in every round from then on."""
-        self._rounds.append(stepped)
-        if len(self._rounds) == _WATCHED:
-            for k in sorted(set.intersection(*self._rounds[1:]) - self._rounds[0]):
-                self._misordered(self.optimizers[k])
+        followed.first[self.rounds] = self._round.stepped if self._round.number == self.rounds - 1 else set()
+        if len(followed.first) >= _WATCHED:
+            first, *later = followed.first.values()
+            for k in sorted(set.intersection(*later) - first):
+                self._misordered(followed.optimizers[k])
+            followed.judged = True
+
+
+def _counter(function: Callable[..., None]) -> Any:
+    """Have a function's calls counted in C, before its first instruction, as a cache of no entries counts them."""
+    return lru_cache(maxsize=0)(function)
+
+
+def _nothing() -> None:
+    pass
 
 
 _open: "weakref.WeakSet[StepHooks]" = weakref.WeakSet()

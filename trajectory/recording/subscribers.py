@@ -1,6 +1,5 @@
 """Functions that are told of recorded rows."""
 
-import warnings
 from collections import deque
 from collections.abc import Callable
 from itertools import starmap
@@ -9,8 +8,9 @@ from typing import TypeAlias
 
 from trajectory.errors import first_line
 from trajectory.recording.rows import Rows
-from trajectory.recording.signals import is_raised_by_handler
+from trajectory.recording.warned import Warned
 from trajectory.recording.writer_thread import OnError
+from trajectory.signals import is_raised_by_handler
 
 Receivers: TypeAlias = "deque[tuple[Callable[[Rows], None], Rows]]"
 
@@ -26,7 +26,7 @@ class Subscribers:
     def __init__(self, path: object, on_error: OnError):
         self._path, self._on_error = path, on_error
         self._functions: list[Callable[[Rows], None]] = []
-        self._failed: list[Callable[[Rows], None]] = []  # those that a warning has named
+        self._failed = Warned()
 
     def __bool__(self) -> bool:
         """Return whether there are any."""
@@ -61,12 +61,10 @@ class Subscribers:
             except Exception as error:
                 if self._on_error == "raise" or is_raised_by_handler(error):
                     raise
-                if receive not in self._failed:
-                    self._failed.append(receive)
-                    name = getattr(receive, "__qualname__", type(receive).__name__)
-                    warnings.warn(
-                        f"{self._path}: the subscriber {name} failed ({type(error).__name__}: {first_line(error)});"
-                        " recording goes on, and it is told of further rows",
-                        RuntimeWarning,
-                        stacklevel=5,
-                    )
+                name = getattr(receive, "__qualname__", type(receive).__name__)
+                self._failed.warn(
+                    receive,
+                    f"{self._path}: the subscriber {name} failed ({type(error).__name__}: {first_line(error)});"
+                    " recording goes on, and it is told of further rows",
+                    stacklevel=5,
+                )

@@ -1,6 +1,7 @@
 """What a recorder counts as an update, and what it looks at before and after one."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.optim import Optimizer
@@ -11,6 +12,23 @@ from trajectory.recording.optimizers import Optimizers, check_common, unwrap_opt
 from trajectory.recording.pipeline import Pipeline
 from trajectory.recording.session import Session
 from trajectory.recording.step_hooks import StepHooks
+from trajectory.signals import finish_if_interrupted, is_raised_by_handler
+
+
+class _Reported(NamedTuple):
+    """What the loop has reported.
+
+    Attributes:
+        updates: The number of updates.
+        rounds: The rounds and reported updates up to the last one.
+        rate: The learning rate that it was made with; None if it is unknown.
+        measured: Whether its row is in the ring already.
+    """
+
+    updates: int = 0
+    rounds: int = 0
+    rate: float | Tensor | None = None
+    measured: bool = False
 
 
 class UpdateCounter:
@@ -35,14 +53,15 @@ class UpdateCounter:
         self._model, self._path, self._pipeline, self._owner = model, session.path, pipeline, owner
         self._watcher = watcher = ModelWatcher(model, session, pipeline)
         self._resumes = False  # whether the next update is the first one after an interruption
+        self._reported = _Reported()
         self._hooks = StepHooks(
             optimizers, self._before_step, self._after_round, watcher.report_order, watcher.report_unknown
         )
 
     @property
     def rounds(self) -> int:
-        """The number of the optimizers' rounds."""
-        return self._hooks.rounds
+        """The number of the optimizers' rounds, and of the updates that the loop has reported."""
+        return self._hooks.rounds + self._reported.updates
 
     def begin(self) -> None:
         """Start a new run."""
@@ -51,15 +70,17 @@ class UpdateCounter:
 
     def resume(self) -> None:
         """Go on after an interruption, once it is known at which step."""
-        self._pipeline.rounds = self._hooks.rounds  # none of them is left to be recorded
-        self._watcher.forget_unfrozen()
+        self._pipeline.rounds = self.rounds  # none of them is left to be recorded
+        self._watcher.go_back()
         self._watcher.follow(self._hooks.optimizers)
         self._resumes = True
-        self._watch_next()
+        self._watch_next()  # in the place of what `await_step` has set
+        self._pipeline.started = True
 
     def await_step(self) -> None:
         """Refuse updates until `resume` is called."""
-        self._hooks.before_first = self._pipeline.check_open
+        self._hooks.before_round = self._pipeline.check_open
+        self._pipeline.started = False
 
     def follow(self, optimizer: Optimizers) -> None:
         """Count the steps of other optimizers from now on.
@@ -78,11 +99,7 @@ class UpdateCounter:
             )
         check_common(self._model, optimizers)
         self._hooks.follow(optimizers)
-        if not self._pipeline.started:
-            self.await_step()
-            return
-        self._watcher.follow(optimizers)
-        self._watch_next()
+        self.catch_up()
 
     def count_reported(self, rate: float | Tensor | None) -> None:
         """Count an update that the loop reports.
@@ -91,16 +108,23 @@ class UpdateCounter:
             rate: The learning rate that it was made with; None if it is unknown.
 
         Raises:
-            RecordingError: The steps of optimizers are counted, or recording has failed.
+            RecordingError: The steps of optimizers are counted, or recording has failed, or is closed.
         """
         if self._hooks.optimizers:
+            self._pipeline.check_open()
             raise RecordingError(
                 f"{self._path}: update() where an optimizer's steps are counted; leave the optimizer out, as in"
                 " Recorder(path, model), and report every update"
             )
-        self._watcher.look_for_unfrozen()
-        self._pipeline.update(rate)
-        self._finish()
+        self._count(rate, measured=False)
+
+    def count_replayed(self) -> None:
+        """Count the replay of a CUDA graph that holds a step and its measuring.
+
+        Raises:
+            RecordingError: Recording has failed, or is closed.
+        """
+        self._count(self.rate(), measured=True)
 
     def rate(self) -> float | Tensor | None:
         """Return the learning rate of the first optimizer's first group."""
@@ -108,16 +132,13 @@ class UpdateCounter:
         return optimizers[0].param_groups[0].get("lr") if optimizers else None
 
     def catch_up(self) -> None:
-        """Record the update whose recording was ended by an interrupt, if there is one, from the weights it left."""
-        self._pipeline.finish(late=True)
-        if self._pipeline.rounds < self._hooks.rounds:
-            self._pipeline.update(None, rounds=self._hooks.rounds, late=True)
-            self._finish()
+        """Do what an interrupt has left to be done after the last update, with the weights that it left."""
+        self._record(late=True)
 
     def at_end(self) -> None:
         """Look at the model once more, and report what was not counted."""
         if self._pipeline.started and not self._pipeline.closed:
-            self._watcher.at_end()
+            finish_if_interrupted(self._watcher.at_end)
 
     def remove(self) -> None:
         """Count no more updates."""
@@ -126,8 +147,9 @@ class UpdateCounter:
     def _before_step(self) -> None:
         try:
             self.catch_up()
-        except Exception:  # twice told: it is not to keep the training from going on
-            self._pipeline.drop(self._hooks.rounds)
+        except Exception as error:
+            if not is_raised_by_handler(error):  # twice told: it is not to keep the training from going on
+                self._pipeline.drop(self.rounds)
             raise
 
     def _before_update(self) -> None:
@@ -137,23 +159,51 @@ class UpdateCounter:
 
     def _after_round(self) -> None:
         if self._pipeline.capture():
-            self._pipeline.rounds = self._hooks.rounds
+            self._pipeline.rounds = self.rounds
             return
-        self._pipeline.finish()
-        rounds = self._hooks.rounds
-        if self._pipeline.rounds < rounds:
+        self._record(late=False)
+
+    def _count(self, rate: float | Tensor | None, *, measured: bool) -> None:
+        """Count an update at once, by one assignment, and record it."""
+        if self._pipeline.started and not self._pipeline.closed:
+            self._reported = _Reported(self._reported.updates + 1, self.rounds + 1, rate, measured)
+        finish_if_interrupted(self._record_reported)
+
+    def _record_reported(self) -> None:
+        self._pipeline.check_open()
+        self._record(late=False)
+
+    def _record(self, *, late: bool) -> None:
+        """Record the update made last, and look at what it may have changed, unless that was done.
+
+        Args:
+            late: Whether its gradient, and the rate that an optimizer made it with, may be gone.
+        """
+        pipeline, watcher = self._pipeline, self._watcher
+        pipeline.finish(late=late)
+        rounds = self.rounds
+        while pipeline.rounds < rounds:
+            self._record_round(pipeline.rounds + 1, late=late)
+        if pipeline.started and watcher.optimizers is not self._hooks.optimizers:
+            watcher.follow(self._hooks.optimizers)
+        if watcher.seen != pipeline.step:
+            self._resumes = False
+            watcher.after_update()
+            self._watch_next()
+
+    def _record_round(self, rounds: int, *, late: bool) -> None:
+        reported = self._reported
+        if reported.rounds == self.rounds:  # the last one
+            self._watcher.look_for_unfrozen()
+            self._pipeline.update(reported.rate, rounds=rounds, measured=reported.measured, late=late)
+        elif late:
+            self._pipeline.update(None, rounds=rounds, late=True)
+        else:
             # a GradScaler sets found_inf while a fused optimizer steps
             found_inf = getattr(self._hooks.optimizers[-1], "found_inf", None)
-            skipped = found_inf if isinstance(found_inf, Tensor) else None
-            self._pipeline.update(self.rate(), skipped, rounds=rounds)
-            self._finish()
-
-    def _finish(self) -> None:
-        self._resumes = False
-        self._watcher.after_update()
-        self._watch_next()
+            self._pipeline.update(self.rate(), found_inf if isinstance(found_inf, Tensor) else None, rounds=rounds)
 
     def _watch_next(self) -> None:
         """Look before the next update where there is something to look at."""
         looks = self._resumes or self._watcher.looks_before
-        self._hooks.before_first = self._before_update if looks else None
+        self._hooks.before_round = self._before_update if looks else None

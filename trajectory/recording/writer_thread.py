@@ -1,10 +1,10 @@
 """The thread that writes rows, and the failures of every thread but the training's own."""
 
-import warnings
 from collections.abc import Callable
 from typing import Any, Literal
 
 from trajectory.errors import RecordingError, first_line
+from trajectory.recording.warned import Warned
 from trajectory.recording.worker import Call, Worker
 
 OnError = Literal["raise", "warn"]
@@ -29,7 +29,7 @@ class WriterThread:
         self.given_up = False
         self.has_raised = False
         self._path, self._on_error = path, on_error
-        self._reported = 0
+        self._reported, self._warned = 0, Warned()
         self._worker = Worker("rows", self.failures.append)
 
     def call(self, function: Callable[..., object], *args: Any) -> Call:
@@ -74,10 +74,13 @@ class WriterThread:
             error = self.failures[self._reported]
             cause = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {first_line(error)}"
             sentence = f"{self._path}: recording failed ({cause}); what was written before stays readable"
-            self._reported += 1
             if self._on_error == "raise":
+                failure = RecordingError(sentence)
+                self._reported += 1  # by nothing that an interrupt can part from the raising
                 self.has_raised = True
-                raise RecordingError(sentence) from error
-            if not self.given_up:
-                self.given_up = True
-                warnings.warn(f"{sentence}; training goes on unrecorded", RuntimeWarning, stacklevel=3)
+                raise failure from error
+            try:
+                self._warned.warn("given up", f"{sentence}; training goes on unrecorded", stacklevel=3)
+            finally:
+                self.given_up = "given up" in self._warned
+            self._reported += 1
