@@ -1,9 +1,11 @@
 """Curves in other people's files: tables, TensorBoard's event files, exports of W&B and trackio."""
 
+import codecs
 import json
 import re
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,29 +65,46 @@ def read_series(path: str | Path, scalar: str | None = None) -> list[pd.Series]:
             f"{path}: a file of an unknown kind; expected a run's folder, a table (.csv, .tsv, .parquet) with columns"
             " step and distance, or TensorBoard's event files"
         )
-    frame = _read_table(path)
+    return from_table(_read_table(path), str(path), path.name.split(".")[0], scalar)
+
+
+def from_table(frame: pd.DataFrame, source: str, name: str, scalar: str | None = None) -> list[pd.Series]:
+    """Return the curves in a table that has a column of updates, as `read_series` does those in a file.
+
+    Args:
+        frame: the table.
+        source: what errors call it.
+        name: of the curve, if there is one.
+        scalar: the distance's name there; by default as in `read_series`.
+
+    Returns:
+        One Series per run or seed, index `step`.
+
+    Raises:
+        CurveError: it counts no updates, a cell is no number, or it does not say which column is the distance.
+    """
+    frame = frame.set_axis(list(map(str, frame.columns)), axis=1).reset_index(drop=True)
     steps = _named(frame, _STEPS)
     if steps is None:
-        lacking = " in its first line" if _all_numbers(frame.columns) else ""
         raise CurveError(
-            f"{path}: holds {_list(list(frame.columns))}{lacking}; expected a column step (the number of updates) and"
-            f" one of distances{', with their names above them' if lacking else ''}"
+            f"{source}: holds {_list(list(frame.columns))}{_what_lacks(frame)}; expected a column step (the number of"
+            " updates) and one of distances, with their names above them and commas or semicolons between"
         )
-    frame[steps] = _numbers(path, frame[steps])
     runs = _named(frame, _RUNS)
-    columns = _distances(path, [name for name in frame.columns if name not in (steps, runs)], scalar)
-    parts = [("", frame)] if runs is None else [(str(name), part) for name, part in frame.groupby(runs, sort=False)]
+    columns = _distances(source, [column for column in frame.columns if column not in (steps, runs)], scalar)
+    frame[steps] = _numbers(source, frame[steps])
+    parts = [("", frame)] if runs is None else [(str(run), part) for run, part in frame.groupby(runs, sort=False)]
     several = len(parts) * len(columns) > 1
     found = []
     for run, part in parts:
         for column in columns:
-            name = run or (_run_of(column) if several else path.name.split(".")[0])
-            numbers = _numbers(path, part[column]).set_axis(part[steps])
-            series = numbers.rename(name).rename_axis("step").dropna()
+            numbers = _numbers(source, part[column]).set_axis(part[steps])
+            called = run or (_run_of(column) if several else name)
+            series = numbers.rename(called).rename_axis("step").dropna()
             if len(series):
                 found.append(series)
     if not found:
-        raise CurveError(f"{path}: the column {columns[0]!r} is empty; expected distances")
+        raise CurveError(f"{source}: the column {columns[0]!r} is empty; expected distances")
     return found
 
 
@@ -103,7 +122,11 @@ def _read_table(path: Path) -> pd.DataFrame:
         return _read_text(path, _SEPARATORS[kind])
     except ImportError:
         raise CurveError(f"{path}: reading it needs pyarrow: pip install pyarrow, or export it as .csv") from None
-    except (OSError, ValueError, sqlite3.Error) as error:
+    except UnicodeDecodeError:
+        raise CurveError(
+            f"{path}: is no text in UTF-8; expected a table saved as such (a spreadsheet's 'CSV UTF-8')"
+        ) from None
+    except (OSError, ValueError, EOFError, zlib.error, sqlite3.Error) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CurveError(
             f"{path}: cannot be read ({reason}); expected a table with columns step and distance"
@@ -111,24 +134,32 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 
 def _read_text(path: Path, separator: str) -> pd.DataFrame:
-    """Read a table; where semicolons separate its columns, a comma may be the decimal sign."""
-    frame = pd.read_csv(path, sep=separator)
+    """Read a table; where semicolons separate its columns, a comma may be the decimal sign.
+
+    It is text in UTF-8, or in UTF-16 with its mark, as a spreadsheet writes "Unicode text".
+    """
+    with path.open("rb") as file:
+        encoding = "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8"
+    frame = pd.read_csv(path, sep=separator, encoding=encoding)
     if len(frame.columns) == 1 and ";" in frame.columns[0]:
-        return pd.read_csv(path, sep=";").replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
+        return pd.read_csv(path, sep=";", encoding=encoding).replace(_DECIMAL_COMMA, r"\1.\2", regex=True)
     return frame
 
 
-def _all_numbers(names: Iterable[Any]) -> bool:
-    return bool(pd.to_numeric(pd.Series(names), errors="coerce").notna().all())
+def _what_lacks(frame: pd.DataFrame) -> str:
+    """Say that the first line holds no names, if it holds numbers."""
+    names = pd.to_numeric(pd.Series(list(frame.columns)), errors="coerce")
+    return " in its first line" if names.notna().all() else ""
 
 
-def _numbers(path: Path, column: pd.Series) -> pd.Series:
+def _numbers(source: str, column: pd.Series) -> pd.Series:
     """Return a column as numbers; raise CurveError that names the first cell which is none."""
     numbers = pd.to_numeric(column, errors="coerce")
     wrong = column[numbers.isna() & column.notna()]
     if len(wrong):
         raise CurveError(
-            f"{path}: {column.name} is {str(wrong.iloc[0])[:40]!r} in row {wrong.index[0] + 1}; expected a number"
+            f"{source}: {column.name} is {str(wrong.iloc[0])[:40]!r} in row {wrong.index[0] + 1}; expected a number,"
+            " or the column of distances named by scalar=... (--scalar)"
         )
     return numbers
 
@@ -146,22 +177,29 @@ def _read_trackio(path: Path) -> pd.DataFrame:
 
 
 def _named(frame: pd.DataFrame, names: Sequence[str]) -> str | None:
-    lower = {str(column).lower(): str(column) for column in frame.columns}
-    return next((lower[name] for name in names if name in lower), None)
+    """Return the column of one of these names, such as step, or else trajectory/step, the axis of W&B's exports."""
+    lower = {column.lower(): column for column in frame.columns}
+    last = {name.rpartition("/")[2]: column for name, column in lower.items() if " - " not in name}
+    return next((found[name] for found in (lower, last) for name in names if name in found), None)
 
 
-def _distances(path: Path, columns: Sequence[str], scalar: str | None) -> list[str]:
+def _distances(source: str, columns: Sequence[str], scalar: str | None) -> list[str]:
     """Choose the columns of distances: W&B names them `<run> - <scalar>`, beside their extremes."""
     ours = [name for name in columns if not name.endswith(("__MIN", "__MAX")) and not _ASIDE.fullmatch(name)]
     wanted = "distance" if scalar is None else scalar
     chosen = [name for name in ours if name == wanted or name.endswith(f" - {wanted}")]
+    if not chosen and scalar is None:
+        chosen = [name for name in ours if name.endswith("/distance")]
+    for name in chosen:
+        if columns.count(name) > 1 or f"{name}.1" in columns:  # pandas numbers the columns that a file calls the same
+            raise CurveError(f"{source}: two columns are called {name}; expected a name of its own for each seed")
     if chosen:
         return chosen
     if scalar is not None:
-        raise CurveError(f"{path}: no column {scalar!r}; it holds {_list(ours)}")
+        raise CurveError(f"{source}: no column {scalar!r}; it holds {_list(ours)}")
     if not ours or (len(ours) > 1 and any(map(_NO_DISTANCE.search, ours))):
         raise CurveError(
-            f"{path}: holds {_list(ours)}, none of them called distance; name the one with the distances by"
+            f"{source}: holds {_list(ours)}, none of them called distance; name the one with the distances by"
             " scalar=... (--scalar)"
         )
     return ours
@@ -185,6 +223,8 @@ def _from_tensorboard(path: Path, scalar: str | None) -> list[pd.Series]:
     found = [series for series in read.values() if isinstance(series, pd.Series)]
     if not found:
         tags = sorted({tag for names in read.values() if isinstance(names, list) for tag in names})
+        if not tags:
+            raise CurveError(f"{path}: its event files hold no scalars; expected one of distances")
         wanted = "none of them called distance" if scalar is None else f"not {scalar!r}"
         raise CurveError(f"{path}: its event files hold {_list(tags)}, {wanted}; name one by scalar=... (--scalar)")
     return found

@@ -11,7 +11,7 @@ import pandas as pd
 from analysis.curve import Curve, CurvesLike, curve_of
 from analysis.errors import CurveError
 from analysis.inputs import update_number, vector, whole_and_increasing
-from analysis.logs import is_log, read_series
+from analysis.logs import from_table, is_log, read_series
 from analysis.run_curves import run_curve
 from trajectory.run import Run
 
@@ -37,7 +37,8 @@ def curves(data: CurvesLike, *, origin: int = 0) -> list[Curve]:
 
     Args:
         data: a `Curve`, a Run, a run's path or that of a table or log (`read_curves`), (t, d), a pandas Series, an
-            xarray DataArray, a list of those, or a pandas DataFrame with index t and a column for each seed.
+            xarray DataArray, a list of those, or a pandas DataFrame with index t and a column for each
+            seed, or with a column `step` and one called `distance`, as a table in a file.
         origin: the update t_w that d is measured from.
 
     Returns:
@@ -124,7 +125,12 @@ def _index(part: Any) -> Any:
 
 
 def _columns(frame: Any) -> list[Any]:
-    """Return a DataFrame's columns as Series, without the rows that a seed did not record."""
+    """Return a DataFrame's curves as Series, without the rows that a seed did not record.
+
+    With a column `step` it is read as the same table is from a file; otherwise each column is a seed.
+    """
+    if frame.columns.nlevels == 1 and "step" in frame.columns:
+        return list(from_table(frame, "the DataFrame", "distance"))
     numbered = isinstance(frame.columns, pd.RangeIndex)
     columns = []
     for i, column in enumerate(frame.columns):

@@ -62,7 +62,7 @@ def test_the_origin_is_left_out_and_t_counts_from_it():
         ((t, [str(value) for value in d]), "d holds text"),
         (pd.Series(d, index=pd.MultiIndex.from_arrays([t, t])), "vectors of numbers"),
         ((t - 3, d), "t begins at -2"),
-        (pd.DataFrame({"step": t, "distance": d}, index=t), r"column 'step' .*\.set_index"),
+        (pd.DataFrame({"update": t, "distance": d}, index=t), r"column 'update' .*\.set_index"),
         (pd.DataFrame(index=t), "empty list"),
         (3.0, "got float"),
         ([], "empty list"),

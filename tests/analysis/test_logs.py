@@ -39,8 +39,18 @@ def test_a_table_is_a_curve(tmp_path, name):
             None,
             ["a", "b"],
         ),
+        (  # W&B's, of what our subscriber logged, against its own axis
+            {
+                "trajectory/step": T,
+                "a - _step": T - 1,
+                "a - trajectory/distance": D,
+                "a - trajectory/learning_rate": D,
+            },
+            None,
+            ["c"],
+        ),
     ],
-    ids=["seeds", "distance among others", "by name", "TensorBoard", "W&B"],
+    ids=["seeds", "distance among others", "by name", "TensorBoard", "W&B", "W&B by update"],
 )
 def test_columns_are_chosen_by_name(tmp_path, table, scalar, names):
     pd.DataFrame(table).to_csv(tmp_path / "c.csv", index=False)
@@ -120,6 +130,11 @@ def test_event_files_are_read_by_folder_and_a_restart_counts_last(tmp_path):
         ("c.csv", 'step,distance\n"1,000",1\n', "step is '1,000' in row 1; expected a number"),
         ("c.csv", "1,2.5\n2,2.6\n", "holds 1, 2.5 in its first line; .* with their names above them"),
         ("c.csv", "step,distance\n2,1\n1,2\n", "t goes from 2 to 1"),
+        ("c.csv", "step,distance,distance\n1,1,2\n", "two columns are called distance"),
+        ("c.csv", "step distance\n1 1\n", "commas or semicolons between"),
+        ("c.csv", "step,name,x\n1,a,2\n", r"name is 'a' in row 1; expected a number, or .*--scalar"),
+        ("c.csv.gz", "no archive", "cannot be read"),
+        ("events.out.tfevents.1", "no events", "hold no scalars"),
         ("c.db", "no database", "cannot be read"),
         ("c.xlsx", "", "a file of an unknown kind"),
     ],
@@ -129,6 +144,32 @@ def test_what_is_no_curve_is_refused_in_a_line(tmp_path, name, text, said):
     with pytest.raises(CurveError, match=said) as refused:
         curves(str(tmp_path / name))
     assert "\n" not in str(refused.value)
+
+
+def test_a_broken_archive_and_other_letters_are_refused_in_a_line(tmp_path):
+    whole = gzip.compress(TABLE.to_csv(index=False).encode())
+    (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "latin.csv").write_bytes("étape,distance\n1,2\n".encode("latin-1"))
+    for name, said in (("cut.csv.gz", "cut.csv.gz: cannot be read"), ("latin.csv", "latin.csv: is no text in UTF-8")):
+        with pytest.raises(CurveError, match=said):
+            curves(tmp_path / name)
+
+
+def test_a_spreadsheet_s_unicode_text_is_read(tmp_path):
+    (tmp_path / "c.tsv").write_text(TABLE.to_csv(index=False, sep="\t"), encoding="utf-16")
+    (curve,) = curves(tmp_path / "c.tsv")
+    assert np.allclose(curve.d, D, rtol=1e-15)
+
+
+def test_a_frame_with_a_column_of_steps_is_read_as_the_table_that_it_is():
+    (curve,) = curves(TABLE.assign(loss=1.0))
+    assert np.array_equal(curve.t, T)
+    assert np.allclose(curve.d, D)
+    several = pd.concat([TABLE.assign(run=name) for name in "ab"])
+    assert [curve.name for curve in curves([several, TABLE])] == ["a", "b", "distance"]
+    with pytest.raises(CurveError, match=r"^the DataFrame: holds far, loss, none of them called distance"):
+        curves(pd.DataFrame({"step": T, "far": D, "loss": D}))
+    assert list(TABLE.columns) == ["step", "distance"]
 
 
 def test_a_table_that_is_not_there_is_named(tmp_path):
