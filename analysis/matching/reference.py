@@ -10,6 +10,7 @@ import numpy as np
 from analysis.curve import CurvesLike
 from analysis.errors import MatchError
 from analysis.fitting.former_names import FormerNames, accept_former_keywords
+from analysis.fitting.seed_group import check_differ
 from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher
 from analysis.matching.seeds import Seed, check_network
 from analysis.reading import curves
@@ -90,8 +91,10 @@ class Reference(FormerNames, Tabulated):
                 batch sizes of the seeds differ.
             DifferentNetworksError: if their networks differ.
             CurveError: if nothing was recorded from the origin.
+            SeedError: if one run is given twice, whose spread would be none.
         """
         group = curves(runs, origin=origin)
+        check_differ(group)
         seeds = [Seed.read(curve, relative, extrapolate) for curve in group]
         first = seeds[0]
         for seed in seeds[1:]:

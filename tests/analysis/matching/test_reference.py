@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from analysis.errors import DifferentNetworksError, MatchError, ReferenceRunError
+from analysis.errors import DifferentNetworksError, MatchError, ReferenceRunError, SeedError
 from analysis.matching.match import match
 from analysis.matching.reference import Reference
 from trajectory import Recorder, Run, StoreError
@@ -139,6 +139,12 @@ def test_refuses_a_run_cut_short_before_its_drop(tmp_path):
     with pytest.raises(ReferenceRunError, match="end after 40 updates, before the drop at 55") as error:
         Reference.from_runs(tmp_path / "cut.zarr")
     one_line(error)
+
+
+def test_refuses_a_run_given_twice(small):
+    """Its spread would be none, and the interval of the first drop one update wide."""
+    with pytest.raises(SeedError, match="are one curve; expected independent seeds: give it once"):
+        Reference.from_runs([small[0], *small])
 
 
 @pytest.mark.parametrize(
