@@ -69,9 +69,10 @@ def first_line(error: BaseException) -> str:
         error: any exception.
 
     Returns:
-        The first line of its message, or the name of its class where it has none.
+        The first line of its message, or the name of its class where it has none; of the system's errors the words
+        alone, since the path is known to whoever adds them to a sentence.
     """
-    text = str(error).strip()
+    text = str((isinstance(error, OSError) and error.strerror) or error).strip()
     return text.splitlines()[0] if text else type(error).__name__
 
 

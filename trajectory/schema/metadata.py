@@ -162,7 +162,7 @@ class RunMetadata:
             tied=root.get("tied", _tied_to({spec.name for spec in (*parameters, *buffers)})),
             groups=groups,
             quantities=root.get_or("quantities", QUANTITIES[:1], _quantities),
-            origins=root.get("origins", _origins),
+            origins=root.get_or("origins", (), _origins),
             ranks=root.get_or("ranks", (), _ranks),
             snapshot=root.get_or("snapshot", SnapshotFormat(), _snapshot),
             sketch=root.get_or("sketch", SketchFormat(), _sketch),

@@ -15,11 +15,11 @@ import zarr
 from zarr.abc.store import Store
 from zarr.storage import LocalStore, StorePath
 
-from trajectory.errors import StoreError, first_line
+from trajectory.errors import StoreError
 from trajectory.schema.nodes import ArrayNode
 from trajectory.storage.backend import Backend
 from trajectory.storage.chunk_checksums import ListedChunks, checksum_of
-from trajectory.storage.root import Root
+from trajectory.storage.root import Root, fault
 
 _AT_ONCE = 256  # chunks whose files are looked for
 _MOST_DAMAGED = 10_000  # chunks that are named; a store of more missing ones is none that a recorder wrote
@@ -35,7 +35,7 @@ class Damage:
         key: its file.
         start: the first row that it held.
         stop: the row behind the last.
-        reason: "is missing", or "is damaged" and why.
+        reason: "is missing", or "is damaged" or "cannot be read" and why.
     """
 
     key: str
@@ -95,7 +95,7 @@ class ArrayReader:
             try:
                 return self._rows(node, start, stop)
             except Exception as error:  # codecs raise errors of many kinds
-                damage = next(self.damage(name, stop, start), None) or Damage(name, start, stop, _reason(error))
+                damage = next(self.damage(name, stop, start), None) or Damage(name, start, stop, fault(error))
         raise StoreError(
             f"{self.backend.path}: {damage.message}; restore it as it was written, or leave out its rows"
             f" {damage.start} to {damage.stop - 1} by Run(..., skip_damaged=True)"
@@ -152,13 +152,17 @@ class ArrayReader:
                 try:
                     self._rows(node, first, last)
                 except Exception as error:
-                    yield Damage(next(node.keys(chunk)), first, last, _reason(error))
+                    yield Damage(next(node.keys(chunk)), first, last, fault(error))
 
     def _absent(self, node: ArrayNode, start: int, stop: int) -> Iterator[Damage]:
         """Find chunks whose file is not there, or is shorter than what it has to hold."""
         chunks, seen = iter(node.chunks(start, stop)), False
         while batch := [(chunk, key) for chunk in islice(chunks, _AT_ONCE) for key in node.keys(chunk)]:
-            sizes = self.backend.sizes([key for _, key in batch])
+            try:
+                sizes = self.backend.sizes([key for _, key in batch])
+            except OSError as error:
+                yield from (Damage(key, *self._span(node, chunk, start, stop), fault(error)) for chunk, key in batch)
+                continue
             for (chunk, key), size in zip(batch, sizes, strict=True):
                 seen |= size is not None
                 reason = self._why_not(node, chunk, size, seen)
@@ -204,7 +208,3 @@ class ArrayReader:
     def _store(self) -> Store:
         root = self.backend.root
         return LocalStore(root, read_only=True) if isinstance(root, Path) else root
-
-
-def _reason(error: BaseException) -> str:
-    return f"is damaged ({first_line(error)})"

@@ -5,11 +5,13 @@ speak of is on the disk; object stores put an object as a whole or not at all.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from zarr.abc.store import Store
 
+from trajectory.errors import StoreError, first_line
 from trajectory.storage.journal import Journal
 from trajectory.storage.lock import RunLock
 
@@ -55,7 +57,7 @@ class Backend(ABC):
             key: its key.
 
         Returns:
-            True if it is there.
+            True if it is there, or if that cannot be known.
         """
 
     @abstractmethod
@@ -67,6 +69,9 @@ class Backend(ABC):
 
         Returns:
             The bytes of each, None where there is no such file or object.
+
+        Raises:
+            OSError: it cannot be known.
         """
 
     @abstractmethod
@@ -186,3 +191,28 @@ class Backend(ABC):
         Raises:
             FileNotFoundError: it is not there.
         """
+
+
+@contextmanager
+def writing_on(backend: Backend) -> Iterator[None]:
+    """Say in words of a store that it cannot be written: the disk is full, or a file may not be touched.
+
+    Args:
+        backend: where the store lies.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        StoreError: the body raised an OSError.
+    """
+    try:
+        yield
+    except StoreError:
+        raise
+    except OSError as error:
+        where = f" ({error.filename})" if error.filename else ""
+        raise StoreError(
+            f"{backend.path}: cannot be written on: {first_line(error)}{where}; nothing recorded is lost: try again"
+            " when that has changed"
+        ) from error

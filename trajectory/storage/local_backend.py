@@ -65,7 +65,10 @@ class LocalBackend(Backend):
         return sorted(file.relative_to(self.root).as_posix() for file in self.root.rglob("*") if file.is_file())
 
     def holds(self, key: str) -> bool:
-        return (self.root / key).is_file()
+        try:
+            return self._size(key) is not None
+        except OSError:  # reading it says why
+            return True
 
     def sizes(self, keys: Sequence[str]) -> list[int | None]:
         return [self._size(key) for key in keys]
@@ -73,7 +76,7 @@ class LocalBackend(Backend):
     def _size(self, key: str) -> int | None:
         try:
             status = (self.root / key).stat()
-        except (OSError, ValueError):
+        except (FileNotFoundError, NotADirectoryError, ValueError):
             return None
         return status.st_size if stat.S_ISREG(status.st_mode) else None
 

@@ -12,7 +12,7 @@ from trajectory.schema.commit import Commit
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.shards import Shard, shard_sizes
 from trajectory.storage.arrays import create_arrays
-from trajectory.storage.backend import Backend
+from trajectory.storage.backend import Backend, writing_on
 from trajectory.storage.commit_writer import CommitWriter
 from trajectory.storage.local_backend import LocalBackend
 from trajectory.storage.lock import RunLock, released_on_error
@@ -71,9 +71,8 @@ def create_store(
     except StoreError:
         raise
     except Exception as error:  # a remote store's own kinds
-        reason = error.strerror if isinstance(error, OSError) else first_line(error)
         raise StoreError(
-            f"{backend.path}: cannot write a run there ({reason}); choose a place that can be written"
+            f"{backend.path}: cannot write a run there ({first_line(error)}); choose a place that can be written"
         ) from error
 
 
@@ -90,12 +89,13 @@ def reopen_store(backend: Backend, schedule: Schedule | None = None) -> StoreWri
         The store, open for writing.
 
     Raises:
-        StoreError: there is no run, a recorder is writing there, or the store holds a symbolic link.
+        StoreError: there is no run, a recorder is writing there, or the store holds a symbolic link or cannot be
+            written.
     """
     read_root(backend)
     backend.refuse_links()
     lock = backend.lock()
-    with released_on_error(lock):
+    with released_on_error(lock), writing_on(backend):
         return _reopen(backend, lock, schedule)
 
 

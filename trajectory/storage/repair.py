@@ -7,7 +7,7 @@ from trajectory.errors import StoreError, first_line
 from trajectory.schema.commit import table_of
 from trajectory.storage import journal_records
 from trajectory.storage.array_reader import ArrayReader, Damage
-from trajectory.storage.backend import Backend
+from trajectory.storage.backend import Backend, writing_on
 from trajectory.storage.compaction import replaced_chunks
 from trajectory.storage.opening import reopen_store
 from trajectory.storage.reader import UncommittedRows
@@ -26,28 +26,31 @@ def repair_store(backend: Backend, root: Root, uncommitted: UncommittedRows) -> 
         uncommitted: what its journal holds.
 
     Raises:
-        StoreError: a recorder is writing there, the store holds a symbolic link, or rows would have to be written
-            behind a damaged chunk.
+        StoreError: a recorder is writing there, the store holds a symbolic link or cannot be written, or rows would
+            have to be written behind a damaged chunk.
     """
     backend.refuse_links()
     lock = backend.lock()
-    try:
-        _refuse_loss(backend, root)
-        if uncommitted.damage:
-            _set_journal_aside(backend, root)
-        for name in differing_nodes(backend, root):
-            write_node(backend, name, root.nodes[name])
-    finally:
-        if lock is not None:
-            lock.release()
-    if root.commit.journal is not None:
+    with writing_on(backend):
         try:
-            reopen_store(backend).close("interrupted (killed)")
-        except StoreError:
-            raise
-        except (ValueError, RuntimeError) as error:
-            raise StoreError(f"{backend.path}: cannot be closed ({first_line(error)}); it stays as it is") from error
-    backend.remove(leftover_keys(backend, read_root(backend)))
+            _refuse_loss(backend, root)
+            if uncommitted.damage:
+                _set_journal_aside(backend, root)
+            for name in differing_nodes(backend, root):
+                write_node(backend, name, root.nodes[name])
+        finally:
+            if lock is not None:
+                lock.release()
+        if root.commit.journal is not None:
+            try:
+                reopen_store(backend).close("interrupted (killed)")
+            except (StoreError, OSError):
+                raise
+            except (ValueError, RuntimeError) as error:
+                raise StoreError(
+                    f"{backend.path}: cannot be closed ({first_line(error)}); it stays as it is"
+                ) from error
+        backend.remove(leftover_keys(backend, read_root(backend)))
 
 
 def leftover_keys(backend: Backend, root: Root) -> list[str]:

@@ -252,7 +252,7 @@ def is_run(backend: Backend) -> bool:
         return "ultraslow" in _parse(backend.read(ROOT))["attributes"]
     except (FileNotFoundError, NotADirectoryError):
         return False
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         if not is_begun(backend):
             read_root(backend)  # says what is wrong with it
         return False
@@ -279,8 +279,20 @@ def is_begun(backend: Backend) -> bool:
         return _parse(backend.read(ROOT)) == _EMPTY_GROUP
     except FileNotFoundError:
         return True
-    except ValueError:  # damaged
+    except (OSError, ValueError):  # there is one, which cannot be read
         return False
+
+
+def fault(error: Exception) -> str:
+    """Say what is wrong with a file of a store.
+
+    Args:
+        error: came when it was read.
+
+    Returns:
+        The words that follow its name.
+    """
+    return f"{'cannot be read' if isinstance(error, OSError) else 'is damaged'} ({first_line(error)})"
 
 
 def read_node(backend: Backend, node: str) -> dict[str, Any]:
@@ -294,14 +306,14 @@ def read_node(backend: Backend, node: str) -> dict[str, Any]:
         The content of its own `zarr.json`.
 
     Raises:
-        StoreError: it is damaged or missing.
+        StoreError: it is damaged or missing, or cannot be read.
     """
     try:
         return dict(_parse(backend.read(f"{node}/{ROOT}")))
-    except (ValueError, TypeError, FileNotFoundError) as error:
-        what = "missing" if isinstance(error, OSError) else "damaged"
+    except (ValueError, TypeError, OSError) as error:
+        what = "is missing" if isinstance(error, FileNotFoundError) else fault(error)
         raise StoreError(
-            f"{backend.path}: {node}/{ROOT} is {what}; `ultraslow verify --repair` writes it anew"
+            f"{backend.path}: {node}/{ROOT} {what}; `ultraslow verify --repair` writes it anew"
         ) from error
 
 

@@ -20,7 +20,7 @@ from trajectory.schema.layout import Event, shard_array
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.schedules import add_period
 from trajectory.storage.arrays import extend, extend_snapshot, read_rows
-from trajectory.storage.backend import Backend
+from trajectory.storage.backend import Backend, writing_on
 from trajectory.storage.commit_writer import CommitWriter
 from trajectory.storage.continuation import check_continues, check_events
 from trajectory.storage.journal import Journal
@@ -196,8 +196,11 @@ class StoreWriter(RunWriter):
             step: the last step that stays.
             events: how many events stay, since the last may be of `step` too and yet be filed again; None: all up to
                 `step`.
+
+        Raises:
+            StoreError: the disk is full, or a chunk that rows would join is damaged.
         """
-        with self._lock:
+        with self._lock, writing_on(self.backend):
             scalars = self._metrics.get(step) or self._tables.scalars(step, self._commits.last.metrics)
             rows = np.concatenate(self._rows)
             rows = rows[rows[:, 0] <= step]

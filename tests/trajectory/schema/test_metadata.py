@@ -40,7 +40,6 @@ FIRST = {
     "parameters": [["a", [2], "float32", 0]],
     "buffers": [],
     "tied": {},
-    "origins": [],
     "origin_norm": 1.0,
     "config": {},
     "seed": None,
