@@ -5,7 +5,8 @@
     python bench/minima.py --out minima --export docs/results/minima.json
 
 Trains what is missing of docs/batch-sizes.toml, docs/keskar.toml and docs/c1.toml, measures the last weights of each
-of their runs, and the random potential at snapshots of the small batch's seeds. With --runs nothing is trained, and
+of their runs, in how many directions the loss rises there, and the random potential at snapshots of the small batch's
+seeds. With --runs nothing is trained, and
 the complete runs below that folder are measured. Each run is one file of --out, and one that is there is kept. About
 two and a half hours on one free core, most of it training.
 
@@ -47,6 +48,9 @@ POTENTIAL = ("batch-sizes-f1-mnist-sb-128-", "batch-sizes-f1-mnist-sb-again-128-
 """How the names of the small batch's runs begin."""
 CURVE = (10, 316)
 """Updates that the curve's α is of."""
+RISING = {"SB 128": "batch-sizes-f1-mnist-sb-128-", "LB 1024": "batch-sizes-f1-mnist-lb-1024-"}
+"""Runs around whose last weights rising directions are counted, by how their names begin."""
+RADII = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 LINES = {
     "SB, LB": ("keskar-f1-mnist-sb-256-seed0", "keskar-f1-mnist-lb-6000-seed0"),
     "SB, SB": ("keskar-f1-mnist-sb-256-seed0", "keskar-f1-mnist-sb-256-seed1"),
@@ -101,6 +105,14 @@ def potentials(runs: list[Run], landscape: Landscapes) -> dict[str, Any]:
     return found
 
 
+def rising(runs: list[Run], landscape: Landscapes) -> dict[str, Any]:
+    """Differences of the loss around the last weights of each seed, in both senses of isotropic directions."""
+    objectives = [landscape.objective(run, run.snapshots[-1], "batch") for run in runs]
+    probes = [probe(one, [one.weights], RADII, seed=k) for k, one in enumerate(objectives)]
+    deltas = np.concatenate([one.delta for one in probes])
+    return {"z": RADII, "delta": deltas.tolist(), "loss": [float(one.loss[0]) for one in probes]}
+
+
 def paths(runs: dict[str, Run], landscape: Landscapes) -> dict[str, Any]:
     """Losses of training and test images on the lines between the last weights of two runs."""
     found: dict[str, Any] = {}
@@ -140,6 +152,12 @@ def main() -> None:
     small = [run for name, run in named.items() if name.startswith(POTENTIAL)]
     if len(small) >= SEEDS:
         _keep(options.out / "potential.json", lambda: potentials(small, landscapes[PROBED]))
+    around = {
+        label: [run for name, run in named.items() if name.startswith(start)] for label, start in RISING.items()
+    }
+    if all(around.values()):
+        at = landscapes[PROBED]
+        _keep(options.out / "rising.json", lambda: {label: rising(some, at) for label, some in around.items()})
     if all(end in named for ends in LINES.values() for end in ends):
         _keep(options.out / "paths.json", lambda: paths(named, landscapes[CURVED]))
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from analysis import Probe
+from analysis.landscape import rising
 from analysis.potential import potential
 from study.markdown import NONE, number, percent, plus_minus, table
 from study.steady_state import mean_and_half
@@ -49,6 +50,10 @@ def sharpness(minima: Minima) -> list[str]:
             cells.append(_spread([one.get("eigenvalue", np.nan) for one in runs]))
             rows.append(cells)
             part = ""
+    part = "Keskar et al.: F1, MNIST, Adam"
+    for k, method in enumerate(("SB 256", "LB 6000")):
+        rows.append([part, method, *[NONE] * 4, *(f"{PAPER[name][k]:.3g}" for name in PAPER), NONE, NONE])
+        part = ""
     columns = ["network, data, training", "method", "n", "updates", "test error, %", "distance", *_MEASURES]
     return table([*columns, "λ₁"], rows)
 
@@ -124,14 +129,37 @@ def potentials(minima: Minima) -> list[str]:
     return table([*columns, "α of the curve"], rows)
 
 
+def directions(minima: Minima) -> list[str]:
+    """In how many directions the loss rises, by radius, beside the rise in the worst; means over seeds."""
+    columns, rows = ["radius"], []
+    for label, one in minima["rising"].items():
+        some = rising(_probe(one, np.array(one["z"])))
+        rows.append(some.groupby("z").mean())
+        columns += [f"{label}: rises", "both ways", "φ of the worst"]
+    cells = [
+        [f"{z:g}", *(_share_or_phi(frame.loc[z, name], name) for frame in rows for name in _RISING)]
+        for z in rows[0].index
+    ]
+    return table(columns, cells)
+
+
+_RISING = ("rises", "both_ways", "phi")
+
+
+def _share_or_phi(value: float, name: str) -> str:
+    return _short(value) if name == "phi" else number(value, 2)
+
+
 def _probe(one: dict[str, Any], z: np.ndarray) -> Probe:
+    loss = np.array(one["loss"])
+    unknown = np.full_like(loss, np.nan)
     return Probe(
         z=z,
         delta=np.array(one["delta"]),
-        gradient_norm=np.array(one["gradient"]),
-        dimension=one["dimension"],
-        loss=np.array(one["loss"]),
-        weight_norm=np.array(one["norm"]),
+        gradient_norm=np.array(one.get("gradient", unknown)),
+        dimension=one.get("dimension", 0),
+        loss=loss,
+        weight_norm=np.array(one.get("norm", unknown)),
         statistics="batch",
         precision="float32",
     )
@@ -141,6 +169,7 @@ MINIMA_TABLES: Mapping[str, Callable[[Minima], list[str]]] = {
     "sharpness": sharpness,
     "beside-the-paper": beside_the_paper,
     "searches": methods_of_search,
+    "rising": directions,
     "warm-start": warm_start,
     "potentials": potentials,
 }

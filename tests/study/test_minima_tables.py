@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from study.minima_tables import MINIMA_TABLES, seeds_of
 
@@ -39,6 +40,16 @@ def test_sharpness_does_not_order_the_errors(minima):
     assert max(phi(scaled)) < min(phi(plain)) / 2
     errors = [sum(run["error"] for run in runs) / len(runs) for runs in (plain, scaled)]
     assert errors[1] > errors[0] - 0.002
+
+
+def test_half_of_the_directions_rise_near_by_and_all_far_off(minima):
+    """As for any smooth loss, whatever its minimum: and the curvature takes over nearer to the large batch."""
+    small, large = (np.array(one["delta"]) > 0 for one in minima["rising"].values())
+    for up in (small, large):
+        n = up[..., 0].size // 2  # the senses of a direction are no two draws
+        assert abs(up[..., 0].mean() - 0.5) < 3 * 0.5 / n**0.5
+        assert up[..., -1].mean() > 0.95
+    assert (large.mean(axis=(0, 1, 2)) > small.mean(axis=(0, 1, 2)))[2:].all()
 
 
 def test_every_table_has_its_rows(minima):
