@@ -142,7 +142,8 @@ def _from_mixture(bins: Bins, mixture: Mixture, confidence_level: float) -> Esti
         for name, value, q, interval in zip(bins.names, medians, each.q, intervals, strict=True)
     )
     s, q, a, curve = _mean_law(bins, alpha, whiten)
-    held = float(variable_projection(bins.u, bins.z.mean(axis=0)).s[0])  # as `compare` fits the family
+    mean = each if len(bins.z) == 1 else variable_projection(bins.u, bins.z.mean(axis=0))
+    held = float(mean.s[0])  # as `compare` fits the family
     interval = min(low for low, _ in intervals), max(high for _, high in intervals)
     kind = "one run" if len(bins.z) == 1 else "two runs, each by itself"
     return Estimate(

@@ -85,7 +85,8 @@ def compare(
     mixture = Mixture(bins.u, bins.points, bins.steps) if len(group) < 3 else None
     age = age_of(group, bins.fit_range)
     memory = age.memory if age.memory is not None and math.isfinite(age.memory) else None
-    fits = _compared([fit_law(law, bins, assumed, mixture) for law in defined], bins, _predicted(group[0], memory))
+    fitted = [fit_law(law, bins, assumed, mixture) for law in defined]
+    fits = _compared(fitted, bins, mixture, _predicted(group[0], memory))
     pairs = at_other_origins(seeds, bins, age) if len(group) >= 3 else []
     invariance = law_invariance(fits[0].law, bins, pairs, assumed)
     warnings = (
@@ -143,11 +144,13 @@ def _predicted(curve: Curve, memory: float | None) -> dict[str, float]:
     return {"tau": memory} | ({"D": math.sqrt(2 * count)} if count else {})
 
 
-def _compared(fits: Sequence[FittedLaw], bins: Bins, predicted: Mapping[str, float]) -> tuple[LawFit, ...]:
+def _compared(
+    fits: Sequence[FittedLaw], bins: Bins, mixture: Mixture | None, predicted: Mapping[str, float]
+) -> tuple[LawFit, ...]:
     """Rank the fits by BIC, and add what only their comparison says of each."""
     best = min(fit.bic for fit in fits)
     total = sum(math.exp((best - fit.bic) / 2) for fit in fits)
-    against = _second_witness(fits, bins)
+    against = _second_witness(fits, bins, mixture)
     compared = [
         LawFit(
             **vars(fit),
@@ -161,18 +164,18 @@ def _compared(fits: Sequence[FittedLaw], bins: Bins, predicted: Mapping[str, flo
     return tuple(sorted(compared, key=lambda fit: fit.bic))
 
 
-def _second_witness(fits: Sequence[FittedLaw], bins: Bins) -> dict[str, bool]:
+def _second_witness(fits: Sequence[FittedLaw], bins: Bins, mixture: Mixture | None) -> dict[str, bool]:
     """Say for each law, by name, whether evidence that does not rest on Brownian noise is against it."""
     if len(bins.z) >= 3:
         return {fit.law.name: fit.rejected or fit.intervals.get("c2", _ANY)[1] < 0 for fit in fits}
-    low, high = _alpha_interval(bins)
+    low, high = _alpha_interval(bins, mixture)
     return {fit.law.name: fit.law.alpha is None or fit.law.alpha < low or fit.law.alpha > high for fit in fits}
 
 
-def _alpha_interval(bins: Bins) -> tuple[float, float]:
+def _alpha_interval(bins: Bins, mixture: Mixture | None) -> tuple[float, float]:
     """Return the 95 % interval under the noise mixture; the whole line, where the curve does not grow."""
     try:
-        return estimate(bins, 0.95).interval
+        return estimate(bins, 0.95, mixture).interval
     except GrowthError:
         return -math.inf, math.inf
 

@@ -90,7 +90,7 @@ def brownian(u: Array) -> Whitener:
         A function from (..., bin) to (..., bin − 1).
     """
     root = np.sqrt(np.diff(u))
-    return lambda f: np.diff(f, axis=-1) / root
+    return lambda f: (f[..., 1:] - f[..., :-1]) / root  # np.diff, at a third of its overhead
 
 
 def independent(u: Array) -> Whitener:
