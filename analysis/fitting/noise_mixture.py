@@ -135,17 +135,16 @@ class Mixture:
             log w, q̂ and the scale of q, each (cell, s).
         """
         freedom = len(z) - 2
-        nodes, spread = interpolation(s, self.x, digits)
-        few = growth(nodes[:, None], self.x)
-        near = len(nodes) // 2  # q̂ and residual are counted from this bend's, lest large squares cancel
-        slope = _slope(few[near], z)
-        white = self.white(np.vstack([z - slope * few[near], few]))
-        left, design = white[:, :, :1], white[:, :, 1 + near : 2 + near]
-        to_left, to_near, apart = products(white, near, spread)
-        own = np.sum(design**2, axis=1)
-        gpg = own + 2 * to_near + apart
-        mixed = np.sum(left * design, axis=1) + to_left - slope * (to_near + apart)
-        misfit = np.sum(left**2, axis=1) - 2 * slope * to_left + slope**2 * apart
+        few, spread = interpolation(s, self.x, digits)
+        middle = len(s) // 2
+        near = growth(s[middle], self.x)  # q̂ and residual are counted from this bend's, lest large squares cancel
+        slope = _slope(near, z)
+        white = self.white(np.vstack([z - slope * near, near, few]))
+        gram = white.transpose(0, 2, 1) @ white
+        to_left, to_near, apart = products(gram, spread - spread[middle])
+        gpg = gram[:, 1, 1, None] + 2 * to_near + apart
+        mixed = gram[:, 0, 1, None] + to_left - slope * (to_near + apart)
+        misfit = gram[:, 0, 0, None] - 2 * slope * to_left + slope**2 * apart
         off = mixed / gpg
         rss = np.maximum(misfit - off * mixed, 0) + 1e-30
         q = slope + off
