@@ -20,7 +20,7 @@ from scipy import special
 from analysis.curve import Curve, CurvesLike
 from analysis.errors import MatchError
 from analysis.fitting.log_bins import BINS_PER_DECADE, binned
-from analysis.fitting.seed_group import read_seeds
+from analysis.fitting.seed_group import check_differ, read_seeds
 from analysis.inputs import check_confidence_level, is_finite_number
 from analysis.matching.seeds import check_network
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
@@ -156,6 +156,7 @@ def equivalent(
     Raises:
         MatchError: for fewer than four runs in all, a margin that is none, another unit, or runs that do not note
             their batch size where samples are asked for.
+        SeedError: where two of the runs are one, in either configuration or in both.
         DifferentNetworksError: if the two configurations are of different networks.
         AnalysisError: what `fit` raises for the data.
 
@@ -181,6 +182,7 @@ def equivalent(
         groups.append([_in_unit(curve, per) for curve in group])
         notes += said
     a, b = groups
+    check_differ([*a, *b])
     if len(a) + len(b) < 4:
         raise MatchError(
             f"got {len(a)} and {len(b)} runs; expected four or more in all: the seeds' spread is the measure"

@@ -50,6 +50,7 @@ class TwoTime(Tabulated):
         n: number of runs.
         confidence_level: of the interval.
         sketched: whether the distances come from sketches, and hold to about 1/√(2K).
+        warnings: plain sentences.
 
     Examples:
         >>> import pandas as pd
@@ -68,6 +69,7 @@ class TwoTime(Tabulated):
     n: int
     confidence_level: float
     sketched: bool
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, fit for JSON."""
@@ -107,6 +109,7 @@ class TwoTime(Tabulated):
             Table(rows),
             said,
             *(["! From sketches: each distance holds to about 1/√(2K)."] if self.sketched else []),
+            *(f"! {sentence}" for sentence in self.warnings),
         ]
 
 
@@ -114,7 +117,7 @@ def two_time(data: Any, *, confidence_level: float = 0.95, force: bool = False) 
     """Compare displacements from several waiting times, and find the μ that makes them one curve over τ/t_w^μ.
 
     Waiting times are the run's origins, or else the steps that hold a sketch. Lags under 20 updates are left out:
-    momentum makes them ballistic.
+    momentum makes them ballistic. So are updates after the first learning-rate drop, which slows every walk down.
 
     Args:
         data: a Run, its path, or a list of runs that differ in their seed.
@@ -127,7 +130,7 @@ def two_time(data: Any, *, confidence_level: float = 0.95, force: bool = False) 
     Raises:
         CurveError: where no runs are given.
         SeedError: where two runs are one, or runs of different settings.
-        MotionError: a run has fewer than three waiting times.
+        MotionError: a run has fewer than three waiting times from which it moved, or weights that are no numbers.
         StoreError: for a path that is no run.
 
     Examples:
@@ -162,6 +165,10 @@ def two_time(data: Any, *, confidence_level: float = 0.95, force: bool = False) 
         [table.assign(run=name) for name, table in zip(names_of(runs), tables, strict=True)], ignore_index=True
     )
     columns = ["run", "waiting_time", "lag", "distance"]
+    warnings = (
+        *(f"{run.name} drops its rate after update {_last(run):g}: the rest is left out." for run in _dropping(runs)),
+        *(f"μ = {mu:g} is the end of the range searched." for mu in dict.fromkeys(mus) if mu in (_MU[0], _MU[-1])),
+    )
     return TwoTime(
         frame[columns],
         mean,
@@ -172,30 +179,48 @@ def two_time(data: Any, *, confidence_level: float = 0.95, force: bool = False) 
         len(runs),
         confidence_level,
         sketched,
+        warnings,
     )
+
+
+def _last(run: Run) -> float:
+    """Return the last update before the first learning-rate drop; infinity without one."""
+    return float(min(run.phase_ends, default=math.inf))
+
+
+def _dropping(runs: Sequence[Run]) -> list[Run]:
+    return [run for run in runs if math.isfinite(_last(run))]
 
 
 def _from_origins(run: Run) -> pd.DataFrame:
     """Read D(t_w, τ) by log bins of τ from what was measured from each origin but 0."""
-    tables = []
-    for origin in run.origins[1:]:
-        moved = run.displacement(origin)
-        tables.append(_binned(origin, np.asarray(moved.index, float) - origin, moved.to_numpy(float)))
-    return pd.concat(tables, ignore_index=True)
+    moved = {origin: run.displacement(origin).loc[: _last(run)] for origin in run.origins[1:]}
+    return _joined(run, [(w, np.asarray(d.index, float) - w, d.to_numpy(float)) for w, d in moved.items()])
 
 
 def _from_sketches(run: Run) -> pd.DataFrame:
     """Estimate D(t_w, τ) from the sketches of each pair of steps."""
-    steps = [step for step in run.sketches if step > 0]
+    steps = [step for step in run.sketches if 0 < step <= _last(run)]
     distances = run.pairwise_distance(steps, steps).to_numpy() if steps else np.zeros((0, 0))
     at = np.array(steps, float)
-    tables = [_binned(step, at[i + 1 :] - step, distances[i, i + 1 :]) for i, step in enumerate(steps)]
-    tables = [table for table in tables if len(table) > 2]
+    return _joined(run, [(step, at[i + 1 :] - step, distances[i, i + 1 :]) for i, step in enumerate(steps)])
+
+
+def _joined(run: Run, moved: Sequence[tuple[int, Array, Array]]) -> pd.DataFrame:
+    """Bin D(t_w, τ) of each waiting time, and keep those from which the weights moved over some range of lags."""
+    for wait, lag, distance in moved:
+        lost = np.flatnonzero(~np.isfinite(distance))
+        if len(lost):
+            raise MotionError(
+                f"{run.name}: its distance from update {wait} is no number at update {wait + lag[lost[0]]:g}; "
+                "expected a run whose weights stay finite"
+            )
+    tables = [table for one in moved if len(table := _binned(*one)) > 2]
     if len(tables) < _FEWEST:
         raise MotionError(
-            f"{run.name}: has {len(run.origins) - 1} origins after w_0 and {len(steps)} sketches to measure from; "
-            f"expected {_FEWEST} or more of either, in each run: record with origins=[...] or sketch=4096, or "
-            "ultraslow train --sketch 4096"
+            f"{run.name}: has {len(run.origins) - 1} origins after w_0 and {len(run.sketches)} sketches to measure "
+            f"from, and moves on from {len(tables)} of them; expected {_FEWEST} or more before the learning rate "
+            "drops, in each run: record with origins=[...] or sketch=4096, or ultraslow train --sketch 4096"
         )
     return pd.concat(tables, ignore_index=True)
 

@@ -4,10 +4,13 @@ With ‖w_t − w_0‖² = ‖w_{t−1} − w_0‖² + ‖Δw_t‖² + 2⟨w_{t�
 drift Σ⟨w − w_0, Δw⟩ exactly, and likewise that of ‖w‖². Where gradients are uncorrelated in time, momentum μ
 correlates updates k apart by μ^k, and the squared distance grows over a window by (1 + μ)/(1 − μ) · Σ‖Δw‖². R, the
 growth measured over that, is 1 for diffusion, above it for drift, below it for confinement; no law is fitted.
+
+μ is what the runs note or what is given, so it is held against what they recorded: neighbouring updates of such
+gradients have correlation μ (`neighbour_correlation`).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -19,9 +22,10 @@ from scipy import special
 
 from analysis.curve import Curve, CurvesLike
 from analysis.errors import MotionError
+from analysis.fitting.log_bins import constant_phase
 from analysis.fitting.seed_group import read_seeds
 from analysis.inputs import check_confidence_level, is_finite_number
-from analysis.motion.recorded_motion import RecordedMotion
+from analysis.motion.recorded_motion import RecordedMotion, neighbour_correlation
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
 if TYPE_CHECKING:
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+_UNLIKE = 0.2  # of a correlation: eleven settings with gradient noise and μ from 0 to .99 lay within .1 of μ
 _SETTLED = 10.0  # times 1/(1 − μ): by then μ^t is 4e-5 at μ = .9, and the start of the momentum is forgotten
 
 
@@ -49,6 +54,8 @@ class MotionBudget(Tabulated):
         confidence_level: of the intervals.
         exact: whether every update was recorded; otherwise ‖Δw‖² is interpolated between those that were.
         warnings: plain sentences.
+        momentum_given: whether μ was given, and not taken from what the runs note.
+        correlation: of neighbouring updates, as the runs recorded it after their origins; NaN where they did not.
 
     Examples:
         >>> import pandas as pd
@@ -65,11 +72,15 @@ class MotionBudget(Tabulated):
     confidence_level: float
     exact: bool
     warnings: tuple[str, ...]
+    momentum_given: bool = True
+    correlation: float = math.nan
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, fit for JSON."""
         found = {
             "momentum": self.momentum,
+            "momentum_given": self.momentum_given,
+            "correlation": self.correlation,
             "n": self.n,
             "origin": self.origin,
             "confidence_level": self.confidence_level,
@@ -111,11 +122,15 @@ class MotionBudget(Tabulated):
         ]
         since = f", t since update {self.origin}" if self.origin else ""
         said = (
-            f"R is the squared distance gained over (1 + μ)/(1 − μ) · Σ‖Δw‖², μ = {self.momentum:g}{since}: 1 for "
-            "diffusion, more for drift, less for confinement."
+            f"R is the squared distance gained over (1 + μ)/(1 − μ) · Σ‖Δw‖²{since}: 1 for diffusion, more for "
+            "drift, less for confinement."
         )
+        source = f"μ = {self.momentum:g}, as {'given' if self.momentum_given else 'the runs note'}"
+        if not math.isnan(self.correlation):
+            source += f"; neighbouring updates have correlation {self.correlation:.2f}"
         interval = f"{100 * self.confidence_level:g} % interval"
-        return [Table(rows, ("parameter", "t", *seen, "R", interval, "")), said, *(f"! {s}" for s in self.warnings)]
+        windows = Table(rows, ("parameter", "t", *seen, "R", interval, ""))
+        return [windows, said, f"{source}.", *(f"! {s}" for s in self.warnings)]
 
 
 def budget(
@@ -149,8 +164,9 @@ def budget(
         The budget.
 
     Raises:
-        MotionError: for arrays, runs without `update_norm` or with one that is no number, an unknown momentum, or a
-            range without a window.
+        MotionError: for arrays, runs without `update_norm` or with one that is no number, a momentum that is unknown
+            or that the runs do not share, or a range without a window.
+        FitRangeError: where t_max lies past a learning-rate drop.
         AnalysisError: what `fit` raises for the data.
 
     Examples:
@@ -190,15 +206,19 @@ def budget(
     frame = pd.DataFrame(rows)
     ratios = np.array(frame.pop("ratios").tolist())
     frame = pd.concat([frame, _intervals(ratios, confidence_level)], axis=1)
-    exact = all(run.exact for run in runs)
-    if not exact:
-        notes += ("Not every update was recorded: ‖Δw‖² is interpolated between those that were.",)
-    return MotionBudget(frame, mu, len(group), group[0].origin, confidence_level, exact, notes)
+    exact, correlation = all(run.exact for run in runs), neighbour_correlation(group)
+    notes += tuple(_doubts(mu, correlation, windows[0][0], exact))
+    return MotionBudget(
+        frame, mu, len(group), group[0].origin, confidence_level, exact, notes, momentum is not None, correlation
+    )
 
 
 def _momentum(group: Sequence[Curve], given: float | None) -> float:
     noted: list[Any] = [curve.settings.get("momentum") for curve in group] if given is None else [given]
     mu = noted[0]
+    if any(other != mu for other in noted):
+        listed = ", ".join(map(str, dict.fromkeys(noted)))
+        raise MotionError(f"the runs note several momenta ({listed}); expected one: give those of one momentum")
     if not is_finite_number(mu) or not 0 <= mu < 1:
         raise MotionError(
             f"momentum = {mu!r}: expected a number from 0 on, below 1: pass momentum=... (0 without one)"
@@ -206,16 +226,31 @@ def _momentum(group: Sequence[Curve], given: float | None) -> float:
     return float(mu)
 
 
+def _doubts(mu: float, correlation: float, start: float, exact: bool) -> Iterator[str]:
+    """Say what may be wrong with μ, and where the windows ask for more than was recorded."""
+    if abs(correlation - mu) > _UNLIKE:
+        yield (
+            f"Neighbouring updates have correlation {correlation:.2f}, where gradients that are uncorrelated in time "
+            f"give them μ = {mu:g}: the momentum was another, or the gradients are correlated."
+        )
+    if start < _settled(mu):
+        yield f"The first window begins before t = {_settled(mu):g} = {_SETTLED:g}/(1 − μ): R is too small there."
+    if not exact:
+        yield "Not every update was recorded: ‖Δw‖² is interpolated between those that were."
+
+
+def _settled(mu: float) -> int:
+    return math.ceil(_SETTLED / (1 - mu) - 1e-9)
+
+
 def _windows(
     group: Sequence[Curve], steps: Array, t_min: float | None, t_max: float | None, mu: float, factor: float
 ) -> list[tuple[float, float]]:
     """Return windows whose ends grow by a factor, each end a recorded step."""
     warmed = max(curve.warmup_end for curve in group)
-    start = max(math.ceil(_SETTLED / (1 - mu) - 1e-9), warmed) if t_min is None else float(t_min)
-    drop = min((t for curve in group for t in curve.drops if t > start), default=math.inf)
-    end = min(float(steps[-1]), drop) if t_max is None else float(t_max)
+    start, end = constant_phase(group, max(_settled(mu), warmed) if t_min is None else t_min, t_max)
     inside = steps[(steps >= start) & (steps <= end)]
-    count = math.floor(math.log(end / inside[0], factor) + 1e-9) if len(inside) > 1 else 0
+    count = math.floor(math.log(inside[-1] / inside[0], factor) + 1e-9) if len(inside) else 0
     if count < 1:
         raise MotionError(
             f"no window fits between t = {start:g} and {end:g}: expected an end {factor:g} times the start; lower "

@@ -18,9 +18,8 @@ from scipy import special
 from analysis.curve import SETTINGS, Curve, CurvesLike
 from analysis.errors import MotionError
 from analysis.fitting.log_bins import binned
-from analysis.fitting.seed_group import check_differ
-from analysis.inputs import check_confidence_level, check_update, is_finite_number
-from analysis.reading import curves
+from analysis.fitting.seed_group import read_seeds
+from analysis.inputs import check_confidence_level, is_finite_number
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
 Array = NDArray[np.float64]
@@ -46,6 +45,7 @@ class Collapse(Tabulated):
         fit_range: the first and last t used.
         origin: the update from which t counts.
         confidence_level: of the intervals.
+        warnings: plain sentences.
 
     Examples:
         >>> import numpy as np
@@ -70,6 +70,7 @@ class Collapse(Tabulated):
     fit_range: tuple[float, float]
     origin: int
     confidence_level: float
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, fit for JSON."""
@@ -92,7 +93,8 @@ class Collapse(Tabulated):
             )
             rows.append((name, said))
         rows.append(("spread of log d", f"{self.before:.2%} before, {self.after:.2%} after"))
-        return [Table(rows), "b − a/2 = 0: learning rates ∝ √B give equal curves (Hoffer et al. 2017)."]
+        said = "b − a/2 = 0: learning rates ∝ √B give equal curves (Hoffer et al. 2017)."
+        return [Table(rows), said, *(f"! {sentence}" for sentence in self.warnings)]
 
 
 def collapse(
@@ -107,7 +109,8 @@ def collapse(
 
     Args:
         data: runs or their paths, several for each setting, that noted `lr` and `batch_size` in their configuration;
-            or `Curve`s with such a `config`.
+            or `Curve`s with such a `config`. One that ends more than half a decade of t before the others is left
+            out, with a warning.
         t_min: the first update used; by default the latest of the runs' warm-up ends.
         t_max: the last update used; by default the first learning-rate drop of any.
         origin: d is the displacement from this update's weights, and t counts from it.
@@ -135,10 +138,7 @@ def collapse(
         (0.6, 0.3, 0.0)
     """
     check_confidence_level(confidence_level)
-    check_update(t_min, "t_min")
-    check_update(t_max, "t_max")
-    group = curves(data, origin=origin)
-    check_differ(group)
+    group, notes = read_seeds(data, origin, t_min, t_max, force=True)  # `_settings` says which of them may differ
     logs = _settings(group)
     bins = binned(group, t_min, t_max)
     varying = [name for name, values in logs.items() if np.ptp(values) > 0]
@@ -180,6 +180,7 @@ def collapse(
         fit_range=bins.fit_range,
         origin=group[0].origin,
         confidence_level=confidence_level,
+        warnings=notes,
     )
 
 

@@ -25,11 +25,13 @@ from scipy import optimize, special
 
 from analysis.curve import Curve, CurvesLike
 from analysis.errors import MotionError
+from analysis.fitting.seed_group import check_differ
 from analysis.inputs import check_confidence_level, is_finite_number
 from analysis.reading import curves
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
 Array = NDArray[np.float64]
+_ONE_TASK = ("network", "dataset", "train_size", "protocol", "optimizer")  # the rest may be tuned to each batch size
 _SYMBOLS = {"distance": "d"}
 _BEYOND = 1e4  # B_c is sought up to so many times the largest batch, and down to so small a part of the smallest
 
@@ -45,6 +47,7 @@ class CriticalBatch(Tabulated):
         frame: one row per run. Columns: name, batch_size, updates (to the target) and fitted.
         target: the distance or loss that all runs reached.
         quantity: what the target is of: "distance", or the name of the loss.
+        warnings: plain sentences.
         scatter: root mean square of log S about the fit.
         confidence_level: of the interval.
 
@@ -67,6 +70,7 @@ class CriticalBatch(Tabulated):
     scatter: float
     confidence_level: float
     quantity: str = "distance"
+    warnings: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, fit for JSON."""
@@ -85,7 +89,7 @@ class CriticalBatch(Tabulated):
             ("S_min", f"{self.fewest_updates:.4g}"),
             ("scatter of log S", f"{self.scatter:.2%}"),
         ]
-        return [Table(rows)]
+        return [Table(rows), *(f"! {sentence}" for sentence in self.warnings)]
 
 
 def critical_batch_size(
@@ -116,8 +120,9 @@ def critical_batch_size(
         The critical batch size.
 
     Raises:
-        MotionError: for runs that do not note their batch size, do not reach the target, or are too few; for no
-            target, or two.
+        MotionError: for runs that do not note their batch size, do not reach the target, are too few, or differ in
+            network, data or optimizer; for no target, or two.
+        SeedError: where two of the runs are one.
         AnalysisError: what `fit` raises for the data.
 
     Examples:
@@ -131,6 +136,8 @@ def critical_batch_size(
     check_confidence_level(confidence_level)
     target, quantity = _target(distance, loss, metric, origin)
     group = curves(data, origin=origin)
+    check_differ(group)
+    _check_one_task(group)
     batch = np.array([_batch_of(curve) for curve in group])
     spare = len(group) - 2
     if spare < 1 or len(np.unique(batch)) < 3:
@@ -155,18 +162,38 @@ def critical_batch_size(
     level = float(np.mean(np.log(updates) - fitted))
     frame = pd.DataFrame({"name": [curve.name for curve in group], "batch_size": batch, "updates": updates})
     frame["fitted"] = np.exp(level + fitted)
+    low = _bound(squares, limit, u, float(grid[0]), 0.0)
+    high = _bound(squares, limit, u, float(grid[-1]), math.inf)
+    unbounded = ("These runs bound B_c on neither side: B_c and S_min mean nothing.",)
     return CriticalBatch(
         batch_size=math.exp(u),
-        interval=(
-            _bound(squares, limit, u, float(grid[0]), 0.0),
-            _bound(squares, limit, u, float(grid[-1]), math.inf),
-        ),
+        interval=(low, high),
         fewest_updates=math.exp(level),
         frame=frame,
         target=target,
         scatter=math.sqrt(least / spare),
         confidence_level=confidence_level,
         quantity=quantity,
+        warnings=(*_dropped(group, updates), *(unbounded if (low, high) == (0.0, math.inf) else ())),
+    )
+
+
+def _check_one_task(group: Sequence[Curve]) -> None:
+    """Refuse runs of another network, data set or optimizer: their updates to a target do not compare."""
+    for name in _ONE_TASK:
+        values = sorted({str(curve.settings[name]) for curve in group if name in curve.settings})
+        if len(values) > 1:
+            raise MotionError(f"the runs differ in {name} ({', '.join(values)}); expected runs of one task")
+
+
+def _dropped(group: Sequence[Curve], updates: Array) -> tuple[str, ...]:
+    """Name the runs whose learning rate drops before they reach the target."""
+    names = [curve.name for curve, t in zip(group, updates, strict=True) if min(curve.drops, default=math.inf) < t]
+    if not names:
+        return ()
+    return (
+        f"The learning rate of {', '.join(names)} drops before the target is reached: S(B) then depends on when it "
+        "drops, too.",
     )
 
 

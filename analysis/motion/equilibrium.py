@@ -18,6 +18,7 @@ from scipy import special
 
 from analysis.curve import Curve, CurvesLike, Run
 from analysis.errors import MotionError
+from analysis.fitting.log_bins import constant_phase
 from analysis.fitting.seed_group import read_seeds
 from analysis.inputs import check_confidence_level, is_finite_number
 from analysis.motion.recorded_motion import HOW_TO_RECORD
@@ -25,6 +26,7 @@ from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
 MEMORIES = 5.0  # multiples of τ after which the norm has been steady in every run seen
 CLOSE = 0.05  # of the expected rotation: hidden layers in balance lie within .3 %, other weights far off
+_SAME_RATE = 0.01
 _STEADY = 0.05  # of the norm, over the window
 
 
@@ -114,7 +116,9 @@ def equilibrium(
         The table of parameters.
 
     Raises:
-        MotionError: for arrays, runs without those quantities or settings, or without weight decay.
+        MotionError: for arrays, runs without those quantities or settings, without weight decay, or of several
+            settings.
+        FitRangeError: where t_max lies past a learning-rate drop.
         AnalysisError: what `fit` raises for the data.
 
     Examples:
@@ -138,11 +142,15 @@ def equilibrium(
     check_confidence_level(confidence_level)
     group, notes = read_seeds(data, 0, None, t_max, force=force)
     runs = [_run_of(curve) for curve in group]
-    expected, memory = _balance(group[0])
-    end = min(
-        min(float(curve.t[-1]) for curve in group),
-        min((drop for curve in group for drop in curve.drops), default=math.inf) if t_max is None else float(t_max),
-    )
+    balances = {_balance(curve): curve.name for curve in group}
+    if len(balances) > 1:
+        raise MotionError(
+            f"{' and '.join(balances.values())} note other rates, momenta or decays (memory times of "
+            f"{' and '.join(f'{time:g}' for _, time in balances)} updates); expected runs of one setting"
+        )
+    ((expected, memory),) = balances
+    _, end = constant_phase(group, None, t_max)
+    notes += tuple(filter(None, (_other_rate(curve, end / 2, end) for curve in group)))
     measured = [_rotation(run, end / 2, end) for run in runs]
     rotation = np.sqrt(np.mean([table["rotation"].to_numpy() ** 2 for table in measured], axis=0))
     ratios = np.array([table["rotation"].to_numpy() / expected for table in measured])
@@ -204,6 +212,20 @@ def _balance(curve: Curve) -> tuple[float, float]:
     if optimizer == "adamw":
         return math.sqrt(2 * lr * decay * (1 - mu) / (1 + mu)), 1 / (lr * decay)
     return math.sqrt(2 * lr * decay / (1 + mu)), (1 - mu) / (lr * decay)
+
+
+def _other_rate(curve: Curve, start: float, end: float) -> str:
+    """Say where the learning rate recorded in the window is not the one noted, from which the balance is expected."""
+    if curve.run is None or "learning_rate" not in curve.run.metrics:
+        return ""
+    rate = curve.run.metrics["learning_rate"].loc[start:end].dropna()
+    noted = float(curve.settings["lr"])
+    if not len(rate) or bool(((rate - noted).abs() <= _SAME_RATE * noted).all()):
+        return ""
+    return (
+        f"{curve.name} notes lr {noted:g}, and its recorded rate is {rate.min():.3g} to {rate.max():.3g} between "
+        f"t = {start:g} and {end:g}: the rotation in balance is that of the noted one."
+    )
 
 
 def _rotation(run: Run, start: float, end: float) -> pd.DataFrame:

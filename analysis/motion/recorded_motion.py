@@ -1,7 +1,7 @@
 """What runs recorded of their motion, for the budget and the equilibrium."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from analysis.errors import MotionError
 Array = NDArray[np.float64]
 
 ALL = "all"  # the row of all measured parameters
+_ENOUGH_WEIGHTS = 400  # in all origins and runs: chance then leaves a correlation of 1/√400 = .05
 HOW_TO_RECORD = (
     "record with Recorder(..., quantities=['distance', 'update_norm', 'norm']), or ultraslow train --quantities with "
     "those names"
@@ -96,6 +97,36 @@ class RecordedMotion:
             for values in (self._distance[name], self._norm.get(name))
         ]
         return float(path[j] - path[i]), gains[0], gains[1]
+
+
+def neighbour_correlation(group: Sequence[Curve]) -> float:
+    """Return the correlation of neighbouring updates, from the first two after each origin but w_0.
+
+    With d_1 and d_2 the distances from an origin after them,
+
+        ⟨Δw_1, Δw_2⟩ = (d_2² − ‖Δw_1‖² − ‖Δw_2‖²)/2,
+
+    exactly; the correlation is its sum over origins and runs, over that of ‖Δw_1‖‖Δw_2‖. From w_0 the momentum has
+    not built up yet.
+
+    Args:
+        group: of runs with `update_norm`.
+
+    Returns:
+        The correlation; NaN where no origin has both updates recorded, or where so few weights leave it to chance.
+    """
+    products, sizes, weights = 0.0, 0.0, 0
+    for run in (curve.run for curve in group if curve.run is not None):
+        norm = run.total("update_norm")
+        for origin in (origin for origin in run.origins if origin):
+            two, distance = [origin + 1, origin + 2], run.displacement(origin)
+            if not (set(two) <= set(norm.index) and origin + 2 in distance.index):
+                continue
+            first, second = norm.loc[two].to_numpy(float)
+            product = (float(distance.loc[origin + 2]) ** 2 - first**2 - second**2) / 2
+            if math.isfinite(product):
+                products, sizes, weights = products + product, sizes + first * second, weights + run.weight_count
+    return products / sizes if sizes > 0 and weights >= _ENOUGH_WEIGHTS else math.nan
 
 
 def _tables(run: Any, origin: int, layers: bool) -> tuple[Mapping[str, Array], ...]:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from scipy import special
 
 from analysis import Curve, equivalent
-from analysis.errors import DifferentNetworksError, MatchError
+from analysis.errors import DifferentNetworksError, MatchError, SeedError
 from analysis.matching.equivalence import deviations
 from trajectory import Recorder
 
@@ -75,7 +75,7 @@ def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path):
     generator = np.random.default_rng(0)
     three, two = seeds(generator, 3, of_a_seed), seeds(generator, 2, of_a_seed)
     for arguments, message in (
-        ({"runs_a": two[:1], "runs_b": two}, "got 1 and 2 runs; expected four or more"),
+        ({"runs_a": three[:1], "runs_b": two}, "got 1 and 2 runs; expected four or more"),
         ({"runs_a": three, "runs_b": two, "margin": 0}, "margin is 0; expected a number above 0"),
         ({"runs_a": three, "runs_b": two, "per": "epochs"}, "per is 'epochs'; expected updates or samples"),
         ({"runs_a": three, "runs_b": two, "per": "samples"}, "notes batch_size None"),
@@ -83,6 +83,8 @@ def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path):
         with pytest.raises(MatchError, match=message) as caught:
             equivalent(**arguments)
         assert "\n" not in str(caught.value)
+    with pytest.raises(SeedError, match="are one curve"):
+        equivalent(three, [*two, three[0]])
     paths = []
     for size, seed in ((1, 0), (1, 1), (2, 0), (2, 1)):
         torch.manual_seed(seed)

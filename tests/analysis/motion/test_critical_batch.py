@@ -1,13 +1,14 @@
 """The critical batch size of sweeps whose own is known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from analysis import Curve, critical_batch_size
-from analysis.errors import MotionError
+from analysis.errors import MotionError, SeedError
 from trajectory import Recorder
 
 BATCHES = (8, 32, 128, 512)
@@ -25,7 +26,7 @@ def sweep(generator, scatter, critical=64.0, seeds=2):
 
 
 def test_the_exact_law_is_found():
-    found = critical_batch_size(sweep(np.random.default_rng(0), 0.0), distance=1.0)
+    found = critical_batch_size(sweep(np.random.default_rng(0), 0.0, seeds=1), distance=1.0)
     assert found.batch_size == pytest.approx(64, rel=1e-4)
     assert found.fewest_updates == pytest.approx(100, rel=1e-4)
     assert found.interval == pytest.approx((64, 64), rel=1e-2)
@@ -81,6 +82,24 @@ def test_updates_to_a_loss_are_read_through_the_noise_of_each_batch(tmp_path):
         critical_batch_size(runs, loss=0.5, metric="validation_loss")
 
 
+def test_other_tasks_and_copies_are_refused_and_what_bounds_nothing_is_said():
+    runs = sweep(np.random.default_rng(0), 0.0, seeds=1)
+    other = replace(runs[0], d=1.01 * runs[0].d, config={"batch_size": 8, "dataset": "digits"})
+    with pytest.raises(MotionError, match=r"differ in dataset \(digits, mnist\); expected runs of one task"):
+        critical_batch_size(
+            [*(replace(run, config={**run.config, "dataset": "mnist"}) for run in runs), other], distance=1
+        )
+    with pytest.raises(SeedError, match="are one curve"):
+        critical_batch_size([*runs, runs[0]], distance=1.0)
+    dropping = [replace(run, drops=(150.0,), name=f"run {k}") for k, run in enumerate(runs)]
+    (said,) = critical_batch_size(dropping, distance=1.0).warnings
+    assert said.startswith("The learning rate of run 0, run 1 drops before")
+    out_of_order = zip(BATCHES, (150, 30, 400, 90), strict=True)
+    noisy = [Curve(T, T / updates, config={"batch_size": batch}) for batch, updates in out_of_order]
+    (said,) = critical_batch_size(noisy, distance=1.0).warnings
+    assert said == "These runs bound B_c on neither side: B_c and S_min mean nothing."
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -92,11 +111,14 @@ def test_updates_to_a_loss_are_read_through_the_noise_of_each_batch(tmp_path):
         ({"distance": 1e9}, "goes up to .*; expected it to reach 1e.09"),
         ({"distance": 1e-9}, "its distance begins at"),
         ({"data": [Curve(T, T)], "distance": 5.0}, "notes batch_size None"),
-        ({"data": [Curve(T, T, config={"batch_size": 8})] * 4, "distance": 5.0}, "4 runs of 1 batch sizes"),
+        (
+            {"data": [Curve(T, k * T, config={"batch_size": 8}) for k in (1, 2, 3, 4)], "distance": 5.0},
+            "4 runs of 1 batch sizes",
+        ),
     ],
 )
 def test_what_cannot_be_fitted_is_refused_in_one_line(change, message):
-    arguments = {"data": sweep(np.random.default_rng(0), 0.0), **change}
+    arguments = {"data": sweep(np.random.default_rng(0), 0.0, seeds=1), **change}
     with pytest.raises(MotionError, match=message) as caught:
         critical_batch_size(**arguments)
     assert "\n" not in str(caught.value)

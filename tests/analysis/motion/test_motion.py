@@ -13,8 +13,8 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from analysis import AnalysisError, Curve, budget, collapse, equilibrium, figures, time_averaged, two_time
-from analysis.errors import MotionError
+from analysis import AnalysisError, Curve, budget, collapse, curves, equilibrium, figures, time_averaged, two_time
+from analysis.errors import FitRangeError, MotionError
 from trajectory import LogSpaced, Recorder, Run
 
 DIMENSIONS, SEEDS = 3000, 3
@@ -51,6 +51,33 @@ def test_a_random_walk_with_momentum_has_r_1(walks):
     assert (found.frame.motion == "diffusion").all()
     assert found.exact
     assert found.warnings == ()
+
+
+@pytest.mark.parametrize(("true", "noted"), [(0.9, 0.0), (0.0, 0.9), (0.9, 0.9)])
+def test_a_noted_momentum_is_held_against_the_correlation_of_neighbouring_updates(tmp_path, true, noted):
+    """⟨Δw_1, Δw_2⟩ of 6000 numbers has a standard error of √(1/6000) = 1.3 %."""
+    run = walk(tmp_path / "run.zarr", 0, momentum=true, updates=430, origins=[50, 200], config={"momentum": noted})
+    found = budget(run)
+    assert found.correlation == pytest.approx(true, abs=5 * 0.013)
+    assert found.to_dict()["momentum_given"] is False
+    assert f"μ = {noted:g}, as the runs note; neighbouring updates have correlation {found.correlation:.2f}." in repr(
+        found
+    )
+    warned = [sentence for sentence in found.warnings if "the momentum was another" in sentence]
+    assert len(warned) == (true != noted)
+    assert budget(run, momentum=true).warnings == ()
+    assert "as given" in repr(budget(run, momentum=true))
+
+
+def test_a_budget_knows_no_momentum_of_mixed_runs_and_no_window_across_a_drop(tmp_path, walks):
+    other = walk(tmp_path / "other.zarr", 5, momentum=0.5)
+    with pytest.raises(MotionError, match=r"note several momenta \(0\.9, 0\.5\); expected one"):
+        budget([walks[0], other], force=True)
+    early = budget(walks, t_min=10)
+    assert early.warnings == ("The first window begins before t = 100 = 10/(1 − μ): R is too small there.",)
+    (curve,) = curves(walks[0])
+    with pytest.raises(FitRangeError, match="lies past the learning-rate drop at update 400"):
+        budget([replace(curve, drops=(400.0,))], t_max=800)
 
 
 def test_the_budget_adds_up(walks):
@@ -141,6 +168,18 @@ def test_scale_invariant_weights_reach_the_rotation_of_the_balance(tmp_path):
     assert "2 of the 5 memory times" in young.warnings[0]
 
 
+def test_a_balance_is_that_of_one_setting_and_of_the_rate_noted(tmp_path):
+    one, other = (
+        sphere(tmp_path / "one.zarr", 0, updates=60),
+        sphere(tmp_path / "other.zarr", 1, updates=60, decay=0.1),
+    )
+    with pytest.raises(MotionError, match="one and other note other rates, momenta or decays"):
+        equilibrium([one, other], force=True)
+    (curve,) = curves(one)
+    noted = equilibrium([replace(curve, config={**curve.config, "lr": 0.2})])
+    assert "one notes lr 0.2, and its recorded rate is 0.1 to 0.1 between t = 30 and 60" in noted.warnings[0]
+
+
 def path_of(lr, batch, seed, exponents=(0.6, 0.3)):
     t = np.geomspace(1, 1000, 80)
     noise = 1 + 0.01 * np.random.default_rng(seed).normal()
@@ -158,6 +197,16 @@ def test_the_exponents_of_rate_and_batch_are_recovered():
     assert found.excess_interval[0] < 0 < found.excess_interval[1]
     assert found.after < 0.02 < found.before
     assert np.allclose(found.frame.a, found.a, atol=1e-9)  # the same factor at every t
+
+
+def test_a_run_that_ends_early_is_left_out_of_a_collapse_and_named():
+    runs = [path_of(0.1, batch, seed) for seed, batch in enumerate((16, 64, 256))]
+    short = path_of(0.1, 1024, 9)
+    short = replace(short, t=short.t[short.t < 50], d=short.d[short.t < 50])
+    found = collapse([*runs, short])
+    assert found.n == 3
+    assert found.warnings[0].startswith("0.1 1024 9 is left out: it ends at t = ")
+    assert f"! {found.warnings[0]}" in repr(found)
 
 
 def test_what_varies_alone_has_an_exponent():
