@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 
 from trajectory.errors import UltraslowError
@@ -15,6 +16,9 @@ DISTRIBUTED = ".metadata"  # what torch.distributed.checkpoint calls the table o
 _HUB = ("model.safetensors", "model-*-of-*.safetensors", "pytorch_model.bin", "pytorch_model-*-of-*.bin")
 # Words before a step in a name, those that count updates first: `epoch=3-step=1000` is step 1000.
 _UNITS = (r"(?:global_?)?step", r"checkpoint|ckpt|iteration|iter|update", r"epoch")
+_SCALE = r"(e\d|[km](?![a-z]))?"  # a number that is no plain one: 1e4, 10k, 2m
+_SHARD = re.compile(r"(?:rank|shard|part|consolidated)[-_.=]?\d+")
+_SHOWN = 5  # names in a message
 _LARGEST = 2**53  # a row holds its step as a float64
 _NOT_WEIGHTS = re.compile(r"optim|sched|rng|random|scaler|args", re.IGNORECASE)
 
@@ -44,7 +48,8 @@ def find(paths: Iterable[str | Path], steps: Sequence[int] | None = None) -> lis
     Args:
         paths: files (.pt, .pth, .pth.tar, .bin, .ckpt, .safetensors); folders that are one checkpoint
             (model.safetensors or pytorch_model.bin, in one file or in shards; what torch.distributed.checkpoint
-            saves; a single file of weights); or folders of such files and folders.
+            saves; a single file of weights); or folders of such files and folders. Folders of steps take precedence
+            over a model beside them, and links to what lies beside them are left out.
         steps: the step of each checkpoint, in the order of `paths` and, within a folder, of names; None: take them
             from the names, such as `step=1000`, `checkpoint-1000`, `epoch_3`, or a single number.
 
@@ -55,10 +60,12 @@ def find(paths: Iterable[str | Path], steps: Sequence[int] | None = None) -> lis
         CheckpointError: a path is missing, fewer than two are found, a shard is missing, a name has no step, two
             count in different units, two are of one step, or a step is no number of updates.
     """
-    found = [entry for path in paths for entry in _entries(Path(path))]
+    given = [Path(path) for path in paths]
+    found = [entry for path in given for entry in _entries(path)]
     if len(found) < 2:
         raise CheckpointError(
             f"got {len(found)} checkpoints, expected 2 or more of {', '.join(SUFFIXES)}, or folders of them"
+            f"{_seen(given)}"
         )
     if steps is None:
         read = [_step(name) for name, _ in found]
@@ -89,24 +96,51 @@ def _entries(path: Path) -> list[tuple[str, tuple[Path, ...]]]:
         if not path.name.endswith(SUFFIXES):
             raise CheckpointError(f"{path}: not a checkpoint; expected {', '.join(SUFFIXES)}")
         return [(path.name, (path,))]
-    if files := _model_files(path):
+    children = [child for child in sorted(path.iterdir()) if not _is_second_name(child)]
+    folders: list[tuple[str, tuple[Path, ...]]] = [
+        (child.name, files)
+        for child in children
+        if child.is_dir() and (files := _model_files(child) or _file_of_weights(child))
+    ]
+    if not _have_steps(folders) and (files := _model_files(path)):
         return [(path.name, files)]
-    entries: list[tuple[str, tuple[Path, ...]]] = []
-    for child in sorted(path.iterdir()):
-        if child.is_file() and child.name.endswith(SUFFIXES):
-            entries.append((child.name, (child,)))
-        elif child.is_dir() and (files := _model_files(child) or _file_of_weights(child)):
-            entries.append((child.name, files))
-    steps = any(re.search(r"\d", name) for name, _ in entries)
-    if not steps and (files := _file_of_weights(path)):  # the folder itself is of one step
+    alone: list[tuple[str, tuple[Path, ...]]] = [
+        (child.name, (child,)) for child in children if child.is_file() and child.name.endswith(SUFFIXES)
+    ]
+    if _have_steps(folders) and any(fnmatch(name, model) for name, _ in alone for model in _HUB):
+        return folders
+    entries = sorted(folders + alone)
+    if not _have_steps(entries) and (files := _file_of_weights(path)):  # the folder itself is of one step
         return [(path.name, files)]
     return entries
+
+
+def _have_steps(entries: Iterable[tuple[str, object]]) -> bool:
+    return any(re.search(r"\d", name) for name, _ in entries)
+
+
+def _is_second_name(path: Path) -> bool:
+    """Return whether a path is a link to what lies beside it, such as `last.ckpt`."""
+    return path.is_symlink() and path.resolve().parent == path.parent.resolve()
+
+
+def _seen(paths: Iterable[Path]) -> str:
+    """Say what is in folders that hold too few checkpoints."""
+    names = [f"{child.name}{'/' * child.is_dir()}" for path in paths if path.is_dir() for child in path.iterdir()]
+    if not names:
+        return ""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"; seen: {', '.join(sorted(names)[:_SHOWN])}{more}: give the folder that holds them, or the files"
 
 
 def _model_files(folder: Path) -> tuple[Path, ...]:
     """Return the files of a folder that is one checkpoint, by names that libraries give."""
     if (folder / DISTRIBUTED).is_file():
         return (folder,)
+    if shards := sorted(folder.glob("*.distcp")):
+        raise CheckpointError(
+            f"{folder.name}: holds {shards[0].name} and no {DISTRIBUTED}, so its saving did not end; leave it out"
+        )
     for name in _HUB:
         if files := tuple(sorted(folder.glob(name))):
             if fault := files_fault(files):
@@ -128,9 +162,21 @@ def _step(name: str) -> tuple[str, int]:
     for suffix in SUFFIXES:
         stem = stem.removesuffix(suffix)
     for unit in _UNITS:
-        if found := re.findall(rf"(?:{unit})[-_=.]?(\d+)", stem):
-            return ("epoch" if unit == "epoch" else "step"), int(found[-1])
-    numbers = re.findall(r"\d+", stem)
+        if found := re.findall(rf"(?:{unit})[-_=.]?(\d+){_SCALE}", stem):
+            return ("epoch" if unit == "epoch" else "step"), _plain(name, *found[-1])
+    if shard := _SHARD.search(stem):
+        raise CheckpointError(
+            f"{name}: {shard[0]} in its name is that of a shard; put a checkpoint's shards together in one file"
+        )
+    numbers = re.findall(rf"(\d+){_SCALE}", stem)
     if len(numbers) != 1:
-        raise CheckpointError(f"{name}: no step in its name (such as step=1000); give all steps with --steps")
-    return "step", int(numbers[0])
+        raise CheckpointError(
+            f"{name}: no step in its name (such as step=1000); give all steps with --steps, or the others alone"
+        )
+    return "step", _plain(name, *numbers[0])
+
+
+def _plain(name: str, number: str, scale: str) -> int:
+    if scale:
+        raise CheckpointError(f"{name}: {number}{scale} in its name is no plain number; give all steps with --steps")
+    return int(number)

@@ -22,7 +22,9 @@ from trajectory.integrations.shard_files import index_fault
 
 # Where training loops put the weights: Lightning, torch's examples, fairseq and others, in order of precedence.
 _KEYS = ("state_dict", "model_state_dict", "model", "module", "weights", "net")
+_EXTRA = "_extra_state"  # ends the name of what a module keeps beside its weights
 # What scripts save beside the weights: their arguments, a bare container of attributes; paths; numpy's numbers.
+_POINTER = b"version https://git-lfs"
 _SAFE: list[Any] = [
     argparse.Namespace,
     *(
@@ -72,14 +74,28 @@ def load(checkpoint: Checkpoint, key: str | None = None) -> dict[str, Tensor]:
     if fault := index_fault(checkpoint.files[0], tensors):
         raise CheckpointError(f"{checkpoint.name}: {fault}")
     for name, tensor in tensors.items():
-        if tensor.is_floating_point() and tensor.dtype.itemsize == 1:
-            raise CheckpointError(
-                f"{checkpoint.name}: {name} is {tensor.dtype}; expected 16 bits a weight or more: save the weights it"
-                " is rounded from"
-            )
-    if not any(tensor.is_floating_point() for tensor in tensors.values()):
-        raise CheckpointError(f"{checkpoint.name}: holds no weights; expected a state dict")
+        if fault := _fault(name, tensor):
+            raise CheckpointError(f"{checkpoint.name}: {name} {fault}")
+    weights = [tensor for tensor in tensors.values() if tensor.is_floating_point()]
+    if not any(tensor.numel() for tensor in weights):
+        parts = ", but empty tensors, as where each process keeps its part" if weights else ""
+        raise CheckpointError(f"{checkpoint.name}: holds no weights{parts}; expected a state dict")
     return tensors
+
+
+def _fault(name: str, tensor: Tensor) -> str | None:
+    """Say why no distance can be measured of a tensor; None where it can."""
+    kind = tensor.dtype
+    if tensor.is_meta:
+        return "is on the device meta, without values; expected the weights themselves"
+    if tensor.layout is not torch.strided:
+        return f"is {tensor.layout}; expected a dense tensor"
+    if tensor.is_complex():
+        return f"is {kind}; expected real numbers: save torch.view_as_real of it"
+    integers = not tensor.is_floating_point() and kind != torch.bool and name.rpartition(".")[2] == "weight"
+    if integers or (tensor.is_floating_point() and kind.itemsize == 1):
+        return f"is {kind}; expected 16 bits a weight or more: save the weights it is rounded from"
+    return None
 
 
 def load_torch(file: Path, key: str | None = None) -> dict[str, Tensor]:
@@ -105,8 +121,8 @@ def load_torch(file: Path, key: str | None = None) -> dict[str, Tensor]:
                 "save the state dict alone"
             ) from error
         raise CheckpointError(
-            f"{file.name}: cannot be read as weights alone ({first_line(error)}); expected a state dict that"
-            " torch.save wrote"
+            f"{file.name}: cannot be read as weights alone ({_beginning(file) or first_line(error)}); expected a"
+            " state dict that torch.save wrote"
         ) from error
     return _tensors(_descend(content, file.name, key))
 
@@ -132,7 +148,9 @@ def load_safetensors(file: Path) -> dict[str, Tensor]:
     try:
         return load_file(file)
     except Exception as error:  # the package raises an exception of its own
-        raise CheckpointError(f"{file.name}: not a safetensors file ({error})") from error
+        raise CheckpointError(
+            f"{file.name}: not a safetensors file ({_beginning(file) or first_line(error)})"
+        ) from error
 
 
 def load_distributed(folder: Path, key: str | None = None) -> dict[str, Tensor]:
@@ -205,6 +223,15 @@ class _MetadataUnpickler(pickle.Unpickler):
         raise pickle.UnpicklingError(f"{module}.{name} in {DISTRIBUTED}, whose code would run as it is read")
 
 
+def _beginning(file: Path) -> str | None:
+    """Say what a file is that begins as no checkpoint does; None where that does not tell."""
+    with file.open("rb") as opened:
+        first = opened.read(len(_POINTER))
+    if not first:
+        return "it is empty"
+    return "it is git-lfs's pointer to a file that was not fetched: git lfs pull" if first == _POINTER else None
+
+
 def _other_classes(file: Path) -> list[str]:
     """Return the names of what a file would have to import to be read; none where it cannot be told."""
     try:
@@ -222,15 +249,27 @@ def _descend(content: Any, name: str, key: str | None) -> Any:
                 held = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
                 raise CheckpointError(f"{name}: no key {key!r}; it holds {held}")
             content = content[part]
-    while isinstance(content, Mapping) and not _tensors(content):
-        nested = [inner for inner in _KEYS if isinstance(content.get(inner), Mapping)]
-        if not nested:
-            held = ", ".join(map(str, content)) or "nothing"
-            raise CheckpointError(f"{name}: no weights found; it holds {held}; say where with --key")
-        content = content[nested[0]]
     if not isinstance(content, Mapping):
         raise CheckpointError(f"{name}: holds a {type(content).__name__}; expected a state dict")
-    return content
+    found = _weights_in(content)
+    if found is None:
+        held = ", ".join(map(str, content)) or "nothing"
+        raise CheckpointError(f"{name}: no weights found; it holds {held}; say where with --key")
+    others = [str(inner) for inner, value in found.items() if isinstance(value, Mapping) and _tensors(value)]
+    if others := [inner for inner in others if not inner.endswith(_EXTRA)]:
+        raise CheckpointError(
+            f"{name}: holds tensors ({next(iter(_tensors(found)))}, ...) beside dicts of tensors"
+            f" ({', '.join(others)}); say which dict holds the weights with --key"
+        )
+    return found
+
+
+def _weights_in(content: Any) -> Mapping[str, Any] | None:
+    """Return the dict of tensors in a checkpoint: one under a usual name before the numbers beside it."""
+    if not isinstance(content, Mapping):
+        return None
+    nested = (_weights_in(content.get(inner)) for inner in _KEYS)
+    return next((found for found in nested if found), content if _tensors(content) else None)
 
 
 def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:

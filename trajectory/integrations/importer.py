@@ -133,6 +133,11 @@ class _Weights:
     def take(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Copy a checkpoint's tensors, after checking that they are the first one's in name and shape."""
         self._named = _by_plain_name(tensors)
+        known = {spec.name for spec in (*self.specs, *self.buffer_specs)} | self.tied.keys()
+        if more := [key for key in self._named if key not in known and _is_parameter(key, self._named[key])]:
+            raise CheckpointError(
+                f"{name}: {more[0]} is not in the first ({len(more)} such weights); import checkpoints of one network"
+            )
         for spec in (*self.specs, *self.buffer_specs):
             tensor = self._named.get(spec.name)
             if tensor is None or tuple(tensor.shape) != spec.shape:
