@@ -58,10 +58,18 @@ def errors(findings: Findings) -> Chart | None:
         findings: of the report.
 
     Returns:
-        A chart, or None where none was logged.
+        A chart, or None where none was logged. Errors that span more than a decade lie on a logarithmic axis.
     """
-    lines = _lines(findings.groups, lambda curve: _logged(curve, "validation_error"))
-    return drawing(lines, _UPDATES, "validation error (%)", scales=True) if lines else None
+    curves = [curve for seeds in findings.groups.values() for curve in seeds]
+    logged = {id(curve): _logged(curve, "validation_error") for curve in curves}
+    lines = _lines(findings.groups, lambda curve: logged[id(curve)])
+    if not lines:
+        return None
+    chart = drawing(lines, _UPDATES, "validation error (%)", scales=True)
+    every = np.concatenate([error for _, error in logged.values()])
+    if 0 < 10 * every.min() < every.max():
+        chart["layout"]["yaxis"] |= LOGARITHMIC
+    return chart
 
 
 def fits(findings: Findings) -> Chart:

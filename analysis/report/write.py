@@ -235,8 +235,8 @@ def _balance(findings: Findings, label: str) -> str:
         )
     memory, end = findings.memories[label], _end_of_first_phase(findings.groups[label])
     return (
-        f"{end / memory:.2g} of the {MEMORIES:g} memory times of {memory:,.0f} updates have passed that the "
-        "equilibrium of weight decay takes; runs that record update_norm and norm tell whether it is reached"
+        f"{end / memory:.2g} memory times of {memory:,.0f} updates have passed; the equilibrium of weight "
+        f"decay takes {MEMORIES:g}. Runs that record update_norm and norm tell whether it is reached"
     )
 
 

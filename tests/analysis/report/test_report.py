@@ -91,6 +91,13 @@ def test_what_cannot_be_computed_is_a_warning_and_the_rest_is_there(made):
     assert {"distance", "error", "fit", "scan", "laws0", "layers0"} <= set(drawn)
 
 
+def test_errors_over_more_than_a_decade_lie_on_a_logarithmic_axis(made, folder):
+    _, drawn = made
+    assert drawn["error"]["layout"]["yaxis"]["type"] == "log"
+    few = charts.errors(Findings.of(runs_in(folder / "slow.zarr")))  # of 100 to 600 updates, at which it is 1/t
+    assert "type" not in few["layout"]["yaxis"]
+
+
 def test_it_says_what_the_analysis_says(findings, made):
     html, drawn = made
     fit = findings.fits["SB 16"]
@@ -124,7 +131,8 @@ def test_a_match_that_has_not_come_is_forecast_with_its_interval(findings, made)
 
 def test_the_equilibrium_is_said_or_how_much_of_the_memory_has_passed(made):
     html, _ = made
-    assert '<h3>SB 16</h3><p class="note">0.1 of the 5 memory times of 10,000 updates have passed' in html
+    said = "0.1 memory times of 10,000 updates have passed; the equilibrium of weight decay takes 5. "
+    assert f'<h3>SB 16</h3><p class="note">{said}' in html
     assert "slow: the equilibrium of weight decay is reached in 0 of 2 parameters, after 0.6 memory times" in html
 
 
