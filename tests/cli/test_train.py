@@ -13,7 +13,7 @@ from train.configs.recipes import RECIPES, f1_digits
 from train.configs.toml import write_recipe
 from trajectory import Run
 from ultraslow.cli import train as module
-from ultraslow.cli.console import ProgressBars
+from ultraslow.cli.console import ProgressBars, interruptible
 
 
 def test_mistakes_in_training_are_one_line(tmp_path, refused, record, law):
@@ -83,6 +83,15 @@ def test_what_a_bar_shows_stays_until_it_is_shown_anew():
     bars("run", 2, 10)
     (task,) = bars._progress.tasks
     assert (task.completed, task.total, task.fields["values"]) == (2, 10, "distance 3")
+
+
+def test_an_interrupt_names_the_run_once_there_is_one(tmp_path, capsys):
+    for expected in ("interrupted; nothing was recorded yet", f"recorded is in {tmp_path / 'x'} and can be read; --re"):
+        with pytest.raises(SystemExit) as ended, interruptible(tmp_path / "x", resumable=True):
+            raise KeyboardInterrupt
+        assert ended.value.code == 130
+        assert expected in capsys.readouterr().err
+        (tmp_path / "x").mkdir(exist_ok=True)
 
 
 HELP = """

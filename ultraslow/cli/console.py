@@ -114,8 +114,10 @@ def interruptible(path: Path | str, *, resumable: bool = False) -> Iterator[None
     try:
         yield
     except KeyboardInterrupt:
-        how = "; --resume continues it" if resumable else ""
-        print(f"ultraslow: interrupted; what was recorded is in {path} and can be read{how}", file=sys.stderr)
+        where = f"what was recorded is in {path} and can be read" + ("; --resume continues it" if resumable else "")
+        if "://" not in str(path) and not Path(path).exists():
+            where = "nothing was recorded yet"
+        print(f"ultraslow: interrupted; {where}", file=sys.stderr)
         sys.exit(130)
 
 
