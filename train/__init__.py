@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from train.configs.plan import Plan, plan
     from train.configs.recipes import RECIPES
     from train.configs.toml import read_recipe, write_recipe
+    from train.engine.evaluation import evaluate
     from train.engine.run_training import train
     from train.engine.seed_ensemble import train_batched
-    from train.engine.trainer import evaluate
     from train.reproduce.rebuild import rebuild
     from train.reproduce.table import table
     from ultraslow.large_batch.distance_matched_lr import DistanceMatchedLR
@@ -31,9 +31,9 @@ else:
             "train.configs.plan": ["Plan", "plan"],
             "train.configs.recipes": ["RECIPES"],
             "train.configs.toml": ["read_recipe", "write_recipe"],
+            "train.engine.evaluation": ["evaluate"],
             "train.engine.run_training": ["train"],
             "train.engine.seed_ensemble": ["train_batched"],
-            "train.engine.trainer": ["evaluate"],
             "train.reproduce.rebuild": ["rebuild"],
             "train.reproduce.table": ["table"],
             "ultraslow.large_batch.distance_matched_lr": ["DistanceMatchedLR"],

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from train.configs.config import TrainConfig
 from train.configs.recipes import RECIPES, c1_cifar10, f1_digits, f1_mnist
 from train.data.images import Dataset, as_published, batches
-from train.engine.run_training import network_of, optimizer_of, recorder_of
+from train.engine.parts import network_of, optimizer_of, recorder_of
 from train.engine.snapshots import Snapshots
 from train.engine.trainer import Trainer
 from train.errors import ConfigError

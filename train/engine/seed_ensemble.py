@@ -24,7 +24,7 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from train.configs.config import TrainConfig
 from train.engine.data_parallel import is_by_torchrun
-from train.engine.run_training import available, data_of, network_of, optimizer_of, recorder_of
+from train.engine.parts import available, data_of, network_of, optimizer_of, recorder_of
 from train.engine.snapshots import Snapshots
 from train.engine.trainer import Trainer
 from train.errors import ConfigError, DivergedError

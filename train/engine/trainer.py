@@ -5,7 +5,6 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from train.configs.config import TrainConfig
@@ -13,7 +12,9 @@ from train.configs.lr_schedule import Schedule, updates_per_epoch
 from train.data.images import Images, epoch_seed
 from train.engine.data_parallel import ALONE, DataParallel
 from train.engine.epochs import Epochs
+from train.engine.evaluation import evaluate
 from train.engine.noise_measurement import NoiseMeasurement
+from train.engine.random_state import random_state, set_random_state
 from train.engine.snapshots import Snapshots
 from train.engine.train_step import GraphedTrainStep, Step, TrainStep
 from train.engine.warm_start import OptimizerStates
@@ -116,7 +117,7 @@ class Trainer:
             "recorder": self.recorder.state_dict(),
             "matched": self.matched.state_dict() if self.matched else None,
             "noise": self._noise.get_state(),
-            "random": self.processes.gather(_random_state(self._wrong.device)),
+            "random": self.processes.gather(random_state(self._wrong.device)),
             "losses": torch.stack(self._losses) if self._losses else torch.empty(0),
             "wrong": self._wrong,
             "epochs": self.epochs.state_dict(),
@@ -148,7 +149,7 @@ class Trainer:
         if self.matched is not None:
             self.matched.load_state_dict(state["matched"])
         self._noise.set_state(state["noise"])
-        _set_random_state(state["random"][self.processes.rank], self._wrong.device)
+        set_random_state(state["random"][self.processes.rank], self._wrong.device)
         self._losses = list(state["losses"].to(self._wrong.device))
         self._wrong.copy_(state["wrong"])
         self._began = perf_counter() - state["wall_time"]
@@ -309,48 +310,3 @@ class Trainer:
                 "number; lower the learning rate, warm it up or clip the gradient (the run is kept in "
                 f"{self.recorder.path})"
             )
-
-
-def _random_state(device: torch.device) -> list[Tensor]:
-    """The states of torch's global generators: the host's, and the device's if it has its own."""
-    return [torch.get_rng_state(), *([torch.cuda.get_rng_state(device)] if device.type == "cuda" else [])]
-
-
-def _set_random_state(states: list[Tensor], device: torch.device) -> None:
-    torch.set_rng_state(states[0])
-    for state in states[1:]:
-        torch.cuda.set_rng_state(state, device)
-
-
-@torch.no_grad()
-def evaluate(model: nn.Module, data: Images) -> tuple[Tensor, Tensor]:
-    """Evaluate a network on the test set.
-
-    The random state and every module's training flag stay as they were.
-
-    Args:
-        model: the network.
-        data: the data set, as `train.data.images.load` gives it.
-
-    Returns:
-        The fraction of the test set that is misclassified, and its mean loss in nats, as tensors on the device.
-
-    Examples:
-        >>> from train import evaluate
-        >>> from train.data.images import load
-        >>> from train.models import f1
-        >>> error, loss = evaluate(f1(in_features=64, classes=10), load("digits"))
-        >>> 0.5 < float(error) < 1  # an untrained network
-        True
-    """
-    flags = [(module, module.training) for module in model.modules()]
-    model.eval()
-    count, wrong, loss = 0, torch.zeros(()), torch.zeros(())
-    for x, y in data.test_batches():
-        logits = model(x)
-        count += len(y)
-        wrong = wrong.to(x.device) + (logits.argmax(1) != y).sum()
-        loss = loss.to(x.device) + F.cross_entropy(logits, y, reduction="sum")
-    for module, training in flags:
-        module.training = training
-    return wrong / count, loss / count

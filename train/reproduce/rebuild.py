@@ -12,7 +12,7 @@ from analysis.landscape.evaluation import Statistics
 from train.configs.config import TrainConfig
 from train.configs.toml import as_config
 from train.data.images import Images
-from train.engine.run_training import available, data_of, network_of
+from train.engine.parts import available, data_of, network_of
 from train.errors import ConfigError
 from trajectory import Run
 

@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from trajectory.measure.optimizer_state import Momentum
 from trajectory.measure.pointer_table import CODES
 from trajectory.measure.sharding import LocalElements
+from trajectory.measure.weight_copy import Copy
 from trajectory.schema.layout import QUANTITIES
 from trajectory.signals import is_raised_by_handler
 
@@ -25,15 +26,6 @@ if TYPE_CHECKING:
     from trajectory.measure import kernel_cpu, kernel_gpu
 
     Kernel = kernel_cpu.SumsOfSquares | kernel_gpu.SumsOfSquares
-
-
-def accumulator(dtype: torch.dtype) -> torch.dtype:
-    """Return the type that differences of weights are taken and summed in.
-
-    Args:
-        dtype: The weights' type.
-    """
-    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 @torch.no_grad()
@@ -48,54 +40,6 @@ def squared_norms(parameters: Sequence[Tensor]) -> np.ndarray:
 
 _OTHERS = ("grad_norm", "momentum_norm")  # norms of tensors beside the weights
 _ZERO: list[Tensor] = []  # what a norm of the weights themselves is measured from
-
-
-class Copy:
-    """The weights at one moment, in float32 or wider, each with its parameter's shape and order in memory.
-
-    Args:
-        parameters: The parameters, whose weights are copied at once.
-    """
-
-    def __init__(self, parameters: Sequence[Tensor]):
-        self.tensors = [torch.empty_like(p.detach(), dtype=accumulator(p.dtype)) for p in parameters]
-        self.refresh(parameters)
-
-    @torch.no_grad()
-    def refresh(self, parameters: Sequence[Tensor]) -> None:
-        """Copy the weights as they are now.
-
-        Args:
-            parameters: The parameters.
-        """
-        if self.tensors:
-            torch._foreach_copy_(self.tensors, [p.detach() for p in parameters])
-
-    def extended(self, parameters: Sequence[Tensor]) -> "Copy":
-        """Return these weights, and behind them those of more parameters as they are now.
-
-        Args:
-            parameters: The further parameters.
-        """
-        longer = Copy(parameters)
-        longer.tensors = [*self.tensors, *longer.tensors]
-        return longer
-
-    def laid_out_as(self, parameters: Sequence[Tensor]) -> "Copy":
-        """Return the same weights with the device, the type and the order in memory that parameters have now.
-
-        Args:
-            parameters: The parameters, in the order of those that were copied.
-
-        Returns:
-            This copy, if it lies so.
-        """
-        if all(map(_lies_as, self.tensors, parameters)):
-            return self
-        moved = [w.to(p.device, accumulator(p.dtype)) for w, p in zip(self.tensors, parameters, strict=True)]
-        copy = Copy([torch.empty_like(p, dtype=w.dtype) for w, p in zip(moved, parameters, strict=True)])
-        copy.refresh(moved)
-        return copy
 
 
 class Observables:
@@ -323,12 +267,6 @@ def _readable(tensor: Tensor, parameter: Tensor) -> Tensor:
     """Return a tensor as the kernel reads it beside a parameter: on its device, of a known type, without gaps."""
     tensor = tensor.to(parameter.device, tensor.dtype if tensor.dtype in CODES else torch.float32, non_blocking=True)
     return tensor if _is_dense(tensor) else tensor.contiguous()
-
-
-def _lies_as(weights: Tensor, parameter: Tensor) -> bool:
-    """Return whether copied weights have the device, the type and the order in memory that a copy would have now."""
-    fresh = torch.empty_like(parameter, dtype=accumulator(parameter.dtype), device="meta")
-    return (weights.device, weights.dtype, weights.stride()) == (parameter.device, fresh.dtype, fresh.stride())
 
 
 def _memory_order(tensor: Tensor) -> list[int]:

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from trajectory.errors import RecordingError
-from trajectory.measure.observables import accumulator
 from trajectory.measure.sharding import whole
+from trajectory.measure.weight_copy import accumulator
 from trajectory.schema.layout import TensorSpec
 from trajectory.schema.parameter_groups import GroupBy, Groups, group
 from trajectory.schema.parameter_groups import chosen as chosen_names

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from trajectory.errors import RecordingError
-from trajectory.measure.observables import accumulator
+from trajectory.measure.weight_copy import accumulator
 from trajectory.recording.resume import Resume
 from trajectory.recording.writer_thread import OnError
 from trajectory.schedule import Every, Schedule

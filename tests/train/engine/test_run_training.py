@@ -15,8 +15,8 @@ from analysis import match
 from train.configs.config import TrainConfig
 from train.configs.recipes import f1_digits
 from train.data.images import batches, load
+from train.engine.evaluation import evaluate
 from train.engine.run_training import train
-from train.engine.trainer import evaluate
 from train.errors import DivergedError
 from train.models import NETWORKS
 from trajectory import Run, StoreError
