@@ -43,12 +43,14 @@ def test_a_plan_becomes_a_recipe_that_trains(runs, tmp_path, run, refused):
     # 4 epochs of 80 updates with a drop after 3, in batches of 64: 20 updates an epoch
     assert (found["updates"], found["epochs"], found["drop_epochs"]) == (320, 16, [12])
     assert found["lr"] == pytest.approx(0.04)
-    assert "0.04" in run("plan", small, "--batch-size", 64).stdout
+    table = run("plan", small, "--batch-size", 64).stdout
+    assert "0.04" in table
+    assert "320, at most 480 if the match comes late" in table
     lines = recipe.read_text().splitlines()  # which states what the table says at the reference's batch
     assert "lr = 0.02  # at batch 16: × √(64/16), 0.04" in lines
     assert (
-        "epochs = 6.0  # at batch 16: at most 24 epochs of batch 64, 1.5 × the plan's 320 updates,"
-        " in case the match comes late"
+        "epochs = 6.0  # at batch 16: at most 480 updates, 1.5 × the reference's, in case the match comes late;"
+        " the plan has 320 updates"
     ) in lines
     done = run("train", recipe, "--epochs", 2, "--out", large)
     assert done.returncode == 0, done.stderr

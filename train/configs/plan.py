@@ -71,6 +71,8 @@ class Plan:
     side; None from one seed."""
     config: TrainConfig | None
     """Configuration of the matched run; None if the reference was not trained by `train`, which stores its own."""
+    most_updates: int | None = None
+    """Updates that the matched run makes at most, where its match comes late; None as `config`."""
     adam: AdamSettings | None = None
     """Settings of Adam or AdamW: the reference's β, and its ε × √(B₀/B); None for SGD."""
     in_as_many_epochs: AdamSettings | None = None
@@ -102,12 +104,12 @@ class Plan:
         A recipe states the learning rate and the epochs at the base batch size, the table states them as the run has
         them.
         """
-        epochs = "" if self.epochs is None else f"{LONGEST * self.epochs:.4g} epochs of batch {self.batch_size}, "
+        most = f"at most {self.most_updates} updates, " if self.most_updates else ""
         rate = f"at batch {self.base_batch_size}: × √({self.batch_size}/{self.base_batch_size}), {self.lr:.6g}"
         return {
             "lr": rate if self.adam is None else "the reference's: an update of Adam is as long at every batch size",
-            "epochs": f"at batch {self.base_batch_size}: at most {epochs}{LONGEST:g} × the plan's {self.updates}"
-            " updates, in case the match comes late",
+            "epochs": f"at batch {self.base_batch_size}: {most}{LONGEST:g} × the reference's, in case the match comes"
+            f" late; the plan has {self.updates} updates",
             "drops": "not used: the match decides when the learning rate drops, or the batch grows",
         }
 
@@ -124,7 +126,8 @@ class Plan:
             "warm-up": f"{self.warmup_steps} updates",
             **self._adam_rows(),
             "ghost batch size": str(self.ghost_batch_size),
-            "updates": str(self.updates),
+            "updates": f"{self.updates}"
+            + (f", at most {self.most_updates} if the match comes late" if self.most_updates else ""),
             "drops expected at": ", ".join(drops),
         }
         if self.epochs is not None and self.drop_epochs is not None:
@@ -199,6 +202,7 @@ def plan(reference: CurvesLike, batch_size: int, *, at_match: AtMatch = "drop") 
         drop_epochs=tuple(epochs[:-1]) if epochs else None,
         first_drop=_first_drop(known, found),
         config=config,
+        most_updates=config.schedule(size).updates if config is not None and size else None,
         adam=adam and replace(adam, eps=adam.eps / sqrt(batch_size / base)),
         in_as_many_epochs=adam and _for_as_many_epochs(adam, batch_size, base),
         batch_sizes=tuple(sizes[1:]) if at_match == "grow" else (),

@@ -37,6 +37,7 @@ def test_a_plan_has_as_many_updates_and_the_square_root_rate(tmp_path):
     assert found.first_drop == pytest.approx((500 * exp(-2 * std / 0.25), 500 * exp(2 * std / 0.25)), rel=1e-3)
     assert found.config is None
     assert "500 (462 to 542)" in found.table()["drops expected at"]
+    assert found.table()["updates"] == "700"
     json.dumps(found.to_dict(), allow_nan=False)
 
 

@@ -45,6 +45,8 @@ def test_the_memory_of_adamw_is_that_of_its_decay_and_adam_has_none(tmp_path):
 
 
 def test_a_plan_of_a_run_of_adam_is_a_recipe_that_trains(tmp_path):
-    recipe = plan(train(ADAM, tmp_path / "small.zarr"), 64).recipe()
+    found = plan(train(ADAM, tmp_path / "small.zarr"), 64)
+    recipe = found.recipe()
+    assert f"at most {recipe.schedule(train_size=1280).updates} if" in found.table()["updates"]
     assert (recipe.lr_scaling, recipe.optimizer, recipe.eps) == ("none", "adam", pytest.approx(5e-9))
     assert recipe.method == "LB 64 Adam +GBN +RA +match"

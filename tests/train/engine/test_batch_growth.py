@@ -67,7 +67,9 @@ def test_what_the_training_set_leaves_over_lowers_the_rate(small, tmp_path):
 
 
 def test_a_plan_writes_it_into_the_recipe(small):
-    recipe = plan(small, 64, at_match="grow").recipe()
+    found = plan(small, 64, at_match="grow")
+    recipe = found.recipe()
+    assert f"at most {recipe.schedule(train_size=1280).updates} if" in found.table()["updates"]
     assert (recipe.at_match, recipe.method) == ("grow", "LB 64 +LR +GBN +RA +match +growth")
 
 
