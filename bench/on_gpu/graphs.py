@@ -5,7 +5,7 @@ from functools import partial
 from statistics import median
 
 import torch
-from recording.report import ratios, repeated, scratch
+from recording.report import ratios, record, repeated, scratch
 from recording.steps import TASKS, Task
 
 from on_gpu.measured import Measured
@@ -42,7 +42,7 @@ def one_by_one(task: Task, path: object | None) -> Callable[[], None]:
     """An update as it is."""
     model, optimizer, update = task.begin("cuda")
     if path is not None:
-        Recorder(path, model, optimizer).flush()
+        record(path, model, optimizer).flush()
     return update
 
 

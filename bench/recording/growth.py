@@ -13,7 +13,7 @@ import psutil
 import torch
 from recording.fixed_cost import by_layers
 from recording.networks import Weights, layers
-from recording.report import NOT_RUN, Report, devices, repeated, rounds_of, scratch, where
+from recording.report import NOT_RUN, Report, devices, record, repeated, rounds_of, scratch, where
 
 from analysis.figures import save
 from analysis.figures.axes import updates as updates_label
@@ -67,7 +67,7 @@ def recorded_update(weights: int, device: str, rounds: int) -> float:
     """Seconds."""
     with scratch() as folder:
         network = Weights(layers(weights), device)
-        Recorder(folder / "run.zarr", network, network.optimizer).flush()
+        record(folder / "run.zarr", network, network.optimizer).flush()
         steps = max(1, 5_000_000 // weights)
         turn = partial(repeated, network.optimizer.step, lambda: None, steps, device)
         turn()
@@ -146,7 +146,7 @@ def closes(rounds: int) -> list[str]:
     for _ in range(rounds):
         for seconds in (synced, unsynced):
             with scratch() as folder:
-                recorder = Recorder(folder / "run.zarr", network, network.optimizer)
+                recorder = record(folder / "run.zarr", network, network.optimizer)
                 for _ in range(1024):
                     network.optimizer.step()
                 recorder.flush()

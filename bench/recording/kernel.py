@@ -12,6 +12,7 @@ from recording.report import (
     devices,
     in_turns,
     ratios,
+    record,
     repeated,
     rounds_of,
     scratch,
@@ -20,7 +21,6 @@ from recording.report import (
 )
 
 from train.models import NETWORKS
-from trajectory import Recorder
 from trajectory.measure.observables import Observables
 
 
@@ -51,7 +51,7 @@ def against_bandwidth(
         other = flat.clone()
         observables = Observables(list(weights.parameters()))
         row = torch.zeros(1, len(shapes), dtype=torch.float64, device=device)
-        Recorder(folder / "run.zarr", weights, weights.optimizer).flush()
+        record(folder / "run.zarr", weights, weights.optimizer).flush()
 
         def read() -> float:
             """The fastest way found to read two vectors once; on a GPU a copy, which reads one and writes one."""

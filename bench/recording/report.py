@@ -8,9 +8,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median, quantiles
 from time import perf_counter
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
+from torch import nn
+
+from trajectory import Recorder
 
 NOT_RUN = "not run on a GPU"
 Turn = Callable[[], object]
@@ -98,11 +101,25 @@ def comparison(results: Mapping[str, Sequence[float]], scale: float, digits: int
     return rows
 
 
+_open: list[Recorder] = []
+
+
+def record(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, **options: Any) -> Recorder:
+    """A recorder in a scratch folder, which closes it."""
+    recorder = Recorder(path, model, optimizer, **options)
+    _open.append(recorder)
+    return recorder
+
+
 @contextmanager
 def scratch() -> Iterator[Path]:
-    """A folder for stores, gone afterwards, and with it the recorders' threads."""
+    """A folder for stores, gone afterwards, and with it the recorders."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        yield Path(folder)
+        try:
+            yield Path(folder)
+        finally:
+            while _open:
+                _open.pop().close()
 
 
 def rounds_of(rounds: int, scale: float) -> int:

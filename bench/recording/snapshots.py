@@ -18,6 +18,7 @@ from recording.report import (
     devices,
     in_turns,
     ratios,
+    record,
     rounds_of,
     scratch,
     seconds,
@@ -69,7 +70,7 @@ def measure_snapshots(report: Report, scale: float) -> None:
 def snapshot_variants(weights: Weights, folder: Path, device: str) -> dict[str, Callable[[], tuple[float, float]]]:
     """Ways to keep the weights: each returns the seconds it holds up the training thread, and those until written."""
     state, host = dict(weights.state_dict()), memoryview(weights.flat().cpu().numpy()).cast("B")
-    recorder = Recorder(folder / "run.zarr", weights, weights.optimizer, schedule=At(()), snapshots=1)
+    recorder = record(folder / "run.zarr", weights, weights.optimizer, schedule=At(()), snapshots=1)
     recorder.flush()
 
     def finished(begin: Turn, end: Turn) -> tuple[float, float]:

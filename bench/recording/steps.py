@@ -10,11 +10,23 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 from recording.networks import Transformer
-from recording.report import Report, Turn, comparison, devices, in_turns, ratios, repeated, rounds_of, scratch, where
+from recording.report import (
+    Report,
+    Turn,
+    comparison,
+    devices,
+    in_turns,
+    ratios,
+    record,
+    repeated,
+    rounds_of,
+    scratch,
+    where,
+)
 from torch import nn
 
 from train.models import NETWORKS
-from trajectory import LogSpaced, Recorder
+from trajectory import LogSpaced
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,7 @@ def nothing(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path) -> T
 
 def recorded(model: nn.Module, optimizer: torch.optim.Optimizer, path: Path, schedule: LogSpaced | int = 1) -> Turn:
     """`Recorder`: distances in total and by parameter, by its hook on the optimizer."""
-    Recorder(path, model, optimizer, schedule=schedule).flush()
+    record(path, model, optimizer, schedule=schedule).flush()
     return lambda: None
 
 
