@@ -86,7 +86,10 @@ def test_what_a_bar_shows_stays_until_it_is_shown_anew():
 
 
 def test_an_interrupt_names_the_run_once_there_is_one(tmp_path, capsys):
-    for expected in ("interrupted; nothing was recorded yet", f"recorded is in {tmp_path / 'x'} and can be read; --re"):
+    for expected in (
+        "interrupted; nothing was recorded yet",
+        f"recorded is in {tmp_path / 'x'} and can be read; --re",
+    ):
         with pytest.raises(SystemExit) as ended, interruptible(tmp_path / "x", resumable=True):
             raise KeyboardInterrupt
         assert ended.value.code == 130
