@@ -144,6 +144,8 @@ def test_costs_are_announced_where_they_are_over_a_minute(trained, run, monkeypa
     monkeypatch.setattr("ultraslow.cli.landscape._WORTH_SAYING", 0.0)
     done = run("path", *trained[:2], *FEW, "--points", 4)
     assert "about 8 evaluations of the loss of" in done.stderr
+    options = ("--statistics", "batch", "--eigenvalues", 1, "--probes", 2)
+    assert "about 8 Hessian-vector products of" in run("spectrum", trained[0], *FEW, *options).stderr
 
 
 def test_what_rounding_costs_is_said_in_one_line(tmp_path, run):

@@ -1,5 +1,6 @@
 """`ultraslow spectrum`: eigenvalues and trace of the Hessian."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -77,11 +78,7 @@ def spectrum(
     check_probes(probes)
     each = _PRODUCTS * eigenvalues + probes + _STEPS * _STARTS * with_density
     total = len(opened) * len(modes)
-    announce(
-        total * each,
-        "Hessian-vector products",
-        lambda: first.hessian_vector_product(None, torch.ones_like(first.weights)),
-    )
+    announce(total * each, "Hessian-vector products", partial(first.hessian(), torch.ones_like(first.weights)))
     found: list[dict[str, Any]] = []
     densities: dict[str, SpectralDensity] = {}
     with progress_bar() as bar, keeping_what_is_done(found) as interruption:
