@@ -63,7 +63,8 @@ class RunLock:
     def release(self) -> None:
         """Let other recorders in. In a forked child this does nothing: the lock is its parent's."""
         if self._fd is not None:
-            self._file.unlink(missing_ok=True)  # before it is unlocked, lest it be another recorder's by then
+            if _is_file(self._fd, self._file):  # otherwise the folder has gone, and another run may be in its place
+                self._file.unlink(missing_ok=True)  # before it is unlocked, lest it be another recorder's by then
             self.leave()
 
     def check(self) -> None:
@@ -183,4 +184,28 @@ def released_on_error(lock: RunLock | None) -> Iterator[None]:
     except BaseException:
         if lock is not None:
             lock.release()
+        raise
+
+
+@contextmanager
+def in_place(lock: RunLock | None) -> Iterator[None]:
+    """Write nothing where the run's folder was before it was deleted or renamed, and let an error there say so.
+
+    Args:
+        lock: the lock in the folder, or None where there is none.
+
+    Yields:
+        Nothing.
+
+    Raises:
+        FileNotFoundError: The folder was deleted or renamed, before the body or in it.
+    """
+    if lock is None:
+        yield
+        return
+    lock.check()
+    try:
+        yield
+    except Exception:
+        lock.check()
         raise

@@ -125,10 +125,13 @@ def _refuse_taken(backend: Backend, overwrite: bool) -> None:
     """Check that a new store may be made there. Only a run is ever removed, never something else."""
     if backend.is_free():
         return
-    begun = is_begun(backend)
-    if not (overwrite or begun):
+    if is_begun(backend):
+        return
+    try:
+        read_root(backend)
+    except StoreError as error:
+        raise StoreError(f"{error}; it is left as it is: choose another path for the new run") from error
+    if not overwrite:
         raise StoreError(
             f"{backend.path}: already exists; choose another path, or overwrite=True to replace the run there"
         )
-    if not begun:
-        read_root(backend)

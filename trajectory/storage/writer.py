@@ -25,7 +25,7 @@ from trajectory.storage.commit_writer import CommitWriter
 from trajectory.storage.continuation import check_continues, check_events
 from trajectory.storage.journal import Journal
 from trajectory.storage.journal_records import EVENT, METRICS
-from trajectory.storage.lock import RunLock
+from trajectory.storage.lock import RunLock, in_place
 from trajectory.storage.reader import UncommittedRows
 from trajectory.storage.run_writer import RunWriter
 from trajectory.storage.shard_writer import ShardWriter
@@ -95,7 +95,8 @@ class StoreWriter(RunWriter):
             self._journal.append_rows(rows)
             self._rows.append(rows)
             if sum(map(len, self._rows)) >= self._tables.batch("step"):
-                self._commit()
+                with in_place(self._run_lock):
+                    self._commit()
 
     def append_metrics(self, entries: Sequence[tuple[int, Mapping[str, float]]]) -> None:
         with self._lock:
@@ -103,7 +104,8 @@ class StoreWriter(RunWriter):
             for step, scalars in entries:
                 self._metrics.setdefault(step, {}).update(scalars)
             if len(self._metrics) > self._tables.batch("metrics"):
-                self._commit()
+                with in_place(self._run_lock):
+                    self._commit()
 
     def append_event(self, event: Event) -> None:
         """Add an event; it joins the root's attributes at the next commit of rows.
@@ -129,12 +131,13 @@ class StoreWriter(RunWriter):
         shards = self._shards.get("snapshots")
         k = shards.begin() if shards else self._commits.last.snapshots
         rows = {"buffers": buffers, "step": np.array(step)}
-        if shards:
-            extend_snapshot(self._tables.group, k, rows)
-            shards.write(k, weights)
-        else:
-            extend_snapshot(self._tables.group, k, {"weights": weights, **rows})
-            self.commit_shards(k + 1, 0)
+        with in_place(self._run_lock):
+            if shards:
+                extend_snapshot(self._tables.group, k, rows)
+                shards.write(k, weights)
+            else:
+                extend_snapshot(self._tables.group, k, {"weights": weights, **rows})
+                self.commit_shards(k + 1, 0)
 
     @property
     def written(self) -> tuple[int, int]:
@@ -158,12 +161,13 @@ class StoreWriter(RunWriter):
         """
         shards = self._shards.get("origins")
         k = shards.begin() if shards else self._commits.last.origins
-        extend(self._tables.group, "origins/step", k, np.array([step]))
-        if shards:
-            shards.write(k, weights)
-            return
-        extend(self._tables.group, "origins/weights", k, weights[None])
-        self.commit_shards(0, k + 1)
+        with in_place(self._run_lock):
+            extend(self._tables.group, "origins/step", k, np.array([step]))
+            if shards:
+                shards.write(k, weights)
+            else:
+                extend(self._tables.group, "origins/weights", k, weights[None])
+                self.commit_shards(0, k + 1)
 
     def append_sketch(self, step: int, values: np.ndarray) -> None:
         """Add a sketch, from the thread of rows.
@@ -172,7 +176,7 @@ class StoreWriter(RunWriter):
             step: the number of updates made.
             values: (layer, bucket).
         """
-        with self._lock:
+        with self._lock, in_place(self._run_lock):
             k = self._commits.last.sketches
             extend(self._tables.group, "sketches/values", k, values[None].astype("float32"))
             extend(self._tables.group, "sketches/step", k, np.array([step]))
@@ -235,9 +239,10 @@ class StoreWriter(RunWriter):
         try:
             with self._lock:
                 self._journal.sync(durable=True)  # if the commit fails, the last rows are saved all the same
-                self._commit(status)
-                self._commits.compact()
-                self.backend.sync()
+                with in_place(self._run_lock):
+                    self._commit(status)
+                    self._commits.compact()
+                    self.backend.sync()
         finally:
             self.release()
 

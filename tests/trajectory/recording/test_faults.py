@@ -204,6 +204,35 @@ def test_a_folder_that_goes_away_is_reported_within_a_block(tmp_path, gone, on_e
     Recorder(tmp_path / "run.zarr", model, optimizer).close()
 
 
+@pytest.mark.parametrize("updates", [5, 100])
+@pytest.mark.parametrize("gone", [shutil.rmtree, lambda path: path.rename(path.with_name("moved.zarr"))])
+def test_a_folder_that_goes_away_before_close_is_named_and_not_made_again(tmp_path, gone, updates):
+    """A run that has been begun in its place since is left alone."""
+    model, optimizer = one_weight()
+    recorder = Recorder(tmp_path / "run.zarr", model, optimizer, snapshots=50)
+    for _ in range(updates):
+        optimizer.step()
+    recorder.flush()
+    gone(tmp_path / "run.zarr")
+    if updates == 100:
+        other = Recorder(tmp_path / "run.zarr", model, torch.optim.SGD(model.parameters(), lr=1.0))
+        other.flush()
+        before = files(tmp_path / "run.zarr")
+    with pytest.raises(RecordingError, match=r"run.zarr: recording failed \(its folder was deleted or renamed\)"):
+        recorder.close()
+    if updates == 5:
+        assert not (tmp_path / "run.zarr").exists()
+    else:
+        assert files(tmp_path / "run.zarr") == before
+        other.close()
+    if (tmp_path / "moved.zarr").exists():
+        assert len(Run(tmp_path / "moved.zarr").distance) == updates
+
+
+def files(folder):
+    return {file: file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
 def test_a_subscriber_that_fails_at_times_ends_nothing_under_warn(tmp_path, recwarn):
     model, optimizer = one_weight()
     told = []

@@ -1,5 +1,7 @@
 """What a recorder refuses or cannot write: said in one line, and what was written is kept."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from small_training import network, train
@@ -39,6 +41,27 @@ def test_a_scalar_that_cannot_be_filed_is_left_out_where_failures_are_warned_of(
     assert set(Run(tmp_path / "run.zarr").metrics) == {"loss", "learning_rate"}
 
 
+@pytest.mark.parametrize("made", [Path.mkdir, Path.touch])
+def test_overwriting_is_advised_for_runs_alone(tmp_path, made):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    made(tmp_path / "other")
+    if (tmp_path / "other").is_dir():
+        (tmp_path / "other" / "thesis.txt").touch()
+    for options in ({}, {"resume": "allow"}, {"overwrite": True}):
+        with pytest.raises(StoreError, match=r"other: not a run: .* choose another path") as refusal:
+            Recorder(tmp_path / "other", model, optimizer, **options)
+        assert "overwrite" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("name", ["a\0b.zarr", "a\nb.zarr", "a\x1b[31mb.zarr"])
+def test_a_path_that_stands_in_no_line_is_refused(tmp_path, name):
+    model = network()
+    with pytest.raises(StoreError, match="a path with the control character") as refusal:
+        Recorder(tmp_path / name, model, torch.optim.SGD(model.parameters(), lr=0.1))
+    assert str(refusal.value).isprintable()
+
+
 def test_no_run_is_made_in_the_folder_of_another(tmp_path):
     """`train --seeds 0-2 --out run.zarr` made three runs in it, which --overwrite of that run would have removed."""
     model = network()
@@ -75,7 +98,7 @@ def test_a_taken_path_is_kept_unless_it_is_a_run_to_overwrite(tmp_path):
     with pytest.raises(StoreError, match="not a run"):
         Recorder(foreign, model, optimizer, overwrite=True)
     (foreign / "journal.0").write_text("Monday: no run was ever made here")
-    with pytest.raises(StoreError, match="already exists"):
+    with pytest.raises(StoreError, match="not a run"):
         Recorder(foreign, model, optimizer)
     with pytest.raises(StoreError, match="not a run"):
         Recorder(foreign, model, optimizer, overwrite=True)
