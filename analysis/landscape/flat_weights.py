@@ -58,6 +58,11 @@ class FlatWeights:
             LandscapeError: where a parameter is missing, has another shape, or is sharded.
         """
         for name, own in self._parameters.items():
+            if name not in state and f"module.{name}" in state:
+                raise LandscapeError(
+                    f"the weights name {name} module.{name}, as a wrapper of the model does; expected its own names:"
+                    " take model.module.state_dict()"
+                )
             if name not in state:
                 raise LandscapeError(
                     f"the weights lack {name}, a trainable parameter of the model: it was frozen when they were"

@@ -40,7 +40,7 @@ def sharpness(
     data_root: Path = Path("data"),
     device: str = "cpu",
     plot: File = None,
-    columns: Annotated[Columns | None, arg(help_behavior_hint="")] = None,
+    columns: Annotated[Columns | None, arg(metavar="{1,2}", help_behavior_hint="")] = None,
     json: bool = False,
 ) -> None:
     """Measure the sharpness of the weights of runs of `ultraslow train`, in several measures.

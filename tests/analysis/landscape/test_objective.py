@@ -235,6 +235,7 @@ def test_weights_that_do_not_fit_are_refused(network, batches):
     cases = {
         "lack 0.bias, a trainable parameter": {k: v for k, v in state.items() if k != "0.bias"},
         r"0.weight is \(4, 9\), not \(4, 3\)": state | {"0.weight": torch.zeros(4, 9)},
+        "name 0.weight module.0.weight, as a wrapper": {f"module.{name}": w for name, w in state.items()},
         "hold 9.weight, which the model lacks": state | {"9.weight": torch.zeros(1)},
     }
     for message, weights in cases.items():
