@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
-from reliability_rows import commands, damage, failures, hostile, power_cuts, processes, resumes, soak
+from reliability_rows import commands, copies, damage, failures, hostile, power_cuts, processes, resumes, soak
 
 ROWS: dict[str, tuple[str, Callable[[int, int], Iterator[str]]]] = {
     "damaged": ("a closed or killed store with one fault in one file, read whole", damage.read_back),
@@ -27,6 +27,10 @@ ROWS: dict[str, tuple[str, Callable[[int, int], Iterator[str]]]] = {
     "failures": (
         "a disk that is full, or fails, at one call of a run or from there on, half with a kill",
         failures.judge,
+    ),
+    "copies": (
+        "a store that is copied file by file while a run is recorded, resumed and replaced there",
+        copies.judge,
     ),
     "resumes": ("a run that is resumed 50 times, about half of them after a kill", resumes.judge),
     "soak": ("a run of 10⁶ updates of 20 layers, compared with a float64 twin at each", soak.judge),
