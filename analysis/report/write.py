@@ -14,9 +14,10 @@ from analysis.matching.match import Matching
 from analysis.motion.equilibrium import MEMORIES
 from analysis.report import charts
 from analysis.report.findings import Findings
+from analysis.report.measured import measured
 from analysis.report.page import note, page, place, result, section, sentences, table, text
 from analysis.report.plotly_parts import Chart
-from analysis.report.run_rows import plain, provenance, run_rows, shared_settings
+from analysis.report.run_rows import provenance, run_rows, shared_settings
 from analysis.run_curves import runs_in
 from trajectory.run import Run
 
@@ -36,7 +37,7 @@ def write_report(
         StoreError: if a run cannot be read.
     """
     plotly = _plotly()
-    measured = {path.name: _document(path) for path in landscape}
+    documents = {path.name: _document(path) for path in landscape}
     findings = Findings.of(runs_in(runs))
     drawn: dict[str, Chart] = {}
     body = [
@@ -50,7 +51,7 @@ def write_report(
         *_layers(findings, drawn),
         *_motion(findings, drawn),
         *_equilibrium(findings),
-        *(section(f"Landscape: {name}", _measured(document)) for name, document in measured.items()),
+        *(section(f"Landscape: {name}", measured(document)) for name, document in documents.items()),
         section("Provenance", table([provenance(run) for run in findings.runs]), note(_made())),
     ]
     _write(Path(out), page(_title(findings), body, drawn, plotly))
@@ -243,23 +244,6 @@ def _balance(findings: Findings, label: str) -> str:
 def _end_of_first_phase(group: Sequence[Curve]) -> float:
     """Return the first update at which a rate dropped, or the last that all runs reached."""
     return min(min((float(curve.t[-1]), *curve.drops)) for curve in group)
-
-
-def _measured(document: Any) -> str:
-    """Return what a command printed: its numbers as one table, and each list of rows as another."""
-    if isinstance(document, list):
-        return table(document) if document and all(isinstance(row, dict) for row in document) else note(str(document))
-    if not isinstance(document, dict):
-        return note(str(document))
-    nested = {
-        k: v
-        for k, v in document.items()
-        if isinstance(v, dict) or (isinstance(v, list) and v and isinstance(v[0], dict))
-    }
-    numbers = [{"": k, "value": plain(v)} for k, v in document.items() if k not in nested]
-    return (table(numbers) if numbers else "") + "".join(
-        f"<h3>{text(k)}</h3>{_measured(v)}" for k, v in nested.items()
-    )
 
 
 def _made() -> str:

@@ -178,7 +178,8 @@ def test_a_long_line_is_thinned_and_keeps_its_extremes():
 
 def test_landscape_results_are_shown_as_tables(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(write, "_plotly", lambda: "")
-    document = {"alpha": 1.9, "note": "<b>", "distances": [{"z": 0.1, "S": 2.5}]}
+    document = {"alpha": 1.9, "note": "<b>", "none": None, "distances": [{"z": 0.1, "S": 2.5}]}
+    document["lines"] = [{"from": "a", "train": {"barrier": 0.123456789, "points": [{"x": 0.5}]}}]
     (tmp_path / "potential.json").write_text(json.dumps(document))
     write_report(folder / "lb.zarr", tmp_path / "made" / "report.html", [tmp_path / "potential.json"])
     html = (tmp_path / "made" / "report.html").read_text()
@@ -186,6 +187,10 @@ def test_landscape_results_are_shown_as_tables(folder, tmp_path, monkeypatch):
     assert "<td>1.9</td>" in shown
     assert "<td>2.5</td>" in shown
     assert "&lt;b&gt;" in shown
+    assert "<th>from</th><th>train barrier</th></tr>" in shown
+    assert "<td>0.123457</td>" in shown
+    assert "points" not in shown
+    assert "none" not in shown
 
 
 def test_a_file_that_cannot_be_read_or_written_is_named(folder, tmp_path, monkeypatch):
