@@ -74,9 +74,12 @@ def sharpness(table: pd.DataFrame, ax: Axes | None = None, *, columns: Columns |
 def density(results: "Mapping[str, SpectralDensity]", ax: Axes | None = None, *, columns: Columns = 1) -> Figure:
     """Draw the density of the Hessian's eigenvalues, logarithmic, down to a tenth of what one eigenvalue gives.
 
+    Densities of both statistics have a panel each, whose title then says what labels such as "SB, batch statistics"
+    end with.
+
     Args:
         results: densities by label.
-        ax: draw there.
+        ax: draw all of them there.
         columns: the figure's width in columns of a two-column journal.
 
     Returns:
@@ -87,19 +90,33 @@ def density(results: "Mapping[str, SpectralDensity]", ax: Axes | None = None, *,
     """
     if not results:
         raise FigureError("got no density; expected one at least")
+    modes = list(dict.fromkeys(result.statistics for result in results.values()))
     with style():
-        figure, panel = one_panel(ax, WIDTHS[columns], 2.4)
-        highest = 0.0
-        for k, (label, result) in enumerate(results.items()):
-            grid = result.grid()
-            values = result.density(grid)
-            look = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k // len(COLOURS) % len(DASHES)]}
-            panel.plot(grid, values, label=literal(label), **look)
-            highest = max(highest, float(values.max()))
-        panel.set(xlabel="eigenvalue of the Hessian", ylabel="density", yscale="log")
-        panel.set_ylim(min(result.peak for result in results.values()) / 10, 3 * highest)
+        if ax is not None or len(modes) == 1:
+            figure, panel = one_panel(ax, WIDTHS[columns], 2.4)
+            _draw_densities(panel, results)
+        else:
+            figure = PaperFigure(WIDTHS[columns], 2.4 if columns == 2 else 4.0)
+            rows, each = (1, len(modes)) if columns == 2 else (len(modes), 1)
+            for panel, mode in zip(figure.subplots(rows, each, squeeze=False).flat, modes, strict=True):
+                ending = f", {mode} statistics"
+                own = {name.removesuffix(ending): one for name, one in results.items() if one.statistics == mode}
+                _draw_densities(panel, own)
+                panel.set_title(f"{mode} statistics")
         legend(figure) if ax is None else legend_inside(ax)
     return figure
+
+
+def _draw_densities(ax: Axes, results: "Mapping[str, SpectralDensity]") -> None:
+    highest = 0.0
+    for k, (label, result) in enumerate(results.items()):
+        grid = result.grid()
+        values = result.density(grid)
+        look = {"color": COLOURS[k % len(COLOURS)], "linestyle": DASHES[k // len(COLOURS) % len(DASHES)]}
+        ax.plot(grid, values, label=literal(label), **look)
+        highest = max(highest, float(values.max()))
+    ax.set(xlabel="eigenvalue of the Hessian", ylabel="density", yscale="log")
+    ax.set_ylim(min(result.peak for result in results.values()) / 10, 3 * highest)
 
 
 def path(

@@ -1,5 +1,6 @@
 """What figures of the landscape draw, read back from the axes."""
 
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -79,6 +80,12 @@ def test_the_density_of_eigenvalues():
     np.testing.assert_allclose(ax.lines[0].get_ydata(), one.density(one.grid()))
     assert one.density([1.0])[0] == pytest.approx(one.peak)  # a tenth of the weights: one of ten eigenvalues
     assert ax.get_ylim() == pytest.approx((one.peak / 10, 3 * one.density([0.0])[0]), rel=0.01)
+    both = {
+        f"{run}, {mode} statistics": replace(one, statistics=mode) for run in "ab" for mode in ("running", "batch")
+    }
+    panels = figures.density(both).axes
+    assert [panel.get_title() for panel in panels] == ["running statistics", "batch statistics"]
+    assert [line.get_label() for line in panels[1].lines] == ["a", "b"]
     with pytest.raises(FigureError, match="got no density"):
         figures.density({})
 
