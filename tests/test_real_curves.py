@@ -42,10 +42,10 @@ def test_packed_runs_are_whole_runs_with_their_settings(runs):
 
 
 def test_a_start_that_fits_by_luck_is_warned_of(tmp_path):
-    found = fit(unpack("mnist-no-wd", tmp_path), origin=100)
+    found = fit(unpack("fashion-mnist-no-wd", tmp_path), origin=100)
     later = found.scan[found.scan.t_min > found.fit_range[0]]
     assert found.p_value >= 0.05
-    assert (later.p_value < 0.05).mean() > 0.9
+    assert (later.p_value < 0.05).mean() > 0.7
     assert any("may be luck" in sentence for sentence in found.warnings)
 
 
