@@ -29,8 +29,10 @@ def test_a_run_that_has_not_matched_yet_gets_a_forecast(runs, tmp_path, run, rec
 
 def test_match_draws_what_it_says(runs, tmp_path, run, refused):
     for run_, file in (("lb.zarr", "matched.png"), ("short.zarr", "waiting.svg")):
-        assert run("match", runs / "sb-0.zarr", runs / run_, "--plot", tmp_path / file).returncode == 0
+        drawn = ("--plot", tmp_path / file, "--columns", 2)
+        assert run("match", runs / "sb-0.zarr", runs / run_, *drawn).returncode == 0
     assert (tmp_path / "matched.png").read_bytes().startswith(b"\x89PNG")
+    assert 'width="493.2' in (tmp_path / "waiting.svg").read_text()  # points: 17.4 cm
     assert "from update 50 are unknown" in refused("match", runs / "sb-0.zarr", runs / "lb.zarr", "--origin", 50)
 
 
@@ -75,6 +77,6 @@ def test_two_configurations_are_compared_over_their_whole_path(runs, tmp_path, r
     found = json.loads(run(*command, "--json", "--plot", tmp_path / "apart.svg").stdout)
     assert found["state"] == "apart"
     assert found["interval"][0] < found["deviation"] < found["interval"][1]
-    assert (tmp_path / "apart.svg").exists()
+    assert 'width="238.1' in (tmp_path / "apart.svg").read_text()  # points: 8.4 cm
     assert "does not travel the path of" in run(*command).stdout
     assert "add --equivalent" in refused("match", seeds[0], others[0], "--run-seeds", others[1])

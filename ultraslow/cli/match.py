@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import Positional, arg
 
-from ultraslow.cli.arguments import Count, File, Origin, RunPath, Seeds
+from ultraslow.cli.arguments import Columns, Count, File, Origin, RunPath, Seeds
 from ultraslow.cli.console import print_json, say
 
 MARGIN = 0.05  # analysis.matching.equivalence.MARGIN
@@ -24,6 +24,7 @@ def match(
     margin: float = MARGIN,
     per: Annotated[Literal["updates", "samples"], arg(metavar="{updates,samples}")] = "updates",
     plot: File = None,
+    columns: Columns = 1,
     json: bool = False,
 ) -> None:
     """Find when RUN reaches the distances that REFERENCE had travelled at its learning-rate drops.
@@ -48,6 +49,7 @@ def match(
         per: with --equivalent, compare after as many updates, or after as many samples.
         plot: also draw both curves, the targets, the crossing and the forecast, or the deviations, to this file
             (.png, .pdf, .svg).
+        columns: width of the figure, in columns of a two-column journal.
         json: print one JSON document instead of a table.
     """
     from analysis import AnalysisError, Status, predict_match
@@ -56,7 +58,7 @@ def match(
     if equivalent:
         if extrapolate or min_step is not None:
             raise AnalysisError("got equivalent with extrapolate or min_step, which are for drops; leave one out")
-        _print_equivalence([reference, *seeds], [run, *run_seeds], margin, per, origin, plot, json)
+        _print_equivalence([reference, *seeds], [run, *run_seeds], margin, per, origin, plot, columns, json)
         return
     if run_seeds or per != "updates" or margin != MARGIN:
         raise AnalysisError("got run_seeds, per or margin without equivalent; add --equivalent to compare the curves")
@@ -70,7 +72,7 @@ def match(
     if plot is not None:
         from analysis import figures
 
-        figures.save(figures.match(result, [reference, *seeds], run, forecast), plot)
+        figures.save(figures.match(result, [reference, *seeds], run, forecast, columns=columns), plot)
     if json:
         print_json({**result.to_dict(), "forecast": forecast.to_dict() if forecast else None})
     else:
@@ -84,6 +86,7 @@ def _print_equivalence(
     per: Literal["updates", "samples"],
     origin: int,
     plot: Path | None,
+    columns: Literal[1, 2],
     json: bool,
 ) -> None:
     from analysis import equivalent
@@ -92,5 +95,5 @@ def _print_equivalence(
     if plot is not None:
         from analysis import figures
 
-        figures.save(figures.equivalent(result), plot)
+        figures.save(figures.equivalent(result, columns=columns), plot)
     print_json(result.to_dict()) if json else say(result)
