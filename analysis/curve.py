@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +24,25 @@ optimizer (sgd, adam or adamw). `label` names the experiment: runs with one labe
 """
 
 
+class Source(Protocol):
+    """Measures something else of a run than its distance, from any of its origins."""
+
+    @property
+    def run(self) -> Run:
+        """The run."""
+
+    @property
+    def origins(self) -> Sequence[int]:
+        """The updates that it can be measured from."""
+
+    def curve(self, origin: int) -> "Curve":
+        """Measure it from one of them.
+
+        Args:
+            origin: the update.
+        """
+
+
 @dataclass(frozen=True, eq=False)
 class Curve:
     """A distance curve.
@@ -39,6 +58,7 @@ class Curve:
         origins: of a mean over several origins, all of them (`average_origins`); else none.
         config: what is noted of the run (`SETTINGS`, `label`).
         drops_known: False where nothing says when the learning rate dropped, as of bare arrays.
+        source: what measures the same seed from other origins, where that is not its run; None for distances.
 
     Raises:
         CurveError: where t and d are no vectors of numbers of one length, or t does not increase from above 0.
@@ -60,6 +80,7 @@ class Curve:
     config: Mapping[str, Any] = field(default_factory=dict, repr=False)
     drops_known: bool = True
     origins: tuple[int, ...] = ()
+    source: Source | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not all(type(values) is np.ndarray and values.dtype == float for values in (self.t, self.d)):
@@ -108,7 +129,8 @@ class Curve:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What its run's recorder saw that a reader of d has to know; none for arrays."""
-        return tuple(f"{self.name}, {sentence}" for sentence in (self.run.warnings if self.run is not None else ()))
+        run = self.run if self.source is None else self.source.run
+        return tuple(f"{self.name}, {sentence}" for sentence in (run.warnings if run is not None else ()))
 
 
 CurveLike: TypeAlias = Curve | Run | str | Path | tuple[ArrayLike, ArrayLike] | SeriesLike | LabelledArray

@@ -125,7 +125,8 @@ def layer_curves(curve: Curve) -> dict[str, Curve]:
         StoreError: where the run holds no distances by layer from that origin.
     """
     if curve.run is None:
-        raise CurveError(f"{curve.name}: distances by layer need a run; got arrays")
+        got = "arrays" if curve.source is None else "directions: name the layers in directions(..., parameters=[...])"
+        raise CurveError(f"{curve.name}: distances by layer need a run; got {got}")
     frame = curve.run.layer_displacement(curve.origin)
     frame = frame[frame.index > curve.origin]
     t = np.asarray(frame.index, float) - curve.origin

@@ -11,12 +11,13 @@ d² = 2L(1 − e^(−t/τ)) over L parameters, which is the law "saturation" wit
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from analysis.curve import Curve, Run
 from analysis.errors import CurveError
+from analysis.fitting.laws import Array
 from analysis.fitting.origin_choice import choose_origin, opened
 from analysis.run_curves import run_curve
 
@@ -39,7 +40,8 @@ def directions(
             of t are left, as `fit` takes it.
 
     Returns:
-        A curve for each run, between 0 and √(2L); `directions` in its `config` holds L.
+        A curve for each run, between 0 and √(2L); `directions` in its `config` holds L. `fit`, `compare_origins` and
+        `average_origins` can measure them from the runs' other origins.
 
     Raises:
         CurveError: where no runs are given, or a parameter is not among those recorded, or has no direction.
@@ -65,10 +67,43 @@ def directions(
     if not runs:
         raise CurveError("got no runs; expected recorded runs, or their paths: other data have no norm by parameter")
     start = choose_origin(runs)[0] if origin is None else origin
-    return [_turned(run, start, parameters) for run in runs]
+    return [Turning(run, None if parameters is None else tuple(parameters)).curve(start) for run in runs]
 
 
-def _turned(run: Run, origin: int, parameters: Sequence[str] | None) -> Curve:
+@dataclass(frozen=True)
+class Turning:
+    """The directions of a run's weights, which can be measured from any of its origins.
+
+    Attributes:
+        run: the run.
+        parameters: whose directions; None for the scale-invariant weights.
+    """
+
+    run: Run
+    parameters: tuple[str, ...] | None
+
+    @property
+    def origins(self) -> Sequence[int]:
+        """The origins that the run recorded."""
+        return self.run.origins
+
+    def curve(self, origin: int) -> Curve:
+        """Read how far they turned since an origin.
+
+        Args:
+            origin: the update.
+
+        Raises:
+            CurveError: for a parameter that was not recorded, or has no direction.
+            StoreError: where the norm was not recorded, or no distance from the origin.
+        """
+        t, d, count = _turned(self.run, origin, self.parameters)
+        config = {**self.run.config, "directions": count}
+        return replace(run_curve(self.run, origin), t=t, d=d, config=config, run=None, source=self)
+
+
+def _turned(run: Run, origin: int, parameters: Sequence[str] | None) -> tuple[Array, Array, int]:
+    """Return t since the origin, the distance between directions, and how many there are."""
     moved, norm = run.layers("distance", origin=origin), run.layers("norm")
     names = _scale_invariant(run, list(moved.columns)) if parameters is None else list(parameters)
     unknown = [name for name in names if name not in moved.columns]
@@ -89,9 +124,7 @@ def _turned(run: Run, origin: int, parameters: Sequence[str] | None) -> Curve:
     if len(lost):
         raise CurveError(f"{run.name}: {names[lost[0]]} is 0 or no number at some update, and has no direction there")
     d = np.sqrt(np.maximum(squares, 0.0).sum(axis=1))
-    known = {**run.config, "directions": len(names)}
-    # Without its run, from which distances would be read in the place of angles where another origin is asked for.
-    return replace(run_curve(run, origin), t=np.asarray(moved.index, float) - origin, d=d, config=known, run=None)
+    return np.asarray(moved.index, float) - origin, d, len(names)
 
 
 def _scale_invariant(run: Run, columns: list[str]) -> list[str]:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from analysis.curve import Curve, CurvesLike, Run
+from analysis.curve import Curve, CurvesLike, Run, Source
 from analysis.errors import AnalysisError, SeedError
 from analysis.fitting.age import STEADY, Age, age_of, in_memories
 from analysis.fitting.laws import Array
 from analysis.fitting.log_bins import Bins, binned
-from analysis.fitting.origin_choice import asked_for, opened
+from analysis.fitting.origin_choice import asked_for, measured, sources
 from analysis.fitting.seed_group import read_seeds
 from analysis.serialize import Part, Tabulated, jsonable
 
@@ -73,7 +73,7 @@ def average_origins(
     not supposed but measured: each run remains one curve, and an interval over seeds rests on how these differ.
 
     Args:
-        data: runs or their paths, seeds of one experiment that recorded these origins.
+        data: runs or their paths, seeds of one experiment that recorded these origins; or their `directions`.
         origins: the updates to measure from. By default all recorded ones after w_0 that leave two decades of t, and
             of these, where the memory time of weight decay is known, the steady ones (5τ and older).
         t_min: the first t that has to be left, with which the default is chosen.
@@ -101,13 +101,15 @@ def average_origins(
         >>> mean.curves[0].t[-1], fit(list(mean.curves), t_min=1).age.origins
         (np.float64(200.0), (100, 200))
     """
-    runs = opened(data)
+    runs = sources(data)
     if not runs:
-        raise AnalysisError("got no runs; expected runs, or their paths: other data have one origin")
+        raise AnalysisError(
+            "got no runs; expected runs, their paths, or their directions: other data have one origin"
+        )
     chosen = asked_for(runs, origins, t_min, t_max)
     if origins is None:
         chosen = _steady(runs, chosen)
-    groups = [read_seeds(list(runs), origin, t_min, t_max, force=force)[0] for origin in chosen]
+    groups = [read_seeds(measured(runs, origin), origin, t_min, t_max, force=force)[0] for origin in chosen]
     names = {tuple(curve.name for curve in group) for group in groups}
     if len(names) > 1:
         raise SeedError(f"seeds differ between the origins {chosen}; expected runs that reach equally far")
@@ -116,9 +118,9 @@ def average_origins(
     return OriginAverage(curves, tuple(chosen), age, _independent(groups, curves))
 
 
-def _steady(runs: Sequence[Run], origins: list[int]) -> list[int]:
+def _steady(runs: Sequence[Run | Source], origins: list[int]) -> list[int]:
     """Keep the steady origins, if the memory time is known."""
-    age = age_of(read_seeds(list(runs[:1]), origins[0], None, None)[0], (1.0, 1.0))
+    age = age_of(read_seeds(measured(runs[:1], origins[0]), origins[0], None, None)[0], (1.0, 1.0))
     if age.memory is None or math.isinf(age.memory):
         return origins
     steady = [origin for origin in origins if age.of(origin) >= STEADY]
@@ -139,7 +141,14 @@ def _mean(curves: Sequence[Curve], origins: tuple[int, ...]) -> Curve:
     drops = tuple(sorted({drop for curve in curves for drop in curve.drops}))
     warmup_end = max(curve.warmup_end for curve in curves)
     return replace(
-        curves[0], t=t, d=np.exp(log_d), origins=origins, origin=min(origins), drops=drops, warmup_end=warmup_end
+        curves[0],
+        t=t,
+        d=np.exp(log_d),
+        origins=origins,
+        origin=min(origins),
+        drops=drops,
+        warmup_end=warmup_end,
+        source=None,
     )
 
 

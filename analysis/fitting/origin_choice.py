@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from analysis.curve import Curve, CurvesLike, Run
+from analysis.curve import Curve, CurvesLike, Run, Source
 from analysis.errors import AnalysisError
 from analysis.fitting.age import BALLISTIC, STEADY, Age, in_memories, shortest_memory
 from analysis.fitting.log_bins import Bins, binned, constant_phase
@@ -31,14 +31,15 @@ class Seeds:
         curves: one, or seeds of one experiment, measured from one origin.
         origin_choice: why it is measured from there, a sentence; "" where there was nothing to choose.
         notes: sentences on curves that end early.
-        runs: the runs that they come from; none where curves or arrays were given.
+        sources: the runs that they come from, or what measures them from other origins; none where other curves or
+            arrays were given.
         force: whether runs of different settings are taken for seeds.
     """
 
     curves: list[Curve]
     origin_choice: str
     notes: tuple[str, ...]
-    runs: tuple[Run, ...]
+    sources: tuple[Run | Source, ...]
     force: bool
 
 
@@ -74,7 +75,7 @@ def seeds_from(
     if origin is None:
         origin, said = choose_origin(runs, t_min, t_max)
     curves, notes = read_seeds(given, origin, t_min, t_max, offset, force)
-    return Seeds(curves, said, notes, () if offset else runs, force)
+    return Seeds(curves, said, notes, () if offset else sources(data), force)
 
 
 def opened(data: Any) -> tuple[Run, ...]:
@@ -94,6 +95,30 @@ def opened(data: Any) -> tuple[Run, ...]:
 
 def _is_path_of_run(part: Any) -> bool:
     return isinstance(part, str | Path) and not is_log(part)
+
+
+def sources(data: Any) -> tuple[Run | Source, ...]:
+    """Open what can be measured from several origins: runs, or curves that say how.
+
+    Args:
+        data: what `curves` takes.
+
+    Returns:
+        The runs, or the curves' sources; none where anything else is among what was given.
+    """
+    parts = data if isinstance(data, list | tuple) else [data]
+    found = [part.source for part in parts if isinstance(part, Curve) and part.source is not None]
+    return tuple(found) if found and len(found) == len(parts) else opened(data)
+
+
+def measured(found: Sequence[Run | Source], origin: int) -> list[Run | Curve]:
+    """Return what `read_seeds` reads from an origin.
+
+    Args:
+        found: what `sources` returned.
+        origin: the update.
+    """
+    return [one if isinstance(one, Run) else one.curve(origin) for one in found]
 
 
 def choose_origin(runs: Sequence[Run], t_min: float | None = None, t_max: float | None = None) -> tuple[int, str]:
@@ -124,24 +149,26 @@ def choose_origin(runs: Sequence[Run], t_min: float | None = None, t_max: float 
     )
 
 
-def shared_origins(runs: Sequence[Run]) -> list[int]:
+def shared_origins(runs: Sequence[Run | Source]) -> list[int]:
     """Return the origins that all of some runs recorded distances from, in order.
 
     Args:
-        runs: the runs.
+        runs: the runs, or what measures them.
     """
     return sorted(set.intersection(*(set(run.origins) for run in runs))) if runs else []
 
 
-def lasting_origins(runs: Sequence[Run], t_min: float | None = None, t_max: float | None = None) -> list[int]:
+def lasting_origins(
+    runs: Sequence[Run | Source], t_min: float | None = None, t_max: float | None = None
+) -> list[int]:
     """Return the origins after w_0 that all runs recorded and that leave two decades of t, in order.
 
     Args:
-        runs: seeds of one experiment.
+        runs: seeds of one experiment, or what measures them.
         t_min: the first t asked for; None for the end of the ballistic updates, or of the warm-up.
         t_max: the last t asked for; None for the first learning-rate drop.
     """
-    whole = [run_curve(run, 0) for run in runs]
+    whole = [run_curve(run if isinstance(run, Run) else run.run, 0) for run in runs]
     return [origin for origin in shared_origins(runs) if origin and _is_enough(whole, origin, t_min, t_max)]
 
 
@@ -159,12 +186,12 @@ def _last(curve: Curve, start: float) -> float:
 
 
 def asked_for(
-    runs: Sequence[Run], origins: Sequence[int] | None, t_min: float | None, t_max: float | None
+    runs: Sequence[Run | Source], origins: Sequence[int] | None, t_min: float | None, t_max: float | None
 ) -> list[int]:
     """Return the origins that are asked for, or by default those that leave two decades of t.
 
     Args:
-        runs: seeds of one experiment.
+        runs: seeds of one experiment, or what measures them.
         origins: updates; None for the default.
         t_min: as for `lasting_origins`.
         t_max: likewise.
@@ -202,7 +229,7 @@ def at_other_origins(seeds: Seeds, bins: Bins, age: Age) -> list[tuple[int, Bins
         those of the fit's own origin on the same range.
     """
     own = seeds.curves[0].origin
-    others = [one for one in shared_origins(seeds.runs) if one not in (0, own)]
+    others = [one for one in shared_origins(seeds.sources) if one not in (0, own)]
     if age.steady:
         others = [one for one in others if age.of(one) >= STEADY]
     found = []
@@ -216,7 +243,7 @@ def at_other_origins(seeds: Seeds, bins: Bins, age: Age) -> list[tuple[int, Bins
 def _on_one_range(seeds: Seeds, origin: int, bins: Bins) -> tuple[Bins, Bins] | None:
     start, end = bins.fit_range
     try:
-        group, _ = read_seeds(list(seeds.runs), origin, start, None, force=seeds.force)
+        group, _ = read_seeds(measured(seeds.sources, origin), origin, start, None, force=seeds.force)
         group = [curve for curve in group if curve.name in bins.names]
         first, last = constant_phase(group, start, None)
         last = min(last, end)

@@ -16,7 +16,7 @@ from analysis.fitting.age import Age, age_of
 from analysis.fitting.estimator import estimate
 from analysis.fitting.invariance import Invariance, origin_invariance
 from analysis.fitting.log_bins import binned, constant_phase
-from analysis.fitting.origin_choice import asked_for, opened
+from analysis.fitting.origin_choice import asked_for, measured, sources
 from analysis.fitting.seed_group import read_seeds
 from analysis.fitting.seed_noise import seed_noise
 from analysis.fitting.start_scan import choose, numbers, starts
@@ -91,7 +91,7 @@ def compare_origins(
     common is counted; Student's t over the seeds, times the number of changes.
 
     Args:
-        data: three runs or more, seeds of one experiment that hold these origins.
+        data: three runs or more, seeds of one experiment that hold these origins; or their `directions`.
         origins: two updates or more that d is measured from; the others are compared with the first. By default all
             recorded ones after w_0 that leave two decades of t.
         t_min: the first update used, counted from the origin; by default the latest start that `fit` takes.
@@ -122,8 +122,12 @@ def compare_origins(
         >>> [change.what for change in found.changes], found.frame.origin.tolist()
         (['from update 100'], [0, 100])
     """
-    chosen = asked_for(opened(data), origins, t_min, t_max)
-    groups = [read_seeds(data, origin, t_min, t_max, force=force)[0] for origin in chosen]
+    found = sources(data)
+    chosen = asked_for(found, origins, t_min, t_max)
+    groups = [
+        read_seeds(measured(found, origin) if found else data, origin, t_min, t_max, force=force)[0]
+        for origin in chosen
+    ]
     names = [sorted(curve.name for curve in group) for group in groups]
     if len(groups[0]) < 3 or any(other != names[0] for other in names):
         counts = ", ".join(f"{len(group)} from {origin}" for group, origin in zip(groups, chosen, strict=True))

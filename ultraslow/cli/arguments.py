@@ -59,16 +59,16 @@ def fitted_curves(
         Curves and paths, in order.
 
     Raises:
-        AnalysisError: for averages of directions.
+        AnalysisError: for directions of tables and logs.
     """
     from analysis import directions as read_directions
     from analysis.errors import AnalysisError
 
-    if not directions:
-        return list(mean.curves) if mean else named_curves(paths, scalar, origin)
-    if mean is not None or scalar is not None:
-        raise AnalysisError("got --directions with --origins or --scalar; expected it alone, of recorded runs")
-    return list(read_directions(paths, origin=origin))
+    if directions and scalar is not None:
+        raise AnalysisError("got --directions with --scalar; expected it of recorded runs")
+    if mean is not None:
+        return list(mean.curves)
+    return list(read_directions(paths, origin=origin)) if directions else named_curves(paths, scalar, origin)
 
 
 def averaged(
@@ -78,6 +78,7 @@ def averaged(
     t_min: float | None,
     t_max: float | None,
     force: bool,
+    directions: bool = False,
 ) -> "OriginAverage | None":
     """Average runs over the origins that `--origins` names.
 
@@ -88,6 +89,7 @@ def averaged(
         t_min: as `average_origins` takes it.
         t_max: likewise.
         force: likewise.
+        directions: average the angle instead of the distance.
 
     Returns:
         The average; None where nothing is to be averaged.
@@ -96,14 +98,15 @@ def averaged(
         AnalysisError: for origins that are no updates, or both options.
     """
     from analysis import average_origins
+    from analysis import directions as read_directions
     from analysis.errors import AnalysisError
 
     if not origins:
         return None
     if origin is not None:
         raise AnalysisError("got --origin and --origins; expected one of them")
-    if list(origins) == ["all"]:
-        return average_origins(paths, None, t_min=t_min, t_max=t_max, force=force)
-    if not all(one.isdecimal() for one in origins):
+    if list(origins) != ["all"] and not all(one.isdecimal() for one in origins):
         raise AnalysisError(f"--origins {' '.join(origins)}: expected all, or the numbers of updates")
-    return average_origins(paths, [int(one) for one in origins], t_min=t_min, t_max=t_max, force=force)
+    chosen = None if list(origins) == ["all"] else [int(one) for one in origins]
+    data = list(read_directions(list(paths))) if directions else list(paths)
+    return average_origins(data, chosen, t_min=t_min, t_max=t_max, force=force)

@@ -60,7 +60,7 @@ def compare(
     """
     from analysis import compare as compare_laws
 
-    mean = averaged([run, *runs], origins, origin, t_min, t_max, force)
+    mean = averaged([run, *runs], origins, origin, t_min, t_max, force, directions)
     curves = fitted_curves([run, *runs], scalar, origin, mean, directions)
     result = compare_laws(curves, laws or None, t_min=t_min, t_max=t_max, origin=origin, force=force)
     if plot is not None:

@@ -60,7 +60,7 @@ def fit(
     from analysis import fit_layers
     from analysis.serialize import records
 
-    mean = averaged([run, *runs], origins, origin, t_min, t_max, force)
+    mean = averaged([run, *runs], origins, origin, t_min, t_max, force, directions)
     paths = fitted_curves([run, *runs], scalar, origin, mean, directions)
     if per_layer:
         with plain_warnings():

@@ -15,6 +15,7 @@ def origins(
     origins: Annotated[tuple[int, ...], arg(metavar="T [T ...]", help_behavior_hint="")] = (),
     t_min: Updates = None,
     t_max: Updates = None,
+    directions: bool = False,
     force: bool = False,
     json: bool = False,
 ) -> None:
@@ -30,10 +31,13 @@ def origins(
         origins: the updates to measure from. Default: all recorded ones that leave two decades of t.
         t_min: first update that is used, counted from each origin. Default: the latest that `ultraslow fit` takes.
         t_max: last update that is used, counted from each origin. Default: what all origins reach.
+        directions: measure the angle alone, of weights of two or more dimensions but the last; needs the norm.
         force: take runs whose settings differ for seeds of one experiment all the same.
         json: print one JSON document instead of a table.
     """
     from analysis import compare_origins
+    from analysis import directions as read_directions
 
-    result = compare_origins([run, *runs], origins or None, t_min=t_min, t_max=t_max, force=force)
+    data = list(read_directions([run, *runs])) if directions else [run, *runs]
+    result = compare_origins(data, origins or None, t_min=t_min, t_max=t_max, force=force)
     print_json(result.to_dict()) if json else say(result)

@@ -55,7 +55,7 @@ def scan(
     from analysis import scan as scan_runs
     from analysis.serialize import records
 
-    mean = averaged([run, *runs], origins, origin, t_min, t_max, force)
+    mean = averaged([run, *runs], origins, origin, t_min, t_max, force, directions)
     with plain_warnings():
         frame = scan_runs(
             fitted_curves([run, *runs], scalar, origin, mean, directions),

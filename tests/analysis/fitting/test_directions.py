@@ -10,14 +10,25 @@ import numpy as np
 import pytest
 import torch
 
-from analysis import AnalysisError, CurveError, compare, directions, fit
+from analysis import (
+    AnalysisError,
+    CurveError,
+    average_origins,
+    compare,
+    compare_origins,
+    directions,
+    fit,
+    fit_layers,
+)
 from trajectory import Recorder, Run
 from trajectory.errors import StoreError
 from ultraslow.cli.compare import compare as compare_command
 from ultraslow.cli.fit import fit as fit_command
+from ultraslow.cli.origins import origins as origins_command
 from ultraslow.cli.scan import scan as scan_command
 
-DIMENSIONS, ORIGIN, MEMORY = 3000, 200, 40
+DIMENSIONS, MEMORY = 3000, 40
+EARLY, ORIGIN, LATER = 20, 200, 300  # before the norm is steady, and after
 
 
 def turn(path, seed, quantities=("distance", "norm")):
@@ -28,7 +39,15 @@ def turn(path, seed, quantities=("distance", "norm")):
     settings = {"lr": 0.1, "momentum": 0.0, "weight_decay": 1 / (0.1 * MEMORY)}
     optimizer = torch.optim.SGD(model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"])
     kept = [inner.detach().clone()]
-    with Recorder(path, model, optimizer, quantities=list(quantities), config=settings, origins=[ORIGIN], seed=seed):
+    with Recorder(
+        path,
+        model,
+        optimizer,
+        quantities=list(quantities),
+        config=settings,
+        origins=[EARLY, ORIGIN, LATER],
+        seed=seed,
+    ):
         for _ in range(600):
             w = inner.detach()
             noise = torch.randn(w.shape, generator=generator)
@@ -46,7 +65,7 @@ def recorded(tmp_path_factory):
     return [folder / f"seed-{seed}.zarr" for seed in range(3)], weights
 
 
-@pytest.mark.parametrize("origin", [0, ORIGIN])
+@pytest.mark.parametrize("origin", [0, EARLY, ORIGIN])
 def test_directions_are_those_of_the_weights(recorded, origin):
     paths, weights = recorded
     curve = directions(paths[0], origin=origin)[0]
@@ -76,6 +95,23 @@ def test_the_origin_is_the_one_that_fit_takes(recorded):
     assert fit(directions(paths, origin=ORIGIN), t_min=2, t_max=40).origin == ORIGIN
 
 
+def test_directions_are_measured_from_other_origins_and_averaged_over_them(recorded):
+    paths, _ = recorded
+    here, later = (directions(paths, origin=origin) for origin in (ORIGIN, LATER))
+    found = fit(here, t_min=1, t_max=100)
+    ((change),) = [change for change in found.invariance.changes if change.origin == LATER]
+    assert change.value == pytest.approx(fit(later, t_min=1, t_max=100).alpha)
+    assert (found.origin, fit(here, origin=LATER, t_min=1, t_max=100).alpha) == (ORIGIN, pytest.approx(change.value))
+    compared = compare_origins(here, [ORIGIN, LATER], t_min=1, t_max=100)
+    assert compared.frame.alpha.tolist() == pytest.approx([found.alpha, change.value])
+    mean = average_origins(here, [ORIGIN, LATER])
+    both = np.log(here[0].d[:300]) + np.log(later[0].d)
+    np.testing.assert_allclose(np.log(mean.curves[0].d), both / 2, rtol=1e-12, atol=1e-12)
+    assert fit(list(mean.curves), t_min=1, t_max=100).invariance.changes[-1].origin is None
+    with pytest.raises(CurveError, match=r"got directions: name the layers in directions\(..., parameters"):
+        fit_layers(here)
+
+
 def test_what_has_no_direction_is_refused_in_a_line(recorded, tmp_path):
     paths, _ = recorded
     for data, options, error, said in (
@@ -99,5 +135,10 @@ def test_the_commands_measure_directions(recorded, capsys):
     for command in (fit_command, scan_command):
         command(first, tuple(others), **options)
         assert json.loads(capsys.readouterr().out)
-    with pytest.raises(AnalysisError, match="got --directions with --origins or --scalar"):
+    origins_command(first, tuple(others), origins=(ORIGIN, LATER), t_min=1, t_max=100, directions=True, json=True)
+    expected = compare_origins(directions(recorded[0]), [ORIGIN, LATER], t_min=1, t_max=100)
+    assert json.loads(capsys.readouterr().out)["p_value"] == pytest.approx(expected.p_value)
+    fit_command(first, tuple(others), origins=(str(ORIGIN), str(LATER)), **options | {"origin": None})
+    assert json.loads(capsys.readouterr().out)["average"]["origins"] == [ORIGIN, LATER]
+    with pytest.raises(AnalysisError, match="got --directions with --scalar"):
         fit_command(first, tuple(others), directions=True, scalar="distance")
