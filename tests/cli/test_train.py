@@ -86,15 +86,13 @@ def test_what_a_bar_shows_stays_until_it_is_shown_anew():
 
 
 def test_an_interrupt_names_the_run_once_there_is_one(tmp_path, capsys):
-    for expected in (
-        "interrupted; nothing was recorded yet",
-        f"recorded is in {tmp_path / 'x'} and can be read; --re",
-    ):
-        with pytest.raises(SystemExit) as ended, interruptible(tmp_path / "x", resumable=True):
+    run = tmp_path / "run.zarr"
+    for expected in ("interrupted; nothing was recorded yet", f"is in {run} and can be read; --resume continues it"):
+        with pytest.raises(SystemExit) as ended, interruptible(run, resumable=True):
             raise KeyboardInterrupt
         assert ended.value.code == 130
         assert expected in capsys.readouterr().err
-        (tmp_path / "x").mkdir(exist_ok=True)
+        run.mkdir(exist_ok=True)
 
 
 HELP = """
