@@ -182,7 +182,8 @@ class ArrayReader:
         """Return whether a chunk has to have a file. Without one, it reads as fill values."""
         name, length = node.name, node.chunk_shape[0]
         if name.startswith(_METRICS) and name != _METRIC_STEPS:  # a metric that was not logged from the start
-            return chunk >= node.first_row // length if node.first_row is not None else seen and self.root.writes_all
+            begun = seen if node.first_row is None else chunk >= node.first_row // length
+            return begun and self.root.writes_all
         return self.root.writes_all or node.dtype == "int64" or name.endswith("/weights")
 
     @staticmethod

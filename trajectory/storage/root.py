@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from blake3 import blake3
@@ -91,6 +91,8 @@ def read_root(backend: Backend) -> Root:
     if checksum is not None and checksum != _checksum(attributes, nodes):
         raise _damaged(backend, "its checksum is another")
     metadata, commit = RunMetadata.from_json(attributes, path), Commit.from_json(attributes, path)
+    if checksum is None:  # the version that wrote on kept the schedules, and may have recorded by others
+        metadata = replace(metadata, schedules=())
     arrays = parse_nodes(nodes, metadata, commit, path)
     chunks = _listed(backend, root["attributes"], CHUNKS, "chunks", chunk_checksums.from_json, {})
     ends = _listed(backend, root["attributes"], ENDS, "rows", chunk_checksums.ends_from_json, {})

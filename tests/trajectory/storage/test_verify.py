@@ -145,6 +145,19 @@ def test_a_store_of_the_first_version_is_intact(killed):
     assert Run(killed).sketches == []
 
 
+def test_a_store_that_an_early_version_has_written_on_is_intact(killed):
+    """It kept what it did not know of the root, but left out checksums and chunks of NaN."""
+    verify(killed, repair=True)
+    root = json.loads((killed / "zarr.json").read_text())
+    root["attributes"] = {"ultraslow": root["attributes"]["ultraslow"]}
+    (killed / "zarr.json").write_text(json.dumps(root))
+    (killed / "metrics" / "weight" / "c" / "1").unlink()
+    assert verify(killed) == []
+    run = Run(killed)
+    assert len(run.distance) == 1300
+    assert run.metrics["weight"].count() == 1024
+
+
 def test_the_former_names_of_a_problem_can_be_read():
     problem = Problem("not closed", repairable=True)
     with pytest.warns(DeprecationWarning, match=r"is now Problem\.message"):
