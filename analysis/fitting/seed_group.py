@@ -28,6 +28,7 @@ _DISAGREE = 0.3  # root mean square in log d of two curves, of which neither can
 _STD = 1.4826  # a normal variable's standard deviation over its median absolute deviation
 _BALLISTIC = 1.5  # local exponent: weights that move on a straight line at a constant speed have 1
 _LAST = 4  # log bins, a third of a decade
+_STILL = 1e-6  # of log d: rounding, where weights are not updated; saturated distances go on fluctuating by 1e-3
 
 
 def read_seeds(
@@ -194,7 +195,7 @@ def _late(group: Sequence[Curve], t_min: float | None) -> list[str]:
 
 
 def standing_apart(bins: Bins) -> list[str]:
-    """Name the seeds whose distance runs away or falls, or lies far from what the others agree on.
+    """Name the seeds whose distance runs away, stands still or falls, or lies far from what the others agree on.
 
     Args:
         bins: the log bins of one curve, or one per seed.
@@ -209,6 +210,14 @@ def standing_apart(bins: Bins) -> list[str]:
             named[name] = (
                 f"{name} runs away: by t = {math.exp(bins.u[-1]):.4g} its distance grows as t^{exponent:.2g}, faster "
                 "than on a straight line; end the range before that with t_max, or leave the curve out."
+            )
+    for name, z in zip(bins.names, bins.z, strict=True):
+        still = int(np.flatnonzero(np.abs(z - z[-1]) >= _STILL).max(initial=-1)) + 1
+        if still <= len(z) - _LAST:
+            named[name] = (
+                f"{name} stands still from t = {math.exp(bins.u[still]):.4g} on: its distance does not change, as "
+                "when weights have become 0 or are no longer updated (look at the loss and the norm); end the range "
+                "before that with t_max, or leave it out."
             )
     tops = bins.z.argmax(axis=1)
     for name, z, top in zip(bins.names, bins.z, tops, strict=True):

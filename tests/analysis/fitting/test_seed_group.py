@@ -123,6 +123,16 @@ def test_a_seed_that_runs_away_is_named(n):
         assert not any(f"curve {i} " in sentence for sentence in found.warnings for i in range(1, n))
 
 
+def test_a_seed_that_stands_still_is_named():
+    """Weights that have become 0 stay as far away as the norm at the origin."""
+    *others, last = seeds(3)
+    dead = Curve(last.t, np.where(last.t > 2000, 1.2 * last.d[1999], last.d), "dead")
+    (said,) = standing_apart(binned([*others, dead], 10))[:1]
+    assert said.startswith("dead stands still from t = 2")
+    assert "as when weights have become 0 or are no longer updated" in said
+    assert not any("stands still" in sentence for sentence in standing_apart(binned(seeds(3), 10)))
+
+
 @pytest.mark.parametrize("n", [1, 3])
 def test_a_seed_that_falls_is_named(n):
     *others, last = seeds(n)
