@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
-_UNLIKE = 0.2  # of a correlation: eleven settings with gradient noise and μ from 0 to .99 lay within .1 of μ
+_UNLIKE = 0.2  # of a correlation: what gradients are correlated in time by, at most, where their noise is alive
 _SETTLED = 10.0  # times 1/(1 − μ): by then μ^t is 4e-5 at μ = .9, and the start of the momentum is forgotten
 
 
