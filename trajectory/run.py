@@ -233,8 +233,8 @@ class Run(RunDescription):
         Raises:
             StoreError: as `state_dict`, or the model's names or shapes differ from the run's.
         """
+        from trajectory.measure.plain_names import names_without_prefixes, plain_names
         from trajectory.measure.sharding import put
-        from trajectory.measure.tracked_parameters import names_without_prefixes, plain_names
 
         state = self.state_dict(step)
         full = model.state_dict(keep_vars=True)

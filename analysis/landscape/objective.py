@@ -21,7 +21,7 @@ from analysis.landscape.flat_weights import BUILD, FlatWeights
 from analysis.landscape.mean_loss import MeanLoss, cross_entropy, finite
 from analysis.landscape.reverse import curved, joined, slopes_of
 from analysis.landscape.twice_differentiable import twice_differentiable
-from trajectory.measure.tracked_parameters import plain_names
+from trajectory.measure.plain_names import plain_names
 
 Origin = Tensor | Mapping[str, Tensor]
 """A point in weight space: a flat vector, or a state dict, whose buffers count with running statistics."""

@@ -13,7 +13,8 @@ from trajectory.integrations.checkpoint import CheckpointError, find
 from trajectory.integrations.checkpoint_files import load
 from trajectory.measure.count_sketch import SEED, count_sketches
 from trajectory.measure.observables import Observables, squared_norms
-from trajectory.measure.tracked_parameters import buffer_specs, names_without_prefixes, weight_specs
+from trajectory.measure.plain_names import names_without_prefixes
+from trajectory.measure.tracked_parameters import buffer_specs, weight_specs
 from trajectory.measure.weight_copy import accumulator
 from trajectory.recording.provenance import provenance
 from trajectory.schema.metadata import RunMetadata, SketchFormat

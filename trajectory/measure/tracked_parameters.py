@@ -9,23 +9,12 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from trajectory.errors import RecordingError
+from trajectory.measure.plain_names import plain_names
 from trajectory.measure.sharding import whole
 from trajectory.measure.weight_copy import accumulator
 from trajectory.schema.layout import TensorSpec
 from trajectory.schema.parameter_groups import GroupBy, Groups, group
 from trajectory.schema.parameter_groups import chosen as chosen_names
-
-_PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel's and torch.compile's
-# Modules that hold the model, or a part of it, under a name that is none of the model's. They are compared by name,
-# so that nothing has to be imported that the model does not use.
-_WRAPPERS = {
-    "torch.nn.parallel.distributed.DistributedDataParallel": "module",
-    "torch.nn.parallel.data_parallel.DataParallel": "module",
-    "torch.optim.swa_utils.AveragedModel": "module",
-    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
-    "torch.distributed.algorithms._checkpoint.checkpoint_wrapper.ActivationWrapper": "_checkpoint_wrapped_module",
-    "deepspeed.runtime.engine.DeepSpeedEngine": "module",
-}
 
 
 @dataclass(frozen=True)
@@ -139,45 +128,6 @@ class TrackedParameters:
         return [[(self.parameters[name], first[name]) for name in names] for names in self.groups.members]
 
 
-def plain_names(model: nn.Module) -> Callable[[str], str]:
-    """Tell the names of a model's parameters and buffers from the prefixes of wrappers around it or its parts.
-
-    Wrappers are known by their type: a submodule that is called `module` keeps its name. Names stay whole where two
-    would become one.
-
-    Args:
-        model: The model, which may be compiled or wrapped.
-
-    Returns:
-        A function from a name, as `named_parameters` or `state_dict` give it, to the name without prefixes.
-    """
-    modules = model.named_modules(remove_duplicate=False)
-    inner = {f"{path}.{name}".removeprefix(".") for path, module in modules for name in _held_under(module)}
-    if not inner:
-        return lambda name: name
-
-    def plain(name: str) -> str:
-        parts = name.split(".")
-        return ".".join(part for k, part in enumerate(parts) if ".".join(parts[: k + 1]) not in inner)
-
-    members = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    full = {name for name, _ in members}
-    return plain if len(set(map(plain, full))) == len(full) else lambda name: name
-
-
-def names_without_prefixes(names: Iterable[str]) -> dict[str, str]:
-    """Guess which parts of names are the prefixes of wrappers, where there is no model to ask.
-
-    Args:
-        names: The names of a state dict.
-
-    Returns:
-        Each name, and the name without prefixes; whole names where two would become one.
-    """
-    guessed = {name: _without_prefixes(name) for name in names}
-    return guessed if len(set(guessed.values())) == len(guessed) else {name: name for name in guessed}
-
-
 def _without_weights(parameter: Tensor) -> str | None:
     """Say why no snapshot can hold a parameter, and what to do; None if one can."""
     if is_lazy(parameter):
@@ -196,17 +146,6 @@ def _not_measurable(parameter: Tensor) -> str | None:
     if any(stride == 0 and size > 1 for stride, size in zip(parameter.stride(), parameter.shape, strict=True)):
         return "is expanded, so that several weights share one place; expected one place each: clone() it"
     return None
-
-
-def _held_under(module: nn.Module) -> list[str]:
-    kinds = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(module).__mro__)
-    return [_WRAPPERS[kind] for kind in kinds if kind in _WRAPPERS]
-
-
-def _without_prefixes(name: str) -> str:
-    for prefix in _PREFIXES:
-        name = name.removeprefix(prefix).replace(f".{prefix}", ".")
-    return name
 
 
 def trainable(

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from trajectory.measure.tracked_parameters import TrackedParameters, buffers, plain_names
+from trajectory.measure.plain_names import plain_names
+from trajectory.measure.tracked_parameters import TrackedParameters, buffers
 from trajectory.recording.optimizers import first_names
 
 Changes = dict[str, list[str]]

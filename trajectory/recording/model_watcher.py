@@ -17,9 +17,9 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from trajectory.measure.plain_names import plain_names
 from trajectory.measure.ranks import is_distributed
 from trajectory.measure.sharding import is_dtensor
-from trajectory.measure.tracked_parameters import plain_names
 from trajectory.recording.late_parameters import LateParameters
 from trajectory.recording.model_reports import ModelReports
 from trajectory.recording.optimizers import uncovered

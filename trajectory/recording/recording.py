@@ -217,6 +217,8 @@ class Recording:
         Raises:
             RecordingError: Recording has failed, or the recorder is closed.
         """
+        if self._pipeline.closed and not self._pipeline.delivery.ended:
+            return  # a subscriber asks for it while `close` does it
         self._refuse_if_closed(awaits_step=True)
         self._pipeline.delivery.flush(wait=wait)
 

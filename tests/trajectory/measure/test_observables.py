@@ -12,7 +12,8 @@ from torch.optim.swa_utils import AveragedModel
 from trajectory import RecordingError
 from trajectory.measure import openmp
 from trajectory.measure.observables import Observables
-from trajectory.measure.tracked_parameters import buffers, names_without_prefixes, trainable
+from trajectory.measure.plain_names import names_without_prefixes
+from trajectory.measure.tracked_parameters import buffers, trainable
 from trajectory.measure.weight_copy import Copy
 
 

@@ -144,16 +144,24 @@ def test_optimizers_of_other_models_and_inner_ones_are_none_of_the_recorders_bus
 def test_unfrozen_parameters_count_from_their_first_update_on(tmp_path):
     model = network()
     model[0].requires_grad_(False)
-    start = at_start(model)
+    start, half = at_start(model), []
 
     def unfreeze(model, optimizer, recorder):
         copies = recorder._pipeline._session.observables.copies[0].tensors
         assert sum(w.numel() for w in copies) == 9  # no copy of frozen weights
+        half.extend(p.detach().clone() for p in model.parameters())
         model[0].requires_grad_(True)
         optimizer.add_param_group({"params": list(model[0].parameters())})
 
     path = tmp_path / "run.zarr"
-    run, said = train(path, model, sgd(model), unfreeze, quantities=["distance", "norm"], origins=[20])
+    options = {
+        "quantities": ["distance", "norm"],
+        "origins": [20],
+        "snapshots": 100,
+        "sketch": 4096,
+        "sketches": [50, 100],
+    }
+    run, said = train(path, model, sgd(model), unfreeze, **options)
     check_told(run, said, "unfrozen_parameters", ["0.weight", "0.bias"], 50)
     assert run.events[0].details["exact"]
     assert run.distance.iloc[-1] == pytest.approx(moved(model, start), rel=1e-6)
@@ -165,6 +173,12 @@ def test_unfrozen_parameters_count_from_their_first_update_on(tmp_path):
     assert rest == pytest.approx(moved(model[0], start[:2]), rel=1e-5)
     assert run.warnings[0].endswith(run.layers().attrs["unfrozen"][0])
     assert run.total("angle").isna().tolist() == [t > 50 for t in run.distance.index]
+    assert list(run.state_dict(100)) == ["2.weight", "2.bias"]
+    kept = run.state_dict(100)
+    moves = sum((kept[name] - w).square().sum() for name, w in zip(kept, half[2:], strict=True)).sqrt()
+    assert run.pairwise_distance().loc[50, 100] == pytest.approx(
+        moves.item(), rel=0.05
+    )  # 1/√(2 · 4096) is a σ of .011
 
 
 def test_frozen_parameters_are_recorded_from_the_start_if_asked(tmp_path):

@@ -276,3 +276,12 @@ def test_a_run_knows_where_it_came_from(tmp_path, monkeypatch):
     Recorder("changed.zarr", model, optimizer).close()
     assert Run("clean.zarr").commit == head
     assert Run("changed.zarr").commit == f"{head}-dirty"
+
+
+def test_a_subscriber_may_flush_also_while_the_run_is_closed(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run.zarr", model, optimizer) as recorder:
+        recorder.subscribe(lambda rows: recorder.flush())
+        train(model, optimizer, 3)
+    assert len(Run(tmp_path / "run.zarr").distance) == 3
