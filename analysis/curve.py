@@ -36,7 +36,7 @@ class Source(Protocol):
         """The updates that it can be measured from."""
 
     def curve(self, origin: int) -> "Curve":
-        """Measure it from one of them.
+        """Return it measured from one of them.
 
         Args:
             origin: the update.

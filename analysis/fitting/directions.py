@@ -88,7 +88,7 @@ class Turning:
         return self.run.origins
 
     def curve(self, origin: int) -> Curve:
-        """Read how far they turned since an origin.
+        """Return how far they turned since an origin.
 
         Args:
             origin: the update.

