@@ -2,9 +2,11 @@
 
 import re
 from textwrap import wrap
+from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis
+from matplotlib.axis import Axis, XAxis
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 _TICK = 0.55  # inches of a panel, axis label included, that a tick's label and the gap to the next take
@@ -107,11 +109,29 @@ def short_log_ticks(axis: Axis) -> None:
 
 
 def plain_log_ticks(axis: Axis) -> None:
-    """Label 1, 2, 5, 10, ... in plain numbers, for a logarithmic axis of few decades.
+    """Label 1, 2, 5, 10, ... in plain numbers, for a logarithmic axis of few decades; 1, 3, 10, ... on a narrow one.
 
     Args:
         axis: the x or the y axis of a panel.
     """
-    axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.set_major_locator(_PlainLogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axis.set_minor_formatter(NullFormatter())
+
+
+class _PlainLogLocator(LogLocator):
+    """Ticks at 1, 2, 5, 10, ...; on an x axis where their labels would touch, at 1, 3, 10, ... or one in a decade."""
+
+    def tick_values(self, vmin: float, vmax: float) -> Any:
+        room = 1 / max(1, self.axis.get_tick_space()) if isinstance(self.axis, XAxis) else 0.0
+        fewest: Any = None
+        for subs in (1, 2, 5), (1, 3), (1,), (3,):
+            self.set_params(subs=subs)
+            ticks = np.asarray(super().tick_values(vmin, vmax))
+            shown = ticks[(ticks >= vmin) & (ticks <= vmax)]
+            if len(shown) < 2 and fewest is not None:
+                continue
+            fewest = ticks
+            if len(shown) < 2 or np.diff(np.log(shown)).min() >= room * np.log(vmax / vmin):
+                break
+        return fewest

@@ -1,16 +1,17 @@
 """What every figure keeps to: colours that colour-blind readers tell apart, text that stays text, small files."""
 
-from itertools import combinations
+from itertools import combinations, pairwise
 from re import findall
 
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
 from analysis import Curve, figures
 from analysis.errors import FigureError
-from analysis.figures.axes import minus, power_of_ten
+from analysis.figures.axes import minus, power_of_ten, t_axis
 from analysis.figures.colours import COLOURS, DASHES, LAW_COLOURS, OTHER_LAW, REJECTED, shade
 from analysis.figures.legends import MOST_ENTRIES
 from analysis.figures.lines import by_label
@@ -100,6 +101,21 @@ def test_more_than_six_entries_become_names_at_the_ends_that_do_not_touch():
         assert box.x0 > ax.bbox.x1
         assert box.x1 < drawn.bbox.x1
         assert not any(box.overlaps(other) for other in boxes[:k])
+
+
+@pytest.mark.parametrize("width", [1.5, 2, 3.3])
+@pytest.mark.parametrize(("low", "high"), [(150, 9000), (40, 1100), (1010, 9900), (13, 110)])
+def test_labels_of_a_short_logarithmic_axis_do_not_touch(width, low, high):
+    figure = Figure(figsize=(width, 2), layout="constrained")
+    ax = figure.subplots()
+    ax.set_xlim(low, high)
+    ax.tick_params(labelsize=8)
+    t_axis(ax, logarithmic=True)
+    figure.canvas.draw()
+    labels = [label for label in ax.get_xticklabels() if low <= label.get_position()[0] <= high]
+    boxes = [label.get_window_extent() for label in labels]
+    assert labels
+    assert all(left.x1 < right.x0 for left, right in pairwise(boxes))
 
 
 def test_text_of_an_svg_stays_text_and_its_minus_signs_are_true(tmp_path):
