@@ -146,13 +146,13 @@ class Pipeline:
             return
         update.late |= late
         differentiates = torch.is_grad_enabled()
-        try:  # not `with no_grad()`: an interrupt while that is entered leaves gradients off
-            torch.set_grad_enabled(False)
+        try:  # by a call into C each way: an interrupt amid `no_grad()` or `set_grad_enabled()` leaves gradients off
+            torch._C._set_grad_enabled(False)
             self._record(update)
         except Exception as error:
             self.delivery.give_up(error)
         finally:
-            torch.set_grad_enabled(differentiates)
+            torch._C._set_grad_enabled(differentiates)
         self.step, self.rounds = update.step, update.round
         self._current = None
 
