@@ -90,7 +90,8 @@ def main() -> int:
             names = " ".join(absent)
             print(f"bench/gpu.py: not installed: {names}; bring them as wheels: --wheels DIR", file=sys.stderr)
             return 2
-        if (fault := unusable(options.device, environment)) is not None:
+        fault = unimportable(environment) or unusable(options.device, environment)
+        if fault is not None:
             print(f"bench/gpu.py: {fault}", file=sys.stderr)
             return 2
         return measure(options, environment, Path(folder), end)
@@ -114,6 +115,15 @@ def missing() -> list[str]:
             return False
 
     return [name for name in names if not is_installed(name)]
+
+
+def unimportable(environment: Mapping[str, str]) -> str | None:
+    """Why ultraslow cannot be imported, in a line: what is installed may need something that is not."""
+    probe = "import analysis.landscape, train, trajectory, ultraslow.cli"
+    done = subprocess.run([sys.executable, "-c", probe], env=environment, capture_output=True, text=True)
+    if done.returncode == 0:
+        return None
+    return f"{done.stderr.strip().splitlines()[-1]}; bring what is missing as wheels: --wheels DIR"
 
 
 def unusable(device: str, environment: Mapping[str, str]) -> str | None:

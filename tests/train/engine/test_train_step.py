@@ -111,16 +111,15 @@ def test_a_cuda_graph_asks_for_a_gpu_and_for_every_row(tmp_path):
 @pytest.mark.cuda
 @pytest.mark.parametrize("batched", [False, True], ids=["alone", "batched"])
 def test_a_gpu_trains_what_the_host_does(tmp_path, in_float64, same_training, batched):
-    config = replace(SHORT, ghost_batch_size=16, multiplicative_noise=not batched, max_grad_norm=1.0)
+    config = replace(SHORT, ghost_batch_size=16, max_grad_norm=1.0)  # noise is drawn on the device: another on each
     runs = []
     for device in ("cpu", "cuda"):
         out = tmp_path / f"{len(runs)}.zarr"
         (path,) = train_batched(config, {0: out}, device=device) if batched else (train(config, out, device=device),)
         runs.append(Run(path))
     np.testing.assert_allclose(runs[1].layers(), runs[0].layers(), **same_training)
-    assert (
-        runs[1].metrics["validation_error"].dropna().tolist() == runs[0].metrics["validation_error"].dropna().tolist()
-    )
+    errors = [run.metrics["validation_error"].dropna() for run in runs]
+    np.testing.assert_allclose(errors[1], errors[0], rtol=1e-6)  # divided in float32
 
 
 @pytest.mark.cuda
