@@ -62,9 +62,11 @@ def captured(task: Task, path: object | None) -> Callable[[], None]:
     with torch.cuda.graph(graph, capture_error_mode="thread_local"):
         update()
 
-    def replay() -> None:
-        graph.replay()
-        if recorder is not None:
-            recorder.replayed()
+    return partial(replay, graph, recorder, update)
 
-    return replay
+
+def replay(graph: torch.cuda.CUDAGraph, recorder: Recorder | None, update: Callable[[], None]) -> None:
+    """Replays an update, which is held for as long: the graph reads its tensors by address alone."""
+    graph.replay()
+    if recorder is not None:
+        recorder.replayed()

@@ -67,6 +67,17 @@ def seconds(turn: Turn, device: str = "cpu") -> float:
     return perf_counter() - started
 
 
+def standing_still(turn: Turn, device: str = "cpu") -> float:
+    """How long a turn holds up the stream that training goes on in; copies on other streams go on beside it."""
+    if device == "cpu":
+        return seconds(turn)
+    torch.cuda.synchronize()
+    started = perf_counter()
+    turn()
+    torch.cuda.current_stream().synchronize()
+    return perf_counter() - started
+
+
 def repeated(update: Turn, after: Turn, steps: int, device: str) -> float:
     """Seconds an update takes with what follows it."""
 

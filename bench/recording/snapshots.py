@@ -22,6 +22,7 @@ from recording.report import (
     rounds_of,
     scratch,
     seconds,
+    standing_still,
     where,
 )
 
@@ -75,7 +76,7 @@ def snapshot_variants(weights: Weights, folder: Path, device: str) -> dict[str, 
 
     def finished(begin: Turn, end: Turn) -> tuple[float, float]:
         clear(folder)
-        stood = seconds(begin, device)
+        stood = standing_still(begin, device)
         return stood, stood + seconds(end, device)
 
     def save() -> None:
