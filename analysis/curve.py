@@ -13,14 +13,16 @@ from analysis.inputs import FrameLike, LabelledArray, SeriesLike, vector
 from trajectory.run import Run
 
 SETTINGS = (
-    *("network", "dataset", "train_size", "batch_size", "lr", "momentum", "weight_decay", "protocol", "optimizer"),
+    *("network", "dataset", "train_size", "batch_size", "lr", "momentum", "nesterov", "dampening", "weight_decay"),
+    *("protocol", "optimizer"),
 )
 """What the analysis reads of a run's configuration, beside its `label`.
 
 `Recorder(config={...})` takes any names; these are understood whoever notes them: network and dataset (names),
-train_size (samples in the training set), batch_size (samples in an update), lr, momentum, weight_decay (as the
-optimizer has them at first; β₁ is the momentum of Adam and AdamW), protocol (a name for how else it was trained), and
-optimizer (sgd, adam or adamw). `label` names the experiment: runs with one label are drawn as its seeds.
+train_size (samples in the training set), batch_size (samples in an update), lr, momentum, nesterov, dampening,
+weight_decay (as the optimizer has them at first; β₁ is the momentum of Adam and AdamW), protocol (a name for how
+else it was trained), and optimizer (sgd, adam or adamw). `label` names the experiment: runs with one label are drawn
+as its seeds.
 """
 
 

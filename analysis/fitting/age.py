@@ -163,6 +163,7 @@ def memory_time(curve: Curve) -> float | None:
     """Return how long weights under weight decay λ take to balance it: (1 − μ)/(ηλ) updates; 1/(ηλ) for AdamW.
 
     Momentum μ and decay λ are the run's settings, η is its highest recorded learning rate, or else the setting `lr`.
+    Dampening makes it smaller, Nesterov's momentum does not change it.
 
     Args:
         curve: a curve whose settings are noted.
@@ -176,7 +177,9 @@ def memory_time(curve: Curve) -> float | None:
     decay, momentum = (float(curve.settings.get(name, 0.0)) for name in ("weight_decay", "momentum"))
     if decay == 0:
         return math.inf
-    return (1 - (0.0 if _optimizer(curve) == "adamw" else momentum)) / (_rate(curve) * decay)
+    if optimizer_of(curve) == "adamw":
+        return 1 / (_rate(curve) * decay)
+    return (1 - momentum) / (_rate(curve) * undamped(curve) * decay)
 
 
 def shortest_memory(group: Sequence[Curve]) -> float | None:
@@ -198,15 +201,35 @@ def _missing(curve: Curve) -> str:
         return "no weight decay recorded"
     if decay == 0:
         return ""
-    if _optimizer(curve) not in ("sgd", "adamw"):
-        return f"weight decay under {_optimizer(curve)} has no memory time that is known"
+    if optimizer_of(curve) not in ("sgd", "adamw"):
+        return f"weight decay under {optimizer_of(curve)} has no memory time that is known"
     if not _rate(curve) > 0:
         return "no learning rate recorded"
+    if not undamped(curve) > 0:
+        return f"the recorded dampening is {curve.settings['dampening']!r}"
     return "" if is_finite_number(momentum) and 0 <= momentum < 1 else f"the recorded momentum is {momentum!r}"
 
 
-def _optimizer(curve: Curve) -> str:
+def optimizer_of(curve: Curve) -> str:
+    """Return the name of the optimizer that is noted, in lower case; "sgd" where none is.
+
+    Args:
+        curve: of a run.
+    """
     return str(curve.settings.get("optimizer") or "sgd").lower()
+
+
+def undamped(curve: Curve) -> float:
+    """Return the share of each gradient that SGD's momentum takes up: 1 − dampening, as torch has it.
+
+    Args:
+        curve: of a run. Without momentum, dampening does nothing.
+
+    Returns:
+        The share; NaN where the setting `dampening` is no number from 0 to 1.
+    """
+    dampening = curve.settings.get("dampening", 0.0) if curve.settings.get("momentum") else 0.0
+    return 1 - float(dampening) if is_finite_number(dampening) and 0 <= dampening <= 1 else math.nan
 
 
 def _rate(curve: Curve) -> float:

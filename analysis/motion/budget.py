@@ -2,11 +2,12 @@
 
 With ‖w_t − w_0‖² = ‖w_{t−1} − w_0‖² + ‖Δw_t‖² + 2⟨w_{t−1} − w_0, Δw_t⟩, distance and update norm give the radial
 drift Σ⟨w − w_0, Δw⟩ exactly, and likewise that of ‖w‖². Where gradients are uncorrelated in time, momentum μ
-correlates updates k apart by μ^k, and the squared distance grows over a window by (1 + μ)/(1 − μ) · Σ‖Δw‖². R, the
-growth measured over that, is 1 for diffusion, above it for drift, below it for confinement; no law is fitted.
+correlates updates k apart by μ^k, and the squared distance grows over a window by (1 + μ)/(1 − μ) · Σ‖Δw‖²;
+Nesterov's momentum has a factor of its own (`momentum`). R, the growth measured over that, is 1 for diffusion, above
+it for drift, below it for confinement; no law is fitted.
 
 μ is what the runs note or what is given, so it is held against what they recorded: neighbouring updates of such
-gradients have correlation μ (`neighbour_correlation`).
+gradients have correlation μ (`neighbour_correlation`), or Nesterov's.
 """
 
 import math
@@ -25,6 +26,7 @@ from analysis.errors import MotionError
 from analysis.fitting.log_bins import constant_phase
 from analysis.fitting.seed_group import read_seeds
 from analysis.inputs import check_confidence_level, is_finite_number
+from analysis.motion.momentum import SETTLED, Momentum, noted_momentum
 from analysis.motion.recorded_motion import RecordedMotion, neighbour_correlation
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 Array = NDArray[np.float64]
 
 _UNLIKE = 0.2  # of a correlation: what gradients are correlated in time by, at most, where their noise is alive
-_SETTLED = 10.0  # times 1/(1 − μ): by then μ^t is 4e-5 at μ = .9, and the start of the momentum is forgotten
+_ALIKE = 0.05  # of a correlation: what chance leaves of it (`neighbour_correlation`)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -56,6 +58,7 @@ class MotionBudget(Tabulated):
         warnings: plain sentences.
         momentum_given: whether μ was given, and not taken from what the runs note.
         correlation: of neighbouring updates, as the runs recorded it after their origins; NaN where they did not.
+        nesterov: whether the momentum is Nesterov's.
 
     Examples:
         >>> import pandas as pd
@@ -74,12 +77,14 @@ class MotionBudget(Tabulated):
     warnings: tuple[str, ...]
     momentum_given: bool = True
     correlation: float = math.nan
+    nesterov: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, fit for JSON."""
         found = {
             "momentum": self.momentum,
             "momentum_given": self.momentum_given,
+            "nesterov": self.nesterov,
             "correlation": self.correlation,
             "n": self.n,
             "origin": self.origin,
@@ -120,12 +125,13 @@ class MotionBudget(Tabulated):
             ]
             for row in self.frame.to_dict("records")
         ]
+        momentum = Momentum(self.momentum, self.nesterov)
         since = f", t since update {self.origin}" if self.origin else ""
         said = (
-            f"R is the squared distance gained over (1 + μ)/(1 − μ) · Σ‖Δw‖²{since}: 1 for diffusion, more for "
+            f"R is the squared distance gained over {momentum.formula} · Σ‖Δw‖²{since}: 1 for diffusion, more for "
             "drift, less for confinement."
         )
-        source = f"μ = {self.momentum:g}, as {'given' if self.momentum_given else 'the runs note'}"
+        source = f"{momentum}, as {'given' if self.momentum_given else 'the runs note'}"
         if not math.isnan(self.correlation):
             source += f"; neighbouring updates have correlation {self.correlation:.2f}"
         interval = f"{100 * self.confidence_level:g} % interval"
@@ -140,6 +146,7 @@ def budget(
     t_max: float | None = None,
     origin: int = 0,
     momentum: float | None = None,
+    nesterov: bool | None = None,
     factor: float = 2.0,
     per_layer: bool = False,
     confidence_level: float = 0.95,
@@ -155,6 +162,8 @@ def budget(
         t_max: the end of the last window; by default the first learning-rate drop.
         origin: the update from which distances are measured; one that the runs recorded.
         momentum: μ; by default the runs' setting `momentum`. β₁ for Adam.
+        nesterov: whether it is Nesterov's, as `torch.optim.SGD(nesterov=True)` has it; by default the runs' setting
+            `nesterov`, or not.
         factor: the ratio of a window's ends.
         per_layer: also one set of windows for each parameter.
         confidence_level: of the intervals over runs (Student's).
@@ -188,9 +197,9 @@ def budget(
         raise MotionError(f"factor = {factor!r}: expected the ratio of a window's ends, above 1")
     group, notes = read_seeds(data, origin, t_min, t_max, force=force)
     runs = [RecordedMotion(curve, per_layer) for curve in group]
-    mu = _momentum(group, momentum)
+    inertia = noted_momentum(group, momentum, nesterov)
     shared = np.array(sorted(set.intersection(*({*run.steps.tolist()} for run in runs))))
-    windows = _windows(group, shared, t_min, t_max, mu, factor)
+    windows = _windows(group, shared, t_min, t_max, inertia.settled, factor)
     for run in runs:
         run.check_finite(windows[0][0], windows[-1][1])
     rows = [
@@ -198,7 +207,7 @@ def budget(
             "parameter": name,
             "t_start": start,
             "t_end": end,
-            **_row([run.budget(name, start, end) for run in runs], mu),
+            **_row([run.budget(name, start, end) for run in runs], inertia.diffusion),
         }
         for name in runs[0].names
         for start, end in windows
@@ -207,48 +216,44 @@ def budget(
     ratios = np.array(frame.pop("ratios").tolist())
     frame = pd.concat([frame, _intervals(ratios, confidence_level)], axis=1)
     exact, correlation = all(run.exact for run in runs), neighbour_correlation(group)
-    notes += tuple(_doubts(mu, correlation, windows[0][0], exact))
+    notes += tuple(_doubts(inertia, correlation, windows[0][0], exact))
     return MotionBudget(
-        frame, mu, len(group), group[0].origin, confidence_level, exact, notes, momentum is not None, correlation
+        frame,
+        inertia.mu,
+        len(group),
+        group[0].origin,
+        confidence_level,
+        exact,
+        notes,
+        momentum is not None,
+        correlation,
+        inertia.nesterov,
     )
 
 
-def _momentum(group: Sequence[Curve], given: float | None) -> float:
-    noted: list[Any] = [curve.settings.get("momentum") for curve in group] if given is None else [given]
-    mu = noted[0]
-    if any(other != mu for other in noted):
-        listed = ", ".join(map(str, dict.fromkeys(noted)))
-        raise MotionError(f"the runs note several momenta ({listed}); expected one: give those of one momentum")
-    if not is_finite_number(mu) or not 0 <= mu < 1:
-        raise MotionError(
-            f"momentum = {mu!r}: expected a number from 0 on, below 1: pass momentum=... (0 without one)"
-        )
-    return float(mu)
-
-
-def _doubts(mu: float, correlation: float, start: float, exact: bool) -> Iterator[str]:
-    """Say what may be wrong with μ, and where the windows ask for more than was recorded."""
-    if abs(correlation - mu) > _UNLIKE:
+def _doubts(momentum: Momentum, correlation: float, start: float, exact: bool) -> Iterator[str]:
+    """Say what may be wrong with the momentum, and where the windows ask for more than was recorded."""
+    if abs(correlation - momentum.neighbours) > _UNLIKE:
+        other = Momentum(momentum.mu, not momentum.nesterov)
+        why = "the momentum was another, or the gradients are correlated"
+        if abs(correlation - other.neighbours) <= _ALIKE:
+            why = f"with nesterov={other.nesterov} they would give {other.neighbours:.2f}"
         yield (
             f"Neighbouring updates have correlation {correlation:.2f}, where gradients that are uncorrelated in time "
-            f"give them μ = {mu:g}: the momentum was another, or the gradients are correlated."
+            f"give them {momentum.neighbours:.2g} ({momentum}): {why}."
         )
-    if start < _settled(mu):
-        yield f"The first window begins before t = {_settled(mu):g} = {_SETTLED:g}/(1 − μ): R is too small there."
+    if start < momentum.settled:
+        yield f"The first window begins before t = {momentum.settled:g} = {SETTLED:g}/(1 − μ): R is too small there."
     if not exact:
         yield "Not every update was recorded: ‖Δw‖² is interpolated between those that were."
 
 
-def _settled(mu: float) -> int:
-    return math.ceil(_SETTLED / (1 - mu) - 1e-9)
-
-
 def _windows(
-    group: Sequence[Curve], steps: Array, t_min: float | None, t_max: float | None, mu: float, factor: float
+    group: Sequence[Curve], steps: Array, t_min: float | None, t_max: float | None, settled: int, factor: float
 ) -> list[tuple[float, float]]:
     """Return windows whose ends grow by a factor, each end a recorded step."""
     warmed = max(curve.warmup_end for curve in group)
-    start, end = constant_phase(group, max(_settled(mu), warmed) if t_min is None else t_min, t_max)
+    start, end = constant_phase(group, max(settled, warmed) if t_min is None else t_min, t_max)
     inside = steps[(steps >= start) & (steps <= end)]
     count = math.floor(math.log(inside[-1] / inside[0], factor) + 1e-9) if len(inside) else 0
     if count < 1:
@@ -262,11 +267,10 @@ def _windows(
     return [(float(a), float(b)) for a, b in pairwise(ends) if b > a]
 
 
-def _row(budgets: Sequence[tuple[float, float, float]], mu: float) -> dict[str, Any]:
+def _row(budgets: Sequence[tuple[float, float, float]], diffusion: float) -> dict[str, Any]:
     path, gain, norm_gain = np.array(budgets).T
-    diffusive = (1 + mu) / (1 - mu) * path
     with np.errstate(divide="ignore", invalid="ignore"):
-        ratios = gain / diffusive
+        ratios = gain / (diffusion * path)
     return {
         "path": path.mean(),
         "gain": gain.mean(),

@@ -2,9 +2,10 @@
 
 Of weights that a following normalisation makes scale-invariant, gradients are orthogonal to w and weight decay
 shrinks it; where the two balance, an update turns w by √(2ηλ/(1 + μ)) (SGD with momentum μ, learning rate η, decay
-λ) or √(2ηλ (1 − β₁)/(1 + β₁)) (AdamW), and the norm is steady (Kosson, Messmer and Jaggi 2024, arXiv 2305.17212). The
-balance is reached after some multiples of the memory τ = (1 − μ)/(ηλ), which for AdamW, whose step knows no (1 − μ),
-is 1/(ηλ).
+λ) or √(2ηλ (1 − β₁)/(1 + β₁)) (AdamW), and the norm is steady (Kosson, Messmer and Jaggi 2024, arXiv 2305.17212).
+Nesterov's updates are longer, by √(1 + 2μ − 2μ³) (`momentum`), and turn the weights by as much more. The balance is
+reached after some multiples of the memory τ = (1 − μ)/(ηλ), which for AdamW, whose step knows no (1 − μ), is 1/(ηλ).
+Dampening makes the rate of SGD with momentum smaller, to η(1 − dampening).
 """
 
 import math
@@ -18,9 +19,11 @@ from scipy import special
 
 from analysis.curve import Curve, CurvesLike, Run
 from analysis.errors import MotionError
+from analysis.fitting.age import optimizer_of, undamped
 from analysis.fitting.log_bins import constant_phase
 from analysis.fitting.seed_group import read_seeds
 from analysis.inputs import check_confidence_level, is_finite_number
+from analysis.motion.momentum import noted_momentum
 from analysis.motion.recorded_motion import HOW_TO_RECORD
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
@@ -107,7 +110,7 @@ def equilibrium(
     Args:
         data: a Run or its path, or seeds of one experiment, that recorded `update_norm` and `norm`, and noted `lr`,
             `momentum` and `weight_decay` in their configuration (and `optimizer`, if it is "adamw", whose β₁ is the
-            momentum).
+            momentum; `nesterov` and `dampening`, if SGD has them).
         t_max: the window's end; by default the first learning-rate drop or the last update.
         confidence_level: of the intervals over runs (Student's).
         force: take runs whose settings differ (`SETTINGS`) for seeds all the same.
@@ -204,14 +207,19 @@ def _balance(curve: Curve) -> tuple[float, float]:
         raise MotionError(
             f"{curve.name}: has lr {lr:g} and weight_decay {decay:g}: without decay there is no balance"
         )
-    optimizer = str(curve.config.get("optimizer", "sgd")).lower()
+    optimizer = optimizer_of(curve)
     if optimizer not in ("sgd", "adamw"):
         raise MotionError(
             f"{curve.name}: was trained with {optimizer}; expected sgd or adamw, whose balance is known"
         )
     if optimizer == "adamw":
         return math.sqrt(2 * lr * decay * (1 - mu) / (1 + mu)), 1 / (lr * decay)
-    return math.sqrt(2 * lr * decay / (1 + mu)), (1 - mu) / (lr * decay)
+    momentum, pull = noted_momentum([curve], None, None), undamped(curve) * lr * decay
+    if not pull > 0:
+        raise MotionError(
+            f"{curve.name}: notes dampening {curve.settings['dampening']!r}; expected a number from 0 on, below 1"
+        )
+    return math.sqrt(2 * pull * momentum.size / (1 + mu)), (1 - mu) / pull
 
 
 def _other_rate(curve: Curve, start: float, end: float) -> str:

@@ -54,7 +54,8 @@ def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
 def memory_time(optimizers: Sequence[Optimizer]) -> float | None:
     """Return τ, the updates after which weight decay λ has made the weights forget where they began.
 
-    (1 − μ)/(ηλ) for SGD with momentum μ; 1/(ηλ) for AdamW, whose step has a size of its own.
+    (1 − μ)/(ηλ) for SGD with momentum μ, which dampening δ makes 1/(1 − δ) times as long; 1/(ηλ) for AdamW, whose
+    step has a size of its own.
 
     Args:
         optimizers: Those of a run. η is the rate that a schedule begins with (`initial_lr`), or else the present one.
@@ -69,8 +70,10 @@ def memory_time(optimizers: Sequence[Optimizer]) -> float | None:
             if not group.get("weight_decay") or not (decoupled or isinstance(optimizer, torch.optim.SGD)):
                 continue
             lr, decay = float(group.get("initial_lr", group["lr"])), float(group["weight_decay"])
-            if lr > 0:
-                times.append((1.0 if decoupled else 1 - group.get("momentum", 0.0)) / (lr * decay))
+            momentum = 0.0 if decoupled else group.get("momentum", 0.0)
+            pull = lr * decay * (1 - group.get("dampening", 0.0) if momentum else 1.0)
+            if pull > 0:
+                times.append((1 - momentum) / pull)
     return min(times, default=None)
 
 

@@ -87,7 +87,8 @@ class Recorder(Recording):
             weight.
         config: A mapping that JSON can hold, or a dataclass: the user's description of the run. Figures and
             diagnostics read these entries if they are there: "label" (the run's name in a legend), "dataset" and
-            "network" (names), "batch_size" (samples), "lr" (the first learning rate), "momentum", "weight_decay".
+            "network" (names), "batch_size" (samples), "lr" (the first learning rate), "momentum", "nesterov",
+            "dampening", "weight_decay".
         seed: The run's seed, for the record.
         overwrite: Whether to replace a run at the path. A recorder that the same thread has left open there, as a
             notebook's cell does that is run again, is closed first, with a warning; likewise where a run is resumed.

@@ -12,6 +12,7 @@ def budget(
     t_max: Updates = None,
     origin: Origin = 0,
     momentum: float | None = None,
+    nesterov: bool = False,
     per_layer: bool = False,
     plot: File = None,
     columns: Columns = 1,
@@ -34,6 +35,7 @@ def budget(
         t_max: end of the last window. Default: the first learning-rate drop.
         origin: measure the distance from this update; every t then counts from it.
         momentum: momentum μ of the updates. Default: the run's.
+        nesterov: take the momentum for Nesterov's, where the run does not note it.
         per_layer: also print windows for each parameter.
         plot: also draw R, to this file (.png, .pdf, .svg).
         columns: width of the figure, in columns of a two-column journal.
@@ -46,7 +48,14 @@ def budget(
 
     paths = [run, *runs]
     result = budget_of(
-        paths, t_min=t_min, t_max=t_max, origin=origin, momentum=momentum, per_layer=per_layer, force=force
+        paths,
+        t_min=t_min,
+        t_max=t_max,
+        origin=origin,
+        momentum=momentum,
+        nesterov=nesterov or None,
+        per_layer=per_layer,
+        force=force,
     )
     try:
         balance = equilibrium(paths, t_max=t_max, force=force)

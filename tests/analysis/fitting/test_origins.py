@@ -31,6 +31,10 @@ def settings(**noted):
     [
         ({"lr": 0.1, "momentum": 0.9, "weight_decay": 0.002}, 500),
         ({"lr": 0.1, "weight_decay": 0.002}, 5000),
+        ({"lr": 0.1, "momentum": 0.9, "nesterov": True, "weight_decay": 0.002}, 500),
+        ({"lr": 0.1, "momentum": 0.9, "dampening": 0.9, "weight_decay": 0.002}, 5000),
+        ({"lr": 0.1, "momentum": 0.0, "dampening": 0.9, "weight_decay": 0.002}, 5000),
+        ({"lr": 0.1, "momentum": 0.9, "dampening": 1.0, "weight_decay": 0.002}, None),
         ({"lr": 0.001, "momentum": 0.9, "weight_decay": 0.1, "optimizer": "adamw"}, 10_000),
         ({"lr": 0.1, "weight_decay": 0}, math.inf),
         ({"weight_decay": 0.0, "optimizer": "adam"}, math.inf),

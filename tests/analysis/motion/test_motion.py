@@ -71,7 +71,7 @@ def test_a_noted_momentum_is_held_against_the_correlation_of_neighbouring_update
 
 def test_a_budget_knows_no_momentum_of_mixed_runs_and_no_window_across_a_drop(tmp_path, walks):
     other = walk(tmp_path / "other.zarr", 5, momentum=0.5)
-    with pytest.raises(MotionError, match=r"note several momenta \(0\.9, 0\.5\); expected one"):
+    with pytest.raises(MotionError, match=r"note several values of momentum \(0\.9, 0\.5\); expected one"):
         budget([walks[0], other], force=True)
     early = budget(walks, t_min=10)
     assert early.warnings == ("The first window begins before t = 100 = 10/(1 − μ): R is too small there.",)

@@ -358,6 +358,7 @@ def test_replays_of_a_captured_step_are_recorded_as_steps_are(tmp_path, monkeypa
     ("make", "memory"),
     [
         (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01), 100),
+        (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01, dampening=0.5), 200),
         (lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.05), 200),
     ],
 )

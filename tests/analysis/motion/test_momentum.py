@@ -1,0 +1,112 @@
+"""Momentum as torch's SGD has it: the factors of its diffusion, and what they make of budget and equilibrium."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from analysis import budget, equilibrium
+from analysis.errors import MotionError, SeedError
+from analysis.motion.momentum import Momentum
+from trajectory import Recorder, Run
+
+SGD = [
+    {"momentum": 0.0},
+    {"momentum": 0.9},
+    {"momentum": 0.9, "nesterov": True},
+    {"momentum": 0.5, "nesterov": True},
+    {"momentum": 0.9, "dampening": 0.5},
+]
+MOTION = ["distance", "update_norm", "norm"]
+
+
+@pytest.mark.parametrize("options", SGD)
+def test_the_factors_are_those_of_the_updates_that_one_gradient_makes(options):
+    """The first update has no dampening, so the gradient is the second one's."""
+    weight = torch.nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    optimizer = torch.optim.SGD([weight], lr=1.0, **options)
+    places = []
+    for k in range(400):
+        weight.grad = torch.full((1,), float(k == 1), dtype=torch.float64)
+        optimizer.step()
+        places.append(-weight.item())
+    h = np.diff(places)
+    found = Momentum(options["momentum"], options.get("nesterov", False))
+    assert found.diffusion == pytest.approx(h.sum() ** 2 / (h**2).sum(), rel=1e-12)
+    assert found.neighbours == pytest.approx((h[1:] * h[:-1]).sum() / (h**2).sum(), rel=1e-12)
+    plain = (h.sum() * (1 - found.mu)) ** 2 / (1 - found.mu**2)  # Σ h_k² without Nesterov
+    assert found.size == pytest.approx((h**2).sum() / plain, rel=1e-12)
+
+
+def walk(path, options, dimensions=20_000, updates=420, **noted):
+    """Record white gradients through torch's SGD."""
+    generator = torch.Generator().manual_seed(0)
+    model = torch.nn.Linear(dimensions, 1, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, **options)
+    with Recorder(path, model, optimizer, quantities=MOTION, origins=[50, 200], config=noted or options):
+        for _ in range(updates):
+            model.weight.grad = torch.randn(1, dimensions, generator=generator)
+            optimizer.step()
+    return Run(path)
+
+
+@pytest.mark.parametrize("options", SGD[1:])
+def test_white_gradients_diffuse_under_every_momentum(tmp_path, options):
+    """Gains fluctuate by √(2/20000) (1 + d²(start)/gain) < 2 % of themselves; correlations by 1/√40000."""
+    run = walk(tmp_path / "run.zarr", options)
+    found = budget(run, t_min=100)
+    np.testing.assert_allclose(found.frame.ratio, 1, atol=5 * 0.02)
+    assert found.correlation == pytest.approx(Momentum(found.momentum, found.nesterov).neighbours, abs=5 * 0.005)
+    assert found.warnings == ()
+    assert found.to_dict()["nesterov"] is options.get("nesterov", False)
+
+
+def test_a_nesterov_that_is_not_noted_is_seen_and_can_be_given(tmp_path):
+    run = walk(tmp_path / "run.zarr", SGD[2], momentum=0.9)
+    wrong = budget(run)
+    assert wrong.frame.ratio.mean() == pytest.approx(1 / 1.342, abs=0.08)
+    assert "with nesterov=True they would give 0.66." in wrong.warnings[0]
+    right = budget(run, nesterov=True)
+    np.testing.assert_allclose(right.frame.ratio, 1, atol=5 * 0.02)
+    assert right.warnings == ()
+    assert "(1 + μ)/((1 − μ)(1 + 2μ − 2μ³)) · Σ‖Δw‖²" in repr(right)
+    assert "μ = 0.9, of Nesterov, as the runs note" in repr(right)
+    with pytest.raises(MotionError, match="nesterov = 'yes': expected True or False"):
+        budget(run, nesterov="yes")
+    plain = walk(tmp_path / "plain.zarr", SGD[1], momentum=0.9, nesterov=False)
+    noted = walk(tmp_path / "noted.zarr", SGD[2], momentum=0.9, nesterov=True)
+    with pytest.raises(SeedError, match="nesterov is True and False"):
+        budget([plain, noted])
+    with pytest.raises(MotionError, match=r"note several values of nesterov \(False, True\)"):
+        budget([plain, noted], force=True)
+
+
+@pytest.mark.parametrize("options", [{"nesterov": True}, {"dampening": 0.5}])
+def test_the_balance_of_nesterov_and_of_dampening(tmp_path, options):
+    """In 3000 dimensions a norm fluctuates by 1 %; forty memory times are enough for the balance."""
+    decay = 0.05 if "nesterov" in options else 0.1
+    generator = torch.Generator().manual_seed(0)
+    layer = torch.nn.Linear(3000, 1, bias=False)
+    settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": decay, **options}
+    optimizer = torch.optim.SGD(layer.parameters(), **settings)
+    with Recorder(tmp_path / "run.zarr", layer, optimizer, quantities=MOTION, config=settings):
+        for _ in range(800):
+            w = layer.weight.detach()
+            noise = torch.randn(w.shape, generator=generator)
+            layer.weight.grad = (noise - (noise * w).sum() / w.square().sum() * w) / w.norm()
+            optimizer.step()
+    found = equilibrium(tmp_path / "run.zarr")
+    assert found.memory == pytest.approx(20)
+    assert found.frame.state.tolist() == ["reached"]
+    assert found.frame.ratio[0] == pytest.approx(1, abs=0.02)
+    factor = math.sqrt(1.342) if "nesterov" in options else 1.0
+    assert found.frame.expected[0] == pytest.approx(factor * math.sqrt(2 * 0.005 / 1.9))
+
+
+@pytest.mark.parametrize("dampening", [1.0, -1, "half"])
+def test_a_dampening_that_is_none_is_refused_in_a_line(tmp_path, dampening):
+    settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "dampening": dampening}
+    run = walk(tmp_path / "run.zarr", {"momentum": 0.9}, dimensions=10, updates=20, **settings)
+    with pytest.raises(MotionError, match=r"notes dampening .*; expected a number from 0 on, below 1"):
+        equilibrium(run)
