@@ -7,7 +7,6 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 
 from trajectory.description import RunDescription
 from trajectory.errors import StoreError
@@ -22,6 +21,7 @@ from trajectory.storage.table_reader import TableReader
 from trajectory.summary import as_html, as_text, summary_rows
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
     import xarray
     from matplotlib.axes import Axes
@@ -84,14 +84,14 @@ class Run(RunDescription):
         return self._table.damage
 
     @property
-    def distance(self) -> pd.Series:
+    def distance(self) -> "pd.Series":
         """‖w_t − w_0‖ over all measured parameters; index `step` = t, the number of weight updates.
 
         Its `attrs` are those of `displacement`.
         """
         return self.displacement(0)
 
-    def displacement(self, origin: int) -> pd.Series:
+    def displacement(self, origin: int) -> "pd.Series":
         """Return the distance from the weights at an origin, ‖w_t − w_{origin}‖.
 
         Args:
@@ -115,7 +115,7 @@ class Run(RunDescription):
         known = {"run": self.name, "origin": origin, "lr_drops": drops, "warmup_end": self.warmup_end}
         return {**known, "config": self.config}
 
-    def total(self, quantity: str = "distance") -> pd.Series:
+    def total(self, quantity: str = "distance") -> "pd.Series":
         """Return a recorded quantity over all measured parameters.
 
         Args:
@@ -130,7 +130,7 @@ class Run(RunDescription):
         """
         return self._table.total(quantity)
 
-    def layers(self, quantity: str = "distance", *, origin: int = 0) -> pd.DataFrame:
+    def layers(self, quantity: str = "distance", *, origin: int = 0) -> "pd.DataFrame":
         """Return a recorded quantity by parameter, or by group of them.
 
         The columns are those of the start: parameters that were unfrozen later count in the totals alone, where they
@@ -153,7 +153,7 @@ class Run(RunDescription):
             frame.attrs.update(self._attributes(origin))
         return frame
 
-    def layer_displacement(self, origin: int = 0) -> pd.DataFrame:
+    def layer_displacement(self, origin: int = 0) -> "pd.DataFrame":
         """Return ‖w_t − w_{origin}‖ of each parameter, or group of them, as recorded or else from the snapshots.
 
         Args:
@@ -188,18 +188,20 @@ class Run(RunDescription):
         return figures.distance(self, ax)
 
     @property
-    def metrics(self) -> pd.DataFrame:
+    def metrics(self) -> "pd.DataFrame":
         """Everything logged: step × name, NaN where a scalar was not logged at a step."""
         return self._table.metrics
 
     @cached_property
     def warmup_end(self) -> int:
         """The first update made at (99 % of) the highest rate before the first drop; 0 where no rate is known."""
-        if "learning_rate" not in self.metrics:
+        steps, logged = self._table.scalars
+        if "learning_rate" not in logged:
             return 0
-        rate = self.metrics["learning_rate"].dropna()
-        rate = rate[rate.index <= self.drops[0].step] if self.drops else rate
-        return int(rate.index[int(np.argmax(rate >= 0.99 * rate.max()))]) if len(rate) else 0
+        rate = logged["learning_rate"]
+        known = ~np.isnan(rate) & (steps <= self.drops[0].step if self.drops else True)
+        steps, rate = steps[known], rate[known]
+        return int(steps[np.argmax(rate >= 0.99 * rate.max())]) if len(rate) else 0
 
     @property
     def snapshots(self) -> list[int]:
@@ -257,7 +259,7 @@ class Run(RunDescription):
 
     def pairwise_distance(
         self, steps: Iterable[int] | None = None, others: Iterable[int] | None = None, *, layer: str | None = None
-    ) -> pd.DataFrame:
+    ) -> "pd.DataFrame":
         """Return ‖w_s − w_t‖ between any two steps that hold a sketch.
 
         The relative error is about 1/√(2K), K the recorder's `sketch`, but for a pair so close that the float32
@@ -278,13 +280,13 @@ class Run(RunDescription):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is known of the run, without its curves, fit for JSON."""
-        distance = self.distance
-        last = float(distance.iloc[-1]) if len(distance) else np.nan
-        logged = {name: column.dropna() for name, column in self.metrics.items()}
+        steps, distance = self._table.distances(0)
+        last = float(distance[-1]) if len(distance) else np.nan
+        logged = {name: column[~np.isnan(column)] for name, column in self._table.scalars[1].items()}
         return {
             "path": str(self.path),
             "status": self.status,
-            "steps": [int(distance.index[0]), int(distance.index[-1])] if len(distance) else [],
+            "steps": [int(steps[0]), int(steps[-1])] if len(steps) else [],
             "recorded": len(distance),
             "distance": last if isfinite(last) else None,
             "origin_norm": self.origin_norm,
@@ -292,7 +294,7 @@ class Run(RunDescription):
             "quantities": self.quantities,
             "parameters": len(self._metadata.measured),
             "weights": self.weight_count,
-            "metrics": {name: float(column.iloc[-1]) for name, column in logged.items() if len(column)},
+            "metrics": {name: float(column[-1]) for name, column in logged.items() if len(column)},
             "snapshots": self.snapshots,
             "resumed": self.resumed,
             "warnings": self.warnings,

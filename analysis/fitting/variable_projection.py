@@ -5,10 +5,10 @@ shared by all curves, one matrix product; then by Gauss-Newton inside the best g
 step would leave it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from analysis.errors import GrowthError
 from analysis.fitting.laws import Array, growth, growth_slope, s_range
@@ -150,18 +150,24 @@ def fixed_alpha(u: Array, z: Array, alpha: float, noise: str | Whitener = "brown
         raise GrowthError(f"distances do not grow (slope {slope:.3g} in log-log); choose another fit range")
     low, high = s_range(x, FASTEST)
 
-    def rss(q: float) -> float:
-        return float(np.sum((y - q * whiten(growth(alpha * q / 2, x))) ** 2))
+    def rss(q: Array) -> Array:
+        return np.sum((y - q[:, None] * whiten(growth(alpha * q[:, None] / 2, x))) ** 2, axis=1)
 
     end = 10 * slope
     if alpha:
         end = min(end, _INSIDE * 2 * (high if alpha > 0 else low) / alpha)
-    q = (
-        slope
-        if alpha == 0
-        else float(minimize_scalar(rss, bounds=(0, end), method="bounded", options={"xatol": 1e-10 * end}).x)
-    )
+    q = np.array([slope if alpha == 0 else _minimum(rss, end)])
     s = alpha * q / 2
-    a = float(np.mean(z - q * growth(s, x)))
-    at_bound = bool(alpha) and q > end * (1 - 1e-6)
-    return Projection(*(np.array([v]) for v in (s, q, a, float(alpha), rss(q), at_bound)))
+    a = np.mean(z - q[:, None] * growth(s[:, None], x), axis=1)
+    at_bound = np.array([bool(alpha) and q[0] > end * (1 - 1e-6)])
+    return Projection(s, q, a, np.array([float(alpha)]), rss(q), at_bound)
+
+
+def _minimum(rss: Callable[[Array], Array], end: float) -> float:
+    """Return the q in [0, end] of the least rss, to 1e-10 of the range: by grids, each inside the last one's best."""
+    low, high = 0.0, end
+    while high - low > 1e-10 * end:
+        grid = np.linspace(low, high, _GRID)
+        best = np.clip(np.argmin(rss(grid)), 1, _GRID - 2)
+        low, high = float(grid[best - 1]), float(grid[best + 1])
+    return (low + high) / 2

@@ -1,6 +1,10 @@
 """`ultraslow info`: what is in a store, in a folder or at a URL."""
 
 import json
+import subprocess
+import sys
+
+import pytest
 
 
 def test_info(runs, run):
@@ -20,3 +24,14 @@ def test_a_url_stands_for_a_run(run, refused, record, law):
     assert json.loads(run("info", url, "--json").stdout)["path"] == url
     assert run("verify", url).stdout == f"{url}: intact\n"
     assert "cannot be opened" in refused("info", "nonsense://command-line/run.zarr")
+
+
+@pytest.mark.parametrize(
+    ("command", "without"),
+    [("info", {"pandas", "scipy", "torch", "matplotlib"}), ("fit", {"scipy.optimize", "torch", "matplotlib"})],
+)
+def test_a_command_imports_what_it_needs_alone(runs, command, without):
+    code = f"import sys; sys.argv = ['ultraslow', {command!r}, {str(runs / 'sb-0.zarr')!r}]\n"
+    code += f"from ultraslow.cli.app import main; main(); print({without} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.endswith("\nset()\n"), done

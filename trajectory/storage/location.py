@@ -2,7 +2,6 @@
 
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from zarr.abc.store import Store
 from zarr.storage import FsspecStore, LocalStore, ObjectStore
@@ -38,6 +37,8 @@ def open_backend(store: StoreLike | Backend) -> Backend:
     if isinstance(store, str) and "://" in store:
         parts = urlsplit(store)
         if parts.scheme == "file":
+            from urllib.request import url2pathname  # and with it http and ssl
+
             return LocalBackend(Path(url2pathname(parts.path)))
         return ZarrBackend(_open_url(store), store)
     return LocalBackend(Path(store))

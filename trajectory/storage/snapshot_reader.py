@@ -5,7 +5,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from trajectory.errors import StoreError
 from trajectory.schema.layout import BUFFERS_CHANGED, TensorSpec, hash_array, shard_array
@@ -18,6 +17,7 @@ from trajectory.storage.moment import Moment
 from trajectory.storage.root import Root, read_root
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
 
@@ -91,7 +91,7 @@ class SnapshotReader:
             )
         return dtype
 
-    def layer_displacement(self, origin: int) -> pd.DataFrame:
+    def layer_displacement(self, origin: int) -> "pd.DataFrame":
         """Compute how far the weights have moved since a snapshot, at each later one.
 
         Args:
@@ -100,6 +100,8 @@ class SnapshotReader:
         Returns:
             ‖w_t − w_{origin}‖ over each group of parameters: step × name.
         """
+        import pandas as pd
+
         groups = self._metadata.groups
         start = {name: weight.double() for name, weight in self.state_dict(origin).items()}
         later = [step for step in self.steps if step > origin]

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterable
 from functools import cached_property
-from math import inf
+from math import inf, nan
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from trajectory.errors import StoreError
 from trajectory.schema.angle import angle
@@ -13,11 +13,16 @@ from trajectory.schema.layout import UNFROZEN, metric_name
 from trajectory.storage.array_reader import Damage
 from trajectory.storage.moment import Moment, RewrittenError
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 _READ_AT_ONCE = 65536  # rows: what takes a fraction of a second
 
 
 class TableReader:
     """Reads a store's arrays over steps, each when it is first asked for.
+
+    pandas, whose import takes longer than reading a run, is imported where a Series or a DataFrame is made.
 
     Args:
         moment: the store as it stood when it was opened.
@@ -48,7 +53,7 @@ class TableReader:
             return
         for name in ("step", *self.metadata.quantities, "metrics"):
             try:
-                self.metrics if name == "metrics" else self.rows(name)
+                self.scalars if name == "metrics" else self.rows(name)
             except RewrittenError:
                 raise
             except StoreError:
@@ -59,7 +64,7 @@ class TableReader:
         """What cannot be read of all rows and scalars, a sentence for each file."""
         for name in ("step", *self.names):
             self.rows(name)
-        self.metrics  # noqa: B018 (read once, then kept)
+        self.scalars  # noqa: B018 (read once, then kept)
         journal = [self._moment.uncommitted.damage] if self._moment.uncommitted.damage else []
         return journal + [
             f"{bad.message}: rows {bad.start} to {bad.stop - 1} of {name} are left out"
@@ -73,8 +78,10 @@ class TableReader:
         return [name for name in self._newest if name != "step"]
 
     @property
-    def steps(self) -> pd.Index:
+    def steps(self) -> "pd.Index":
         """The recorded steps, in order."""
+        import pandas as pd
+
         return pd.Index(self.rows("step"), name="step")
 
     def rows(self, name: str) -> np.ndarray:
@@ -130,22 +137,41 @@ class TableReader:
                 f"{self._path}: {name} is damaged (the steps in it do not increase); restore it as it was written"
             )
 
-    def displacement(self, origin: int) -> pd.Series:
+    def distances(self, origin: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the distance from the weights at an origin.
 
         Args:
             origin: a step that was measured from.
 
         Returns:
-            ‖w_t − w_{origin}‖ for t > origin.
+            The steps t > origin, and ‖w_t − w_{origin}‖ after them.
 
         Raises:
             StoreError: it was not measured from there.
         """
         values, readable = self._measured_from(origin, "distance", "displacement")
-        return pd.Series(values, index=self.steps, name="distance")[readable].loc[origin + 1 :]
+        steps = self.rows("step")
+        kept = readable & (steps > origin)
+        return steps[kept], values[kept]
 
-    def total(self, quantity: str) -> pd.Series:
+    def displacement(self, origin: int) -> "pd.Series":
+        """Return `distances` as a Series.
+
+        Args:
+            origin: a step that was measured from.
+
+        Returns:
+            ‖w_t − w_{origin}‖ by step t > origin.
+
+        Raises:
+            StoreError: it was not measured from there.
+        """
+        import pandas as pd
+
+        steps, values = self.distances(origin)
+        return pd.Series(values, index=pd.Index(steps, name="step"), name="distance")
+
+    def total(self, quantity: str) -> "pd.Series":
         """Return a quantity over all measured parameters.
 
         Args:
@@ -157,15 +183,17 @@ class TableReader:
         Raises:
             StoreError: it was not recorded.
         """
+        import pandas as pd
+
         if quantity == "angle":
             values = angle(self.rows("distance"), self.rows(self._known("norm")), self.metadata.origin_norm)
-            values = np.where(self.steps > self._unfrozen_at, np.nan, values)  # w_0 had fewer weights
+            values = np.where(self.rows("step") > self._unfrozen_at, np.nan, values)  # w_0 had fewer weights
             readable = self._readable("distance") & self._readable("norm")
         else:
             values, readable = self.rows(self._known(quantity)), self._readable(quantity)
         return pd.Series(values, index=self.steps, name=quantity)[readable]
 
-    def layers(self, quantity: str, origin: int = 0) -> pd.DataFrame:
+    def layers(self, quantity: str, origin: int = 0) -> "pd.DataFrame":
         """Return a quantity by parameter, or by group of them.
 
         Args:
@@ -178,6 +206,8 @@ class TableReader:
         Raises:
             StoreError: it was not recorded, or not from that origin.
         """
+        import pandas as pd
+
         if origin and quantity != "distance":
             raise StoreError(f"{self._path}: layers({quantity!r}, origin={origin}); only the distance has an origin")
         if quantity == "angle":
@@ -193,19 +223,29 @@ class TableReader:
         return pd.DataFrame(values, index=self.steps, columns=names)[readable].loc[origin + 1 :]
 
     @cached_property
-    def metrics(self) -> pd.DataFrame:
-        """Everything logged: step × name, NaN where a scalar was not logged at a step."""
-        count = self._commit.metrics
+    def scalars(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Everything logged: its steps, and for each name a column, NaN where it was not logged at a step."""
+        count, newest = self._commit.metrics, self._newest_metrics
         columns = {key: self._committed(f"metrics/{key}", count) for key in self._moment.names("metrics")}
         known = self._known_rows("metrics/step", count)
-        columns = {key: column[known] for key, column in columns.items()}
-        steps = columns.pop("step")
+        steps = columns.pop("step")[known]
         self._check_order("metrics/step", steps)
-        committed = pd.DataFrame({metric_name(key): column for key, column in columns.items()}, index=steps)
-        newest = pd.DataFrame.from_dict(self._newest_metrics, orient="index", dtype="float64")
-        newest = newest.sort_index()  # pandas 2.2 lists the steps by what was logged
-        frame = committed if newest.empty else pd.concat([committed, newest]) if len(committed) else newest
-        return frame.rename_axis(index="step", columns=None).sort_index(axis="columns")
+        committed = {metric_name(key): column[known] for key, column in columns.items()}
+        late = sorted(newest)
+        names = sorted({*committed, *(name for logged in newest.values() for name in logged)})
+        absent = np.full(len(steps), nan)
+        return np.concatenate([steps, np.array(late, dtype=np.int64)]), {
+            name: np.concatenate([committed.get(name, absent), [newest[step].get(name, nan) for step in late]])
+            for name in names
+        }
+
+    @cached_property
+    def metrics(self) -> "pd.DataFrame":
+        """`scalars` as a DataFrame: step × name."""
+        import pandas as pd
+
+        steps, columns = self.scalars
+        return pd.DataFrame(columns, index=pd.Index(steps, name="step"))
 
     @cached_property
     def sketch_steps(self) -> list[int]:
@@ -227,7 +267,7 @@ class TableReader:
 
     def pairwise_distance(
         self, steps: Iterable[int] | None, others: Iterable[int] | None, layer: str | None
-    ) -> pd.DataFrame:
+    ) -> "pd.DataFrame":
         """Return distances between any two steps that hold a sketch.
 
         Args:
@@ -241,6 +281,8 @@ class TableReader:
         Raises:
             StoreError: a step holds no sketch, or there is no such layer.
         """
+        import pandas as pd
+
         rows, columns = (self.sketch_steps if chosen is None else list(chosen) for chosen in (steps, others))
         missing = sorted({*rows, *columns} - set(self.sketch_steps))
         if missing or not self.sketch_steps:

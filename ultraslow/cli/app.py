@@ -8,7 +8,6 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from functools import wraps
 
 import tyro
 
@@ -133,17 +132,16 @@ def _as_ctrl_c(number: int, frame: object) -> None:
 
 
 def overview() -> tyro.extras.SubcommandApp:
-    """Return all commands, with the first line of what each says of itself."""
+    """Return all commands, with the first line of what each says of itself and without its arguments."""
     app = tyro.extras.SubcommandApp()
     for name, command in _COMMANDS.items():
         app.command(name=name)(_in_one_line(command))
     return app
 
 
-def _in_one_line(command: Callable[..., None]) -> Callable[..., None]:
-    @wraps(command)
-    def summary(*arguments: object, **options: object) -> None:
-        command(*arguments, **options)
+def _in_one_line(command: Callable[..., None]) -> Callable[[], None]:
+    def summary() -> None:
+        pass
 
     summary.__doc__ = (command.__doc__ or "").partition("\n")[0]
     return summary

@@ -1,4 +1,7 @@
-"""What commands print: tables, JSON, progress, and where to find an interrupted run."""
+"""What commands print: tables, JSON, progress, and where to find an interrupted run.
+
+rich is imported where something is drawn by it: not by `--help` and `--json`.
+"""
 
 import json
 import sys
@@ -6,12 +9,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Column, Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.progress import Progress
+    from rich.table import Table
+    from rich.text import Text
 
 
 def print_json(value: Any) -> None:
@@ -54,6 +57,9 @@ def print_values(values: dict[str, Any]) -> None:
     Args:
         values: the values by name: numbers, text, and lists and mappings of them.
     """
+    from rich.console import Console
+    from rich.table import Table
+
     table = Table(show_header=False)
     for key, value in values.items():
         table.add_row(_cell(key), _cell(_words(value)))
@@ -66,23 +72,29 @@ def print_table(rows: list[dict[str, str]]) -> None:
     Args:
         rows: the cells by column, one mapping per row.
     """
+    from rich.console import Console
+
     Console(highlight=False).print(aligned(rows))
 
 
-def aligned(rows: list[dict[str, str]]) -> Table:
+def aligned(rows: list[dict[str, str]]) -> "Table":
     """Return a table whose columns are the rows' keys.
 
     Args:
         rows: the cells by column, one mapping per row.
     """
+    from rich.table import Column, Table
+
     table = Table(*(Column(_cell(name)) for name in rows[0]), box=None, padding=(0, 1, 0, 0), header_style="bold")
     for row in rows:
         table.add_row(*map(_cell, row.values()))
     return table
 
 
-def _cell(text: str) -> Text:
+def _cell(text: str) -> "Text":
     """Return a cell in which neither rich nor a terminal finds anything but text."""
+    from rich.text import Text
+
     from trajectory.errors import printable
 
     return Text(printable(text))
@@ -128,7 +140,7 @@ class ProgressBars:
         progress: what draws them.
     """
 
-    def __init__(self, progress: Progress):
+    def __init__(self, progress: "Progress"):
         self._progress, self._tasks = progress, dict[str, Any]()
 
     def __call__(self, name: str, done: int, total: int) -> None:
@@ -161,6 +173,9 @@ def progress_bar() -> Iterator[ProgressBars]:
     Yields:
         What is called with a name, the updates done and their total, and so advances the bar of that name.
     """
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),

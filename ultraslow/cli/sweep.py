@@ -7,14 +7,13 @@ from pathlib import Path, PurePosixPath
 from time import monotonic
 from typing import TYPE_CHECKING, Annotated
 
-from rich.console import Console
-from rich.live import Live
-from rich.table import Table
 from tyro.conf import Positional, arg
 
 from ultraslow.cli.console import print_json, print_table, say
 
 if TYPE_CHECKING:
+    from rich.table import Table
+
     from train.sweeps.spec import PlannedRun, Sweep
     from train.sweeps.state import RunStatus
 
@@ -98,6 +97,9 @@ def _sum(counts: Iterable[int | None]) -> int:
 @contextmanager
 def _progress(planned: "Sweep") -> Iterator["Callable[[PlannedRun, RunStatus], None]"]:
     """Show progress on stderr: a live table in a terminal, otherwise a line whenever a run starts or ends."""
+    from rich.console import Console
+    from rich.live import Live
+
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _by_lines(len(planned.runs))
@@ -132,8 +134,10 @@ def _by_lines(total: int) -> "Callable[[PlannedRun, RunStatus], None]":
     return watch
 
 
-def _board(paths: list[str], statuses: "dict[str, RunStatus]", height: int) -> Table:
+def _board(paths: list[str], statuses: "dict[str, RunStatus]", height: int) -> "Table":
     """The table. If it is higher than the terminal, it shows what is running and what comes next."""
+    from rich.table import Table
+
     from train.sweeps.state import RunStatus
 
     known = {path: statuses.get(path, RunStatus()) for path in paths}
