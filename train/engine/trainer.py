@@ -1,7 +1,6 @@
 """`Trainer`: makes a run update by update, and evaluates it at the end of each epoch."""
 
 from collections.abc import Iterator
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +10,7 @@ from train.configs.config import TrainConfig
 from train.configs.lr_schedule import Schedule, updates_per_epoch
 from train.data.images import Images, epoch_seed
 from train.engine.data_parallel import ALONE, DataParallel
+from train.engine.epoch_record import EpochRecord
 from train.engine.epochs import Epochs
 from train.engine.evaluation import evaluate
 from train.engine.noise_measurement import NoiseMeasurement
@@ -18,7 +18,7 @@ from train.engine.random_state import random_state, set_random_state
 from train.engine.snapshots import Snapshots
 from train.engine.train_step import GraphedTrainStep, Step, TrainStep
 from train.engine.warm_start import OptimizerStates
-from train.errors import ConfigError, DivergedError
+from train.errors import ConfigError
 from trajectory import Recorder
 from ultraslow.large_batch.ghost_batch_norm import keep_ghost_batch_size
 from ultraslow.large_batch.multiplicative_noise import matching_sigma, sample_weights
@@ -71,11 +71,9 @@ class Trainer:
         self.t = 0
         self._noise_scale = NoiseMeasurement(config, data, model, step) if config.noise_scale else None
         self._sigma = matching_sigma(config.batch_size, config.base_batch_size)
-        parameter = next(model.parameters())
-        self._noise = torch.Generator(parameter.device)
-        self._losses: list[Tensor] = []  # of the epoch's updates
-        self._wrong = torch.zeros((), dtype=torch.int64, device=parameter.device)  # of the epoch's samples
-        self._began = perf_counter()
+        self._device = next(model.parameters()).device
+        self._noise = torch.Generator(self._device)
+        self._epoch_record = EpochRecord(self._device)
 
     @property
     def last(self) -> int:
@@ -117,11 +115,9 @@ class Trainer:
             "recorder": self.recorder.state_dict(),
             "matched": self.matched.state_dict() if self.matched else None,
             "noise": self._noise.get_state(),
-            "random": self.processes.gather(random_state(self._wrong.device)),
-            "losses": torch.stack(self._losses) if self._losses else torch.empty(0),
-            "wrong": self._wrong,
+            "random": self.processes.gather(random_state(self._device)),
             "epochs": self.epochs.state_dict(),
-            "wall_time": perf_counter() - self._began,
+            **self._epoch_record.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -149,14 +145,12 @@ class Trainer:
         if self.matched is not None:
             self.matched.load_state_dict(state["matched"])
         self._noise.set_state(state["noise"])
-        set_random_state(state["random"][self.processes.rank], self._wrong.device)
-        self._losses = list(state["losses"].to(self._wrong.device))
-        self._wrong.copy_(state["wrong"])
-        self._began = perf_counter() - state["wall_time"]
+        set_random_state(state["random"][self.processes.rank], self._device)
+        self._epoch_record.load_state_dict(state)
 
     @property
     def _machine(self) -> dict[str, Any]:
-        return {"processes": self.processes.size, "device": self._wrong.device.type}
+        return {"processes": self.processes.size, "device": self._device.type}
 
     def batches(self, epoch: int, start: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Return the batches of an epoch's updates.
@@ -213,8 +207,7 @@ class Trainer:
             wrong: its number of misclassified samples.
         """
         self.t += 1
-        self._losses.append(loss)
-        self._wrong += wrong
+        self._epoch_record.count(loss, wrong)
         self.recorder.log(loss=loss)
         if self._noise_scale is not None and self.t in self._noise_scale.schedule:
             self.recorder.log(**self._noise_scale.at(self.t))
@@ -224,7 +217,7 @@ class Trainer:
         if self.config.keep_optimizer and self.t in self.snapshots and self.processes.is_first:
             OptimizerStates(self.recorder.path).write(self.t, self.optimizer)
         if self.t % _CHECK_EVERY == 0:
-            self._check_finite()
+            self._epoch_record.check_finite(self.t, self.recorder.path)
 
     def grow(self, factor: float) -> tuple[int, int]:
         """Let the batch grow by a factor from the next update on, as far as the training set reaches.
@@ -273,8 +266,7 @@ class Trainer:
         if self.config.published:
             self.optimizer.state.clear()
         self._noise.manual_seed(epoch_seed(self.config.seed, epoch, "noise"))
-        self._losses = []
-        self._wrong.zero_()
+        self._epoch_record.begin()
 
     def end_epoch(self, epochs: Epochs | None = None) -> None:
         """Evaluate the network, and record the epoch's errors and losses.
@@ -285,7 +277,7 @@ class Trainer:
         Raises:
             DivergedError: if one of the epoch's losses is not finite.
         """
-        self._check_finite()
+        self._epoch_record.check_finite(self.t, self.recorder.path)
         if not self.processes.is_first:
             return
         epochs = self.epochs if epochs is None else epochs
@@ -294,19 +286,5 @@ class Trainer:
             epoch=epochs.passes(self.t),
             validation_error=error,
             validation_loss=loss,
-            train_error=self._wrong / min(len(self._losses) * epochs.batch_size, self.data.train_size),
-            train_loss=torch.stack(self._losses).mean(),
-            wall_time=perf_counter() - self._began,
+            **self._epoch_record.values(epochs.batch_size, self.data.train_size),
         )
-
-    def _check_finite(self) -> None:
-        """Raises DivergedError if one of the epoch's losses, the newest that of update t, is not finite."""
-        values = torch.stack(self._losses)
-        bad = (~torch.isfinite(values)).nonzero()
-        if len(bad):
-            first = int(bad[0])
-            raise DivergedError(
-                f"the loss is {float(values[first])} at update {self.t - len(values) + 1 + first}, expected a finite "
-                "number; lower the learning rate, warm it up or clip the gradient (the run is kept in "
-                f"{self.recorder.path})"
-            )
