@@ -2,6 +2,7 @@
 
 import codecs
 import json
+import os
 import re
 import sqlite3
 import zlib
@@ -30,7 +31,7 @@ def is_log(path: str | Path) -> bool:
     Args:
         path: a file, a folder, or a URL.
     """
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     if path.is_dir():
         return not (path / "zarr.json").exists() and any(path.rglob(f"*{_EVENTS}*"))
     return _kind(path) in _TABLES or _EVENTS in path.name or path.is_file() or str(path) == "-"
@@ -53,7 +54,7 @@ def read_series(path: str | Path, scalar: str | None = None) -> list[pd.Series]:
         CurveError: there is no such file, it cannot be read, it counts no updates, or does not say which column is
             the distance.
     """
-    path = Path(path)
+    path = Path(os.path.expanduser(path))
     if str(path) == "-":
         raise CurveError("-: curves are not read from standard input; expected a file, such as curve.csv")
     if not path.exists():

@@ -1,5 +1,6 @@
 """Curves of recorded runs, of the whole network and by layer, and the runs that a folder holds."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -74,7 +75,7 @@ def runs_in(places: Run | str | Path | Sequence[Run | str | Path]) -> list[Run]:
         )
     found: list[Run] = []
     for one in listed:
-        stores = sorted(Path(one).glob("*.zarr")) if isinstance(one, str | Path) and _is_folder(one) else [one]
+        stores = sorted(_path(one).glob("*.zarr")) if isinstance(one, str | Path) and _is_folder(one) else [one]
         if not stores:
             raise CurveError(f"{one}: no run is in that folder; expected a run's store, or a folder of *.zarr")
         found += [store if isinstance(store, Run) else Run(store) for store in stores]
@@ -107,8 +108,13 @@ def names_of(runs: Sequence[Run]) -> list[str]:
     return names
 
 
-def _is_folder(path: str | Path) -> bool:
-    return Path(path).is_dir() and not (Path(path) / "zarr.json").exists() and Path(path).suffix != ".zarr"
+def _is_folder(name: str | Path) -> bool:
+    path = _path(name)
+    return path.is_dir() and not (path / "zarr.json").exists() and path.suffix != ".zarr"
+
+
+def _path(name: str | Path) -> Path:
+    return Path(os.path.expanduser(name))
 
 
 def layer_curves(curve: Curve) -> dict[str, Curve]:

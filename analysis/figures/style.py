@@ -1,5 +1,6 @@
 """One look for all figures: column widths, fonts that stay text, another style laid over ours, and files."""
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -206,7 +207,7 @@ def save(figure: Figure, path: str | Path, formats: Sequence[str] = ("png", "pdf
     Raises:
         FigureError: for a suffix other than .png, .pdf or .svg, and for a path that cannot be written.
     """
-    path, suffixes = Path(path), formats_of(path, formats)
+    path, suffixes = Path(os.path.expanduser(path)), formats_of(path, formats)
     files = [path.with_suffix(f".{suffix}") for suffix in suffixes]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

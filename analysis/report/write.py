@@ -1,6 +1,7 @@
 """`write_report`: the sections of the page, in the order in which they are read."""
 
 import json
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,7 +55,7 @@ def write_report(
         *(section(f"Landscape: {name}", measured(document)) for name, document in documents.items()),
         section("Provenance", table([provenance(run) for run in findings.runs]), note(_made())),
     ]
-    _write(Path(out), page(_title(findings), body, drawn, plotly))
+    _write(Path(os.path.expanduser(out)), page(_title(findings), body, drawn, plotly))
 
 
 def _plotly() -> str:

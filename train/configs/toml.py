@@ -1,6 +1,7 @@
 """Recipes as TOML files: the fields of a `TrainConfig`; those that keep their default are left out."""
 
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import MISSING, fields
@@ -60,7 +61,7 @@ def read_toml(path: str | Path, what: str, source: str) -> dict[str, Any]:
         ConfigError: if the file cannot be read, or is no TOML.
     """
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+        return tomllib.loads(Path(os.path.expanduser(path)).read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(f"{path}: no {what} can be read there ({error.strerror}); expected a TOML file") from error
     except ValueError as error:
@@ -117,6 +118,6 @@ def write_recipe(config: TrainConfig, path: str | Path, *, comments: Mapping[str
             comment = f"  # {comments[name]}" if comments and name in comments else ""
             lines.append(f"{name} = {json.dumps(0 if value is None else value, ensure_ascii=False)}{comment}\n")
     try:
-        Path(path).write_text("".join(lines), encoding="utf-8")
+        Path(os.path.expanduser(path)).write_text("".join(lines), encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: the recipe cannot be written ({error.strerror}); choose another file") from error

@@ -143,7 +143,7 @@ def load_image_folder(
     Raises:
         DataError: if a folder is missing or holds no image, or if val has a class that train lacks.
     """
-    root = Path(root) / name
+    root = Path(os.path.expanduser(root)) / name
     train, test = _by_class(root, "train"), _by_class(root, "val")
     unknown = sorted(test.keys() - train.keys())
     if unknown:

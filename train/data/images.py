@@ -13,6 +13,7 @@ Everything random (order, crops, flips) is drawn on the host once an epoch, so t
 device.
 """
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -154,7 +155,7 @@ def load(name: str, root: str | Path = "data", device: torch.device | str = "cpu
     """
     if name not in READERS:
         raise DataError(f"no data set is named {name!r}; known are {', '.join(READERS)}")
-    train_x, train_y, test_x, test_y = READERS[name](Path(root))
+    train_x, train_y, test_x, test_y = READERS[name](Path(os.path.expanduser(root)))
     # exact: how often each of the 256 values occurs
     counts = np.stack([np.bincount(train_x[:, c].ravel(), minlength=256) for c in range(train_x.shape[1])])
     values, shares = np.arange(256), counts / counts.sum(axis=1, keepdims=True)

@@ -3,6 +3,7 @@
 Only public functions are called, in the order a user would: simulate, train, fit, compare, draw.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
@@ -155,7 +156,7 @@ def demo(out: str | Path, *, seed: int = 0, progress: Progress | None = None) ->
     Raises:
         StoreError: if `out` cannot be written.
     """
-    out = Path(out)
+    out = Path(os.path.expanduser(out))
     walk = fit(synthetic("ultraslow", t0=0.1, alpha=WALK_ALPHA, seeds=5, seed=seed), t_min=1)  # it has no transient
     methods = _train_all(out, seed, progress)
     small, *others = methods

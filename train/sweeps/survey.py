@@ -1,5 +1,6 @@
 """What a sweep would do: which of its runs are there already, and how many updates each makes."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -73,7 +74,7 @@ def _train_size(dataset: str, data_root: str) -> int | None:
         return TRAIN_SIZES[dataset]
     from train.data.image_folder import load_image_folder  # torch and Pillow
 
-    if not (Path(data_root) / dataset).is_dir():
+    if not (Path(os.path.expanduser(data_root)) / dataset).is_dir():
         return None
     try:
         return load_image_folder(dataset, data_root).train_size

@@ -1,5 +1,6 @@
 """Find checkpoints as training loops leave them: which step each is of, and which files hold its weights."""
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -60,7 +61,7 @@ def find(paths: Iterable[str | Path], steps: Sequence[int] | None = None) -> lis
         CheckpointError: a path is missing, fewer than two are found, a shard is missing, a name has no step, two
             count in different units, two are of one step, or a step is no number of updates.
     """
-    given = [Path(path) for path in paths]
+    given = [Path(os.path.expanduser(path)) for path in paths]
     found = [entry for path in given for entry in _entries(path)]
     if len(found) < 2:
         raise CheckpointError(

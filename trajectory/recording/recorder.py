@@ -46,9 +46,9 @@ class Recorder(Recording):
 
     Args:
         path: The store's folder (`runs/sb.zarr`), which is created with its parents; or a URL
-            (`s3://bucket/sb.zarr`) that obstore or fsspec opens; or a Zarr store. A relative folder is that of the
-            present working directory, also after `os.chdir`. Writes to the last two lag behind: the training waits
-            only if hundreds of blocks are on their way.
+            (`s3://bucket/sb.zarr`) that obstore or fsspec opens; or a Zarr store. A leading `~` is the home folder,
+            and a relative folder is that of the present working directory, also after `os.chdir`. Writes to the last
+            two lag behind: the training waits only if hundreds of blocks are on their way.
         model: The model that is trained.
         optimizer: The optimizer whose steps are counted; or the model's optimizers, in the order in which they step
             (`[muon, adamw]`). Without one, the loop calls `update()` after each update: weights that are updated by

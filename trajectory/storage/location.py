@@ -1,5 +1,6 @@
 """From what a user names a store by to its backend: a folder, a URL, or a Zarr store."""
 
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +20,8 @@ def open_backend(store: StoreLike | Backend) -> Backend:
     """Return the backend of the store that a user names; nothing is read or made yet.
 
     Args:
-        store: a folder's path, a URL (`s3://bucket/run.zarr`), a Zarr store, or a backend, which is returned.
+        store: a folder's path, in which a leading `~` is the home folder; a URL (`s3://bucket/run.zarr`); a Zarr
+            store; or a backend, which is returned.
 
     Returns:
         The backend.
@@ -41,7 +43,7 @@ def open_backend(store: StoreLike | Backend) -> Backend:
 
             return LocalBackend(Path(url2pathname(parts.path)))
         return ZarrBackend(_open_url(store), store)
-    return LocalBackend(Path(store))
+    return LocalBackend(Path(os.path.expanduser(store)))
 
 
 def _open_url(url: str) -> Store:

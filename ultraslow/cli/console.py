@@ -4,6 +4,7 @@ rich is imported where something is drawn by it: not by `--help` and `--json`.
 """
 
 import json
+import os
 import sys
 import warnings
 from collections.abc import Iterator
@@ -127,7 +128,7 @@ def interruptible(path: Path | str, *, resumable: bool = False) -> Iterator[None
         yield
     except KeyboardInterrupt:
         where = f"what was recorded is in {path} and can be read" + ("; --resume continues it" if resumable else "")
-        if "://" not in str(path) and not Path(path).exists():
+        if "://" not in str(path) and not Path(os.path.expanduser(path)).exists():
             where = "nothing was recorded yet"
         print(f"ultraslow: interrupted; {where}", file=sys.stderr)
         sys.exit(130)

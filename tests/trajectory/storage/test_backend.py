@@ -18,6 +18,7 @@ import zarr.storage
 from torch import nn
 from zarr.storage import MemoryStore, ObjectStore, WrapperStore
 
+from analysis.run_curves import runs_in
 from trajectory import Every, Recorder, RecordingError, Run, StoreError, verify
 from trajectory.storage.location import open_backend
 
@@ -217,6 +218,18 @@ def test_a_change_of_the_working_directory_moves_no_run(tmp_path, monkeypatch):
     assert len(Run(recorder.path).distance) == 1100
     assert opened.snapshots == []
     assert verify(recorder.path) == []
+
+
+def test_a_tilde_is_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    record("~/runs/one.zarr", updates=3).close()
+    for name in ("~/runs/one.zarr", Path("~/runs/one.zarr")):
+        assert len(Run(name).distance) == 3
+    assert verify("~/runs/one.zarr") == []
+    assert [run.name for run in runs_in("~/runs")] == ["one"]
+    record("~nobody.zarr", updates=1).close()  # no user of that name: a folder's own
+    assert sorted(place.name for place in tmp_path.iterdir()) == ["home", "~nobody.zarr"]
 
 
 def test_a_relative_path_needs_a_working_directory(tmp_path, monkeypatch):
