@@ -8,21 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trajectory.description import RunDescription
 from trajectory.errors import StoreError
+from trajectory.run_weights import RunWeights
 from trajectory.schema.layout import DIMENSIONS, UNFROZEN, WARNING
 from trajectory.storage.backend import Backend
 from trajectory.storage.dataset import to_dataset
 from trajectory.storage.location import StoreLike, open_backend
 from trajectory.storage.moment import Moment, RewrittenError
 from trajectory.storage.root import distance_attributes
-from trajectory.storage.snapshot_reader import SnapshotReader
 from trajectory.storage.table_reader import TableReader
 from trajectory.summary import as_html, as_text, summary_rows
 
 if TYPE_CHECKING:
     import pandas as pd
-    import torch
     import xarray
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -30,7 +28,7 @@ if TYPE_CHECKING:
 _ATTEMPTS = 10  # to open a run that is resumed at an earlier step meanwhile
 
 
-class Run(RunDescription):
+class Run(RunWeights):
     """One recorded run, read from its store; it can be read while it is still written and after it was killed.
 
     Everything returned is as of the moment of opening. Totals and metrics of up to 65,536 rows are read at once, all
@@ -65,8 +63,7 @@ class Run(RunDescription):
 
     def __init__(self, path: StoreLike, *, skip_damaged: bool = False):
         moment, self._table = _open(open_backend(path), skip_damaged)
-        super().__init__(moment.backend.path, moment.root, moment.uncommitted)
-        self._snapshots = SnapshotReader(moment)
+        super().__init__(moment)
 
     def __repr__(self) -> str:
         return as_text(summary_rows(self.to_dict()))
@@ -202,55 +199,6 @@ class Run(RunDescription):
         known = ~np.isnan(rate) & (steps <= self.drops[0].step if self.drops else True)
         steps, rate = steps[known], rate[known]
         return int(steps[np.argmax(rate >= 0.99 * rate.max())]) if len(rate) else 0
-
-    @property
-    def snapshots(self) -> list[int]:
-        """The steps that hold weights."""
-        return list(self._snapshots.steps)
-
-    def state_dict(self, step: int) -> "dict[str, torch.Tensor]":
-        """Return weights and buffers.
-
-        Weights are exact, unless the recorder rounded them (`snapshot_dtype="bfloat16"`).
-
-        Args:
-            step: the number of updates made, one of `snapshots`.
-
-        Returns:
-            Tensors by name, in their own types, on the CPU.
-
-        Raises:
-            StoreError: no snapshot was taken at that step, or its stored bytes are damaged or missing.
-        """
-        return self._snapshots.state_dict(step)
-
-    def load_into(self, model: "torch.nn.Module", step: int) -> None:
-        """Put weights and buffers into a model, in place.
-
-        Args:
-            model: the network that was recorded. Names are compared without the prefixes that wrappers add, such as
-                DistributedDataParallel's `module.`; a sharded parameter takes its shard.
-            step: the number of updates made, one of `snapshots`.
-
-        Raises:
-            StoreError: as `state_dict`, or the model's names or shapes differ from the run's.
-        """
-        from trajectory.measure.plain_names import names_without_prefixes, plain_names
-        from trajectory.measure.sharding import put
-
-        state = self.state_dict(step)
-        full = model.state_dict(keep_vars=True)
-        own = dict(zip(map(plain_names(model), full), full.values(), strict=True))
-        if not state.keys() <= own.keys():  # earlier versions took every `module.` for a wrapper's
-            own = {plain: full[name] for name, plain in names_without_prefixes(full).items()}
-        wrong = sorted(name for name, tensor in state.items() if name not in own or own[name].shape != tensor.shape)
-        if wrong:
-            raise StoreError(
-                f"{self.path}: does not fit this model: {wrong[0]} is missing or has another shape"
-                f" ({len(wrong)} such tensors); build the network the run was recorded with"
-            )
-        for name, tensor in state.items():
-            put(tensor, own[name])
 
     @property
     def sketches(self) -> list[int]:
