@@ -102,6 +102,8 @@ class Delivery:
         try:
             self.rows.flush(collective=collective)
             self.rows.dispatch(wait=True)
+            self.rows.flush(collective=False)  # what subscribers have logged when they were told of the last rows
+            self.rows.dispatch(wait=True)
         except RecordingError as error:
             failure, status = error, "interrupted (a rank ended)"
         except Exception as error:  # a subscriber's

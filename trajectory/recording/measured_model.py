@@ -65,7 +65,7 @@ class MeasuredModel:
             parameter: The parameter, of the same shape as the one before.
         """
         if self._observables is not None:
-            self._rows.fit_ring(self._observables)  # before an interrupt can leave the last row of the former weights
+            self._rows.ring.fit(self._observables)  # before an interrupt can leave the last row of the former weights
         self._session.replace(name, parameter)
 
     def changed(self, step: int) -> Tensor | None:
@@ -81,4 +81,4 @@ class MeasuredModel:
             return None
         if is_capturing(self._session.weights[0].device):
             return None
-        return self._rows.changed_since(self._observables, step)
+        return self._rows.ring.changed_since(self._observables, step)

@@ -59,6 +59,11 @@ class Pipeline:
         self._current: Update | None = None
         self._warned = Warned()  # of interrupts, by update
 
+    @property
+    def closing(self) -> bool:
+        """Whether `close` is at work, which tells subscribers of the last rows, or was interrupted."""
+        return self.closed and not self.delivery.ended
+
     def made(self, rounds: int) -> int:
         """Return the number of updates made, recorded or not.
 
@@ -173,7 +178,7 @@ class Pipeline:
         """
         self._session.rewind(step, events)
         if self._observables is not None:
-            self._rows.fit_ring(self._observables)
+            self._rows.ring.fit(self._observables)
         filed = self._store.events
         self._rows.finite = all(event.name != NON_FINITE for event in filed)
         self.lr.resume(self._store.scalars(step).get(RATE), filed)

@@ -88,7 +88,7 @@ class Recording:
             RecordingError: A tensor has several elements, or the recorder is closed.
             StoreError: No metric can have that name.
         """
-        self._refuse_if_closed()
+        self._refuse_if_ended()
         self._pipeline.reports.log(self._pipeline.step, scalars)
 
     def event(self, name: str, **details: object) -> None:
@@ -102,7 +102,7 @@ class Recording:
         Raises:
             RecordingError: The recorder is closed.
         """
-        self._refuse_if_closed()
+        self._refuse_if_ended()
         self._pipeline.reports.event(self._pipeline.step, name, details)
 
     def replayed(self) -> None:
@@ -217,7 +217,7 @@ class Recording:
         Raises:
             RecordingError: Recording has failed, or the recorder is closed.
         """
-        if self._pipeline.closed and not self._pipeline.delivery.ended:
+        if self._pipeline.closing:
             return  # a subscriber asks for it while `close` does it
         self._refuse_if_closed(awaits_step=True)
         self._pipeline.delivery.flush(wait=wait)
@@ -263,6 +263,10 @@ class Recording:
         self._updates.await_step()  # also if an interrupt ends this
         self._pipeline.rewind(step, events=events)
         self._updates.resume()
+
+    def _refuse_if_ended(self) -> None:
+        if not self._pipeline.closing:  # then a subscriber is told of the last rows, and may file what follows
+            self._refuse_if_closed()
 
     def _refuse_if_closed(self, *, awaits_step: bool = False) -> None:
         self._pipeline.check_open(awaits_step=awaits_step)

@@ -16,6 +16,7 @@ from torch import Tensor
 from trajectory.errors import RecordingError
 from trajectory.measure.host_copy import HostCopy
 from trajectory.measure.observables import Observables
+from trajectory.recording.row_ring import RowRing
 from trajectory.recording.rows import BLOCK, NON_FINITE, RowLayout
 from trajectory.recording.scalars import read_if_on_host
 from trajectory.recording.session import Session
@@ -24,7 +25,6 @@ from trajectory.recording.worker import Call
 from trajectory.recording.writer_thread import OnError, WriterThread
 from trajectory.schema.layout import Event, metric_array
 
-_ROUNDING = 1e-4  # of a sum of squares in float32, in another order
 _SKIPPED = "skipped_update"  # the event of an update that changed nothing
 
 
@@ -44,7 +44,12 @@ class _Block:
 
 
 class RowBuffer:
-    """A ring of rows on the parameters' device, and the scalars that were logged beside them.
+    """Collects rows, which a ring on the parameters' device holds, and the scalars that are logged beside them.
+
+    Attributes:
+        ring: Holds the rows until the next flush.
+        subscribers: Those who are told of rows.
+        finite: Whether all rows so far are.
 
     Args:
         session: The recording.
@@ -56,20 +61,13 @@ class RowBuffer:
 
     def __init__(self, session: Session, thread: WriterThread, *, capturable: bool, on_error: OnError):
         self._store, self._ranks, self._thread = session.store, session.ranks, thread
-        measured = list(session.tracked.measured)
-        self._columns = session.columns
-        self._layout = RowLayout(session.columns, session.tracked.groups, measured)
-        device = session.weights[0].device
-        shape = (BLOCK, self._columns.measurements, len(measured))  # `extend` adds parameters
-        dtype = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
-        self._ring = torch.zeros(shape, dtype=dtype, device=device)
-        self._slot = torch.zeros(1, dtype=torch.int64, device=device) if capturable else None
+        self._layout = RowLayout(session.columns, session.tracked.groups, list(session.tracked.measured))
+        self.ring = RowRing(session, capturable=capturable)
         self._blocks = [_Block()]  # oldest first; the last one collects
-        self._names: set[str] = set()
+        self._arrays: dict[str, str] = {}  # by the name of a metric that was logged
         self._logged_at, self._logged = -1, dict[str, int]()  # how often each scalar was filed under the last step
-        self._newest: tuple[int, int] | None = None  # the step of the row measured last, and its place in the ring
         self.subscribers = Subscribers(session.path, on_error)
-        self.finite = True  # all rows so far
+        self.finite = True
 
     @property
     def silent(self) -> bool:
@@ -81,6 +79,12 @@ class RowBuffer:
         """The block that is being collected."""
         return self._blocks[-1]
 
+    @property
+    def _next_row(self) -> int:
+        """The place in the ring of the row after those counted."""
+        block = self._blocks[-1]
+        return (block.first + len(block.steps)) % BLOCK
+
     def measure(self, observables: Observables, *, keep: bool, again: bool = False) -> None:
         """Write the row of the update just made into the ring.
 
@@ -89,28 +93,15 @@ class RowBuffer:
             keep: Whether the next update's row is wanted as well.
             again: Whether an interrupt may have ended a first attempt.
         """
-        if self._ring.shape[2] != len(observables.parameters):  # an interrupt has ended `extend`
-            self.fit_ring(observables)
-        place = len(self._open.steps)
-        if self._slot is None:
-            observables.write(self._ring[place], keep=keep)
-            return
-        if again:
-            self._slot.fill_((self._open.first + place) % BLOCK)
-        row = torch.empty_like(self._ring[0])
-        observables.write(row, keep=True)
-        self._ring.index_copy_(0, self._slot, row[None])
-        self._slot.add_(1).remainder_(BLOCK)
+        self.ring.measure(observables, self._next_row, keep=keep, again=again)
 
     def forget(self, quantity: str) -> None:
-        """Write NaN for a quantity of the row that was measured last.
+        """Write NaN for a quantity of the row that was measured last, and is not counted yet.
 
         Args:
             quantity: Its name.
         """
-        row = (self._open.first + len(self._open.steps)) % BLOCK
-        after_distances = len(self._columns.origins) + self._columns.quantities.index(quantity)
-        self._ring[row, after_distances] = torch.nan
+        self.ring.forget(self._next_row, quantity)
 
     def add_step(self, step: int) -> None:
         """Count the row that was measured last, unless that was done.
@@ -120,7 +111,7 @@ class RowBuffer:
         """
         steps = self._open.steps
         if not (steps and steps[-1] == step):
-            self._newest = (step, len(steps))
+            self.ring.newest = (step, len(steps))
             steps.append(step)
 
     def extend(self, observables: Observables, parameters: Sequence[Tensor]) -> None:
@@ -132,38 +123,7 @@ class RowBuffer:
         """
         self.flush()
         observables.extend(parameters)
-        self.fit_ring(observables)
-
-    def fit_ring(self, observables: Observables) -> None:
-        """Give the ring, which is empty, a column for each parameter that is measured.
-
-        Args:
-            observables: Measures the weights.
-        """
-        self._newest = None
-        if self._ring.shape[2] != len(observables.parameters):
-            self._ring = self._ring.new_zeros(*self._ring.shape[:2], len(observables.parameters))
-
-    def changed_since(self, observables: Observables, step: int) -> Tensor | None:
-        """Measure the weights again, and compare them with the row of the last update.
-
-        Args:
-            observables: Measures the weights.
-            step: The number of updates made.
-
-        Returns:
-            Whether each parameter lies elsewhere than in that row; None if the update had no row.
-        """
-        if self._ring.shape[2] != len(observables.parameters):
-            self.fit_ring(observables)
-        if step and (self._newest is None or self._newest[0] != step):
-            return None
-        # equal weights give equal numbers, unless they are summed in another order of memory
-        tolerance = _ROUNDING if observables.have_moved() else 0.0
-        again = torch.empty_like(self._ring[0])
-        observables.write(again)
-        before = self._ring[self._newest[1]] if step and self._newest else torch.zeros_like(again)
-        return (again[0] - before[0]).abs() > tolerance * before[0]  # not so where both are NaN
+        self.ring.fit(observables)
 
     def log(self, step: int, name: str, value: float | Tensor) -> int:
         """File a scalar; a tensor on a device stays there until the next flush.
@@ -180,9 +140,8 @@ class RowBuffer:
             StoreError: No metric can have that name.
             RecordingError: The value is no real number, or several.
         """
-        if name not in self._names:
-            metric_array(name)  # refuses a name no array can have
-            self._names.add(name)
+        if name not in self._arrays:
+            self._arrays[name] = metric_array(name, self._arrays.values())  # refuses a name no array can have
         number = read_if_on_host(name, value)
         if isinstance(number, Tensor):
             self._keep_on_device(step, name, number)
@@ -218,7 +177,7 @@ class RowBuffer:
         self._keep_on_device(step, _SKIPPED, found_inf)
 
     def _keep_on_device(self, step: int, name: str, value: Tensor) -> None:
-        self._open.scalars.append((step, name, value.detach().to(self._ring, copy=True).reshape(())))
+        self._open.scalars.append((step, name, value.detach().to(self.ring.sums, copy=True).reshape(())))
 
     def flush(self, *, collective: bool = True) -> None:
         """Start copying what was recorded since the last call to the host.
@@ -232,15 +191,15 @@ class RowBuffer:
         block = self._open
         if self._ranks.sharded and not collective:
             block.steps = []
-        ring = self._ring.roll(-block.first, 0) if block.first else self._ring
+        ring = self.ring.from_row(block.first)
         rows, progress = ring[: len(block.steps)], ring.new_empty(0)
         if self._ranks.sharded and collective:
-            rows, progress = self._ranks.add_up_block(self._ring, len(block.steps), self._store.written)
-        fresh = _Block((block.first + len(block.steps)) % BLOCK if self._slot is not None else 0)
+            rows, progress = self._ranks.add_up_block(ring, len(block.steps), self._store.written)
+        fresh = _Block(self.ring.row_after(block.first, len(block.steps)))
         if self.silent or not (block.steps or len(progress) or block.metrics or block.scalars):
             self._blocks[-1] = fresh
             return
-        block.shape = tuple(self._ring.shape[1:])
+        block.shape = tuple(ring.shape[1:])
         block.names = [(step, name) for step, name, _ in block.scalars]
         scalars = [value.reshape(1) for _, _, value in block.scalars]
         block.values = HostCopy(torch.cat([rows.flatten(), *scalars, progress]))

@@ -1,10 +1,11 @@
 """Names and shapes of what a store holds (docs/format.md), shared by writer and reader."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any
+from unicodedata import normalize
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -152,12 +153,14 @@ class Event:
     details: Mapping[str, Any]
 
 
-def metric_array(name: str) -> str:
+def metric_array(name: str, taken: Iterable[str] = ()) -> str:
     """Return the name of the array that holds a metric.
 
     Args:
         name: the metric's name. A `/`, which Zarr takes for a group, is percent-encoded, and so are letters other
             than ASCII's, unless the array's name becomes too long for a file system by it.
+        taken: the arrays of the other metrics. Where a file system that ignores case would take one of them for
+            this one, as `loss` for `Loss`, every character of the name is percent-encoded.
 
     Returns:
         The array's name within the group `metrics`.
@@ -172,14 +175,26 @@ def metric_array(name: str) -> str:
         return name.replace(".", "%2E")
     try:
         encoded, brief = quote(name, safe=_SAFE), "".join(c if c > "\xff" else quote(c, safe=_SAFE) for c in name)
-        for array in (encoded, brief):
-            if len(array.encode()) <= _LONGEST:
+        taken_files = {_as_file(array) for array in ("step", *taken)}
+        for array in (encoded, brief, _encode_all(name)):
+            if len(array.encode()) <= _LONGEST and _as_file(array) not in taken_files:
                 return array
     except UnicodeEncodeError as error:
         raise StoreError(f"metric {shown}: half of a character is in the name; rename it") from error
+    if _as_file(encoded) in taken_files or _as_file(brief) in taken_files:
+        raise StoreError(f"metric {shown}: another one's name differs in upper and lower case alone; rename one")
     raise StoreError(
         f"metric {shown}: takes {len(brief.encode())} bytes as a file's name, expected {_LONGEST} at most; rename it"
     )
+
+
+def _as_file(array: str) -> str:
+    """Return what is equal for names that some file system takes for one file."""
+    return normalize("NFC", normalize("NFC", array).casefold())
+
+
+def _encode_all(name: str) -> str:
+    return "".join(f"%{byte:02X}" for byte in name.encode())
 
 
 def metric_name(array: str) -> str:

@@ -40,7 +40,7 @@ class TableWriter:
         self.group, self.nodes = group, dict(nodes or {})
         self._backend, self._columns = backend, columns
         arrays = [name.removeprefix("metrics/") for name in self.nodes if name.startswith("metrics/")]
-        self._metrics = [metric_name(array) for array in arrays if array != "step"]
+        self._metrics = {metric_name(array): array for array in arrays if array != "step"}
 
     def batch(self, table: str) -> int:
         """Return how many rows are written at once.
@@ -101,12 +101,12 @@ class TableWriter:
         chunk = chunk_length(self.nodes["metrics/step"])
         for name in dict.fromkeys(name for _, scalars in entries for name in scalars):
             if name not in self._metrics:
-                path = f"metrics/{metric_array(name)}"
-                create_column(self.group, path, "float64", ["step"], length=start, chunk=chunk)
-                self._metrics.append(name)
+                array = metric_array(name, self._metrics.values())
+                create_column(self.group, f"metrics/{array}", "float64", ["step"], length=start, chunk=chunk)
+                self._metrics[name] = array
         arrays = {
-            metric_array(name): np.array([scalars.get(name, np.nan) for _, scalars in entries])
-            for name in self._metrics
+            array: np.array([scalars.get(name, np.nan) for _, scalars in entries])
+            for name, array in self._metrics.items()
         }
         arrays["step"] = np.array([step for step, _ in entries])
         for name, values in arrays.items():
@@ -142,8 +142,8 @@ class TableWriter:
         if row < 0 or read_rows(self.group, "metrics/step", row + 1, row)[0] != step:
             return {}
         values = {
-            name: float(read_rows(self.group, f"metrics/{metric_array(name)}", row + 1, row)[0])
-            for name in self._metrics
+            name: float(read_rows(self.group, f"metrics/{array}", row + 1, row)[0])
+            for name, array in self._metrics.items()
         }
         return {name: value for name, value in values.items() if not np.isnan(value)}
 

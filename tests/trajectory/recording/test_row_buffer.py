@@ -82,3 +82,22 @@ def test_flush_without_waiting_sends_rows_early_and_drain_is_its_former_name(tmp
         assert seen == list(range(1, 37))
     with pytest.raises(RecordingError, match="closed"):
         recorder.flush()
+
+
+def test_what_a_subscriber_files_of_the_last_rows_is_kept(tmp_path):
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    recorder = Recorder(tmp_path / "run.zarr", model, optimizer)
+
+    def receive(rows):
+        recorder.log(seen=float(rows.step[-1]))
+        recorder.event("told", last=int(rows.step[-1]))
+
+    recorder.subscribe(receive)
+    train(model, optimizer, 70)
+    recorder.close()
+    run = Run(tmp_path / "run.zarr")
+    assert (run.status, run.metrics["seen"][70]) == ("complete", 70)
+    assert [(event.step, event.details) for event in run.events][-1] == (70, {"last": 70})
+    with pytest.raises(RecordingError, match="closed"):
+        recorder.log(seen=0.0)

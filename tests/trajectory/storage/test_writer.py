@@ -17,7 +17,7 @@ from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.parameter_groups import Groups
 from trajectory.storage.arrays import rows_per_chunk
 from trajectory.storage.location import open_backend
-from trajectory.storage.opening import create_store
+from trajectory.storage.opening import create_store, reopen_store
 
 number = st.floats(allow_nan=True, allow_infinity=True, width=64)
 metric = st.text(min_size=1, max_size=8).filter(lambda name: name != "step" and not name.startswith((".", "__")))
@@ -147,6 +147,36 @@ def test_a_metric_keeps_its_name(name):
     assert len(array.encode()) <= 255
     assert "/" not in array
     assert array.casefold() != "zarr.json"
+
+
+def test_metrics_that_differ_in_case_alone_have_files_that_do_not():
+    arrays = {"step": "step"}
+    for name in ("Loss", "loss", "LOSS", "Step", "Ж" * 100, "é", "e\u0301", "É"):
+        arrays[name] = metric_array(name, arrays.values())
+    assert arrays["Loss"] == "Loss"
+    assert [metric_name(array) for array in arrays.values()] == list(arrays)
+    assert len({array.casefold() for array in arrays.values()}) == len(arrays)
+    with pytest.raises(StoreError, match="rename one"):
+        metric_array("ж" * 100, arrays.values())
+
+
+def test_metrics_of_an_earlier_version_keep_their_arrays(tmp_path, monkeypatch):
+    """It wrote both names as they are, on a file system that tells them apart."""
+    store = make_store(tmp_path / "run.zarr")
+    with monkeypatch.context() as earlier:
+        earlier.setattr("trajectory.storage.table_writer.metric_array", lambda name, taken: name)
+        store.append_metrics([(1, {"Loss": 1.0, "loss": 2.0})])
+        store.close("interrupted")
+    store = reopen_store(open_backend(tmp_path / "run.zarr"))
+    store.cut(1)
+    store.append_metrics([(2, {"loss": 4.0, "Loss": 3.0, "LOSS": 5.0})])
+    store.close("complete")
+    metrics = Run(tmp_path / "run.zarr").metrics
+    np.testing.assert_array_equal(metrics[["LOSS", "Loss", "loss"]], [[np.nan, 1, 2], [5, 3, 4]])
+    assert sorted(file.name for file in (tmp_path / "run.zarr/metrics").iterdir()) == [
+        *("%4C%4F%53%53", "Loss", "loss", "step", "zarr.json")
+    ]
+    assert verify(tmp_path / "run.zarr") == []
 
 
 def test_a_store_that_fills_the_disk_keeps_whole_records(tmp_path, monkeypatch):
