@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 Statistics = Literal["running", "batch"]
 
@@ -17,6 +18,18 @@ def has_running_statistics(module: nn.Module) -> bool:
         module: the layer.
     """
     return module._buffers.get("running_mean") is not None
+
+
+def normalizes_by_batch(module: nn.Module, statistics: Statistics) -> bool:
+    """Return whether a layer normalizes by a batch's own statistics, as batch norm without running ones always does.
+
+    Args:
+        module: the layer.
+        statistics: "running" or "batch".
+    """
+    if has_running_statistics(module):
+        return statistics == "batch"
+    return isinstance(module, _BatchNorm)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from analysis.errors import LandscapeError
-from analysis.landscape.evaluation import Statistics, evaluating, has_running_statistics
+from analysis.landscape.evaluation import Statistics, evaluating, has_running_statistics, normalizes_by_batch
 
 _SAME = 1e-5  # relative: what two evaluations at the same weights may differ by, on a GPU that adds in any order
 
@@ -67,10 +67,11 @@ class MeanLoss:
         self.normalizes = any(map(has_running_statistics, model.modules()))
         if not self.samples:
             raise LandscapeError("got no batch; expected at least one pair (x, y)")
-        if statistics == "batch" and self.normalizes and any(len(y) < 2 for _, y in self.batches):
+        by_batch = any(normalizes_by_batch(module, statistics) for module in model.modules())
+        if by_batch and any(len(y) < 2 for _, y in self.batches):
             raise LandscapeError(
-                "got a batch of one sample with batch statistics, which has no variance; give larger batches, or take"
-                " statistics='running'"
+                "got a batch of one sample with batch statistics, which has no variance; give larger batches"
+                + self._instead
             )
 
     def evaluating(self) -> AbstractContextManager[None]:
@@ -100,11 +101,15 @@ class MeanLoss:
         with torch.no_grad(), self.evaluating():
             once, again = (finite(float(self._losses(weights, buffers, *self.batches[0]).mean())) for _ in range(2))
         if not isclose(once, again, rel_tol=_SAME):
-            instead = ", or take statistics='running'" if self._statistics == "batch" and self.normalizes else ""
             raise LandscapeError(
                 f"two evaluations at the same weights give {once:.6g} and {again:.6g}: dropout or other noise is"
-                f" active in evaluation; switch it off in the model{instead}"
+                f" active in evaluation; switch it off in the model{self._instead}"
             )
+
+    @property
+    def _instead(self) -> str:
+        """What to do otherwise, where the batch's statistics are the trouble."""
+        return ", or take statistics='running'" if self._statistics == "batch" and self.normalizes else ""
 
     def _losses(self, weights: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Any, y: Tensor) -> Tensor:
         """Compute a batch's per-sample losses in float64."""

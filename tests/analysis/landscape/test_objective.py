@@ -206,7 +206,10 @@ def test_bad_input_is_refused_in_one_line(network, batches):
     refused(r"a batch that is a Tensor; expected pairs \(x, y\)", model, data[0])
     refused("a batch that is a tuple of Tensor, list; expected pairs", model, [(data[0][0], [0] * 7)])
     refused("give model.module", nn.DataParallel(model), data)
-    refused("one sample with batch statistics", model, batches((4, 1)), statistics="batch")
+    refused("one sample with batch .*statistics='running'", model, batches((4, 1)), statistics="batch")
+    untracked = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4, track_running_stats=False), nn.Linear(4, 2)).double()
+    for statistics in MODES:
+        refused("one sample with batch .*larger batches$", untracked, batches((4, 1)), statistics=statistics)
     refused(r"shape \(\) for 7 samples", model, data, F.cross_entropy)
     refused("the loss is a list for 7 samples", model, data, lambda output, y: [0.0] * len(y))
     refused("two evaluations at the same weights", nn.Sequential(model, Noise()), data)
