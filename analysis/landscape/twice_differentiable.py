@@ -1,12 +1,12 @@
 """What lets a gradient be differentiated once more, and cheaply: batch norm and attention in elementary operations.
 
-Batch norm by a batch's own statistics is
+Batch norm is
 
-    y = γ (x − mean x) / √(mean (x − mean x)² + ε) + β
+    y = γ (x − m) / √(v + ε) + β,    m = mean x and v = mean (x − m)², or running statistics
 
-The second derivative of the fused operation is some forty passes over the layer's output; of this it is half as many:
-a Hessian-vector product through F1 costs 2.4 gradients instead of 2.6 (bench/landscape.py). Fused attention has no
-second derivative at all.
+The second derivative of the fused operation is some forty passes over the layer's output, with running statistics
+too, although it is a scale and a shift then. Of a batch's own statistics written out it is half as many. Fused
+attention has no second derivative at all.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,7 +32,7 @@ def twice_differentiable() -> Iterator[None]:
 
 
 class ElementaryNorm(TorchFunctionMode):
-    """While it is active, batch norm with batch statistics is made of elementary operations."""
+    """While it is active, batch norm that updates no running statistics is made of elementary operations."""
 
     def __torch_function__(
         self,
@@ -63,16 +63,16 @@ def _batch_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """`torch.nn.functional.batch_norm`, which stays as it is where running statistics take part."""
-    if training and running_mean is None and running_var is None:
-        return _normalized(x, weight, bias, eps)
-    return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
-
-
-def _normalized(x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    others = [0, *range(2, x.dim())]
-    centred = x - x.mean(others, keepdim=True)
-    scale = (centred.square().mean(others, keepdim=True) + eps).rsqrt()
+    """`torch.nn.functional.batch_norm`, which stays as it is where it updates running statistics."""
+    if running_mean is None or running_var is None:
+        others = [0, *range(2, x.dim())]
+        centred = x - x.mean(others, keepdim=True)
+        variance = centred.square().mean(others, keepdim=True)
+    elif training:
+        return F.batch_norm(x, running_mean, running_var, weight, bias, training, momentum, eps)
+    else:
+        centred, variance = x - _by_channel(running_mean, x), _by_channel(running_var, x)
+    scale = (variance + eps).rsqrt()
     if weight is not None:
         scale = scale * _by_channel(weight, x)
     return centred * scale if bias is None else torch.addcmul(_by_channel(bias, x), centred, scale)

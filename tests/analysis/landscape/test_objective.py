@@ -329,12 +329,16 @@ def test_elementary_batch_norm_is_the_fused_one(shape, affine):
     for p in norm.parameters():
         nn.init.normal_(p)
     x = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    norm.running_mean.normal_()
+    norm.running_var.uniform_(0.5, 2)
     evaluated = norm.eval()(x)
     norm.train().track_running_stats = False
-    expected = norm(x)
+    by_batch = norm(x)
     with ElementaryNorm():
-        elementary = norm(x)
-        torch.testing.assert_close(elementary, expected, rtol=1e-12, atol=1e-12)
-        assert "BatchNorm" in type(expected.grad_fn).__name__
-        assert "BatchNorm" not in type(elementary.grad_fn).__name__
-        torch.testing.assert_close(norm.eval()(x), evaluated, rtol=0, atol=0)  # running statistics: the fused one
+        for expected, elementary in ((by_batch, norm(x)), (evaluated, norm.eval()(x))):
+            torch.testing.assert_close(elementary, expected, rtol=1e-12, atol=1e-12)
+            assert "BatchNorm" in type(expected.grad_fn).__name__
+            assert "BatchNorm" not in type(elementary.grad_fn).__name__
+        norm.train().track_running_stats = True
+        assert "BatchNorm" in type(norm(x).grad_fn).__name__  # which updates running statistics
+        assert norm.num_batches_tracked == 1
