@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import optimize, special
 
+from analysis.errors import LandscapeError
 from analysis.fitting.fit_result import Fit
 from analysis.potential_result import Array, Potential
 from analysis.serialize import Part, Table, Tabulated, jsonable
@@ -112,7 +113,10 @@ def agreement(potential: Potential, fit: Fit) -> Agreement:
         fit: α from the distances of one run, or of three seeds or more.
 
     Returns:
-        The difference with its interval at the potential's confidence level, and the test.
+        The difference with its interval, and the test.
+
+    Raises:
+        LandscapeError: for anything but a potential and a fit, and where their confidence levels differ.
 
     Examples:
         >>> import numpy as np
@@ -126,6 +130,7 @@ def agreement(potential: Potential, fit: Fit) -> Agreement:
         >>> agreement(found, fit(synthetic("sinai", t0=0.1, seeds=5), t_min=10)).comparable
         True
     """
+    _check(potential, fit)
     ranges = potential.window, (float(np.exp(fit.z.min())), float(np.exp(fit.z.max())))
     level = potential.confidence_level
     if fit.posterior is not None:
@@ -146,6 +151,18 @@ def agreement(potential: Potential, fit: Fit) -> Agreement:
         curve_range=ranges[1],
         warnings=reasons,
     )
+
+
+def _check(potential: Potential, fit: Fit) -> None:
+    if not (isinstance(potential, Potential) and isinstance(fit, Fit)):
+        raise LandscapeError(
+            f"got a {type(potential).__name__} and a {type(fit).__name__}; expected a Potential, then a Fit"
+        )
+    if potential.confidence_level != fit.confidence_level:
+        raise LandscapeError(
+            f"the potential's intervals are of {potential.confidence_level:g}, the fit's of {fit.confidence_level:g};"
+            " expected one confidence_level"
+        )
 
 
 def _reasons(potential: Potential, fit: Fit, near: tuple[float, float], travelled: tuple[float, float]) -> list[str]:
@@ -188,7 +205,7 @@ def _against_posterior(
         """The probability that the potential's α less the curve's is below x."""
         return float(weights @ special.stdtr(potential.n - 1, (x + middles - potential.alpha) / error))
 
-    reach = float(np.ptp(alphas)) + 1e3 * error
+    reach = error * float(special.stdtrit(potential.n - 1, (3 + level) / 4))  # leaves half of what is left out
     ends = potential.alpha - float(alphas[-1]) - reach, potential.alpha - float(alphas[0]) + reach
     low, high = (
         float(optimize.brentq(lambda x, share=share: below(x) - share, *ends))

@@ -1,7 +1,7 @@
 """What users give: kinds of curves, vectors, updates and probabilities, refused in a line where they are none."""
 
 import math
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any, Protocol
@@ -63,30 +63,46 @@ class LabelledArray(Protocol):
         """The coordinates, by dimension."""
 
 
-def vector(values: Any, what: str, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+def numbers(values: Any, refusal: Callable[[str], AnalysisError]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Read real numbers, and which of them are masked.
 
     Args:
         values: an array, a masked array, a tensor (with a gradient or without), a list, a Series or an index.
-        what: "t" or "d", for messages.
-        name: the curve's name, for messages.
+        refusal: makes the error, of what they are or hold instead, such as "holds text".
 
     Returns:
         The numbers, None and NA as NaN, and for each whether it is masked; of any one shape.
 
     Raises:
-        CurveError: where they are no real numbers.
+        AnalysisError: as `refusal` makes it, where they are no real numbers.
     """
     try:
         array = np.asarray(_detached(values))
     except (TypeError, ValueError, RuntimeError):
-        raise _no_numbers(name, f"{what} is {type(values).__name__}") from None
+        raise refusal(f"is {type(values).__name__}") from None
     if array.dtype.kind == "O":
-        array = np.array([_number(value, what, name) for value in array.ravel()], float).reshape(array.shape)
+        array = np.array([_number(value, refusal) for value in array.ravel()], float).reshape(array.shape)
     if array.dtype.kind not in "iuf":
-        raise _no_numbers(name, f"{what} holds {_KINDS.get(array.dtype.kind, str(array.dtype))}")
+        raise refusal(f"holds {_KINDS.get(array.dtype.kind, str(array.dtype))}")
     masked = np.ma.getmaskarray(values) if isinstance(values, np.ma.MaskedArray) else np.zeros(array.shape, bool)
     return np.asarray(array, float), masked
+
+
+def vector(values: Any, what: str, name: str) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Read a curve's updates or distances, as `numbers` does.
+
+    Args:
+        values: what `numbers` reads.
+        what: "t" or "d", for messages.
+        name: the curve's name, for messages.
+
+    Returns:
+        The numbers, and for each whether it is masked.
+
+    Raises:
+        CurveError: where they are no real numbers.
+    """
+    return numbers(values, lambda got: CurveError(f"{name}: t and d must be vectors of numbers; {what} {got}"))
 
 
 def _detached(values: Any) -> Any:
@@ -97,17 +113,13 @@ def _detached(values: Any) -> Any:
     return values.double() if values.is_floating_point() else values
 
 
-def _number(value: Any, what: str, name: str) -> float:
+def _number(value: Any, refusal: Callable[[str], AnalysisError]) -> float:
     if value is None or value is pd.NA:
         return math.nan
     if _is_real(value) or isinstance(value, Decimal):
         return float(value)
     shown = " ".join(repr(value).split())
-    raise _no_numbers(name, f"{what} holds {shown:.40}")
-
-
-def _no_numbers(name: str, got: str) -> CurveError:
-    return CurveError(f"{name}: t and d must be vectors of numbers; {got}")
+    raise refusal(f"holds {shown:.40}")
 
 
 def whole_and_increasing(values: Any, name: str) -> bool:
@@ -120,8 +132,8 @@ def whole_and_increasing(values: Any, name: str) -> bool:
     Raises:
         CurveError: where they are no real numbers.
     """
-    numbers, _ = vector(values, "t", name)
-    return numbers.ndim == 1 and len(numbers) > 1 and bool(np.all(numbers % 1 == 0) and np.all(np.diff(numbers) > 0))
+    t, _ = vector(values, "t", name)
+    return t.ndim == 1 and len(t) > 1 and bool(np.all(t % 1 == 0) and np.all(np.diff(t) > 0))
 
 
 def update_number(value: Any, name: str) -> int:

@@ -11,6 +11,7 @@ about roughness. And the definition decides: about the mean over draws instead o
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,7 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from analysis.errors import LandscapeError
-from analysis.inputs import check_confidence_level
+from analysis.inputs import check_confidence_level, numbers
 from analysis.potential_result import Array, Exponent, Potential, Probe
 
 _CURVED = 0.05  # p-value
@@ -55,7 +56,7 @@ def potential(data: Probe | tuple[ArrayLike, ArrayLike], *, confidence_level: fl
         'The interval for α lies at 2 or above: a mean that rises, or a gradient, and no roughness.'
     """
     check_confidence_level(confidence_level)
-    z, delta = _checked(data.z, data.delta) if isinstance(data, Probe) else _checked(*data)
+    z, delta = _checked(*_pair_of(data))
     s = (delta**2).mean(axis=(1, 2))
     each = _slopes(z, s)
     found = _over_origins(each, confidence_level)
@@ -82,18 +83,27 @@ def potential(data: Probe | tuple[ArrayLike, ArrayLike], *, confidence_level: fl
         table=table,
         directions=delta.shape[1],
         statistics=data.statistics if isinstance(data, Probe) else "",
-        warnings=(*_repeated(delta), *_warnings(found, share, curvature_p, even, table, data)),
+        warnings=(*_repeated(delta, data), *_warnings(found, share, curvature_p, even, table, data)),
     )
+
+
+def _pair_of(data: Any) -> tuple[ArrayLike, ArrayLike]:
+    """Return z and delta, or raise LandscapeError."""
+    if isinstance(data, Probe):
+        return data.z, data.delta
+    if not (isinstance(data, tuple | list) and len(data) == 2):
+        raise LandscapeError(
+            f"got a {type(data).__name__}; expected a Probe, or a pair (z, delta); Probe.joined makes one of several"
+        )
+    return data[0], data[1]
 
 
 def _checked(z: ArrayLike, delta: ArrayLike) -> tuple[Array, Array]:
     """Return z and delta with an axis of signs, or raise LandscapeError."""
-    try:
-        z, delta = np.asarray(z, float), np.asarray(delta, float)
-    except (TypeError, ValueError):
-        raise LandscapeError("z and delta must be arrays of numbers; got others") from None
+    z, delta = _read(z, "z"), _read(delta, "delta")
     delta = delta[:, :, None] if delta.ndim == 3 else delta
-    if z.ndim != 1 or delta.ndim != 4 or delta.shape[-1] != len(z) or delta.shape[2] not in (1, 2):
+    fits = z.ndim == 1 and delta.ndim == 4 and delta.shape[-1] == len(z) and delta.shape[2] in (1, 2)
+    if not (fits and delta.shape[1]):
         raise LandscapeError(
             f"z has shape {z.shape} and delta {delta.shape}; expected (distance,) and (origin, direction,"
             " distance) or (origin, direction, sign, distance)"
@@ -105,14 +115,26 @@ def _checked(z: ArrayLike, delta: ArrayLike) -> tuple[Array, Array]:
             f"got {len(delta)} origin; expected two or more, better ten: directions of one origin share its field, so"
             " that they give α no interval"
         )
-    if not np.isfinite(delta).all():
-        raise LandscapeError("a difference of the loss is NaN or infinite; leave out the distances where it is")
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(delta**2).all()
+    if not finite:
+        raise LandscapeError(
+            "a difference of the loss is NaN, masked or beyond all numbers; leave out the distances where it is"
+        )
     still = ~(delta**2).mean(axis=(1, 2)).all(axis=0)
     if still.any():
         raise LandscapeError(
             f"the loss does not differ at z = {z[still][0]:.3g}, below what its precision resolves; take larger z"
         )
     return z, delta
+
+
+def _read(values: ArrayLike, what: str) -> Array:
+    """Return numbers, those that are masked as NaN."""
+    found, masked = numbers(
+        values, lambda got: LandscapeError(f"z and delta must be arrays of numbers; {what} {got}")
+    )
+    return np.where(masked, math.nan, found)
 
 
 def _slopes(z: Array, s: Array) -> Array:
@@ -135,9 +157,14 @@ def _pooled(delta: Array) -> Array:
 
 
 def _centred(z: Array, delta: Array, confidence_level: float) -> Exponent:
-    """Return the exponent of the pooled variance, with the jackknife's interval over origins."""
+    """Return the exponent of the pooled variance, with the jackknife's interval over origins.
+
+    Draws that are all alike have no variance; nor has the single one that is left where there are two.
+    """
     n = len(delta)
-    with np.errstate(divide="ignore", invalid="ignore"):  # draws that are all alike have no variance
+    if delta[1:, :, :, 0].size < 2:
+        return Exponent(math.nan, (math.nan, math.nan))
+    with np.errstate(divide="ignore", invalid="ignore"):
         value = float(_slopes(z, _pooled(delta)))
         left_out = np.array([_slopes(z, _pooled(np.delete(delta, i, axis=0))) for i in range(n)])
     error = math.sqrt((n - 1) * float(left_out.var()))
@@ -192,10 +219,17 @@ def _curvature_p(z: Array, s: Array) -> float:
     return float(2 * special.stdtr(len(terms) - 1, -abs(t)))
 
 
-def _repeated(delta: Array) -> list[str]:
-    if not any(np.array_equal(delta[i], other) for i in range(len(delta)) for other in delta[:i]):
-        return []
-    return ["Two origins have the same differences: they are not independent, and the intervals too narrow."]
+def _repeated(delta: Array, data: Probe | tuple[ArrayLike, ArrayLike]) -> list[str]:
+    if len(np.unique(delta.reshape(len(delta), -1), axis=0)) < len(delta):
+        return ["Two origins have the same differences: they are not independent, and the intervals too narrow."]
+    if isinstance(data, Probe):
+        known = np.stack([data.loss, data.gradient_norm, data.weight_norm], axis=1)
+        if len(np.unique(known, axis=0)) < len(known):
+            return [
+                "Two origins have the same loss, gradient and norm, as one that is given twice: they are not"
+                " independent, and the intervals too narrow."
+            ]
+    return []
 
 
 def _warnings(

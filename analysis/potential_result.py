@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.float64]
 
+_SHARED = ("dimension", "statistics", "precision")
 TAYLOR = "α = 2 is what Taylor's expansion gives for any smooth loss: it says nothing about roughness."
 
 
@@ -71,11 +72,11 @@ class Probe:
             raise LandscapeError("got no origin; expected at least one: initial weights, or a snapshot")
         first = probes[0]
         for probe in probes[1:]:
-            alike = (probe.dimension, probe.statistics) == (first.dimension, first.statistics)
+            alike = all(getattr(probe, name) == getattr(first, name) for name in _SHARED)
             if not (alike and probe.delta.shape[1:] == first.delta.shape[1:] and np.array_equal(probe.z, first.z)):
                 raise LandscapeError(
-                    "the probes differ in their distances, directions, weights or statistics; expected the same for"
-                    " every origin"
+                    "the probes differ in their distances, directions, weights, precision or statistics; expected the"
+                    " same for every origin"
                 )
         delta, gradient_norm, loss, weight_norm = (
             np.concatenate([getattr(probe, name) for probe in probes])

@@ -9,6 +9,7 @@ from scipy import stats
 
 from analysis import fit
 from analysis.agreement import agreement
+from analysis.errors import LandscapeError
 from analysis.potential import potential
 from analysis.synthetic import fractional_potential, synthetic
 
@@ -49,6 +50,32 @@ def test_one_run_is_compared_by_its_posterior(alone):
     draws -= np.interp(rng.random(400_000), cumulative, alphas)
     np.testing.assert_allclose(ours.interval, np.quantile(draws, [0.025, 0.975]), atol=0.01)
     assert ours.p_value == pytest.approx(2 * min((draws < 0).mean(), (draws > 0).mean()), abs=0.01)
+
+
+def test_any_confidence_level_has_an_interval(alone):
+    """Two origins have Cauchy's distribution: its quantiles lie far out."""
+    field = fractional_potential(np.random.default_rng(1), 1.1, Z, origins=2)
+    for level in (0.99, 0.9999, 1 - 1e-7):
+        found = potential((Z, field), confidence_level=level)
+        interval = agreement(found, replace(alone, confidence_level=level)).interval
+        half = found.interval[1] - found.alpha  # beside which the curve's own is small
+        assert (interval[1] - interval[0]) / 2 == pytest.approx(half, rel=0.05)
+
+
+def test_bad_input_is_refused_in_one_line(seeds):
+    found = of_field(1.0)
+    cases = {
+        "got a Fit and a Potential; expected a Potential, then a Fit": (seeds, found),
+        "got a tuple and a Fit": ((Z, Z), seeds),
+        "the potential's intervals are of 0.95, the fit's of 0.9; expected one confidence_level": (
+            found,
+            replace(seeds, confidence_level=0.9),
+        ),
+    }
+    for message, pair in cases.items():
+        with pytest.raises(LandscapeError, match=message) as caught:
+            agreement(*pair)
+        assert "\n" not in str(caught.value)
 
 
 def test_equal_and_different_exponents(seeds):

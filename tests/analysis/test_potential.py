@@ -5,6 +5,7 @@ import math
 
 import numpy as np
 import pytest
+import torch
 
 from analysis.errors import AnalysisError, LandscapeError
 from analysis.potential import potential
@@ -17,7 +18,8 @@ Z = np.geomspace(0.1, 10, 9)
 def probe(delta, gradient_norm, *, dimension=100, precision="float64", weight_norm=1.0):
     n = len(delta)
     ones = np.ones(n)
-    return Probe(Z, delta, gradient_norm * ones, dimension, 0 * ones, weight_norm * ones, "running", precision)
+    losses = np.linspace(0, 0.1, n)
+    return Probe(Z, delta, gradient_norm * ones, dimension, losses, weight_norm * ones, "running", precision)
 
 
 def linear(rng, origins=10, directions=8, dimension=100):
@@ -98,6 +100,21 @@ def test_an_origin_that_is_given_twice_is_named():
     assert potential((Z, delta[[0, 0]])).curvature_p == 0  # both bend alike
 
 
+def test_a_tensor_with_its_gradient_is_read_and_what_is_masked_is_refused():
+    field = fractional_potential(np.random.default_rng(0), 1.0, Z)
+    tensor = torch.tensor(field, requires_grad=True)
+    assert potential((torch.tensor(Z), tensor)).alpha == potential((Z, field)).alpha
+    with pytest.raises(LandscapeError, match="NaN, masked or beyond all numbers"):
+        potential((Z, np.ma.masked_greater(field, 2.0)))
+
+
+def test_two_draws_give_alpha_about_the_mean_no_interval():
+    """Of two origins with one difference each the jackknife leaves one draw, which has no variance."""
+    found = potential((Z, fractional_potential(np.random.default_rng(0), 1.0, Z, origins=2, directions=1)[:, :, 0]))
+    assert found.to_dict()["centred"] == {"alpha": None, "interval": [None, None]}
+    assert math.isfinite(found.alpha)
+
+
 def test_the_definitions_differ_where_the_mean_rises():
     """δ = z² + noise of α = 1: about L(w₀) the rise counts, about the mean it does not."""
     field = fractional_potential(np.random.default_rng(3), 1.0, Z, origins=20)
@@ -136,9 +153,17 @@ def test_bad_input_is_refused_in_one_line():
         "three distances or more": (Z[:2], field[..., :2]),
         "increasing from above 0": (Z[::-1], field),
         "expected \\(distance,\\) and": (Z, field[0, 0]),
-        "NaN or infinite": (Z, np.where(field == field[0, 0, 0, 0], np.nan, field)),
+        r"delta \(10, 0, 2, 9\); expected": (Z, field[:, :0]),
+        "a difference of the loss is NaN": (Z, np.where(field == field[0, 0, 0, 0], np.nan, field)),
+        "or beyond all numbers": (Z, 1e200 * field),
         "does not differ at z = 0.1": (Z, field * (Z > 0.1)),
-        "arrays of numbers": (Z, [["a"]]),
+        "arrays of numbers; delta holds text": (Z, [["a"]]),
+        "arrays of numbers; delta holds complex numbers": (Z, field + 1j),
+        "arrays of numbers; z holds text": (Z.astype(str), field),
+        r"got a ndarray; expected a Probe, or a pair \(z, delta\)": field,
+        "got a tuple; expected": (Z, field, field),
+        "got a NoneType; expected": None,
+        "got a list; .* Probe.joined makes one": [probe(field, 0.0)] * 3,
     }
     for message, data in cases.items():
         with pytest.raises(LandscapeError, match=message) as caught:
@@ -148,5 +173,7 @@ def test_bad_input_is_refused_in_one_line():
         potential((Z, field), confidence_level=95)
     with pytest.raises(LandscapeError, match="differ in their distances"):
         Probe.joined([probe(field, 0.0), probe(field, 0.0, dimension=7)])
+    with pytest.raises(LandscapeError, match="weights, precision or statistics"):
+        Probe.joined([probe(field, 0.0), probe(field, 0.0, precision="float32")])
     with pytest.raises(LandscapeError, match="got no origin"):
         Probe.joined([])

@@ -23,7 +23,7 @@ Z = np.geomspace(1, 100, 9)
 @pytest.fixture(scope="module")
 def result():
     delta, ones = fractional_potential(np.random.default_rng(0), 1.0, Z), np.ones(10)
-    return potential(Probe(Z, delta, ones, 100, ones, 50 * ones, "batch", "float32"))
+    return potential(Probe(Z, delta, ones, 100, np.linspace(1, 2, 10), 50 * ones, "batch", "float32"))
 
 
 def line(ax, label):

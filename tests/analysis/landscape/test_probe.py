@@ -65,6 +65,16 @@ def test_a_bowl_at_its_minimum(function):
     assert found.taylor_share == 0
 
 
+def test_an_origin_that_is_probed_twice_is_named(function):
+    """In directions of its own each time, so that the differences are others."""
+    objective = function(lambda w: w.sin().sum(), [1.0, 2.0, 3.0])
+    there = objective.weights + 1
+    once, twice = (potential(probe(objective, some, Z)) for some in ([objective.weights, there], [there] * 2))
+    said = "Two origins have the same loss, gradient and norm, as one that is given twice"
+    assert not any(said in sentence for sentence in once.warnings)
+    assert twice.warnings[0].startswith(said)
+
+
 def test_each_origin_counts_with_its_running_statistics(network, batches):
     states = [network(seed).state_dict() for seed in range(2)]
     found = probe(Objective(network(9), batches()), states, Z)
