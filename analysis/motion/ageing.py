@@ -150,7 +150,7 @@ def two_time(data: Any, *, confidence_level: float = 0.95, force: bool = False) 
     runs = runs_in(data)
     check_seeds(runs, force=force)
     sketched = not all(len(run.origins) > _FEWEST for run in runs)
-    tables = [_from_sketches(run) if sketched else _from_origins(run) for run in runs]
+    tables = [_from_sketches(run) if sketched and run.sketches else _from_origins(run) for run in runs]
     found = [_best(table) for table in tables]
     mus = np.array([mu for mu, _ in found])
     half = math.nan
@@ -166,7 +166,7 @@ def two_time(data: Any, *, confidence_level: float = 0.95, force: bool = False) 
     )
     columns = ["run", "waiting_time", "lag", "distance"]
     warnings = (
-        *(f"{run.name} drops its rate after update {_last(run):g}: the rest is left out." for run in _dropping(runs)),
+        *left_out(runs),
         *(f"μ = {mu:g} is the end of the range searched." for mu in dict.fromkeys(mus) if mu in (_MU[0], _MU[-1])),
     )
     return TwoTime(
@@ -183,24 +183,34 @@ def two_time(data: Any, *, confidence_level: float = 0.95, force: bool = False) 
     )
 
 
-def _last(run: Run) -> float:
-    """Return the last update before the first learning-rate drop; infinity without one."""
+def last_at_one_rate(run: Run) -> float:
+    """Return the last update before the first learning-rate drop; infinity without one.
+
+    Args:
+        run: the run.
+    """
     return float(min(run.phase_ends, default=math.inf))
 
 
-def _dropping(runs: Sequence[Run]) -> list[Run]:
-    return [run for run in runs if math.isfinite(_last(run))]
+def left_out(runs: Sequence[Run]) -> list[str]:
+    """Return a sentence for each run of which what follows a learning-rate drop is left out.
+
+    Args:
+        runs: the runs.
+    """
+    ends = {run.name: last_at_one_rate(run) for run in runs if math.isfinite(last_at_one_rate(run))}
+    return [f"{name} drops its rate after update {end:g}: the rest is left out." for name, end in ends.items()]
 
 
 def _from_origins(run: Run) -> pd.DataFrame:
     """Read D(t_w, τ) by log bins of τ from what was measured from each origin but 0."""
-    moved = {origin: run.displacement(origin).loc[: _last(run)] for origin in run.origins[1:]}
+    moved = {origin: run.displacement(origin).loc[: last_at_one_rate(run)] for origin in run.origins[1:]}
     return _joined(run, [(w, np.asarray(d.index, float) - w, d.to_numpy(float)) for w, d in moved.items()])
 
 
 def _from_sketches(run: Run) -> pd.DataFrame:
     """Estimate D(t_w, τ) from the sketches of each pair of steps."""
-    steps = [step for step in run.sketches if 0 < step <= _last(run)]
+    steps = [step for step in run.sketches if 0 < step <= last_at_one_rate(run)]
     distances = run.pairwise_distance(steps, steps).to_numpy() if steps else np.zeros((0, 0))
     at = np.array(steps, float)
     return _joined(run, [(step, at[i + 1 :] - step, distances[i, i + 1 :]) for i, step in enumerate(steps)])

@@ -9,7 +9,7 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from analysis import CurveError, figures, time_averaged, two_time
+from analysis import AnalysisError, CurveError, figures, time_averaged, two_time
 from analysis.errors import MotionError
 from trajectory import Every, Recorder
 
@@ -55,12 +55,12 @@ def test_the_exponent_of_ageing_is_recovered(tmp_path, clock, mu):
     assert [line.get_label() for line in ax.lines] == [f"{wait:g}" for wait in WAITS]
 
 
-def recorded(where, change, updates=900):
+def recorded(where, change, updates=900, **options):
     """A walk of three waiting times, whose update t is changed from the middle on."""
     model = torch.nn.Linear(DIMENSIONS, 1, bias=False)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     generator = torch.Generator().manual_seed(0)
-    with Recorder(where, model, optimizer, origins=WAITS[:3]):
+    with Recorder(where, model, optimizer, origins=WAITS[:3], **options):
         for t in range(1, updates + 1):
             model.weight.grad = torch.randn(1, DIMENSIONS, generator=generator)
             if t > updates // 2:
@@ -106,12 +106,47 @@ def test_averages_over_time_grow_as_those_over_walks(tmp_path):
     assert time_averaged(runs[0], start=50).to_dict()["lags"][0]["ergodicity_breaking"] is None
 
 
+def test_what_follows_a_drop_is_no_part_of_the_average_over_time(tmp_path):
+    every = {"sketch": 1024, "sketches": Every(50)}
+    slower = recorded(tmp_path / "drop.zarr", lambda group, grad: group.update(lr=0.01), **every)
+    found = time_averaged(slower)
+    assert found.steps == (50, 450)
+    assert found.warnings == ("drop drops its rate after update 450: the rest is left out.",)
+    assert "! drop drops its rate" in repr(found)
+    assert np.allclose(found.frame.msd[:2], DIMENSIONS * found.frame.lag[:2], rtol=0.15)
+    with pytest.raises(MotionError, match="lost: its weights are no numbers at update 500; expected a run whose"):
+        time_averaged(recorded(tmp_path / "lost.zarr", lambda group, grad: grad.fill_(np.nan), **every))
+
+
+def test_weights_that_stand_still_have_no_spread_over_runs(tmp_path):
+    every = {"sketch": 64, "sketches": Every(20)}
+    runs = [path(tmp_path / f"{i}.zarr", lambda t: min(t, 90.0), i, 200, **every) for i in range(2)]
+    assert time_averaged(runs, start=100).frame.msd.tolist() == [0.0] * 3
+
+
+def test_runs_with_origins_and_runs_with_sketches_go_together(tmp_path):
+    one = path(tmp_path / "origins.zarr", float, 0, origins=WAITS)
+    other = path(tmp_path / "sketches.zarr", float, 1, sketch=1024, sketches=Every(50))
+    found = two_time([one, other])
+    assert found.n == 2
+    assert found.sketched
+    assert found.mu == pytest.approx(0, abs=0.1)
+
+
+def test_a_start_that_is_no_update_is_refused(tmp_path):
+    run = path(tmp_path / "run.zarr", float, 0, updates=200, sketch=64, sketches=Every(20))
+    assert time_averaged(run, start=40).steps == (40, 200)
+    for start in ("40", None, -1, 40.5, float("nan")):
+        with pytest.raises(AnalysisError, match=r"start = .*: expected the number of an update"):
+            time_averaged(run, start=start)
+
+
 def test_averages_over_time_need_even_spacing(tmp_path):
     run = path(tmp_path / "run.zarr", float, 0, updates=200, sketch=64)
     with pytest.raises(MotionError, match=r"expected four or more, evenly spaced.*--sketches every:n"):
         time_averaged(run)
     plain = path(tmp_path / "plain.zarr", float, 0, updates=200, origins=[50])
-    with pytest.raises(MotionError, match=r"has 1 origins after w_0 and 0 sketches .* moves on from 0"):
+    with pytest.raises(MotionError, match=r"has 1 origins after w_0 and 0 sketches .* moves on from 1 of them"):
         two_time(plain)
     with pytest.raises(MotionError, match="holds sketches at no step"):
         time_averaged(plain)
