@@ -50,6 +50,17 @@ def test_potential(trained, run, tmp_path):
     shown = run("potential", *trained, *options, "--distances", 0.01, 0.1).stdout
     assert "z = 0.01 .. 0.1, 3 of them" in shown
     assert "the gradient alone explains" in shown
+    alone = run("potential", *trained, *options, "--step", 10, "--json")
+    assert json.loads(alone.stdout)["agreement"] is None
+    assert "ultraslow: no α of the curve: " in alone.stderr
+
+
+def test_origins_are_seeds_of_one_experiment(trained, run, refused, tmp_path):
+    other = train(replace(RECIPES["f1-digits"](), epochs=0.5, batch_size=64, seed=7), tmp_path / "lb.zarr")
+    options = (*trained[:2], other, *FEW, "--directions", 1, "--points", 3)
+    assert "are no seeds of one experiment: batch_size is 64 and 16" in refused("potential", *options)
+    forced = run("potential", *options, "--force")
+    assert "3 origins of 1 directions" in forced.stdout
 
 
 def test_potential_keeps_the_origins_that_are_done(trained, run, interrupted):

@@ -2,7 +2,7 @@
 
 from ultraslow.cli.arguments import Columns, File, MoreRuns, RunPath
 from ultraslow.cli.console import print_json
-from ultraslow.cli.landscape import check_plot
+from ultraslow.cli.landscape import check_plot, say
 
 
 def ageing(
@@ -46,6 +46,7 @@ def ageing(
         why_not = f"no averages over time: {error}"
     if json:
         print_json({"two_time": result.to_dict(), "time_averaged": averages.to_dict() if averages else None})
+        say(why_not)
     else:
         print(result, averages or why_not, sep="\n\n")
     if plot is not None:

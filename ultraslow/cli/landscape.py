@@ -120,7 +120,17 @@ def say_rounding(runs: "Sequence[Run]") -> None:
     """
     from analysis.landscape.directions import rounding_of
 
-    for sentence in filter(None, map(rounding_of, runs)):
+    for sentence in map(rounding_of, runs):
+        say(sentence)
+
+
+def say(sentence: str) -> None:
+    """Print a sentence on stderr, where there is one to print.
+
+    Args:
+        sentence: the sentence; empty for none.
+    """
+    if sentence:
         print(f"ultraslow: {sentence}", file=sys.stderr)
 
 

@@ -9,7 +9,7 @@ from tyro.conf import arg
 
 from ultraslow.cli.arguments import Columns, File, MoreRuns, RunPath
 from ultraslow.cli.console import print_json, progress_bar
-from ultraslow.cli.landscape import Samples, announce, check_plot, keeping_what_is_done, open_runs, step_of
+from ultraslow.cli.landscape import Samples, announce, check_plot, keeping_what_is_done, open_runs, say, step_of
 
 if TYPE_CHECKING:
     from pandas import Series
@@ -36,6 +36,7 @@ def potential(
     device: str = "cpu",
     plot: File = None,
     columns: Columns = 1,
+    force: bool = False,
     json: bool = False,
 ) -> None:
     """Measure the random potential around the weights of several seeds, and print its α beside that of their curve.
@@ -59,6 +60,7 @@ def potential(
         device: the device to compute on: cpu, or cuda.
         plot: also draw √S(z) with Taylor's line, local exponents and the two α's, to this file (.png, .pdf, .svg).
         columns: width of the figure, in columns of a two-column journal.
+        force: take runs whose settings differ for seeds of one experiment all the same.
         json: print one JSON document instead of a table.
     """
     import numpy as np
@@ -72,7 +74,7 @@ def potential(
 
     check_plot(plot)
     opened = open_runs([run, *runs])
-    _check_origins(opened, step)
+    _check_origins(opened, step, force)
     covered = _covered(opened, step)
     low, high = distances or covered
     if not 0 < low < high < math.inf or points < 3:
@@ -95,9 +97,10 @@ def potential(
     if len(found) < 2:
         interruption.end(done)
     result = exponent_of(Probe.joined(found))
-    compared, why_not = _compared(result, opened, step)
+    compared, why_not = _compared(result, opened, step, force)
     if json:
         print_json({**result.to_dict(), "agreement": compared.to_dict() if compared else None})
+        say(why_not)
     else:
         print(*filter(None, [result, compared, why_not]), sep="\n")
     if plot is not None:
@@ -108,9 +111,10 @@ def potential(
     interruption.end(done)
 
 
-def _check_origins(runs: "list[Run]", step: int) -> None:
+def _check_origins(runs: "list[Run]", step: int, force: bool) -> None:
     """Refuse runs that are no seeds of one experiment, before anything is measured."""
     from analysis.errors import LandscapeError
+    from analysis.fitting.seed_group import check_seeds
 
     if len(runs) < 2:
         raise LandscapeError("got 1 run; expected two or more seeds, better ten: each is an origin")
@@ -125,6 +129,7 @@ def _check_origins(runs: "list[Run]", step: int) -> None:
             raise LandscapeError(
                 f"{run.path} and {runs[first].path}: have the same weights at step {step}; expected different seeds"
             )
+    check_seeds(runs, force=force)
 
 
 def _covered(runs: "list[Run]", step: int) -> tuple[float, float]:
@@ -144,12 +149,12 @@ def _of_layers(run: "Run", step: int) -> "Series":
     return run.layer_displacement(step).pow(2).sum(axis=1).pow(0.5)
 
 
-def _compared(result: "Potential", runs: "list[Run]", step: int) -> "tuple[Agreement | None, str]":
+def _compared(result: "Potential", runs: "list[Run]", step: int, force: bool) -> "tuple[Agreement | None, str]":
     """Compare with the curve's α; or say why there is none."""
     from analysis import AnalysisError, fit
     from analysis.agreement import agreement
 
     try:
-        return agreement(result, fit(runs, origin=step)), ""
+        return agreement(result, fit(runs, origin=step, force=force)), ""
     except AnalysisError as error:
         return None, f"no α of the curve: {error}"
