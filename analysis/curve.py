@@ -44,6 +44,13 @@ class Source(Protocol):
             origin: the update.
         """
 
+    def layers(self, origin: int) -> "dict[str, Curve]":
+        """Return it of each parameter alone, by name.
+
+        Args:
+            origin: the update.
+        """
+
 
 @dataclass(frozen=True, eq=False)
 class Curve:
@@ -60,7 +67,8 @@ class Curve:
         origins: of a mean over several origins, all of them (`average_origins`); else none.
         config: what is noted of the run (`SETTINGS`, `label`).
         drops_known: False where nothing says when the learning rate dropped, as of bare arrays.
-        source: what measures the same seed from other origins, where that is not its run; None for distances.
+        source: what measures the same seed from other origins and by layer, where that is not its run; None for
+            distances.
 
     Raises:
         CurveError: where t and d are no vectors of numbers of one length, or t does not increase from above 0.

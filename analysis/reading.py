@@ -153,7 +153,7 @@ def _single(data: Any, origin: int) -> Curve:
     if isinstance(data, Curve):
         if origin in (0, data.origin):
             return data
-        if data.source is not None:
+        if data.source is not None and not data.origins:
             return data.source.curve(origin)
         if data.run is not None and data.origin == 0:
             return run_curve(data.run, origin)

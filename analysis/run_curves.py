@@ -117,11 +117,12 @@ def _path(name: str | Path) -> Path:
     return Path(os.path.expanduser(name))
 
 
-def layer_curves(curve: Curve) -> dict[str, Curve]:
-    """Read each parameter's distance as a curve.
+def layer_curves(curve: Curve, origin: int) -> dict[str, Curve]:
+    """Read each parameter's distance as a curve, or whatever else the curve's source measures.
 
     Args:
-        curve: a run's curve, from whose origin the distances are measured.
+        curve: of a run.
+        origin: the update that it is measured from.
 
     Returns:
         By parameter, curves with the learning-rate drops and the warm-up of the whole.
@@ -130,12 +131,13 @@ def layer_curves(curve: Curve) -> dict[str, Curve]:
         CurveError: for a curve made of arrays.
         StoreError: where the run holds no distances by layer from that origin.
     """
+    if curve.source is not None:
+        return curve.source.layers(origin)
     if curve.run is None:
-        got = "arrays" if curve.source is None else "directions: name the layers in directions(..., parameters=[...])"
-        raise CurveError(f"{curve.name}: distances by layer need a run; got {got}")
-    frame = curve.run.layer_displacement(curve.origin)
-    frame = frame[frame.index > curve.origin]
-    t = np.asarray(frame.index, float) - curve.origin
+        raise CurveError(f"{curve.name}: distances by layer need a run; got arrays")
+    frame = curve.run.layer_displacement(origin)
+    frame = frame[frame.index > origin]
+    t = np.asarray(frame.index, float) - origin
     return {
         str(name): replace(curve, t=t, d=frame[name].to_numpy(float), name=f"{curve.name} {name}")
         for name in frame.columns

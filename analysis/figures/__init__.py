@@ -10,12 +10,13 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from analysis.figures.batches import collapse, critical_batch
 from analysis.figures.landscape import density, path, rising, sharpness
 from analysis.figures.law_comparison import compare
 from analysis.figures.laws import fit, scan
 from analysis.figures.learning_curves import error
 from analysis.figures.motion import ageing, budget, equivalent
-from analysis.figures.per_layer import layers
+from analysis.figures.per_layer import layers, origins
 from analysis.figures.random_potential import agreement, potential
 from analysis.figures.runs import distance, match
 from analysis.figures.style import save, use_style
@@ -27,7 +28,9 @@ __all__ = [
     "ageing",
     "agreement",
     "budget",
+    "collapse",
     "compare",
+    "critical_batch",
     "density",
     "distance",
     "equivalent",
@@ -35,6 +38,7 @@ __all__ = [
     "fit",
     "layers",
     "match",
+    "origins",
     "path",
     "potential",
     "rising",

@@ -51,7 +51,7 @@ def legend(figure: Figure, title: str | None = None, *, each: bool = False) -> N
     """
     handles, named = _split(*figure.axes)
     if handles or title:
-        _legend_above(figure, handles, title)
+        legend_above(figure, handles, title)
     name_ends({ax: _ends(ax, named) for ax in figure.axes if named and (each or _last_in_row(ax))})
 
 
@@ -117,7 +117,14 @@ def _ends(ax: Axes, named: set[str]) -> dict[str, Line2D]:
     return found
 
 
-def _legend_above(figure: Figure, handles: Mapping[str, Any], title: str | None) -> None:
+def legend_above(figure: Figure, handles: Mapping[str, Any], title: str | None = None) -> None:
+    """Put a legend above all panels, in as many columns as have room.
+
+    Args:
+        figure: the figure; it grows by the legend's lines.
+        handles: what the legend shows, by label.
+        title: a sentence above it.
+    """
     widths = [_LETTER * max(map(len, label.split("\n"))) + 0.45 for label in handles] or [0.0]
     width = figure.get_figwidth()
     columns = len(handles) if sum(widths) < width else max(1, int(width / max(widths)))

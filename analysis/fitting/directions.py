@@ -41,7 +41,7 @@ def directions(
 
     Returns:
         A curve for each run, between 0 and √(2L); `directions` in its `config` holds L. `fit`, `compare_origins` and
-        `average_origins` can measure them from the runs' other origins.
+        `average_origins` can measure them from the runs' other origins, `fit_layers` by parameter.
 
     Raises:
         CurveError: where no runs are given, or a parameter is not among those recorded, or has no direction.
@@ -97,13 +97,32 @@ class Turning:
             CurveError: for a parameter that was not recorded, or has no direction.
             StoreError: where the norm was not recorded, or no distance from the origin.
         """
-        t, d, count = _turned(self.run, origin, self.parameters)
+        t, squares, names = _turned(self.run, origin, self.parameters)
+        return self._measured(origin, t, squares.sum(axis=1), len(names))
+
+    def layers(self, origin: int) -> dict[str, Curve]:
+        """Return how far each of them turned by itself.
+
+        Args:
+            origin: the update.
+
+        Raises:
+            CurveError: as `curve`.
+            StoreError: as `curve`.
+        """
+        t, squares, names = _turned(self.run, origin, self.parameters)
+        return {
+            name: replace(self, parameters=(name,))._measured(origin, t, squares[:, i], 1)
+            for i, name in enumerate(names)
+        }
+
+    def _measured(self, origin: int, t: Array, squares: Array, count: int) -> Curve:
         config = {**self.run.config, "directions": count}
-        return replace(run_curve(self.run, origin), t=t, d=d, config=config, run=None, source=self)
+        return replace(run_curve(self.run, origin), t=t, d=np.sqrt(squares), config=config, run=None, source=self)
 
 
-def _turned(run: Run, origin: int, parameters: Sequence[str] | None) -> tuple[Array, Array, int]:
-    """Return t since the origin, the distance between directions, and how many there are."""
+def _turned(run: Run, origin: int, parameters: Sequence[str] | None) -> tuple[Array, Array, list[str]]:
+    """Return t since the origin, the squared distances between directions, (t, parameter), and their names."""
     moved, norm = run.layers("distance", origin=origin), run.layers("norm")
     names = _scale_invariant(run, list(moved.columns)) if parameters is None else list(parameters)
     unknown = [name for name in names if name not in moved.columns]
@@ -123,8 +142,7 @@ def _turned(run: Run, origin: int, parameters: Sequence[str] | None) -> tuple[Ar
     lost = np.flatnonzero(~np.isfinite(squares).all(axis=0))
     if len(lost):
         raise CurveError(f"{run.name}: {names[lost[0]]} is 0 or no number at some update, and has no direction there")
-    d = np.sqrt(np.maximum(squares, 0.0).sum(axis=1))
-    return np.asarray(moved.index, float) - origin, d, len(names)
+    return np.asarray(moved.index, float) - origin, np.maximum(squares, 0.0), names
 
 
 def _scale_invariant(run: Run, columns: list[str]) -> list[str]:

@@ -113,7 +113,7 @@ def average_origins(
     names = {tuple(curve.name for curve in group) for group in groups}
     if len(names) > 1:
         raise SeedError(f"seeds differ between the origins {chosen}; expected runs that reach equally far")
-    curves = tuple(_mean([group[i] for group in groups], tuple(chosen)) for i in range(len(groups[0])))
+    curves = tuple(mean_curve([group[i] for group in groups], tuple(chosen)) for i in range(len(groups[0])))
     age = age_of(curves, (float(curves[0].t[0]), min(float(curve.t[-1]) for curve in curves)))
     return OriginAverage(curves, tuple(chosen), age, _independent(groups, curves))
 
@@ -132,12 +132,18 @@ def _steady(runs: Sequence[Run | Source], origins: list[int]) -> list[int]:
     return steady
 
 
-def _mean(curves: Sequence[Curve], origins: tuple[int, ...]) -> Curve:
-    """Return the geometric mean of a seed's distances from its origins, at the t of the curve with the fewest."""
+def mean_curve(curves: Sequence[Curve], origins: tuple[int, ...]) -> Curve:
+    """Return the geometric mean of a seed's distances from its origins, at the t of the curve with the fewest.
+
+    Args:
+        curves: of one seed, one from each origin.
+        origins: the updates that they are measured from.
+    """
     first, last = max(curve.t[0] for curve in curves), min(curve.t[-1] for curve in curves)
     t = min((curve.t for curve in curves), key=len)
     t = t[(t >= first) & (t <= last)]
-    log_d = np.mean([np.interp(np.log(t), np.log(curve.t), np.log(curve.d)) for curve in curves], axis=0)
+    with np.errstate(divide="ignore"):  # a distance of 0 remains one, and is refused where it is fitted
+        log_d = np.mean([np.interp(np.log(t), np.log(curve.t), np.log(curve.d)) for curve in curves], axis=0)
     drops = tuple(sorted({drop for curve in curves for drop in curve.drops}))
     warmup_end = max(curve.warmup_end for curve in curves)
     return replace(
@@ -148,7 +154,6 @@ def _mean(curves: Sequence[Curve], origins: tuple[int, ...]) -> Curve:
         origin=min(origins),
         drops=drops,
         warmup_end=warmup_end,
-        source=None,
     )
 
 

@@ -107,7 +107,8 @@ def sources(data: Any) -> tuple[Run | Source, ...]:
         The runs, or the curves' sources; none where anything else is among what was given.
     """
     parts = data if isinstance(data, list | tuple) else [data]
-    found = [part.source for part in parts if isinstance(part, Curve) and part.source is not None]
+    single = [part for part in parts if isinstance(part, Curve) and not part.origins]
+    found = [part.source for part in single if part.source is not None]
     return tuple(found) if found and len(found) == len(parts) else opened(data)
 
 

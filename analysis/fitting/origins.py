@@ -6,7 +6,7 @@ in which what its origins share drops out (`origin_invariance`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -21,6 +21,10 @@ from analysis.fitting.seed_group import read_seeds
 from analysis.fitting.seed_noise import seed_noise
 from analysis.fitting.start_scan import choose, numbers, starts
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -57,6 +61,19 @@ class OriginComparison(Tabulated, Invariance):
     def to_frame(self) -> pd.DataFrame:
         """Return the table of origins."""
         return self.frame.copy()
+
+    def plot(self, ax: "Axes | None" = None) -> "Figure":
+        """Draw α from each origin.
+
+        Args:
+            ax: axes to draw into; by default a figure of its own, with the p-values beside it.
+
+        Returns:
+            The figure.
+        """
+        from analysis import figures
+
+        return figures.origins(self, ax)
 
     def _summary(self) -> Sequence[Part]:
         head = ("origin", "s/τ", "α", "low", "high", "p-value", "rms", "verdict")

@@ -10,6 +10,7 @@ from analysis.errors import AnalysisError
 from analysis.fitting.estimator import estimate
 from analysis.fitting.fit import fit
 from analysis.fitting.log_bins import binned
+from analysis.fitting.origin_average import mean_curve
 from analysis.fitting.origin_choice import seeds_from
 from analysis.fitting.start_scan import nothing, numbers
 from analysis.run_curves import layer_curves
@@ -27,8 +28,8 @@ def fit_layers(
     """Fit the ultra-slow diffusion law to each parameter's own distance, on the range that the whole network takes.
 
     Args:
-        data: a Run or its path, or several seeds of one experiment. One that ends early is left out, as by `fit`,
-            with a Python warning.
+        data: a Run or its path, or several seeds of one experiment; or their `directions`, or the curves of their
+            `average_origins`. One that ends early is left out, as by `fit`, with a Python warning.
         t_min: the first update used, as for `fit`.
         t_max: the last update used, as for `fit`.
         confidence_level: of the intervals.
@@ -64,11 +65,19 @@ def fit_layers(
         warnings.warn(sentence, stacklevel=2)
     group = seeds.curves
     whole = fit(group, t_min=t_min, t_max=t_max, confidence_level=confidence_level, force=force)
-    layers = [layer_curves(curve) for curve in group]
+    layers = [_layers(curve) for curve in group]
     rows = {name: _row([each[name] for each in layers], whole.fit_range, confidence_level) for name in layers[0]}
     frame = pd.DataFrame.from_dict(rows, orient="index").rename_axis(index="parameter")
     frame.attrs.update(whole.scan.attrs | {"age": str(whole.age)})
     return frame
+
+
+def _layers(curve: Curve) -> dict[str, Curve]:
+    """Read each parameter's curve from the origin of the whole, or the mean over its origins."""
+    if not curve.origins:
+        return layer_curves(curve, curve.origin)
+    each = [layer_curves(curve, origin) for origin in curve.origins]
+    return {name: mean_curve([one[name] for one in each], curve.origins) for name in each[0]}
 
 
 def _row(seeds: Sequence[Curve], fit_range: tuple[float, float], confidence_level: float) -> dict[str, float | str]:

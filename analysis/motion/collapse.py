@@ -7,8 +7,8 @@ one observation: its mean log d for a and b over the whole range, its log d in a
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,10 +17,14 @@ from scipy import special
 
 from analysis.curve import SETTINGS, Curve, CurvesLike
 from analysis.errors import MotionError
-from analysis.fitting.log_bins import binned
+from analysis.fitting.log_bins import Bins, binned
 from analysis.fitting.seed_group import read_seeds
 from analysis.inputs import check_confidence_level, is_finite_number
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
 
@@ -46,6 +50,8 @@ class Collapse(Tabulated):
         origin: the update from which t counts.
         confidence_level: of the intervals.
         warnings: plain sentences.
+        curves: one row per run and log bin. Columns: run, lr, batch_size, t, distance, scaled (the distance over
+            η^a B^−b, with η and B in units of their geometric means over the runs).
 
     Examples:
         >>> import numpy as np
@@ -71,14 +77,29 @@ class Collapse(Tabulated):
     origin: int
     confidence_level: float
     warnings: tuple[str, ...] = ()
+    curves: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything, fit for JSON."""
-        return {key: records(value) if key == "frame" else jsonable(value) for key, value in vars(self).items()}
+        tables = ("frame", "curves")
+        return {key: records(value) if key in tables else jsonable(value) for key, value in vars(self).items()}
 
     def to_frame(self) -> pd.DataFrame:
         """Return the exponents at each t."""
         return self.frame.copy()
+
+    def plot(self, ax: "Axes | None" = None) -> "Figure":
+        """Draw the runs before and after the collapse, and the exponents.
+
+        Args:
+            ax: draw the runs after it there.
+
+        Returns:
+            The figure.
+        """
+        from analysis import figures
+
+        return figures.collapse(self, ax)
 
     def _summary(self) -> Sequence[Part]:
         level = f"{100 * self.confidence_level:g} % confidence interval"
@@ -181,7 +202,19 @@ def collapse(
         origin=group[0].origin,
         confidence_level=confidence_level,
         warnings=notes,
+        curves=_long(group, bins, collapsed + bins.z.mean(axis=0)),
     )
+
+
+def _long(group: Sequence[Curve], bins: Bins, scaled: Array) -> pd.DataFrame:
+    """Return each run's distances and scaled distances, a row for each bin; the logarithms are (run, bin)."""
+    tables = [
+        pd.DataFrame({"t": np.exp(bins.u), "distance": np.exp(z), "scaled": np.exp(z_scaled)}).assign(
+            run=curve.name, lr=float(curve.settings["lr"]), batch_size=float(curve.settings["batch_size"])
+        )
+        for curve, z, z_scaled in zip(group, bins.z, scaled, strict=True)
+    ]
+    return pd.concat(tables, ignore_index=True)[["run", "lr", "batch_size", "t", "distance", "scaled"]]
 
 
 def _settings(group: Sequence[Curve]) -> dict[str, Array]:

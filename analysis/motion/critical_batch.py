@@ -16,11 +16,11 @@ is nearest to it in least squares (isotonic regression), which knows no bandwidt
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, special
 
 from analysis.curve import Curve, CurvesLike
@@ -29,6 +29,10 @@ from analysis.fitting.seed_group import check_differ
 from analysis.inputs import check_confidence_level, is_finite_number
 from analysis.reading import curves
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
 _ONE_TASK = ("network", "dataset", "train_size", "protocol", "optimizer")  # the rest may be tuned to each batch size
@@ -79,6 +83,27 @@ class CriticalBatch(Tabulated):
     def to_frame(self) -> pd.DataFrame:
         """Return the updates that each run needed."""
         return self.frame.copy()
+
+    def predict(self, batch: ArrayLike) -> Array:
+        """Return the updates that batches of any size need: S_min (1 + B_c/B).
+
+        Args:
+            batch: samples.
+        """
+        return self.fewest_updates * (1 + self.batch_size / np.asarray(batch, float))
+
+    def plot(self, ax: "Axes | None" = None) -> "Figure":
+        """Draw the updates against the batch size, and the fit.
+
+        Args:
+            ax: axes to draw into; by default a figure of its own.
+
+        Returns:
+            The figure.
+        """
+        from analysis import figures
+
+        return figures.critical_batch(self, ax)
 
     def _summary(self) -> Sequence[Part]:
         level = f"{100 * self.confidence_level:g} % confidence interval"

@@ -51,7 +51,7 @@ def fit(
         directions: measure the angle alone, of weights of two or more dimensions but the last; needs the norm.
         confidence_level: confidence level of the interval, between 0 and 1.
         per_layer: fit each parameter on its own, and print a table of α.
-        plot: also draw the data, the fit and the residuals, to this file (.png, .pdf, .svg).
+        plot: also draw the data, the fit and the residuals, or α of each parameter, to this file (.png, .pdf, .svg).
         columns: width of the figure, in columns of a two-column journal.
         force: take runs whose settings differ for seeds of one experiment all the same.
         json: print one JSON document instead of a table.
@@ -67,7 +67,12 @@ def fit(
             frame = fit_layers(
                 paths, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin, force=force
             )
-        print_json(records(frame.reset_index())) if json else say(frame.attrs["age"], frame.to_string())
+        if plot is not None:
+            from analysis import figures
+
+            figures.save(figures.layers(frame, columns=columns), plot)
+        said = [*filter(None, [mean]), frame.attrs["age"], frame.to_string()]
+        print_json(records(frame.reset_index())) if json else say(*said)
         return
     result = fit_runs(paths, t_min=t_min, t_max=t_max, confidence_level=confidence_level, origin=origin, force=force)
     if plot is not None:

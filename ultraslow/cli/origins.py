@@ -4,7 +4,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from ultraslow.cli.arguments import MoreRuns, RunPath, Updates
+from ultraslow.cli.arguments import Columns, File, MoreRuns, RunPath, Updates
 from ultraslow.cli.console import print_json, say
 
 
@@ -16,6 +16,8 @@ def origins(
     t_min: Updates = None,
     t_max: Updates = None,
     directions: bool = False,
+    plot: File = None,
+    columns: Columns = 1,
     force: bool = False,
     json: bool = False,
 ) -> None:
@@ -32,6 +34,8 @@ def origins(
         t_min: first update that is used, counted from each origin. Default: the latest that `ultraslow fit` takes.
         t_max: last update that is used, counted from each origin. Default: what all origins reach.
         directions: measure the angle alone, of weights of two or more dimensions but the last; needs the norm.
+        plot: also draw α from each origin, to this file (.png, .pdf, .svg).
+        columns: width of the figure, in columns of a two-column journal.
         force: take runs whose settings differ for seeds of one experiment all the same.
         json: print one JSON document instead of a table.
     """
@@ -40,4 +44,8 @@ def origins(
 
     data = list(read_directions([run, *runs])) if directions else [run, *runs]
     result = compare_origins(data, origins or None, t_min=t_min, t_max=t_max, force=force)
+    if plot is not None:
+        from analysis import figures
+
+        figures.save(figures.origins(result, columns=columns), plot)
     print_json(result.to_dict()) if json else say(result)

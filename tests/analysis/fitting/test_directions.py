@@ -108,8 +108,22 @@ def test_directions_are_measured_from_other_origins_and_averaged_over_them(recor
     both = np.log(here[0].d[:300]) + np.log(later[0].d)
     np.testing.assert_allclose(np.log(mean.curves[0].d), both / 2, rtol=1e-12, atol=1e-12)
     assert fit(list(mean.curves), t_min=1, t_max=100).invariance.changes[-1].origin is None
-    with pytest.raises(CurveError, match=r"got directions: name the layers in directions\(..., parameters"):
-        fit_layers(here)
+    with pytest.raises(CurveError, match=f"holds no distances from update {LATER}"):
+        fit(list(mean.curves), origin=LATER)
+
+
+def test_each_layer_turns_by_itself_from_one_origin_and_on_average_over_several(recorded):
+    paths, _ = recorded
+    options = {"t_min": 1, "t_max": 100}
+    both = {"parameters": ["0.weight", "1.weight"]}
+    alphas = fit_layers(directions(paths, origin=ORIGIN, **both), **options).alpha
+    averaged = fit_layers(average_origins(directions(paths, **both), [ORIGIN, LATER]).curves, **options)
+    for name in both["parameters"]:
+        one = {"parameters": [name]}
+        assert alphas[name] == pytest.approx(fit(directions(paths, origin=ORIGIN, **one), **options).alpha)
+        mean = average_origins(directions(paths, **one), [ORIGIN, LATER])
+        assert averaged.alpha[name] == pytest.approx(fit(list(mean.curves), **options).alpha)
+    assert "2 origins are" in averaged.attrs["age"]
 
 
 def test_what_has_no_direction_is_refused_in_a_line(recorded, tmp_path):
@@ -127,7 +141,7 @@ def test_what_has_no_direction_is_refused_in_a_line(recorded, tmp_path):
         directions(tmp_path / "plain.zarr")
 
 
-def test_the_commands_measure_directions(recorded, capsys):
+def test_the_commands_measure_directions(recorded, tmp_path, capsys):
     first, *others = map(str, recorded[0])
     options = {"directions": True, "origin": ORIGIN, "t_min": 1, "json": True}
     compare_command(first, tuple(others), laws=("saturation",), **options)
@@ -138,6 +152,9 @@ def test_the_commands_measure_directions(recorded, capsys):
     origins_command(first, tuple(others), origins=(ORIGIN, LATER), t_min=1, t_max=100, directions=True, json=True)
     expected = compare_origins(directions(recorded[0]), [ORIGIN, LATER], t_min=1, t_max=100)
     assert json.loads(capsys.readouterr().out)["p_value"] == pytest.approx(expected.p_value)
+    fit_command(first, tuple(others), per_layer=True, plot=tmp_path / "layers.svg", **options)
+    assert json.loads(capsys.readouterr().out)[0]["parameter"] == "0.weight"
+    assert "0.weight" in (tmp_path / "layers.svg").read_text()
     fit_command(first, tuple(others), origins=(str(ORIGIN), str(LATER)), **options | {"origin": None})
     assert json.loads(capsys.readouterr().out)["average"]["origins"] == [ORIGIN, LATER]
     with pytest.raises(AnalysisError, match="got --directions with --scalar"):

@@ -216,6 +216,8 @@ def test_a_mean_over_origins_is_one_curve_a_seed_and_steadier(runs):
     assert found.age.origins == (300, 600)
     assert "2 origins are 12τ to 24τ old" in str(found)
     assert "after each of 2 origins (300, 600)" in str(found)
+    layers = fit_layers(mean.curves, t_min=20)  # of the one parameter
+    assert layers.alpha.tolist() == pytest.approx([found.alpha])
     with pytest.raises(AnalysisError, match="got no runs"):
         average_origins([run.distance for run in runs])
 
@@ -227,7 +229,7 @@ def test_identical_origins_count_as_one():
     assert origin_average._independent([each, each], each) == pytest.approx(1.0)
     other = [replace(curve, d=curve.t**0.5 * np.exp(0.02 * rng.normal() * np.log(t))) for curve in each]
     wide = [replace(curve, d=curve.t**0.5 * np.exp(0.02 * rng.normal() * np.log(t))) for curve in each]
-    means = [origin_average._mean(pair, (1, 2)) for pair in zip(other, wide, strict=True)]
+    means = [origin_average.mean_curve(pair, (1, 2)) for pair in zip(other, wide, strict=True)]
     assert 1.0 <= origin_average._independent([other, wide], means) <= 2.0
 
 
