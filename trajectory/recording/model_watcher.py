@@ -3,8 +3,8 @@
 What is looked at, and when:
 
 - before each update, which parameters have been unfrozen (`late_parameters`);
-- after 1, 2, 4, ... and every 64 updates, before the next one, and in the end, whether the weights have moved since
-  the last update (`weight_moves`);
+- after each of the first updates and every 64, before the next one, and in the end, whether the weights have moved
+  since the last update (`weight_moves`);
 - every 64 updates and in the end, whether the model's parameters are those of the start, and in the optimizers, and
   whether these keep the momentum that is to be measured.
 
@@ -49,7 +49,7 @@ class ModelWatcher:
         self._measured_model, self._tracked = pipeline.measured_model, session.tracked
         self._reports = reports = ModelReports(pipeline)
         self._late = LateParameters(session, self._measured_model, reports)
-        self._moves = WeightMoves(self._tracked, self._measured_model)
+        self._moves = WeightMoves(self._measured_model)
         self._parameters = list(model.parameters())  # as they were when they were looked at last
         self._dtypes = [p.dtype for p in self._parameters]
         self._specs = self._tracked.specs

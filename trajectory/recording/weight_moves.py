@@ -1,35 +1,32 @@
 """Moves of the weights between two updates, which nothing has counted.
 
-After 1, 2, 4, ... and every 64 updates, before the next one, the tensors' version counters tell whether the weights
-were written to since; then, and in the end, they are measured once more: equal weights give equal numbers.
+The weights are measured once more before some updates and in the end: equal weights give equal numbers. All of the
+first updates are among these, so that what moves the weights every few updates, as Lookahead does, is seen in them.
 """
 
 from collections.abc import Sequence
 
 from trajectory.measure.host_copy import HostCopy
-from trajectory.measure.tracked_parameters import TrackedParameters
 from trajectory.recording.measured_model import MeasuredModel
-from trajectory.recording.rows import BLOCK
-from trajectory.recording.versions import versions
+from trajectory.recording.rows import BLOCK, EARLY
+
+_FIRST = 16  # updates
 
 
 class WeightMoves:
     """Compares the weights before an update with those after the one before it.
 
     Args:
-        tracked: The model's parameters.
         measured: Measures them.
+
+    Attributes:
+        looks_before: Whether there is something to look at before the next update.
     """
 
-    def __init__(self, tracked: TrackedParameters, measured: MeasuredModel):
-        self._tracked, self._measured = tracked, measured
-        self._versions: list[int] = []  # after the last update, if the next one is to be looked at
+    def __init__(self, measured: MeasuredModel):
+        self.looks_before = False
+        self._measured = measured
         self._checks: list[tuple[int, HostCopy]] = []
-
-    @property
-    def looks_before(self) -> bool:
-        """Whether there is something to look at before the next update."""
-        return bool(self._versions)
 
     def before_update(self, step: int) -> None:
         """Look whether the weights are those of the last update.
@@ -37,11 +34,9 @@ class WeightMoves:
         Args:
             step: The number of updates made.
         """
-        if self._versions and self._versions != versions(self._tracked.measured.values()):
-            changed = self._measured.changed(step)
-            if changed is not None:
-                self._checks.append((step, HostCopy(changed)))
-        self._versions = []
+        if self.looks_before and (changed := self._measured.changed(step)) is not None:
+            self._checks.append((step, HostCopy(changed)))
+        self.looks_before = False
 
     def after_update(self, step: int) -> None:
         """Have the next update looked at, if it is one of those.
@@ -49,8 +44,7 @@ class WeightMoves:
         Args:
             step: The number of updates made.
         """
-        if step % BLOCK == 0 or step & (step - 1) == 0:
-            self._versions = versions(self._tracked.measured.values())
+        self.looks_before = step <= _FIRST or step in EARLY or step % BLOCK == 0
 
     def found(self) -> tuple[int, list[bool]] | None:
         """Return the first comparison that has reached the host, until `forget` is called.
