@@ -9,8 +9,9 @@ its figures would stand. `--rounds 0.1` is a tenth of the rounds, to try it out.
 
 step: F1 and ResNet44 at batch 128 and a transformer of GPT-2's smallest shape (124 M weights), SGD with momentum.
 fixed: a step of 20 tensors of 8×8, which is short, so that what recording costs for any weights shows.
-snapshot: the weights of the transformer and of a network of 25 M weights, to a local file system, without fsync. The
-thread that writes begins when the weights are copied, which is what the step stands still for.
+snapshot: the weights of the transformer and of a network of 25 M weights, to a local file system. The thread that
+writes begins when the weights are copied, which is what the step stands still for. What it writes is compared with a
+plain file as it is, and when both are on the disk, where `Recorder.flush` and `async_save` wait for it.
 kernel: the pass over the weights and a whole recorded update, whose optimizer has nothing to do, against reading w
 and w_0 once.
 growth: such an update against the number of weights, a step against that of layers; time, store and memory against

@@ -1,8 +1,6 @@
-"""The Zarr arrays of a store: make them, write rows, read rows. Which there are: docs/format.md."""
+"""The Zarr arrays of a store: make them, read rows, hash rows. Which there are: docs/format.md."""
 
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -184,42 +182,6 @@ def chunk_key(name: str, array: zarr.Array, chunk: int) -> str:
     return f"{name}/{metadata.encode_chunk_key((chunk, *[0] * (array.ndim - 1)))}"
 
 
-def extend(root: zarr.Group, name: str, start: int, values: np.ndarray) -> None:
-    """Write rows to an array, and drop the rows behind them.
-
-    Zeros are written like any other numbers: looking for them is a pass of its own, and a chunk that is not there is
-    one that was lost.
-
-    Args:
-        root: the store's group.
-        name: the array's path.
-        start: the number of the first row to write.
-        values: the rows (n, ...).
-    """
-    array = cast(zarr.Array, root[name]).with_config({"write_empty_chunks": True})
-    array.resize((start + len(values), *array.shape[1:]))
-    array[start:] = values
-
-
-def extend_snapshot(root: zarr.Group, k: int, rows: Mapping[str, np.ndarray]) -> None:
-    """Write a row to arrays of `snapshots`, and its hash to those that have one; nothing where there are no bytes.
-
-    The first is written in one thread, the hashes and the rest beside it in another.
-
-    Args:
-        root: the store's group.
-        k: the row's number.
-        rows: the rows by the array's name within the group; all but `step` have a hash.
-    """
-    rows = {f"snapshots/{name}": row for name, row in rows.items() if row.nbytes}
-    hashed = rows.keys() - {"snapshots/step"}
-    calls = [partial(extend, root, name, k, row[None]) for name, row in rows.items()]
-    calls += [partial(_extend_hash, root, name, k, rows[name]) for name in hashed]
-    with ThreadPoolExecutor(2) as threads:
-        for written in [threads.submit(call) for call in calls]:
-            written.result()
-
-
 def read_rows(root: zarr.Group, name: str, stop: int | None, start: int = 0) -> np.ndarray:
     """Read rows of an array.
 
@@ -233,10 +195,6 @@ def read_rows(root: zarr.Group, name: str, stop: int | None, start: int = 0) -> 
         The rows (n, ...).
     """
     return np.asarray(cast(zarr.Array, root[name])[start:stop])
-
-
-def _extend_hash(root: zarr.Group, name: str, k: int, row: np.ndarray) -> None:
-    extend(root, hash_array(name), k, hash_of(row)[None])
 
 
 def hash_of(values: np.ndarray) -> np.ndarray:

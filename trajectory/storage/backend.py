@@ -116,16 +116,20 @@ class Backend(ABC):
         """
 
     @abstractmethod
-    def replace(self, key: str, data: bytes) -> None:
+    def replace(self, key: str, data: bytes, *, durable: bool = True) -> None:
         """Write a whole file or object in one step: readers see the old one or the new one.
 
-        Not even a power cut can show the new one without what was written before, weights of snapshots apart. It
-        cannot bring the old one back either.
+        Not even a power cut can show the new one without what was written before, snapshots apart.
 
         Args:
             key: its key.
             data: all its bytes.
+            durable: whether no power cut can bring the old one back either.
         """
+
+    @abstractmethod
+    def sync_names(self) -> None:
+        """Wait until no power cut can take back the names of what was written, snapshots apart."""
 
     @abstractmethod
     def sync(self) -> None:

@@ -42,7 +42,7 @@ class CommitWriter:
         """The last commit."""
         return self._root.commit
 
-    def publish(self, commit: Commit, changed: Mapping[str, dict[str, Any]]) -> None:
+    def publish(self, commit: Commit, changed: Mapping[str, dict[str, Any]], *, durable: bool = True) -> None:
         """Make a commit visible.
 
         If that fails although readers see it, as where its folder cannot be synced, it is `last` nevertheless.
@@ -50,22 +50,26 @@ class CommitWriter:
         Args:
             commit: the commit.
             changed: the metadata of the arrays and groups that it changed, by path.
+            durable: whether no power cut can bring the commit before back, so that what only that one speaks of may
+                go. Otherwise it is durable with the next commit that is, or the next sync.
 
         Raises:
             OSError: the disk is full, or has failed.
         """
         nodes = {**self.tables.nodes, **changed}
+        before, closed = self._root, commit.status != RECORDING
         arrays = {
-            name: ArrayNode.from_json(name, node, self._backend.path)
+            name: before.arrays[name]
+            if name in before.arrays and before.nodes[name] == node
+            else ArrayNode.from_json(name, node, self._backend.path)
             for name, node in nodes.items()
             if node["node_type"] == "array"
         }
-        before, closed = self._root, commit.status != RECORDING
         chunks = list_checksums(self._backend, arrays.values(), before.arrays, before.chunks, closed=closed)
         root = Root(self.metadata, commit, nodes, arrays, chunks=chunks)
         root = root if closed else replace(root, ends=self._ends(root))
         try:
-            write_root(self._backend, root)
+            write_root(self._backend, root, durable=durable)
         except OSError:
             if holds_root(self._backend, root):
                 self.tables.nodes, self._root = nodes, root

@@ -18,7 +18,7 @@ from zarr.storage import LocalStore
 from trajectory.storage.journal import NO_LINK
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | NO_LINK | getattr(os, "O_BINARY", 0)
-_WEIGHTS = ("snapshots/weights", "snapshots/buffers")  # large, and told from damaged ones by their hashes
+_SNAPSHOTS = ("snapshots/weights", "snapshots/buffers", "snapshots/blake3.")  # whether one is whole, its hash tells
 
 
 class Disk:
@@ -30,8 +30,8 @@ class Disk:
 
     def __init__(self, root: Path):
         self._root = root
-        self._files: set[Path] = set()  # whose content is to be synced
-        self._folders: set[Path] = set()  # whose names are
+        self._names: set[Path] = set()  # folders whose names are synced before a commit speaks of them
+        self._later: set[Path] = set()  # files and folders that wait for `sync`
         self._lock = threading.Lock()
 
     def __reduce__(self) -> tuple[type["Disk"], tuple[Path]]:
@@ -43,11 +43,7 @@ class Disk:
         Args:
             folder: the folder.
         """
-        if folder.is_dir():
-            return
-        self.make_folder(folder.parent)
-        folder.mkdir(exist_ok=True)
-        self._folders.add(folder.parent)
+        self._make_folder(folder, self._names)
 
     def note_name(self, path: Path) -> None:
         """Sync a new file's name with those of the files that are written.
@@ -55,47 +51,56 @@ class Disk:
         Args:
             path: the file.
         """
-        self._folders.add(path.parent)
+        self._names.add(path.parent)
 
     def put(self, key: str, data: memoryview | bytes) -> None:
         """Write a whole file in one step: readers see the old one or the new one.
 
-        It is synced before it takes its name, but for two kinds, which wait for `sync`: metadata of arrays, which are
-        restored from the root, and weights of snapshots.
+        It is synced before it takes its name, but for two kinds, which wait for `sync` with their names: metadata of
+        arrays, which are restored from the root, and snapshots, whose hashes tell whether they are whole.
 
         Args:
             key: its path in the folder.
             data: all its bytes.
         """
         path = self._root / key
-        self.make_folder(path.parent)
+        metadata = key.endswith("/zarr.json")
+        snapshot = key.startswith(_SNAPSHOTS) and not metadata
+        self._make_folder(path.parent, self._later if snapshot else self._names)
         partial = path.with_name(f".{path.name}.partial")
         partial.unlink(missing_ok=True)
-        later = key.startswith(_WEIGHTS) or key.endswith("/zarr.json")
         try:
             # a new file, whatever a symbolic link of that name led to
             with os.fdopen(os.open(partial, _NEW_FILE, 0o666), "wb", buffering=0) as file:
                 _write(file.fileno(), data)
-                if not later:
+                if not (snapshot or metadata):
                     os.fsync(file.fileno())
             os.replace(partial, path)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        if later:
-            self._files.add(path)
-        self.note_name(path)
+        if snapshot or metadata:
+            self._later |= {path, path.parent}
+        else:
+            self._names.add(path.parent)
 
     def sync_names(self) -> None:
         """Wait until the names of all files written so far are on the disk."""
         with self._lock:
-            _sync_all(self._folders)
+            _sync_all(self._names)
 
     def sync(self) -> None:
         """Wait until everything written so far is on the disk."""
         with self._lock:
-            _sync_all(self._files)
-            _sync_all(self._folders)
+            _sync_all(self._later)
+            _sync_all(self._names)
+
+    def _make_folder(self, folder: Path, names: set[Path]) -> None:
+        if folder.is_dir():
+            return
+        self._make_folder(folder.parent, names)
+        folder.mkdir(exist_ok=True)
+        names.add(folder.parent)
 
 
 class DurableStore(LocalStore):

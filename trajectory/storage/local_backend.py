@@ -106,9 +106,13 @@ class LocalBackend(Backend):
             raise OSError(errno.EINVAL, "not a regular file", str(file))
         return file.read_bytes()
 
-    def replace(self, key: str, data: bytes) -> None:
+    def replace(self, key: str, data: bytes, *, durable: bool = True) -> None:
         self._disk.sync_names()
         self._disk.put(key, data)
+        if durable:
+            self._disk.sync_names()
+
+    def sync_names(self) -> None:
         self._disk.sync_names()
 
     def sync(self) -> None:

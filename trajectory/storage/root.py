@@ -159,14 +159,15 @@ def _no_run_yet(backend: Backend) -> StoreError:
     )
 
 
-def write_root(backend: Backend, root: Root) -> None:
+def write_root(backend: Backend, root: Root, *, durable: bool = True) -> None:
     """Commit: one replacement publishes the attributes and the metadata of every node together.
 
     Args:
         backend: where the store lies.
         root: what its root is to hold.
+        durable: whether no power cut can bring the former root back.
     """
-    backend.replace(ROOT, _document(root))
+    backend.replace(ROOT, _document(root), durable=durable)
 
 
 def holds_root(backend: Backend, root: Root) -> bool:

@@ -7,7 +7,7 @@ import zarr
 
 from trajectory.errors import StoreError
 from trajectory.schema.layout import shard_array
-from trajectory.storage.arrays import extend, extend_snapshot
+from trajectory.storage.array_writer import ArrayWriter
 from trajectory.storage.backend import Backend
 
 
@@ -45,18 +45,19 @@ class ShardWriter:
         """
         name = shard_array(self._rank)
         if len(weights) and self._group == "snapshots":
-            extend_snapshot(self._root, k, {name: weights})
+            self._arrays.extend_snapshot(k, {name: weights})
         elif len(weights):
-            extend(self._root, f"origins/{name}", k, weights[None])
+            self._arrays.extend(f"origins/{name}", k, weights[None])
         if self.written == k:
             self.written = k + 1
 
     @cached_property
-    def _root(self) -> zarr.Group:
+    def _arrays(self) -> ArrayWriter:
         try:
-            return zarr.open_group(self._backend.writable, mode="r+", use_consolidated=False)
+            group = zarr.open_group(self._backend.writable, mode="r+", use_consolidated=False)
         except OSError as error:
             raise StoreError(
                 f"{self._backend.path}: rank {self._rank} does not see the run that the first rank made there;"
                 " expected a place that every rank can write to, since each writes its shards of a snapshot"
             ) from error
+        return ArrayWriter(self._backend, group)

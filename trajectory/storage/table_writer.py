@@ -8,7 +8,8 @@ import zarr
 
 from trajectory.schema.commit import Commit, table_of
 from trajectory.schema.layout import RowColumns, metric_array, metric_name
-from trajectory.storage.arrays import chunk_length, create_column, extend, read_rows
+from trajectory.storage.array_writer import ArrayWriter
+from trajectory.storage.arrays import chunk_length, create_column, read_rows
 from trajectory.storage.backend import Backend
 from trajectory.storage.compaction import replaced_chunks
 from trajectory.storage.root import read_node, write_node
@@ -21,6 +22,7 @@ class TableWriter:
 
     Attributes:
         group: the store's Zarr group.
+        arrays: writes to its arrays.
         nodes: the metadata of every array and group, by path, as of the last commit.
 
     Args:
@@ -37,7 +39,7 @@ class TableWriter:
         columns: RowColumns,
         nodes: Mapping[str, dict[str, Any]] | None = None,
     ):
-        self.group, self.nodes = group, dict(nodes or {})
+        self.group, self.arrays, self.nodes = group, ArrayWriter(backend, group), dict(nodes or {})
         self._backend, self._columns = backend, columns
         arrays = [name.removeprefix("metrics/") for name in self.nodes if name.startswith("metrics/")]
         self._metrics = {metric_name(array): array for array in arrays if array != "step"}
@@ -81,10 +83,10 @@ class TableWriter:
         """
         if len(rows) == 0:
             return []
-        arrays = self._columns.split(rows)
-        for name, values in arrays.items():
-            extend(self.group, name, start, values)
-        return list(arrays)
+        columns = self._columns.split(rows)
+        for name, values in columns.items():
+            self.arrays.extend(name, start, values)
+        return list(columns)
 
     def write_metrics(self, start: int, entries: Sequence[tuple[int, Mapping[str, float]]]) -> list[str]:
         """Write scalars; the first appearance of a name makes its array.
@@ -110,7 +112,7 @@ class TableWriter:
         }
         arrays["step"] = np.array([step for step, _ in entries])
         for name, values in arrays.items():
-            extend(self.group, f"metrics/{name}", start, values)
+            self.arrays.extend(f"metrics/{name}", start, values)
         return [f"metrics/{name}" for name in arrays]
 
     def count(self, steps: str, committed: int, last: int) -> int:
@@ -186,4 +188,5 @@ class TableWriter:
                 cast(zarr.Array, self.group[name]).resize(node["shape"])
             elif own != node:
                 write_node(self._backend, name, node)
+        self.arrays.forget()
         self._backend.remove(replaced_chunks(self._backend.names(), self.nodes))

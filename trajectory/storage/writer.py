@@ -19,7 +19,7 @@ from trajectory.schema.commit import RECORDING, Commit
 from trajectory.schema.layout import Event, shard_array
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.schedules import add_period
-from trajectory.storage.arrays import extend, extend_snapshot, read_rows
+from trajectory.storage.arrays import read_rows
 from trajectory.storage.backend import Backend, writing_on
 from trajectory.storage.commit_writer import CommitWriter
 from trajectory.storage.continuation import check_continues, check_events
@@ -133,10 +133,10 @@ class StoreWriter(RunWriter):
         rows = {"buffers": buffers, "step": np.array(step)}
         with in_place(self._run_lock):
             if shards:
-                extend_snapshot(self._tables.group, k, rows)
+                self._tables.arrays.extend_snapshot(k, rows)
                 shards.write(k, weights)
             else:
-                extend_snapshot(self._tables.group, k, {"weights": weights, **rows})
+                self._tables.arrays.extend_snapshot(k, {"weights": weights, **rows})
                 self.commit_shards(k + 1, 0)
 
     @property
@@ -150,7 +150,8 @@ class StoreWriter(RunWriter):
             before = self._commits.last
             commit = replace(before, snapshots=max(snapshots, before.snapshots), origins=max(origins, before.origins))
             if commit != before:
-                self._commits.publish(commit, self._tables.nodes_at(commit))  # a faster rank may be further
+                # a faster rank may be further than the commit
+                self._commits.publish(commit, self._tables.nodes_at(commit), durable=False)
 
     def append_origin(self, step: int, weights: np.ndarray) -> None:
         """Save the weights that distances are measured from; in order of step, from the thread of snapshots.
@@ -162,11 +163,11 @@ class StoreWriter(RunWriter):
         shards = self._shards.get("origins")
         k = shards.begin() if shards else self._commits.last.origins
         with in_place(self._run_lock):
-            extend(self._tables.group, "origins/step", k, np.array([step]))
+            self._tables.arrays.extend("origins/step", k, np.array([step]))
             if shards:
                 shards.write(k, weights)
             else:
-                extend(self._tables.group, "origins/weights", k, weights[None])
+                self._tables.arrays.extend("origins/weights", k, weights[None])
                 self.commit_shards(0, k + 1)
 
     def append_sketch(self, step: int, values: np.ndarray) -> None:
@@ -178,10 +179,11 @@ class StoreWriter(RunWriter):
         """
         with self._lock, in_place(self._run_lock):
             k = self._commits.last.sketches
-            extend(self._tables.group, "sketches/values", k, values[None].astype("float32"))
-            extend(self._tables.group, "sketches/step", k, np.array([step]))
+            self._tables.arrays.extend("sketches/values", k, values[None].astype("float32"))
+            self._tables.arrays.extend("sketches/step", k, np.array([step]))
             commit = replace(self._commits.last, sketches=k + 1)
-            self._commits.publish(commit, self._tables.read_nodes(["sketches/values", "sketches/step"]))
+            nodes = self._tables.read_nodes(["sketches/values", "sketches/step"])
+            self._commits.publish(commit, nodes, durable=False)
 
     def check_step(self, step: int, events: int | None = None) -> None:
         with self._lock:

@@ -67,8 +67,11 @@ class ZarrBackend(Backend):
         (data,) = self._read([key])
         return data
 
-    def replace(self, key: str, data: bytes) -> None:
+    def replace(self, key: str, data: bytes, *, durable: bool = True) -> None:
         self._wait(self.root.set(key, cpu.Buffer.from_bytes(data)))
+
+    def sync_names(self) -> None:
+        pass
 
     def sync(self) -> None:
         pass

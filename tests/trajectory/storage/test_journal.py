@@ -10,7 +10,6 @@ from power_cuts import FIRST, NO_BUFFERS, WEIGHTS, append, make_store
 from trajectory import Run, StoreError, verify
 from trajectory.schedule import Every
 from trajectory.schema.metadata import RunMetadata
-from trajectory.storage.arrays import extend
 from trajectory.storage.journal_records import METRICS, ROWS, SYNCED, pack, read
 from trajectory.storage.location import open_backend
 from trajectory.storage.opening import reopen_store
@@ -147,10 +146,10 @@ def test_rows_that_a_kill_kept_from_being_committed_change_nothing(tmp_path):
     reopen_store(open_backend(path)).close("complete")
     store = reopen_store(open_backend(path), Every(1))
     store.cut(7)
-    extend(store._tables.group, "distance", 7, FIRST[7:12, 1])
+    store._tables.arrays.extend("distance", 7, FIRST[7:12, 1])
     store.release()
     assert list(Run(path).distance) == list(FIRST[:7, 1])
-    extend(store._tables.group, "distance", 6, FIRST[8:10, 1])
+    store._tables.arrays.extend("distance", 6, FIRST[8:10, 1])
     with pytest.raises(StoreError, match=r"distance/c/0 is damaged \(it is not the chunk"):
         Run(path).distance  # noqa: B018
     root = json.loads((path / "zarr.json").read_text())

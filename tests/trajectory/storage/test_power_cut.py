@@ -4,7 +4,8 @@ import os
 
 import pytest
 import torch
-from power_cuts import open_after, record_history, states, use_small_chunks
+import zarr
+from power_cuts import NO_BUFFERS, WEIGHTS, make_store, open_after, record_history, states, use_small_chunks
 from torch import nn
 
 from trajectory import Recorder
@@ -57,3 +58,25 @@ def test_what_a_recorder_syncs_and_when(tmp_path, monkeypatch, durable):
     assert {"journal.0", "snapshots/weights/c/0/0"} <= set(synced)
     recorder.close()
     assert "distance/c/.0.partial" in synced  # before it took its name
+
+
+def test_a_snapshot_waits_for_its_step_and_the_commit_alone(tmp_path, monkeypatch):
+    """Its weights wait for a flush, and its arrays were opened by the snapshot before."""
+    store = make_store(tmp_path / "run.zarr")
+    store.append_snapshot(1, WEIGHTS, NO_BUFFERS)
+    store.sync(durable=True)
+    synced, opened, fsync, member = [], [], os.fsync, zarr.Group.__getitem__
+
+    def noted(fd):
+        synced.append(os.path.relpath(os.readlink(f"/proc/self/fd/{fd}"), tmp_path / "run.zarr"))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(zarr.Group, "__getitem__", lambda group, name: opened.append(name) or member(group, name))
+    store.append_snapshot(2, WEIGHTS, NO_BUFFERS)
+    assert sorted(synced) == [".zarr.json.partial", "snapshots/step/c", "snapshots/step/c/.0.partial"]
+    assert opened == []
+    store.sync(durable=True)
+    hashed = {f"snapshots/{name}/c/1/0" for name in ("weights", "blake3.weights")}
+    assert hashed | {os.path.dirname(file) for file in hashed} | {"snapshots/weights/c", "."} <= set(synced)
+    store.release()

@@ -195,9 +195,8 @@ def test_a_disk_that_fills_up_in_a_commit_leaves_the_commit_before(tmp_path, mon
 
     rows = np.column_stack([np.arange(1, 1025), np.ones((1024, 2))])
     with monkeypatch.context() as patch:
-        patch.setattr(
-            "trajectory.storage." + ["table_writer.extend", "commit_writer.CommitWriter.publish"][moment % 2], fails
-        )
+        call = ["array_writer.ArrayWriter.extend", "commit_writer.CommitWriter.publish"][moment % 2]
+        patch.setattr(f"trajectory.storage.{call}", fails)
         if moment >= 2:
             patch.setattr("trajectory.storage.journal.Journal.append_json", fails)
         with pytest.raises(OSError, match="No space left"):
