@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from numbers import Integral
 from pathlib import Path
 
-from trajectory.errors import UltraslowError
+from trajectory.errors import UltraslowError, printable
 from trajectory.integrations.shard_files import files_fault
 
 SUFFIXES = (".pth.tar", ".pt.tar", ".pt", ".pth", ".bin", ".ckpt", ".safetensors")
@@ -17,7 +18,8 @@ DISTRIBUTED = ".metadata"  # what torch.distributed.checkpoint calls the table o
 _HUB = ("model.safetensors", "model-*-of-*.safetensors", "pytorch_model.bin", "pytorch_model-*-of-*.bin")
 # Words before a step in a name, those that count updates first: `epoch=3-step=1000` is step 1000.
 _UNITS = (r"(?:global_?)?step", r"checkpoint|ckpt|iteration|iter|update", r"epoch")
-_SCALE = r"(e\d|[km](?![a-z]))?"  # a number that is no plain one: 1e4, 10k, 2m
+_NUMBER = r"(\d+)(e\d|[km](?![a-z])|[.,]\d+)?"  # the second group: of one that is no plain number: 1e4, 10k, 0.5
+_DATE = re.compile(r"(?<!\d)(?:19|20)\d\d[-_.][01]\d[-_.][0-3]\d(?!\d)")
 _SHARD = re.compile(r"(?:rank|shard|part|consolidated)[-_.=]?\d+")
 _SHOWN = 5  # names in a message
 _LARGEST = 2**53  # a row holds its step as a float64
@@ -25,7 +27,14 @@ _NOT_WEIGHTS = re.compile(r"optim|sched|rng|random|scaler|args", re.IGNORECASE)
 
 
 class CheckpointError(UltraslowError):
-    """A checkpoint cannot be read, placed in time, or compared with the others."""
+    """A checkpoint cannot be read, placed in time, or compared with the others.
+
+    Args:
+        message: why, in one line; names in it are those of others' files and tensors.
+    """
+
+    def __init__(self, message: str):
+        super().__init__(printable(message).replace("\n", "\\n"))
 
 
 @dataclass(frozen=True)
@@ -75,6 +84,7 @@ def find(paths: Iterable[str | Path], steps: Sequence[int] | None = None) -> lis
             one, other = list(units.values())[:2]
             raise CheckpointError(f"{one} and {other} count different things; give all steps with --steps")
         steps = [step for _, step in read]
+    steps = [_whole(step) for step in steps]
     if len(steps) != len(found):
         raise CheckpointError(
             f"got {len(steps)} steps for {len(found)} checkpoints ({', '.join(n for n, _ in found)})"
@@ -89,6 +99,13 @@ def find(paths: Iterable[str | Path], steps: Sequence[int] | None = None) -> lis
     return sorted(made, key=lambda checkpoint: checkpoint.step)
 
 
+def _whole(step: object) -> int:
+    """Return a step that a caller gave, which may be one of numpy's integers."""
+    if isinstance(step, bool) or not isinstance(step, Integral):
+        raise CheckpointError(f"step {step!r}: expected a whole number of updates")
+    return int(step)
+
+
 def _entries(path: Path) -> list[tuple[str, tuple[Path, ...]]]:
     """Return names and files of the checkpoints that a path stands for."""
     if not path.exists():
@@ -101,7 +118,7 @@ def _entries(path: Path) -> list[tuple[str, tuple[Path, ...]]]:
     folders: list[tuple[str, tuple[Path, ...]]] = [
         (child.name, files)
         for child in children
-        if child.is_dir() and (files := _model_files(child) or _file_of_weights(child))
+        if child.is_dir() and (files := _model_files(child) or _file_of_weights(child) or _folder_of_weights(child))
     ]
     if not _have_steps(folders) and (files := _model_files(path)):
         return [(path.name, files)]
@@ -157,19 +174,27 @@ def _file_of_weights(folder: Path) -> tuple[Path, ...]:
     return tuple(weights) if len(weights) == 1 else ()
 
 
+def _folder_of_weights(folder: Path) -> tuple[Path, ...]:
+    """Return the one distributed checkpoint in a step's folder that can hold its weights, as Accelerate writes it."""
+    folders = [inner for inner in folder.iterdir() if (inner / DISTRIBUTED).is_file()]
+    weights = [inner for inner in folders if not _NOT_WEIGHTS.search(inner.name)]
+    return tuple(weights) if len(weights) == 1 else ()
+
+
 def _step(name: str) -> tuple[str, int]:
     """Return the unit and the number in a checkpoint's name."""
     stem = name.lower()
     for suffix in SUFFIXES:
         stem = stem.removesuffix(suffix)
+    stem = _DATE.sub("", stem)
     for unit in _UNITS:
-        if found := re.findall(rf"(?:{unit})[-_=.]?(\d+){_SCALE}", stem):
+        if found := re.findall(rf"(?:{unit})[-_=.]?(-?){_NUMBER}", stem):
             return ("epoch" if unit == "epoch" else "step"), _plain(name, *found[-1])
     if shard := _SHARD.search(stem):
         raise CheckpointError(
             f"{name}: {shard[0]} in its name is that of a shard; put a checkpoint's shards together in one file"
         )
-    numbers = re.findall(rf"(\d+){_SCALE}", stem)
+    numbers = re.findall(rf"((?<=[-_=.])-|){_NUMBER}", stem)
     if len(numbers) != 1:
         raise CheckpointError(
             f"{name}: no step in its name (such as step=1000); give all steps with --steps, or the others alone"
@@ -177,7 +202,9 @@ def _step(name: str) -> tuple[str, int]:
     return "step", _plain(name, *numbers[0])
 
 
-def _plain(name: str, number: str, scale: str) -> int:
-    if scale:
-        raise CheckpointError(f"{name}: {number}{scale} in its name is no plain number; give all steps with --steps")
+def _plain(name: str, sign: str, number: str, rest: str) -> int:
+    if sign or rest:
+        raise CheckpointError(
+            f"{name}: {sign}{number}{rest} in its name is no plain number; give all steps with --steps"
+        )
     return int(number)

@@ -5,11 +5,9 @@ below; anything else is refused by its name.
 """
 
 import argparse
-import pickle
-import warnings
+import collections
 import zipfile
-from collections.abc import Mapping
-from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -17,14 +15,14 @@ import torch
 from torch import Tensor
 
 from trajectory.errors import first_line
-from trajectory.integrations.checkpoint import DISTRIBUTED, Checkpoint, CheckpointError
+from trajectory.integrations.checkpoint import Checkpoint, CheckpointError
+from trajectory.integrations.distributed_checkpoint import load_distributed
+from trajectory.integrations.nested_weights import descend, tensors_in
 from trajectory.integrations.shard_files import index_fault
 
-# Where training loops put the weights: Lightning, torch's examples, fairseq and others, in order of precedence.
-_KEYS = ("state_dict", "model_state_dict", "model", "module", "weights", "net")
-_EXTRA = "_extra_state"  # ends the name of what a module keeps beside its weights
-# What scripts save beside the weights: their arguments, a bare container of attributes; paths; numpy's numbers.
 _POINTER = b"version https://git-lfs"
+# What scripts save beside the weights: their arguments, a bare container of attributes; paths; numpy's numbers and
+# arrays; counters.
 _SAFE: list[Any] = [
     argparse.Namespace,
     *(
@@ -36,8 +34,18 @@ _SAFE: list[Any] = [
         )
         for name in names
     ),
-    *((np.float64(0).__reduce__()[0], f"{module}.multiarray.scalar") for module in ("numpy._core", "numpy.core")),
+    *(
+        (function, f"{module}.multiarray.{name}")
+        for module in ("numpy._core", "numpy.core")
+        for function, name in (
+            (np.float64(0).__reduce__()[0], "scalar"),
+            (np.empty(0).__reduce__()[0], "_reconstruct"),
+        )
+    ),
+    np.ndarray,
     np.dtype,
+    collections.defaultdict,
+    list,
     *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "bool")),
 ]
 
@@ -111,6 +119,10 @@ def load_torch(file: Path, key: str | None = None) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file cannot be read as tensors and plain containers, or holds no weights there.
     """
+    if _is_program(file):
+        raise CheckpointError(
+            f"{file.name}: is a TorchScript program, whose code would run as it is read; save its state dict"
+        )
     try:
         with torch.serialization.safe_globals(_SAFE):
             content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
@@ -124,7 +136,7 @@ def load_torch(file: Path, key: str | None = None) -> dict[str, Tensor]:
             f"{file.name}: cannot be read as weights alone ({_beginning(file) or first_line(error)}); expected a"
             " state dict that torch.save wrote"
         ) from error
-    return _tensors(_descend(content, file.name, key))
+    return tensors_in(descend(content, file.name, key))
 
 
 def load_safetensors(file: Path) -> dict[str, Tensor]:
@@ -153,74 +165,12 @@ def load_safetensors(file: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def load_distributed(folder: Path, key: str | None = None) -> dict[str, Tensor]:
-    """Load what `torch.distributed.checkpoint.save` wrote, however many ranks did so.
-
-    Args:
-        folder: the checkpoint's folder.
-        key: where the weights are, as for `load`.
-
-    Returns:
-        The tensors by name, in memory; others, such as an optimizer's, are not read.
-
-    Raises:
-        CheckpointError: the checkpoint cannot be read, or holds no weights there.
-    """
-    import torch.distributed.checkpoint as distributed
-    from torch.distributed.checkpoint.api import CheckpointException
-    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
-
+def _is_program(file: Path) -> bool:
     try:
-        with (folder / DISTRIBUTED).open("rb") as file:
-            metadata = _MetadataUnpickler(file).load()
-        stored: dict[int, str] = {}  # the name that a tensor is stored under
-        content: dict[str, Any] = {}
-        for name, entry in metadata.state_dict_metadata.items():
-            if not isinstance(entry, TensorStorageMetadata):
-                continue
-            *parents, last = (metadata.planner_data or {}).get(name, (name,))
-            inner = content
-            for parent in parents:
-                inner = inner.setdefault(parent, {})
-            inner[last] = torch.empty(entry.size, dtype=entry.properties.dtype)  # takes memory when it is written to
-            stored[id(inner[last])] = name
-        tensors = _tensors(_descend(content, folder.name, key))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # says that it loads in one process
-            distributed.load({stored[id(tensor)]: tensor for tensor in tensors.values()}, checkpoint_id=folder)
-    except CheckpointError:
-        raise
-    except (Exception, CheckpointException) as error:  # pickle's, torch's and the operating system's
-        raise CheckpointError(
-            f"{folder.name}: cannot be read ({_cause(error)}); expected what torch.distributed.checkpoint saved"
-        ) from error
-    return tensors
-
-
-def _cause(error: BaseException) -> str:
-    """Return the line that says what failed; torch wraps the failures of each rank, and their traces."""
-    failures = getattr(error, "failures", None)
-    first = next(iter(failures.values()))[0] if failures else error
-    return first_line(first)
-
-
-class _MetadataUnpickler(pickle.Unpickler):
-    """Reads the table of contents of a distributed checkpoint."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module == "torch.distributed.checkpoint.metadata" and "." not in name:
-            found = super().find_class(module, name)
-            if isinstance(found, type) and found.__module__ == module:
-                return found
-        if module == "torch.distributed.checkpoint.filesystem" and name in ("_StorageInfo", "_StoragePrefix"):
-            return super().find_class(module, name)
-        if module == "torch" and (name == "Size" or isinstance(getattr(torch, name, None), torch.dtype)):
-            return getattr(torch, name)
-        if (module, name) == ("torch.serialization", "_get_layout"):
-            return super().find_class(module, name)
-        if module.partition(".")[0] == "pathlib" and name in ("PosixPath", "WindowsPath"):
-            return PurePath  # where it was written; a path of the other system could not be made
-        raise pickle.UnpicklingError(f"{module}.{name} in {DISTRIBUTED}, whose code would run as it is read")
+        with zipfile.ZipFile(file) as archive:
+            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+    except (OSError, ValueError, zipfile.BadZipFile):  # no archive, or a torn one: reading it says so
+        return False
 
 
 def _beginning(file: Path) -> str | None:
@@ -239,38 +189,3 @@ def _other_classes(file: Path) -> list[str]:
             return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(file))
     except Exception:  # no file that torch.save wrote in the last years
         return []
-
-
-def _descend(content: Any, name: str, key: str | None) -> Any:
-    """Return the part of a nested checkpoint that holds the weights."""
-    if key is not None:
-        for part in key.split("."):
-            if not isinstance(content, Mapping) or part not in content:
-                held = ", ".join(map(str, content)) if isinstance(content, Mapping) else type(content).__name__
-                raise CheckpointError(f"{name}: no key {key!r}; it holds {held}")
-            content = content[part]
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{name}: holds a {type(content).__name__}; expected a state dict")
-    found = _weights_in(content)
-    if found is None:
-        held = ", ".join(map(str, content)) or "nothing"
-        raise CheckpointError(f"{name}: no weights found; it holds {held}; say where with --key")
-    others = [str(inner) for inner, value in found.items() if isinstance(value, Mapping) and _tensors(value)]
-    if others := [inner for inner in others if not inner.endswith(_EXTRA)]:
-        raise CheckpointError(
-            f"{name}: holds tensors ({next(iter(_tensors(found)))}, ...) beside dicts of tensors"
-            f" ({', '.join(others)}); say which dict holds the weights with --key"
-        )
-    return found
-
-
-def _weights_in(content: Any) -> Mapping[str, Any] | None:
-    """Return the dict of tensors in a checkpoint: one under a usual name before the numbers beside it."""
-    if not isinstance(content, Mapping):
-        return None
-    nested = (_weights_in(content.get(inner)) for inner in _KEYS)
-    return next((found for found in nested if found), content if _tensors(content) else None)
-
-
-def _tensors(content: Mapping[str, Any]) -> dict[str, Tensor]:
-    return {str(name): value for name, value in content.items() if isinstance(value, Tensor)}

@@ -17,6 +17,8 @@ from trajectory.measure.plain_names import names_without_prefixes
 from trajectory.measure.tracked_parameters import buffer_specs, weight_specs
 from trajectory.measure.weight_copy import accumulator
 from trajectory.recording.provenance import provenance
+from trajectory.recording.rows import NON_FINITE
+from trajectory.schema.layout import Event
 from trajectory.schema.metadata import RunMetadata, SketchFormat
 from trajectory.schema.parameter_groups import Groups
 from trajectory.storage.location import StoreLike, open_backend
@@ -91,7 +93,7 @@ def import_checkpoints(
         buffer_bytes=len(weights.buffers()),
         overwrite=overwrite,
     )
-    status = "interrupted (import failed)"
+    status, finite = "interrupted (import failed)", True
     try:
         store.append_origin(0, weights.flat.numpy())
         squares = torch.empty(measured.measurements, len(weights.specs), dtype=torch.float64)
@@ -102,6 +104,9 @@ def import_checkpoints(
                 measured.write(squares)
                 norms = np.sqrt(squares.numpy())
                 store.append_rows(np.concatenate([[t], np.linalg.norm(norms, axis=1), norms.ravel()])[None])
+                if finite and not np.isfinite(norms).all():
+                    finite = False
+                    store.append_event(Event(t, NON_FINITE, {}))
             if snapshots:
                 store.append_snapshot(t, weights.flat.numpy(), weights.buffers())
             if sketch:
@@ -148,6 +153,17 @@ class _Weights:
                     f"{name}: {spec.name} has {got}, expected {list(spec.shape)} as in the first; "
                     "import checkpoints of one network"
                 )
+            if tensor.is_floating_point() != getattr(torch, spec.dtype).is_floating_point:
+                raise CheckpointError(
+                    f"{name}: {spec.name} is {tensor.dtype}, expected torch.{spec.dtype} as in the first; "
+                    "import checkpoints of one network"
+                )
+        for tied, owner in self.tied.items():
+            if tied in self._named and not _are_equal(self._named[tied], self._named[owner]):
+                raise CheckpointError(
+                    f"{name}: {tied} differs from {owner}, with which it is tied in the first; leave the first out, "
+                    "or save it with a copy of each"
+                )
         for spec, view in zip(self.specs, self.views, strict=True):
             view.copy_(self._named[spec.name])
 
@@ -170,6 +186,11 @@ def _by_plain_name(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _is_parameter(name: str, tensor: Tensor) -> bool:
     return tensor.is_floating_point() and name.rpartition(".")[2] not in _STATISTICS
+
+
+def _are_equal(one: Tensor, other: Tensor) -> bool:
+    same = _identity(one) == _identity(other)
+    return same or torch.equal(one.nan_to_num(), other.nan_to_num().to(one.dtype))
 
 
 def _identity(tensor: Tensor) -> Any:
