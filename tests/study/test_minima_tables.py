@@ -28,10 +28,20 @@ def test_a_large_batch_is_sharper_after_equal_epochs(minima):
         ("c1-c1-cifar10", "sb-32", "lb-512"),
     ):
         least, most = seeds_of(minima, f"{start}-{large}"), seeds_of(minima, f"{start}-{small}")
-        assert min(len(least), len(most)) >= 3
+        assert len(least) == len(most) == (3 if start.startswith("full") else 5)
         for mode in ("running", "batch"):
             for measure in ("eps 0.001", "eps 0.0005", "rho 0.01"):
                 assert min(phi(least, mode, measure)) > max(phi(most, mode, measure))
+
+
+@pytest.mark.parametrize("data", ["mnist", "fashion-mnist"])
+def test_a_large_batch_of_as_many_updates_is_sharper_and_errs_less(minima, data):
+    large, small = (seeds_of(minima, f"batch-sizes-f1-{data}-{name}") for name in ("ra-1024", "sb-128"))
+    assert len(large) == len(small) == 5
+    assert {run["updates"] for run in large + small} == {936}
+    for mode in ("running", "batch"):
+        assert min(phi(large, mode)) > max(phi(small, mode))
+    assert max(run["error"] for run in large) < min(run["error"] for run in small)
 
 
 def test_sharpness_does_not_order_the_errors(minima):
