@@ -5,7 +5,6 @@ below; anything else is refused by its name.
 """
 
 import argparse
-import collections
 import zipfile
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
@@ -22,7 +21,7 @@ from trajectory.integrations.shard_files import index_fault
 
 _POINTER = b"version https://git-lfs"
 # What scripts save beside the weights: their arguments, a bare container of attributes; paths; numpy's numbers and
-# arrays; counters.
+# arrays.
 _SAFE: list[Any] = [
     argparse.Namespace,
     *(
@@ -44,8 +43,6 @@ _SAFE: list[Any] = [
     ),
     np.ndarray,
     np.dtype,
-    collections.defaultdict,
-    list,
     *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "bool")),
 ]
 
