@@ -21,6 +21,7 @@ from scipy.optimize import curve_fit
 
 from analysis import compare, fit, scan
 from analysis.fitting.laws import growth, s_range
+from analysis.fitting.log_bins import Bins
 from analysis.fitting.noise_mixture import Mixture
 from analysis.fitting.rival_laws import LAWS
 from analysis.fitting.variable_projection import centred, variable_projection
@@ -180,7 +181,8 @@ def posterior(rng: np.random.Generator, bins: int) -> float:
     times = []
     for path in noise(rng, log_t, 15):
         began = perf_counter()
-        Mixture(log_t, steps, steps).posterior(np.log(log_t) + path)
+        z = np.log(log_t) + path
+        Mixture(Bins(log_t, z[None], steps, steps, (10.0, 1e4), ("run",))).posterior(z)
         times.append(perf_counter() - began)
     return 1e3 * min(times)
 

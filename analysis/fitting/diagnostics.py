@@ -79,11 +79,12 @@ def _rejected(at: Estimate) -> str | None:
 
 def _later(scan: pd.DataFrame, bins: Bins, at: Estimate) -> str | None:
     """Count rejected later starts: a law that holds from here on is rejected there by chance, one time in 20."""
-    later = scan[(scan.t_min > bins.fit_range[0]) & scan.alpha.notna()]
-    rejected = later[later.p_value < ACCEPTED]
-    if at.p_value < ACCEPTED or len(rejected) <= len(later) / 4:
+    t, alpha, p_value = scan[["t_min", "alpha", "p_value"]].to_numpy().T
+    later = (t > bins.fit_range[0]) & ~np.isnan(alpha)
+    rejected = later & (p_value < ACCEPTED)
+    if at.p_value < ACCEPTED or rejected.sum() <= later.sum() / 4:
         return None
-    where = ", ".join(f"{t:.4g}" for t in rejected.t_min)
+    where = ", ".join(f"{start:.4g}" for start in t[rejected])
     return (
         f"Fitted from a later t on (t = {where}), the law is rejected. A law that holds from "
         f"t = {bins.fit_range[0]:.4g} on holds from there too, so p = {at.p_value:.2g} may be luck."
@@ -179,15 +180,17 @@ def _bound(at: Estimate) -> str | None:
 
 def _contradicting(scan: pd.DataFrame, at: Estimate) -> str | None:
     """Find a start that fits as well and contradicts: each estimate lies outside of the other's interval."""
-    low, high = at.interval
-    long = scan[(scan.p_value >= ACCEPTED) & (scan.t_max >= 100 * scan.t_min)]
-    other = long[((long.alpha < low) | (long.alpha > high)) & ((long.low > at.alpha) | (long.high < at.alpha))]
-    if not len(other):
+    t, end, alpha, low, high, p_value = scan[["t_min", "t_max", "alpha", "low", "high", "p_value"]].to_numpy().T
+    outside = (alpha < at.interval[0]) | (alpha > at.interval[1])
+    others = np.flatnonzero(
+        (p_value >= ACCEPTED) & (end >= 100 * t) & outside & ((low > at.alpha) | (high < at.alpha))
+    )
+    if not len(others):
         return None
-    worst = other.iloc[int(np.argmax((other.alpha - at.alpha).abs()))]
+    worst = others[np.argmax(np.abs(alpha[others] - at.alpha))]
     return (
-        f"α depends on where the fit starts: the law also holds from t = {worst.t_min:.4g} on, with α = "
-        f"{worst.alpha:.2f} [{worst.low:.2f}, {worst.high:.2f}]."
+        f"α depends on where the fit starts: the law also holds from t = {t[worst]:.4g} on, with α = "
+        f"{alpha[worst]:.2f} [{low[worst]:.2f}, {high[worst]:.2f}]."
     )
 
 

@@ -80,7 +80,7 @@ def estimate(bins: Bins, confidence_level: float, noise: SeedNoise | Mixture | N
     if len(bins.z) >= 3:
         found = _from_seeds(bins, noise if isinstance(noise, SeedNoise) else seed_noise(bins), confidence_level)
     else:
-        mixture = noise if isinstance(noise, Mixture) else Mixture(bins.u, bins.points, bins.steps)
+        mixture = noise if isinstance(noise, Mixture) else Mixture(bins)
         found = _from_mixture(bins, mixture, confidence_level)
     if not np.isfinite([found.alpha, *found.interval, found.p_value, found.size.rms]).all():
         raise GrowthError(

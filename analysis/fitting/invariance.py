@@ -122,7 +122,7 @@ def range_invariance(bins: Bins, noise: SeedNoise | Mixture | None = None) -> In
         whole = _alpha_of_seeds(bins, noise)
         pairs = [(name, _alpha_of_seeds(bins.part(part), noise)) for name, part in parts]
         return Invariance(tuple(over_seeds(name, "alpha", alpha, whole) for name, alpha in pairs))
-    mixture = noise if isinstance(noise, Mixture) else Mixture(bins.u, bins.points, bins.steps)
+    mixture = noise if isinstance(noise, Mixture) else Mixture(bins)
     return Invariance(tuple(_of_few(name, bins, part, mixture) for name, part in parts))
 
 
@@ -165,7 +165,7 @@ def _from_origin(origin: int, there: Bins, here: Bins, noise: SeedNoise | None) 
     if len(here.z) >= 3:
         noise = noise or seed_noise(here)
         return over_seeds(what, "alpha", _alpha_of_seeds(there, noise), _alpha_of_seeds(here, noise), origin)
-    mixtures = [Mixture(one.u, one.points, one.steps) for one in (there, here)]
+    mixtures = [Mixture(one) for one in (there, here)]
     rows = [
         _apart(*(_with_error(*of) for of in zip((there, here), pair, mixtures, strict=True)))
         for pair in zip(there.z, here.z, strict=True)

@@ -58,7 +58,7 @@ def p_value(bins: Bins, curve: Array, tangent: Array, noise: Whitener | Mixture 
     if len(bins.z) >= 3:
         whiten = noise if callable(noise) else seed_noise(bins).on(bins)
         return seeds_p(whiten(bins.z - curve), whiten(tangent), whiten(deviations(centred(bins.u))))
-    mixture = noise if isinstance(noise, Mixture) else Mixture(bins.u, bins.points, bins.steps)
+    mixture = noise if isinstance(noise, Mixture) else Mixture(bins)
     return min(1.0, len(bins.z) * min(mixture.p_value(z, curve, tangent) for z in bins.z))
 
 

@@ -51,13 +51,28 @@ def growth_slope(s: ArrayLike, x: ArrayLike) -> Array:
     Returns:
         The slope, of the broadcast shape.
     """
+    return growth_and_slope(s, x)[1]
+
+
+def growth_and_slope(s: ArrayLike, x: ArrayLike) -> Array:
+    """Compute g_s(x) and ∂g_s(x)/∂s, with one logarithm for both.
+
+    Args:
+        s: the bend; broadcasts against x.
+        x: log t about the middle of the fit range, where 1 + s x > 0.
+
+    Returns:
+        (2, ...) of the broadcast shape.
+    """
     s = _off_zero(s)
     y = np.atleast_1d(s * np.asarray(x, float))
-    slope = (y / (1 + y) - np.log1p(y)) / s**2
+    log = np.log1p(y)
+    found = np.stack([log / s, (y / (1 + y) - log) / s**2])
     near = np.abs(y) < _SERIES
-    small, square = y[near], np.broadcast_to(np.square(x), y.shape)[near]
-    slope[near] = -square * (1 / 2 - small * (2 / 3 - small * (3 / 4 - small * (4 / 5 - small * 5 / 6))))
-    return slope
+    if near.any():
+        small, square = y[near], np.broadcast_to(np.square(x), y.shape)[near]
+        found[1, near] = -square * (1 / 2 - small * (2 / 3 - small * (3 / 4 - small * (4 / 5 - small * 5 / 6))))
+    return found
 
 
 def _off_zero(s: ArrayLike) -> Array:

@@ -82,7 +82,7 @@ def compare(
     notes += tuple(
         f"{law.name} is left out: it needs t > {math.exp(law.after):g}." for law in chosen if law not in defined
     )
-    mixture = Mixture(bins.u, bins.points, bins.steps) if len(group) < 3 else None
+    mixture = Mixture(bins) if len(group) < 3 else None
     age = age_of(group, bins.fit_range)
     memory = age.memory if age.memory is not None and math.isfinite(age.memory) else None
     fitted = [fit_law(law, bins, assumed, mixture) for law in defined]

@@ -17,14 +17,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
-from analysis.fitting.bend_interpolation import interpolation, products
-from analysis.fitting.cell_whitening import Whitening, nested_whitenings, whitening
+from analysis.fitting.bends import Bends, bends
+from analysis.fitting.cell_whitening import ALL_CELLS, Whitening, nested_whitenings
 from analysis.fitting.goodness_of_fit import deviations, single_p
-from analysis.fitting.laws import Array, growth, s_range
+from analysis.fitting.laws import Array, s_range
 from analysis.fitting.log_bins import Bins
-from analysis.fitting.noise_models import step_variance
 from analysis.fitting.variable_projection import centred
 
 PROBABILITIES = np.linspace(0.0025, 0.9975, 200)
@@ -32,7 +32,6 @@ _SEARCH = 65  # points of s while the support is searched for
 _FINE = 129  # over the support; the narrowest noise model must find a few of them, though the widest sets the support
 _SUPPORT = 12.0  # nats below the peak at which a grid point stops mattering (e^-12 = 6e-6)
 _GROWING = 0.01  # the posterior probability of growth below which the weights are conditioned on it
-_ROUGH = 8  # digits of g_s while the support is searched for
 _NODES = 16  # Student-t quantiles that stand for q's distribution at one (s, cell)
 
 
@@ -81,36 +80,35 @@ class Mixture:
     """The noise mixture on one set of bins: everything that does not depend on the curve.
 
     Args:
-        u: (bin,) mean log t.
-        points: (bin,) recorded values in the bin.
-        steps: (bin,) updates that the bin covers.
-        whitened: the noise models' whitening on these bins, if it is at hand.
+        bins: the bins.
+        whitening: of the noise models on them, if it is at hand.
     """
 
-    def __init__(self, u: Array, points: Array, steps: Array, whitened: Whitening | None = None) -> None:
-        self.x = centred(u)
-        whitened = whitened or whitening(u, step_variance(points, steps))
-        self.rows = whitened.rows
-        one = self.rows.sum(axis=2)
-        weight = np.sum(one**2, axis=1)
-        self.constant = one / np.sqrt(weight)[:, None]
-        self.log_prior = -0.5 * (whitened.log_det + np.log(weight))
+    def __init__(self, bins: Bins, whitening: Whitening | None = None) -> None:
+        self.x = centred(bins.u)
+        self.whitening = whitening or next(nested_whitenings([bins]))
+        weight = np.sum(self.whitening.one**2, axis=1)
+        self.constant = self.whitening.one / np.sqrt(weight)[:, None]
+        self.log_prior = -0.5 * (self.whitening.log_det + np.log(weight))
 
-    def white(self, curves: Array) -> Array:
-        """Whiten curves, and project the whitened constant off: Q f with QᵀQ = P.
+    def products(self, curves: Array) -> Array:
+        """Multiply curves with each other under each noise model, f'Pf.
 
         Args:
             curves: (curve, bin) values f.
 
         Returns:
-            (cell, bin, curve), bins backwards.
+            (cell, curve, curve).
         """
-        found = self.rows @ np.ascontiguousarray(curves[:, ::-1].T)
-        found -= self.constant[:, :, None] * (self.constant[:, None] @ found)
-        return found
+        level = curves.mean(axis=1, keepdims=True)  # P removes constants; large ones would cancel
+        values = np.vstack([np.ones(len(self.x)), curves - level])
+        white = self.whitening.white(np.ascontiguousarray(values[:, ::-1].T))
+        square = white.transpose(0, 2, 1) @ white
+        constant = square[:, 1:, :1] / np.sqrt(square[:, :1, :1])
+        return square[:, 1:, 1:] - constant * constant.transpose(0, 2, 1)
 
     def white_under(self, cell: int, curves: Array) -> Array:
-        """Do what `white` does under one noise model.
+        """Whiten curves under one noise model, and project the whitened constant off: Q f with QᵀQ = P.
 
         Args:
             cell: its index in `noise_models.CELLS`.
@@ -119,37 +117,33 @@ class Mixture:
         Returns:
             (curve, bin), bins backwards.
         """
-        found = curves[:, ::-1] @ self.rows[cell].T
+        found = curves[:, ::-1] @ self.whitening.rows(cell).T
         return found - np.outer(found @ self.constant[cell], self.constant[cell])
 
-    def weigh(self, z: Array, s: Array, growing: bool = False, digits: int = 15) -> tuple[Array, Array, Array]:
+    def weigh(self, z: Array, s: Array) -> tuple[Array, Array, Array]:
         """Weigh bends and noise models by one curve.
 
         Args:
             z: (bin,) log d.
             s: (s,) the bends to weigh, in order.
-            growing: weigh them by P(q > 0) as well.
-            digits: of g_s, where it is interpolated between bends.
 
         Returns:
             log w, q̂ and the scale of q, each (cell, s).
         """
-        freedom = len(z) - 2
-        few, spread = interpolation(s, self.x, digits)
-        middle = len(s) // 2
-        near = growth(s[middle], self.x)  # q̂ and residual are counted from this bend's, lest large squares cancel
-        slope = _slope(near, z)
-        white = self.white(np.vstack([z - slope * near, near, few]))
-        gram = white.transpose(0, 2, 1) @ white
-        to_left, to_near, apart = products(gram, spread - spread[middle])
-        gpg = gram[:, 1, 1, None] + 2 * to_near + apart
-        mixed = gram[:, 0, 1, None] + to_left - slope * (to_near + apart)
-        misfit = gram[:, 0, 0, None] - 2 * slope * to_left + slope**2 * apart
-        off = mixed / gpg
-        rss = np.maximum(misfit - off * mixed, 0) + 1e-30
-        q = slope + off
-        log_w = self.log_prior[:, None] - 0.5 * np.log(gpg) - 0.5 * freedom * np.log(rss)
-        scale = np.sqrt(rss / (freedom * gpg))
+        return self._weighed(self._bends(z, s[0], s[-1]), s)
+
+    def _bends(self, z: Array, low: float, high: float) -> Bends:
+        return bends(z, self.x, low, high, self.products)
+
+    def _weighed(
+        self, of: Bends, s: Array, growing: bool = False, cells: NDArray[np.intp] = ALL_CELLS, rough: bool = False
+    ) -> tuple[Array, Array, Array]:
+        """Weigh bends and some noise models, by P(q > 0) as well or not, roughly or to rounding."""
+        freedom = len(self.x) - 2
+        q, rss, square = of.projected(s, cells, rough)
+        rss += 1e-30
+        log_w = self.log_prior[cells, None] - 0.5 * (np.log(square) + freedom * np.log(rss))
+        scale = np.sqrt(rss / (freedom * square))
         if growing:
             log_w += np.log(special.stdtr(freedom, q / scale) + 1e-300)
         return log_w, q, scale
@@ -163,10 +157,10 @@ class Mixture:
         Returns:
             The posterior.
         """
-        s, log_w, q, scale = self._over_support(z)
+        cells, s, log_w, q, scale = self._over_support(z)
         alpha, mass, shrinking = _alpha_atoms(log_w, s, q, scale, len(z) - 2)
         if shrinking > 1 - _GROWING:
-            s, log_w, q, scale = self._over_support(z, growing=True)
+            cells, s, log_w, q, scale = self._over_support(z, growing=True)
             alpha, mass, _ = _alpha_atoms(log_w, s, q, scale, len(z) - 2, growing=True)
         cell, mode = np.unravel_index(int(np.argmax(log_w)), log_w.shape)
         order = np.argsort(alpha)
@@ -174,32 +168,40 @@ class Mixture:
         table = (
             np.interp(PROBABILITIES, cumulative, alpha[order]) if len(order) else np.full(len(PROBABILITIES), np.nan)
         )
-        return Posterior(table, PROBABILITIES, shrinking, int(cell), float(s[mode]))
+        return Posterior(table, PROBABILITIES, shrinking, int(cells[cell]), float(s[mode]))
 
-    def _over_support(self, z: Array, growing: bool = False) -> tuple[Array, Array, Array, Array]:
-        """Return s over its support, and `weigh` there."""
-        s = np.linspace(*self.support(z, growing), _FINE)
-        return s, *self.weigh(z, s, growing)
+    def _over_support(self, z: Array, growing: bool = False) -> tuple[NDArray[np.intp], Array, Array, Array, Array]:
+        """Return the noise models that matter, s over its support, and `weigh` there."""
+        of, cells, (low, high) = self._search(z, growing)
+        s = np.linspace(low, high, _FINE)
+        return cells, s, *self._weighed(of, s, growing, cells)
 
-    def support(self, z: Array, growing: bool = False) -> tuple[float, float]:
-        """Find the range of s outside of which no noise model's weight matters, narrowing it step by step.
+    def support(self, z: Array) -> tuple[float, float]:
+        """Find the range of s outside of which no noise model's weight matters.
 
         Args:
             z: (bin,) one curve's log d.
-            growing: as for `weigh`.
 
         Returns:
             The range's ends.
         """
+        return self._search(z)[-1]
+
+    def _search(self, z: Array, growing: bool = False) -> tuple[Bends, NDArray[np.intp], tuple[float, float]]:
+        """Narrow the range of s step by step; return also products for it, and the noise models that matter in it."""
         low, high = (0.999 * end for end in s_range(self.x))
+        of = self._bends(z, low, high)
         for _ in range(12):
             s = np.linspace(low, high, _SEARCH)
-            peak = self.weigh(z, s, growing, _ROUGH)[0].max(axis=0)
+            log_w = self._weighed(of, s, growing, rough=True)[0]
+            peak = log_w.max(axis=0)
             held = np.flatnonzero(peak > peak.max() - _SUPPORT)
-            low, high = s[max(held[0] - 1, 0)], s[min(held[-1] + 1, _SEARCH - 1)]
+            low, high = float(s[max(held[0] - 1, 0)]), float(s[min(held[-1] + 1, _SEARCH - 1)])
+            if not of.serve(low, high):
+                of = self._bends(z, low, high)
             if len(held) > _SEARCH / 4:
                 break
-        return float(low), float(high)
+        return of, np.flatnonzero(_tops(log_w, len(z) - 2) > peak.max() - _SUPPORT), (low, high)
 
     def p_value(self, z: Array, curve: Array, tangent: Array) -> float:
         """Compute the p-value of a law under the noise model that is likeliest if the law is right.
@@ -228,14 +230,12 @@ class Mixture:
         Returns:
             Its index in `noise_models.CELLS`.
         """
-        white = self.white(np.vstack([z, tangent]))
-        y, design = white[:, :, 0], white[:, :, 1:]
-        square = design.transpose(0, 2, 1) @ design
-        score = np.einsum("cnk,cn->ck", design, y)
-        fitted = np.einsum("ck,ck->c", score, np.linalg.solve(square, score[:, :, None])[:, :, 0])
-        rss = np.maximum(np.sum(y**2, axis=1) - fitted, 0) + 1e-30
+        square = self.products(np.vstack([tangent, z]))
+        within, score = square[:, :-1, :-1], square[:, :-1, -1]
+        fitted = np.einsum("ck,ck->c", score, np.linalg.solve(within, score[:, :, None])[:, :, 0])
+        rss = np.maximum(square[:, -1, -1] - fitted, 0) + 1e-30
         freedom = len(z) - 1 - len(tangent)
-        return int(np.argmax(self.log_prior - 0.5 * np.linalg.slogdet(square)[1] - 0.5 * freedom * np.log(rss)))
+        return int(np.argmax(self.log_prior - 0.5 * np.linalg.slogdet(within)[1] - 0.5 * freedom * np.log(rss)))
 
 
 def nested_mixtures(ranges: Sequence[Bins]) -> Iterator[Mixture]:
@@ -248,12 +248,17 @@ def nested_mixtures(ranges: Sequence[Bins]) -> Iterator[Mixture]:
         The mixtures, in order.
     """
     for bins, whitened in zip(ranges, nested_whitenings(ranges), strict=True):
-        yield Mixture(bins.u, bins.points, bins.steps, whitened)
+        yield Mixture(bins, whitened)
 
 
-def _slope(g: Array, z: Array) -> float:
-    g = g - g.mean()
-    return float(z @ g / (g @ g))
+def _tops(log_w: Array, freedom: int) -> Array:
+    """Estimate the largest log w of each cell, between points of s too, from the parabola through the least RSS."""
+    best = np.clip(log_w.argmax(axis=1), 1, log_w.shape[1] - 2)
+    here = log_w[np.arange(len(log_w)), best]
+    rss = np.exp(2 / freedom * (here[:, None] - log_w[np.arange(len(log_w))[:, None], best[:, None] + [-1, 1]]))
+    bend = rss.sum(axis=1) - 2
+    least = 1 - np.divide((rss[:, 1] - rss[:, 0]) ** 2, 8 * bend, out=np.zeros_like(bend), where=bend > 0)
+    return np.maximum(log_w.max(axis=1), here - freedom / 2 * np.log(np.maximum(least, 1e-300)))
 
 
 def _alpha_atoms(
@@ -278,7 +283,9 @@ def _alpha_atoms(
     mass = np.outer(weight, np.diff(edge))
     mass /= mass.sum()
     values = q[cells, points, None] + drift + scale[cells, points, None] * node
+    bend = s[points, None] + (s[1] - s[0]) * shift
     grows = values > 0
-    alpha = 2 * (s[points, None] + (s[1] - s[0]) * shift)[grows] / values[grows]
-    held = float(mass[grows].sum())
-    return alpha, mass[grows] / max(held, 1e-300), 1 - held
+    if not grows.all():
+        bend, values, mass = bend[grows], values[grows], mass[grows]
+    held = float(mass.sum())
+    return (2 * bend / values).ravel(), mass.ravel() / max(held, 1e-300), 1 - held

@@ -159,8 +159,10 @@ CELLS = tuple(
     for length in lengths
     for nugget in nuggets
 )
-"""Without smooth and trending noise, a run whose noise is such rejects its true law in .4 of cases, not in .05."""
-_ALL = slice(None)
+"""Those that do not grow or shrink stand first.
+
+Without smooth and trending noise, a run whose noise is such rejects its true law in .4 of cases, not in .05.
+"""
 
 
 def step_variance(points: Array, steps: Array) -> Array:
@@ -179,30 +181,44 @@ def step_variance(points: Array, steps: Array) -> Array:
     return np.minimum(1.0, np.maximum(1 / points, 2 * STEP_CORRELATION / steps))
 
 
-def correlations(u: Array, step: Array, cells: Sequence[Cell] = CELLS, rows: slice = _ALL) -> Array:
+def correlations(u: Array, step: Array, cells: Sequence[Cell] = CELLS) -> Array:
     """Compute R of noise models.
 
     Args:
-        u: (bin,) log t.
+        u: (bin,) log t, in either order.
         step: (bin,) `step_variance` of the bins.
         cells: the noise models; by default those of the mixture, in their order.
-        rows: which rows of R; by default all.
 
     Returns:
-        (cell, row, bin) correlations.
+        (cell, bin, bin) correlations.
     """
-    kernels, values = _columns(tuple(cells))
-    length, nugget, trend = values
-    lag, middle = np.abs(u[rows, None] - u), u - u.mean()
+    _, (_, nugget, trend) = _columns(tuple(cells))
+    middle = u - u.mean()
+    found = slow_correlations(np.abs(u[:, None] - u), cells)
+    trends = np.flatnonzero(trend)
+    found[trends] *= np.exp(trend[trends, None, None] * np.add.outer(middle, middle))
+    found += nugget[:, None, None] * np.diag(step)
+    return found
+
+
+def slow_correlations(lag: Array, cells: Sequence[Cell]) -> Array:
+    """Compute the part of R without step noise, (1 − ω) K_ℓ, of noise that does not grow.
+
+    Args:
+        lag: Δu ≥ 0, in e-folds of t, of any shape.
+        cells: the noise models.
+
+    Returns:
+        (cell, *lag) correlations.
+    """
+    kernels, (length, nugget, _) = _columns(tuple(cells))
     found = np.empty((len(cells), *lag.shape))
+    across = (slice(None), *(None,) * lag.ndim)
     for kernel in set(kernels):
         held = np.flatnonzero(kernels == kernel)
         lengths, which = np.unique(length[held], return_inverse=True)
-        found[held] = KERNELS[kernel](lag, lengths[:, None, None])[which]
-    trends = np.flatnonzero(trend)
-    found[trends] *= np.exp(trend[trends, None, None] * np.add.outer(middle[rows], middle))
-    found *= 1 - nugget[:, None, None]
-    found += nugget[:, None, None] * np.diag(step)[rows]
+        found[held] = KERNELS[kernel](lag, lengths[across])[which]
+    found *= 1 - nugget[across]
     return found
 
 

@@ -5,13 +5,12 @@ shared by all curves, one matrix product; then by Gauss-Newton inside the best g
 step would leave it.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
 from analysis.errors import GrowthError
-from analysis.fitting.laws import Array, growth, growth_slope, s_range
+from analysis.fitting.laws import Array, growth, growth_and_slope, s_range
 from analysis.fitting.noise_models import Whitener, whitener
 
 # Wider than the single run's prior (0.6), so that seeds' estimates do not pile up at the end of the range.
@@ -76,23 +75,14 @@ def variable_projection(u: Array, z: Array, noise: str | Whitener = "brownian") 
     score = y @ (design / np.linalg.norm(design, axis=1, keepdims=True)).T
     best = np.clip(np.argmax(score, axis=1), 1, _GRID - 2)  # of the signed score: growth is asked for, not decay
     s = _polish(y, x, whiten, grid[best - 1], _vertex(grid, score, best), grid[best + 1])
-    q, residual, _ = _project(y, x, whiten, s)
+    design = whiten(growth(s[:, None], x))
+    q = np.vecdot(y, design) / np.vecdot(design, design)
+    residual = y - q[:, None] * design
     a = np.mean(z - q[:, None] * growth(s[:, None], x), axis=1)
     alpha = np.divide(2 * s, q, out=np.full_like(s, np.nan), where=q > 0)
     step = 1e-6 * (grid[1] - grid[0])
     at_bound = (s < grid[0] + step) | (s > grid[-1] - step)
-    return Projection(s, q, a, alpha, np.sum(residual**2, axis=1), at_bound)
-
-
-def _project(y: Array, x: Array, whiten: Whitener, s: Array) -> tuple[Array, Array, Array]:
-    """Return q̂, the whitened residual and the whitened design, for one s per curve."""
-    design = whiten(growth(s[:, None], x))
-    q = _dot(y, design) / _dot(design, design)
-    return q, y - q[:, None] * design, design
-
-
-def _dot(a: Array, b: Array) -> Array:
-    return np.einsum("mk,mk->m", a, b)
+    return Projection(s, q, a, alpha, np.vecdot(residual, residual), at_bound)
 
 
 def _vertex(grid: Array, score: Array, best: Array) -> Array:
@@ -111,11 +101,12 @@ def _polish(y: Array, x: Array, whiten: Whitener, low: Array, s: Array, high: Ar
     tolerance = 1e-7 * float(np.max(high - low, initial=0.0))  # of a step that contracts: ~1e-10 in s
     active = np.arange(len(s))
     for _ in range(60):
-        here = s[active]
-        q, residual, design = _project(y[active], x, whiten, here)
-        slope = whiten(growth_slope(here[:, None], x))
-        downhill = q * _dot(residual, slope)  # −½ d rss / d s
-        curvature = q**2 * (_dot(slope, slope) - _dot(design, slope) ** 2 / _dot(design, design))
+        here, given = s[active], y[active]
+        design, slope = whiten(growth_and_slope(here[:, None], x))
+        square, across = np.vecdot(design, design), np.vecdot(design, slope)
+        q = np.vecdot(given, design) / square
+        downhill = q * (np.vecdot(given, slope) - q * across)  # −½ d rss / d s
+        curvature = q**2 * (np.vecdot(slope, slope) - across**2 / square)
         low[active] = np.where(downhill > 0, here, low[active])
         high[active] = np.where(downhill > 0, high[active], here)
         step = np.divide(downhill, curvature, out=np.zeros_like(downhill), where=curvature > 0)
@@ -128,7 +119,7 @@ def _polish(y: Array, x: Array, whiten: Whitener, low: Array, s: Array, high: Ar
 
 
 def fixed_alpha(u: Array, z: Array, alpha: float, noise: str | Whitener = "brownian") -> Projection:
-    """Fit one curve with α fixed: s = α q / 2, searched over q > 0.
+    """Fit one curve with α fixed: s = α q / 2, searched over q > 0, of which d (q g_s)/dq = x / (1 + s x).
 
     Args:
         u: (bin,) log t, increasing.
@@ -148,26 +139,22 @@ def fixed_alpha(u: Array, z: Array, alpha: float, noise: str | Whitener = "brown
     slope = float(y @ straight / (straight @ straight))
     if not slope > 0:
         raise GrowthError(f"distances do not grow (slope {slope:.3g} in log-log); choose another fit range")
-    low, high = s_range(x, FASTEST)
-
-    def rss(q: Array) -> Array:
-        return np.sum((y - q[:, None] * whiten(growth(alpha * q[:, None] / 2, x))) ** 2, axis=1)
-
-    end = 10 * slope
+    ends = s_range(x, FASTEST)
+    low, end = 0.0, 10 * slope
     if alpha:
-        end = min(end, _INSIDE * 2 * (high if alpha > 0 else low) / alpha)
-    q = np.array([slope if alpha == 0 else _minimum(rss, end)])
+        end = min(end, _INSIDE * 2 * ends[alpha > 0] / alpha)
+    high, q = end, min(slope, end / 2) if alpha else slope
+    for _ in range(60 if alpha else 0):  # Gauss-Newton, or bisection where a step leaves the bracket
+        before, residual = q, y - q * whiten(growth(alpha * q / 2, x))
+        steep = whiten(x / (1 + alpha * q / 2 * x))
+        downhill = float(residual @ steep)
+        low, high = (q, high) if downhill > 0 else (low, q)
+        q += downhill / float(steep @ steep)
+        q = q if low <= q <= high else (low + high) / 2
+        if abs(q - before) <= 1e-10 * end:
+            break
     s = alpha * q / 2
-    a = np.mean(z - q[:, None] * growth(s[:, None], x), axis=1)
-    at_bound = np.array([bool(alpha) and q[0] > end * (1 - 1e-6)])
-    return Projection(s, q, a, np.array([float(alpha)]), rss(q), at_bound)
-
-
-def _minimum(rss: Callable[[Array], Array], end: float) -> float:
-    """Return the q in [0, end] of the least rss, to 1e-10 of the range: by grids, each inside the last one's best."""
-    low, high = 0.0, end
-    while high - low > 1e-10 * end:
-        grid = np.linspace(low, high, _GRID)
-        best = np.clip(np.argmin(rss(grid)), 1, _GRID - 2)
-        low, high = float(grid[best - 1]), float(grid[best + 1])
-    return (low + high) / 2
+    law = q * growth(s, x)
+    rss = float(np.sum((y - whiten(law)) ** 2))
+    at_bound = bool(alpha) and q > end * (1 - 1e-6)
+    return Projection(*(np.array([v]) for v in (s, q, float(np.mean(z - law)), float(alpha), rss, at_bound)))

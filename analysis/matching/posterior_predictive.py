@@ -85,7 +85,7 @@ def posterior(curve: Curve, start: float, samples: int, rng: np.random.Generator
     """
     bins = binned([curve], start)
     z, freedom = bins.z[0], len(bins.u) - 2
-    mixture = Mixture(bins.u, bins.points, bins.steps)
+    mixture = Mixture(bins)
     grid = np.linspace(*mixture.support(z), _LAWS)
     log_w, mode, scale = mixture.weigh(z, grid)
     weight = np.exp(log_w - log_w.max()).ravel()

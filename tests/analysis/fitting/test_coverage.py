@@ -27,19 +27,24 @@ def draw(rng: np.random.Generator, n: int, law: str, kind: str, std: float, leng
     return np.log(distance(law, t, **parameters)) + slow + STEP_NOISE * rng.normal(size=slow.shape)
 
 
+def binned(z: np.ndarray) -> Bins:
+    """Curves of log d as bins."""
+    return Bins(u, z, covered, covered, (10.0, 1e4), ("seed",) * len(z))
+
+
 def seeds_held(n: int, repetitions: int, kind: str, std: float, length: float) -> float:
     """How often the t interval over n seeds holds α = 1."""
     rng, held = np.random.default_rng(12), 0
     for _ in range(repetitions):
         z = draw(rng, n, "sinai", kind, std, length, t0=1.0)
-        at = estimate(Bins(u, z, covered, covered, (10.0, 1e4), ("seed",) * n), 0.95)
+        at = estimate(binned(z), 0.95)
         held += at.interval[0] <= 1 <= at.interval[1]
     return held / repetitions
 
 
 def single_held(alpha: float, z: np.ndarray) -> float:
     """How often one run's interval holds α."""
-    mixture = Mixture(u, covered, covered)
+    mixture = Mixture(binned(z))
     intervals = [mixture.posterior(row).interval(0.95) for row in z]
     return float(np.mean([low <= alpha <= high for low, high in intervals]))
 
@@ -75,7 +80,7 @@ def test_one_run_covers(kind):
 def test_one_run_seldom_rejects_its_true_law_even_where_the_noise_is_smooth_or_shrinks(kind, trend):
     paths = noise(np.random.default_rng(16), u, 80, kind=kind, std=0.01, length=2.0) * np.exp(trend * (u - u[0]))
     z = np.log(distance("sinai", t, t0=1.0)) + paths + STEP_NOISE * np.random.default_rng(17).normal(size=paths.shape)
-    mixture = Mixture(u, covered, covered)
+    mixture = Mixture(binned(z))
     s = variable_projection(u, z).s
     p = [
         mixture.p_value(row, 0 * x, np.stack([growth(b, x), growth_slope(b, x)])) for row, b in zip(z, s, strict=True)

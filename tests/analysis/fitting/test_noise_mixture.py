@@ -5,10 +5,11 @@ import pytest
 from scipy import stats
 
 from analysis import fit
-from analysis.fitting.bend_interpolation import interpolation
+from analysis.fitting.bends import bends
+from analysis.fitting.cell_whitening import nested_whitenings
 from analysis.fitting.laws import growth
-from analysis.fitting.log_bins import log_sums
-from analysis.fitting.noise_mixture import Mixture, _alpha_atoms, nested_mixtures
+from analysis.fitting.log_bins import Bins, log_sums
+from analysis.fitting.noise_mixture import Mixture, _alpha_atoms
 from analysis.fitting.noise_models import CELLS, correlations, step_variance
 from analysis.fitting.variable_projection import centred
 from analysis.synthetic import noise, synthetic
@@ -16,6 +17,7 @@ from analysis.synthetic import noise, synthetic
 edges = np.geomspace(10, 1e4, 37)
 u, steps = np.log(np.sqrt(edges[1:] * edges[:-1])), np.diff(edges)
 x = centred(u)
+BINS = Bins(u, np.zeros((1, len(u))), steps, steps, (10.0, 1e4), ("run",))
 
 
 def law(alpha: float, t0: float = 1.0) -> np.ndarray:
@@ -64,7 +66,7 @@ def twin(z: np.ndarray, limits: np.ndarray) -> np.ndarray:
 def test_quantiles_are_those_of_the_twin(alpha, kind, std):
     (path,) = noise(np.random.default_rng(7), u, 1, kind=kind, std=std)
     z = law(alpha) + path
-    found = Mixture(u, steps, steps).posterior(z)
+    found = Mixture(BINS).posterior(z)
     levels = np.array([0.025, 0.25, 0.5, 0.75, 0.975])
     exact = twin(z, np.array([found.quantile(level) for level in levels]))
     # a narrow noise model under a wide one has few grid points in the middle: a hundredth there, far less at the ends
@@ -74,7 +76,7 @@ def test_quantiles_are_those_of_the_twin(alpha, kind, std):
 
 def test_scale_and_level_of_the_curve_do_not_matter():
     (path,) = noise(np.random.default_rng(8), u, 1)
-    mixture, z = Mixture(u, steps, steps), law(2.0) + path
+    mixture, z = Mixture(BINS), law(2.0) + path
     assert mixture.posterior(z + 5).alpha == pytest.approx(mixture.posterior(z).alpha, rel=1e-6)
     # twice the exponent with twice the noise is half the α
     assert mixture.posterior(2 * z).alpha == pytest.approx(mixture.posterior(z).alpha / 2, rel=1e-6)
@@ -82,38 +84,48 @@ def test_scale_and_level_of_the_curve_do_not_matter():
 
 def test_a_flat_noisy_curve_reports_how_likely_it_is_not_to_grow():
     (path,) = noise(np.random.default_rng(9), u, 1, kind="independent")
-    assert 0.05 < Mixture(u, steps, steps).posterior(path).shrinking < 0.95
+    assert 0.05 < Mixture(BINS).posterior(path).shrinking < 0.95
 
 
 def test_the_mixture_finds_the_kind_of_noise():
-    mixture = Mixture(u, steps, steps)
+    mixture = Mixture(BINS)
     for kind in ("OU", "Matérn"):
         paths = noise(np.random.default_rng(11), u, 20, kind=kind, length=2.0)
         right = sum(CELLS[mixture.posterior(law(2.0) + path).cell].kernel == kind for path in paths)
         assert right >= 12  # of 20; a coin reaches 12 one time in four, 20 coins twice over one in sixteen
 
 
-def test_ranges_that_end_together_have_the_mixtures_of_each():
+def test_ranges_that_end_together_are_whitened_each_by_the_factor_of_its_own_covariance():
     (curve,) = synthetic("sinai", t0=0.1, seed=4)
     sums = log_sums([curve])
     ranges = [sums.bins(first) for first in (0, 3, 24)]
-    for bins, nested in zip(ranges, nested_mixtures(ranges), strict=True):
-        alone = Mixture(bins.u, bins.points, bins.steps)
-        assert nested.log_prior == pytest.approx(alone.log_prior, abs=1e-5)  # the smoothest noise is nearly singular
-        assert nested.posterior(bins.z[0]).alpha == pytest.approx(alone.posterior(bins.z[0]).alpha, rel=1e-6)
+    for bins, found in zip(ranges, nested_whitenings(ranges), strict=True):
+        r = correlations(bins.u, step_variance(bins.points, bins.steps))[:, ::-1, ::-1] + 1e-10 * np.eye(len(bins.u))
+        factor = np.linalg.cholesky(r)
+        values = np.random.default_rng(0).normal(size=(len(bins.u), 3))
+        exact = np.linalg.solve(factor, np.broadcast_to(values, (len(r), *values.shape)))
+        size = np.abs(exact).max(axis=(1, 2))
+        assert np.abs(found.white(values) - exact).max(axis=(1, 2)) / size == pytest.approx(0, abs=1e-7)
+        for cell in (0, 40, 70, 80, 105):
+            assert found.rows(cell) @ values == pytest.approx(exact[cell], abs=1e-7 * size[cell])
+            assert found.one[cell] == pytest.approx(found.rows(cell).sum(axis=1), abs=1e-9 * size[cell])
+        assert found.log_det == pytest.approx(np.linalg.slogdet(r)[1], abs=1e-6)
 
 
 @pytest.mark.parametrize("end", [0.05, 0.9])
-def test_a_few_bends_give_the_designs_of_all(end):
+def test_a_few_functions_hold_the_designs_of_all_bends(end):
+    found = bends(law(1.0), x, -0.01, end / x[-1], lambda curves: curves @ curves.T)
     s = np.linspace(-0.01, end / x[-1], 129)
-    functions, spread = interpolation(s, x, 15)
-    assert len(functions) <= 20
-    assert spread @ functions == pytest.approx(growth(s[:, None], x), abs=1e-12)
+    apart = growth(s[:, None], x) - found.near
+    assert len(found.functions) <= 24
+    assert apart @ found.functions.T @ found.functions == pytest.approx(apart, abs=1e-12)
+    assert found.serve(-0.01, 0.0)
+    assert not found.serve(0.0, 1e-6)
 
 
-def test_weights_from_interpolated_bends_are_those_of_the_formulas():
+def test_weights_are_those_of_the_formulas():
     z = law(1.0) + noise(np.random.default_rng(3), u, 1)[0]
-    mixture, r = Mixture(u, steps, steps), correlations(u, step_variance(steps, steps))
+    mixture, r = Mixture(BINS), correlations(u, step_variance(steps, steps))
     s = np.linspace(*mixture.support(z), 129)
     for some, want in ((s, slice(None)), (s[:2], slice(2))):
         found = mixture.weigh(z, some)
@@ -142,8 +154,8 @@ def test_where_the_noise_models_take_growth_for_noise_alpha_is_conditioned_on_gr
 
 def test_conditioned_on_growth_the_posterior_is_the_twins():
     z = law(1.0) + noise(np.random.default_rng(3), u, 1, std=0.008, length=1.0)[0]
-    mixture = Mixture(u, steps, steps)
-    s, log_w, q, scale = mixture._over_support(z, growing=True)
+    mixture = Mixture(BINS)
+    _, s, log_w, q, scale = mixture._over_support(z, growing=True)
     alpha, mass, _ = _alpha_atoms(log_w, s, q, scale, len(z) - 2, growing=True)
     order = np.argsort(alpha)
     cumulative = np.cumsum(mass[order]) - mass[order] / 2
