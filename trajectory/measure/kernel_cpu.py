@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from numba import cfunc, njit
 from torch import Tensor
 
@@ -24,7 +25,7 @@ _CHUNK = 1 << 14  # elements
 _SUMS = {"reassoc", "contract", "nsz"}  # sums in any order, so that they vectorize; NaN and inf stay what they are
 # the entries of a job, which the threads of a pass read: the next chunk to take, the number of chunks, the table's
 # size, and pointers to the arrays
-_NEXT, _COUNT, _COPIES, _OTHERS, _PARAMETERS, _MEASUREMENTS, _TABLE, _CHUNKS, _PARTIAL = range(9)
+_NEXT, _COUNT, _COPIES, _OTHERS, _PARAMETERS, _MEASUREMENTS, _TABLE, _CHUNKS, _PARTIAL, _OUT = range(10)
 
 
 @njit
@@ -112,16 +113,25 @@ def _measure_chunk(table, chunk, copies, others, sums, like):
             sums[copies + k] = _square(_widened(view(address, first, size, half), code))
 
 
+@njit
+def _matrix(address, rows, columns, like):
+    return view(address, 0, rows * columns, like).reshape(rows, columns)
+
+
+@njit
+def _arrays(job):
+    """Return the table, the chunks, and their sums."""
+    rows, count = HEAD + job[_COPIES] + 2 * job[_OTHERS], job[_COUNT]
+    table, chunks = _matrix(job[_TABLE], rows, job[_PARAMETERS], job), _matrix(job[_CHUNKS], count, 3, job)
+    return table, chunks, _matrix(job[_PARTIAL], count, job[_MEASUREMENTS], np.empty(0, np.float64))
+
+
 def _work(address):
     """Take chunks until there are none left; each thread of a pass calls this with the address of the job."""
-    job = view(address, 0, 9, np.empty(0, np.int64))
+    job = view(address, 0, 10, np.empty(0, np.int64))
     single, double, half = np.empty(0, np.float32), np.empty(0, np.float64), np.empty(0, np.uint16)
-    copies, others, parameters = job[_COPIES], job[_OTHERS], job[_PARAMETERS]
-    rows = HEAD + copies + 2 * others
-    table = view(job[_TABLE], 0, rows * parameters, job).reshape(rows, parameters)
-    chunks = view(job[_CHUNKS], 0, 3 * job[_COUNT], job).reshape(job[_COUNT], 3)
-    size = job[_COUNT] * job[_MEASUREMENTS]
-    partial = view(job[_PARTIAL], 0, size, double).reshape(job[_COUNT], job[_MEASUREMENTS])
+    copies, others = job[_COPIES], job[_OTHERS]
+    table, chunks, partial = _arrays(job)
     c = take(job)
     while c < job[_COUNT]:
         chunk = (chunks[c, 0], chunks[c, 1], chunks[c, 2])
@@ -129,8 +139,12 @@ def _work(address):
         c = take(job)
 
 
-def _add_up(table, chunks, copies, partial, out):
-    """Add up the chunks' sums into `out` (measurement, parameter), with NaN for what is absent."""
+def _add_up(address):
+    """Add up the chunks' sums of a job (measurement, parameter), with NaN for what is absent."""
+    job = view(address, 0, 10, np.empty(0, np.int64))
+    copies = job[_COPIES]
+    table, chunks, partial = _arrays(job)
+    out = _matrix(job[_OUT], job[_MEASUREMENTS], job[_PARAMETERS], np.empty(0, np.float64))
     for parameter in range(out.shape[1]):
         for k in range(len(out)):
             source = HEAD + k if k < copies else HEAD + 2 * k - copies
@@ -142,9 +156,8 @@ def _add_up(table, chunks, copies, partial, out):
 
 @cache
 def _kernels() -> tuple[Any, Any]:
-    """Return `_work` as a C function, and `_add_up`, both compiled."""
-    add_up = "void(int64[:,::1], int64[:,::1], int64, float64[:,::1], float64[:,::1])"
-    return compiled(cfunc, "void(int64)", _work), compiled(njit, add_up, _add_up)
+    """Return `_work` and `_add_up` as C functions."""
+    return compiled(cfunc, "void(int64)", _work), compiled(cfunc, "void(int64)", _add_up)
 
 
 class SumsOfSquares:
@@ -156,7 +169,8 @@ class SumsOfSquares:
     """
 
     def __init__(self, parameters: Sequence[Tensor], measurements: int):
-        self._work, self._add_up = _kernels()
+        self._work, add_up = _kernels()
+        self._add_up = add_up.ctypes
         self._pointers = PointerTable(parameters)
         self._lists: Lists = []  # what the job was made of
         self._rows: list[int] = []
@@ -166,9 +180,9 @@ class SumsOfSquares:
             for first in range(0, p.numel(), _CHUNK)
         ]
         self._chunks, self._elements = np.array(chunks, np.int64).reshape(-1, 3), sum(p.numel() for p in parameters)
-        self._partial = np.empty((len(chunks), measurements))
+        self._count, self._partial = len(chunks), np.empty((len(chunks), measurements))
         self._shape = (measurements, len(parameters))
-        self._job = np.zeros(9, np.int64)
+        self._job = np.zeros(10, np.int64)
         self._address = self._job.ctypes.data
 
     def write(
@@ -181,7 +195,7 @@ class SumsOfSquares:
         """Write ‖w − copy‖² for every copy, then the squared norms of further tensors.
 
         Args:
-            out: The sums of squares (measurement, parameter), float64.
+            out: Takes the sums of squares (measurement, parameter), float64, row by row in memory.
             copies: What each difference is taken from, each a list of tensors as the parameters that stays as it is;
                 an empty list stands for 0, and None for a copy that is not taken yet, which gives NaN.
             others: Lists of further tensors as the parameters, dense in memory; None for one that a parameter lacks,
@@ -193,9 +207,11 @@ class SumsOfSquares:
             self._lists = []  # an interrupt until the job is whole leaves it to be made anew
             self._point_to(self._pointers.rows(copies, others, kept), len(copies), len(others))
             self._lists = lists
-        self._job[_NEXT] = 0
-        run(self._work, self._address, len(self._chunks), self._elements)
-        self._add_up(self._table, self._chunks, len(copies), self._partial, out.numpy())
+        assert out.dtype is torch.float64
+        assert out.is_contiguous()
+        self._job[_NEXT], self._job[_OUT] = 0, out.data_ptr()
+        run(self._work, self._address, self._count, self._elements)
+        self._add_up(self._address)
 
     def _point_to(self, rows: list[int], copies: int, others: int) -> None:
         """Make the job of a table, unless it is that of the table before."""
@@ -203,7 +219,7 @@ class SumsOfSquares:
             return
         self._rows = []
         self._table = np.array(rows, np.int64).reshape(-1, self._shape[1])
-        shape = [len(self._chunks), copies, others, *self._shape[::-1]]
+        shape = [self._count, copies, others, *self._shape[::-1]]
         held = (self._table, self._chunks, self._partial)
-        self._job[1:] = [*shape, *(array.ctypes.data for array in held)]
+        self._job[_COUNT:_OUT] = [*shape, *(array.ctypes.data for array in held)]
         self._rows = rows

@@ -68,6 +68,7 @@ class Observables:
         self._first = parameters  # without those of `extend`
         self.resized: list[int] = []
         self.quantities = tuple(quantities)
+        self._other_norms = [name for name in _OTHERS if name in quantities]
         self.copies: list[Copy | None] = [Copy(self.parameters)] + [None] * origins
         self.previous = Copy(self.parameters) if "update_norm" in quantities else None
         self._momentum = Momentum(())
@@ -78,6 +79,11 @@ class Observables:
     def measurements(self) -> int:
         """The number of rows that `write` fills."""
         return len(self.copies) + len(self.quantities) - 1
+
+    @property
+    def keeps(self) -> bool:
+        """Whether `keep` does anything."""
+        return self.previous is not None
 
     @property
     def lacks_momentum(self) -> bool:
@@ -99,6 +105,7 @@ class Observables:
             k: The number of the origin among those other than w_0, from 0.
         """
         self.copies[1 + k] = Copy(self.parameters)
+        self._differences = self._list_differences()
 
     def extend(self, parameters: Sequence[Tensor]) -> None:
         """Measure more parameters, whose weights have been what they are now since w_0.
@@ -130,7 +137,7 @@ class Observables:
 
     def have_moved(self) -> bool:
         """Return whether the parameters lie elsewhere than when they were measured last."""
-        return [p.data_ptr() for p in self.parameters] != self._pointers
+        return list(map(Tensor.data_ptr, self.parameters)) != self._pointers
 
     def restore(self, origins: Sequence[Sequence[Tensor]]) -> None:
         """Measure from stored weights, and those parameters alone that were there at construction.
@@ -177,7 +184,8 @@ class Observables:
         self._leave_out_resized()
         self.copies = [copy and copy.laid_out_as(self.parameters) for copy in self.copies]
         self.previous = self.previous and self.previous.laid_out_as(self.parameters)
-        pointers = [p.data_ptr() for p in self.parameters]
+        self._differences = self._list_differences()
+        pointers = list(map(Tensor.data_ptr, self.parameters))
         self._kernel = _kernel(self.parameters, self.measurements)
         self._pointers = pointers  # last: an interrupt until then leaves all of it to be done anew
 
@@ -205,16 +213,17 @@ class Observables:
 
     def _fused(self, out: Tensor, kernel: "Kernel", kept: Copy | None) -> None:
         """Write in one pass over all parameters."""
-        copies = [None if copy is None else copy.tensors for copy in self.copies]
-        for name in self.quantities[1:]:
-            if name not in _OTHERS:
-                copies.append(self.previous.tensors if self.previous and name == "update_norm" else _ZERO)
         others = [
             [t if t is None else _readable(t, p) for t, p in zip(self._others(name), self.parameters, strict=True)]
-            for name in _OTHERS
-            if name in self.quantities
+            for name in self._other_norms
         ]
-        kernel.write(out, copies, others, kept.tensors if kept else None)
+        kernel.write(out, self._differences, others, kept.tensors if kept else None)
+
+    def _list_differences(self) -> tuple[Sequence[Tensor] | None, ...]:
+        """List what differences are taken from, as a kernel takes it: an empty list stands for 0."""
+        copies = [None if copy is None else copy.tensors for copy in self.copies]
+        norms = [name for name in self.quantities[1:] if name not in _OTHERS]
+        return *copies, *(self.previous.tensors if self.previous and n == "update_norm" else _ZERO for n in norms)
 
     @torch.no_grad()
     def _foreach(self, out: Tensor) -> None:

@@ -94,7 +94,7 @@ class Pipeline:
     def start(self) -> None:
         """Take the copies that are due before the first update: those of w_0."""
         if self._observables is not None:
-            self._copies.take(self._begin(0), self._observables)
+            self._copies.take(Update(0, self.rounds), self._observables)
 
     def before_resumed(self) -> None:
         """Take the weights that the first update of a resumed run begins with."""
@@ -118,24 +118,24 @@ class Pipeline:
         rate: float | Tensor | None,
         skipped: Tensor | None = None,
         *,
-        rounds: int | None = None,
+        rounds: int,
         measured: bool = False,
         late: bool = False,
     ) -> None:
-        """Record the update just made, after the one whose recording was ended by an interrupt, if there is one.
+        """Record the update just made, once `finish` has recorded the one before it.
 
         Args:
             rate: The learning rate that it was made with; None if it is unknown.
             skipped: A number on the device, other than 0 if the update changed nothing; None if it did for certain.
-            rounds: The rounds of the optimizers, this one included; None if it was not made by one.
+            rounds: The rounds of the optimizers and of reported updates, this one included.
             measured: Whether its row is in the ring already.
             late: Whether its gradient may be gone.
 
         Raises:
             RecordingError: Recording has failed.
         """
-        self.finish()
-        self._current = self._begin(self.step + 1, rate, skipped, rounds=rounds, measured=measured, late=late)
+        watched = self.lr.rate, self.lr.fall
+        self._current = Update(self.step + 1, rounds, rate, skipped, late, measured, watched)
         self.finish()
 
     def finish(self, *, late: bool = False) -> None:
@@ -228,25 +228,13 @@ class Pipeline:
             if not known:
                 raise
 
-    def _begin(
-        self,
-        step: int,
-        rate: float | Tensor | None = None,
-        skipped: Tensor | None = None,
-        *,
-        rounds: int | None = None,
-        measured: bool = False,
-        late: bool = False,
-    ) -> Update:
-        watched = self.lr.rate, self.lr.fall
-        return Update(step, self.rounds if rounds is None else rounds, rate, skipped, late, measured, watched)
-
     def _record(self, update: Update) -> None:
         self._thread.raise_failures()
         observables = self._observables
         if observables is None or self.closed or (self._thread.given_up and not self._session.ranks.sharded):
             return
         if self.step < update.step:
+            update.recorded = update.step in self._schedule
             self._measure(update, observables)
             self._count(update)
         self._watch_rate(update)
@@ -259,13 +247,14 @@ class Pipeline:
         if update.measured:
             return
         again, update.begun = update.begun, True
-        keep = update.step + 1 in self._schedule
-        if update.step in self._schedule:
+        keep = observables.keeps and update.step + 1 in self._schedule
+        if update.recorded:
             self._rows.measure(observables, keep=keep, again=again)
-            gone = {"update_norm": again, "grad_norm": update.late}  # the first attempt may have kept these weights
-            update.lost = [name for name in self._options.quantities if gone.get(name)]
-            for name in update.lost:
-                self._rows.forget(name)
+            if again or update.late:  # the first attempt may have kept these weights
+                gone = {"update_norm": again, "grad_norm": update.late}
+                update.lost = [name for name in self._options.quantities if gone.get(name)]
+                for name in update.lost:
+                    self._rows.forget(name)
         elif keep:
             observables.keep()
         update.measured = True
@@ -274,7 +263,7 @@ class Pipeline:
         """Do the host's part of an update whose row, if it has one, is in the ring."""
         if update.skipped is not None and not self._rows.silent:
             self._rows.note_skipped(update.step, update.skipped)
-        if update.step in self._schedule:
+        if update.recorded:
             if type(update.rate) is float:  # what it nearly always is
                 self._rows.file(update.step, RATE, update.rate)
             elif update.rate is not None:
@@ -284,6 +273,8 @@ class Pipeline:
 
     def _watch_rate(self, update: Update) -> None:
         """File a drop of the learning rate, and what an interrupt left unknown."""
+        if type(update.rate) is float and update.rate == update.watched[0] and not update.lost:
+            return  # as nearly always
         if self._rows.silent:
             return
         before, calls = update.step - 1, update.events

@@ -109,7 +109,7 @@ class RowBuffer:
         Args:
             step: The number of updates it was measured after.
         """
-        steps = self._open.steps
+        steps = self._blocks[-1].steps
         if not (steps and steps[-1] == step):
             self.ring.newest = (step, len(steps))
             steps.append(step)
@@ -157,7 +157,7 @@ class RowBuffer:
             name: The metric's name.
             number: The number; it replaces an earlier one.
         """
-        self._open.metrics.setdefault(step, {})[name] = number
+        self._blocks[-1].metrics.setdefault(step, {})[name] = number
 
     def _count_log(self, step: int, name: str) -> int:
         if step != self._logged_at:

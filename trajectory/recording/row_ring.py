@@ -19,7 +19,6 @@ class RowRing:
             the writing. They go round the ring then; otherwise each block of them begins with its first row.
 
     Attributes:
-        sums: The rows.
         newest: The step of the row measured last, and its place in the ring; None if there is none to compare with.
     """
 
@@ -28,9 +27,14 @@ class RowRing:
         device = session.weights[0].device
         shape = (BLOCK, self._columns.measurements, len(session.tracked.measured))  # `fit` adds parameters
         dtype = torch.float32 if device.type == "mps" else torch.float64  # Apple's GPUs have no float64
-        self.sums = torch.zeros(shape, dtype=dtype, device=device)
+        self._held = _held(torch.zeros(shape, dtype=dtype, device=device))
         self._slot = torch.zeros(1, dtype=torch.int64, device=device) if capturable else None
         self.newest: tuple[int, int] | None = None
+
+    @property
+    def sums(self) -> Tensor:
+        """The rows."""
+        return self._held[0]
 
     def measure(self, observables: Observables, row: int, *, keep: bool, again: bool) -> None:
         """Write a row of the weights as they are now.
@@ -41,14 +45,16 @@ class RowRing:
             keep: Whether the next update's row is wanted as well.
             again: Whether an interrupt may have ended a first attempt.
         """
-        if self.sums.shape[2] != len(observables.parameters):  # an interrupt has ended what adds parameters
+        _, rows, width = self._held
+        if width != len(observables.parameters):  # an interrupt has ended what adds parameters
             self.fit(observables)
+            rows = self._held[1]
         if self._slot is None:
-            observables.write(self.sums[row], keep=keep)
+            observables.write(rows[row], keep=keep)
             return
         if again:
             self._slot.fill_(row)
-        one = torch.empty_like(self.sums[0])
+        one = torch.empty_like(rows[0])
         observables.write(one, keep=True)
         self.sums.index_copy_(0, self._slot, one[None])
         self._slot.add_(1).remainder_(BLOCK)
@@ -88,7 +94,7 @@ class RowRing:
         """
         self.newest = None
         if self.sums.shape[2] != len(observables.parameters):
-            self.sums = self.sums.new_zeros(*self.sums.shape[:2], len(observables.parameters))
+            self._held = _held(self.sums.new_zeros(*self.sums.shape[:2], len(observables.parameters)))
 
     def changed_since(self, observables: Observables, step: int) -> Tensor | None:
         """Measure the weights again, and compare them with the row of the last update.
@@ -110,3 +116,8 @@ class RowRing:
         observables.write(again)
         before = self.sums[self.newest[1]] if step and self.newest else torch.zeros_like(again)
         return (again[0] - before[0]).abs() > tolerance * before[0]  # not so where both are NaN
+
+
+def _held(sums: Tensor) -> tuple[Tensor, list[Tensor], int]:
+    """Return the rows, each by itself, and the number of parameters, which an interrupt cannot part."""
+    return sums, list(sums.unbind()), sums.shape[2]

@@ -149,13 +149,14 @@ class StepHooks:
             self.before_round()
 
     def _hook(self, k: int, last: int) -> Callable[..., None]:
-        def after_step(*_: object) -> None:
-            if k < last:
-                self._this_round().stepped.add(k)
-                return
-            finish_if_interrupted(self._end_round)  # while the gradients are there
+        def note(*_: object) -> None:
+            self._this_round().stepped.add(k)
 
-        return after_step
+        def end(*_: object) -> None:
+            # while the gradients are there
+            finish_if_interrupted(self._end_round if last else self._after_round)
+
+        return note if k < last else end
 
     def _this_round(self) -> _Round:
         """Return what was noted of the round that is not made yet."""
@@ -164,7 +165,7 @@ class StepHooks:
         return self._round
 
     def _end_round(self) -> None:
-        if len(self.optimizers) > 1 and not self._followed.judged:
+        if not self._followed.judged:
             self._watch_order(self._followed)
         self._after_round()
 

@@ -22,17 +22,19 @@ class Update:
         lost: The quantities that can no longer be measured.
         measured: Whether its row is in the ring.
         watched: The state of `LRWatcher` before it.
+        recorded: Whether it has a row.
         events: What is to be filed of it, by name.
         copies: What is to be written of the weights after it, by kind.
     """
 
     step: int
     round: int
-    rate: float | Tensor | None
-    skipped: Tensor | None
-    late: bool
-    measured: bool
-    watched: tuple[float | None, float]
+    rate: float | Tensor | None = None
+    skipped: Tensor | None = None
+    late: bool = False
+    measured: bool = False
+    watched: tuple[float | None, float] = (None, 0.0)
+    recorded: bool = False
     begun: bool = False
     lost: Sequence[str] = ()
     events: dict[str, Call] = field(default_factory=dict)

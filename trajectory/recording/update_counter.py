@@ -54,6 +54,7 @@ class UpdateCounter:
         self._watcher = watcher = ModelWatcher(model, session, pipeline)
         self._resumes = False  # whether the next update is the first one after an interruption
         self._reported = _Reported()
+        self._settled = -1  # the rounds after which nothing is left to be done
         self._hooks = StepHooks(
             optimizers, self._before_step, self._after_round, watcher.report_order, watcher.report_unknown
         )
@@ -79,6 +80,7 @@ class UpdateCounter:
 
     def await_step(self) -> None:
         """Refuse updates until `resume` is called."""
+        self._settled = -1
         self._hooks.before_round = self._pipeline.check_open
         self._pipeline.started = False
 
@@ -98,6 +100,7 @@ class UpdateCounter:
                 " one; otherwise report every update by update()"
             )
         check_common(self._model, optimizers)
+        self._settled = -1
         self._hooks.follow(optimizers)
         self.catch_up()
 
@@ -133,7 +136,8 @@ class UpdateCounter:
 
     def catch_up(self) -> None:
         """Do what an interrupt has left to be done after the last update, with the weights that it left."""
-        self._record(late=True)
+        if self.rounds != self._settled:
+            self._record(late=True)
 
     def at_end(self) -> None:
         """Look at the model once more, and report what was not counted."""
@@ -179,21 +183,21 @@ class UpdateCounter:
         Args:
             late: Whether its gradient, and the rate that an optimizer made it with, may be gone.
         """
-        pipeline, watcher = self._pipeline, self._watcher
+        pipeline, watcher, rounds = self._pipeline, self._watcher, self.rounds
         pipeline.finish(late=late)
-        rounds = self.rounds
         while pipeline.rounds < rounds:
-            self._record_round(pipeline.rounds + 1, late=late)
+            self._record_round(pipeline.rounds + 1, is_reported=self._reported.rounds == rounds, late=late)
         if pipeline.started and watcher.optimizers is not self._hooks.optimizers:
             watcher.follow(self._hooks.optimizers)
         if watcher.seen != pipeline.step:
             self._resumes = False
             watcher.after_update()
             self._watch_next()
+        self._settled = rounds
 
-    def _record_round(self, rounds: int, *, late: bool) -> None:
-        reported = self._reported
-        if reported.rounds == self.rounds:  # the last one
+    def _record_round(self, rounds: int, *, is_reported: bool, late: bool) -> None:
+        if is_reported:
+            reported = self._reported
             self._watcher.look_for_unfrozen()
             self._pipeline.update(reported.rate, rounds=rounds, measured=reported.measured, late=late)
         elif late:
