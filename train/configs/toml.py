@@ -61,7 +61,8 @@ def read_toml(path: str | Path, what: str, source: str) -> dict[str, Any]:
         ConfigError: if the file cannot be read, or is no TOML.
     """
     try:
-        return tomllib.loads(Path(os.path.expanduser(path)).read_text(encoding="utf-8"))
+        # utf-8-sig: editors on Windows begin a file with a byte order mark, which TOML does not know
+        return tomllib.loads(Path(os.path.expanduser(path)).read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"{path}: no {what} can be read there ({error.strerror}); expected a TOML file") from error
     except ValueError as error:

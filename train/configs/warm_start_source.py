@@ -1,6 +1,7 @@
 """The run that a training starts from, as a configuration names it: RUN, RUN@STEP or RUN@Nepochs."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from train.errors import ConfigError
@@ -50,3 +51,13 @@ class WarmStartSource:
         if not {"updates", "epochs"} <= run.config.keys():
             raise ConfigError(f"{self.run}: does not say how many updates an epoch has; name a step, as in RUN@1000")
         return round(self.epochs * float(run.config["updates"]) / float(run.config["epochs"]))
+
+
+def runs_needed(match: Sequence[str], warm_start: str) -> tuple[str, ...]:
+    """Return the stores of the runs that a training reads: what it is matched to, and what it starts from.
+
+    Args:
+        match: as of `TrainConfig`.
+        warm_start: likewise.
+    """
+    return (*match, *([WarmStartSource.parse(warm_start).run] if warm_start else []))

@@ -17,6 +17,7 @@ from trajectory import Run
 from trajectory.recording.resume import is_resumed
 from trajectory.storage.location import StoreLike, open_backend
 
+CHECKPOINT = ".checkpoint.pt"  # what its name ends with, behind the run's
 CHECKPOINT_KEYS = frozenset(
     {
         *("processes", "device", "t", "last", "model", "optimizer", "recorder", "matched"),
@@ -40,7 +41,7 @@ class Checkpoint:
     def __init__(self, out: StoreLike, every: float | None):
         self._out, self._every = out, every
         self.run = open_backend(out).path
-        self.path = self.run.with_name(f"{self.run.name}.checkpoint.pt") if isinstance(self.run, Path) else None
+        self.path = self.run.with_name(f"{self.run.name}{CHECKPOINT}") if isinstance(self.run, Path) else None
         self._written = float("-inf")
 
     def is_due(self) -> bool:

@@ -6,8 +6,9 @@ from pathlib import Path
 import torch
 
 from train.configs.config import TrainConfig
+from train.configs.warm_start_source import runs_needed
 from train.data.images import epoch_seed
-from train.engine.checkpoint import Checkpoint, finishing_the_update, is_complete
+from train.engine.checkpoint import CHECKPOINT, Checkpoint, finishing_the_update, is_complete
 from train.engine.data_parallel import data_parallel, device_of_rank
 from train.engine.parts import available, data_of, network_of, optimizer_of, recorder_of
 from train.engine.snapshots import Snapshots
@@ -15,7 +16,7 @@ from train.engine.trainer import Trainer
 from train.engine.warm_start import OptimizerStates, WarmStart
 from train.errors import ConfigError
 from trajectory.recording.rows import Rows
-from trajectory.storage.location import StoreLike
+from trajectory.storage.location import StoreLike, open_backend
 
 _AGREE_EVERY = 20  # updates after which several processes agree whether a checkpoint is due
 
@@ -69,7 +70,8 @@ def train(
 
     Raises:
         ConfigError: for a batch that is beyond the training set or cannot be shared evenly, for a device that is not
-            there, and when resuming for other settings than the run's, or a missing checkpoint.
+            there, when resuming for other settings than the run's, or a missing checkpoint, and when replacing a run
+            that this one is matched to, or starts from.
         DataError: if the data set is missing or damaged.
         StoreError: if there is a run at `out`, or the store cannot be written.
         DivergedError: when the loss is no longer finite.
@@ -84,6 +86,8 @@ def train(
     """
     if resume and overwrite:
         raise ConfigError("got resume and overwrite; expected one of them: resume the run, or begin it again")
+    if overwrite:
+        _check_replaced(config, out)
     checkpoint = Checkpoint(out, checkpoint_every)
     device = device_of_rank(available(device))
     ranks = data_parallel(device)
@@ -145,6 +149,20 @@ def train(
     if ranks.is_first:
         checkpoint.remove()
     return recorder.path
+
+
+def _check_replaced(config: TrainConfig, out: StoreLike) -> None:
+    """Refuse to replace a run that the training reads."""
+    own = _place(out)
+    for name in runs_needed(config.match, config.warm_start):
+        if _place(name.removesuffix(CHECKPOINT)) == own:
+            how = "is matched to" if name in config.match else "starts from"
+            raise ConfigError(f"{out}: holds the run that this one {how}; train to another path")
+
+
+def _place(run: StoreLike) -> Path | str:
+    path = open_backend(run).path
+    return path.resolve() if isinstance(path, Path) else path
 
 
 def _run(trainer: Trainer, checkpoint: Checkpoint, progress: Callable[[int, int], None] | None) -> None:

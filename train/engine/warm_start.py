@@ -11,13 +11,12 @@ from torch.optim import Optimizer
 
 from train.configs.config import TrainConfig
 from train.configs.warm_start_source import WarmStartSource
-from train.engine.checkpoint import CHECKPOINT_KEYS
+from train.engine.checkpoint import CHECKPOINT, CHECKPOINT_KEYS
 from train.engine.state_file import read_state, write_state
 from train.errors import ConfigError
 from trajectory import Run
 from trajectory.storage.location import StoreLike, open_backend
 
-_CHECKPOINT = ".checkpoint.pt"
 _AVERAGES = {"sgd": {"momentum_buffer"}, "adam": {"step", "exp_avg", "exp_avg_sq"}}
 _ADVICE = "start from another run"
 
@@ -100,7 +99,7 @@ class WarmStart:
                 to be restored and was not kept.
         """
         named = WarmStartSource.parse(config.warm_start)
-        if named.run.endswith(_CHECKPOINT):
+        if named.run.endswith(CHECKPOINT):
             state = read_state(Path(named.run), CHECKPOINT_KEYS, _ADVICE)
             step, weights, optimizer = state["t"], state["model"], state["optimizer"]
         else:

@@ -37,7 +37,7 @@ from train.configs.choices import one_of
 from train.configs.config import TrainConfig
 from train.configs.former_names import current_names
 from train.configs.toml import as_config, find_recipe, read_toml
-from train.configs.warm_start_source import WarmStartSource
+from train.configs.warm_start_source import WarmStartSource, runs_needed
 from train.errors import ConfigError
 
 _AXES = ("recipes", "batch_sizes", "seeds")
@@ -58,8 +58,7 @@ class PlannedRun:
     @property
     def needs(self) -> tuple[str, ...]:
         """The stores of the runs that have to be there before: what it is matched to, and what it starts from."""
-        start = self.config.warm_start
-        return (*self.config.match, *([WarmStartSource.parse(start).run] if start else []))
+        return runs_needed(self.config.match, self.config.warm_start)
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,13 @@ def test_lists_and_paths_are_what_a_file_makes_of_them(tmp_path):
     assert config == replace(f1_digits(), drops=((1, 0.1),), match=(str(tmp_path / "sb.zarr"),), origins=(3,))
 
 
+def test_a_byte_order_mark_is_passed_over(tmp_path):
+    path = tmp_path / "recipe.toml"
+    write_recipe(f1_digits(), path)
+    path.write_text(path.read_text(encoding="utf-8"), encoding="utf-8-sig")
+    assert read_recipe(path) == f1_digits()
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -107,3 +107,25 @@ def test_what_cannot_be_restored_is_told_in_a_line(change, message, trunks, tmp_
 def test_seeds_trained_batched_keep_no_optimizer(tmp_path):
     with pytest.raises(ConfigError, match="keep_optimizer is True, for a run by itself"):
         train_batched(SHORT, {0: tmp_path / "run.zarr"})
+
+
+@pytest.mark.parametrize(
+    ("change", "how"),
+    [
+        ({"warm_start": "{path}"}, "starts from"),
+        ({"warm_start": "{path}@2"}, "starts from"),
+        ({"warm_start": "{path}.checkpoint.pt"}, "starts from"),
+        ({"match": ("{path}",)}, "is matched to"),
+    ],
+)
+def test_a_run_that_is_read_is_not_replaced(change, how, tmp_path, monkeypatch):
+    path = tmp_path / "run.zarr"
+    before = Run(train(replace(SHORT, epochs=0.1, keep_optimizer=False), path)).id
+    monkeypatch.chdir(tmp_path)
+    own = {
+        key: value.format(path="run.zarr") if isinstance(value, str) else (str(path),)
+        for key, value in change.items()
+    }
+    with pytest.raises(ConfigError, match=f"holds the run that this one {how}; train to another path"):
+        train(replace(SHORT, **own), path, overwrite=True)
+    assert Run(path).id == before
