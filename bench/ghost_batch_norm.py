@@ -1,6 +1,6 @@
 """Ghost batch norm against plain batch norm and against a Python loop over chunks: forward + backward.
 
-    python bench/ghost_batch_norm.py [--device cuda] [--seconds 20] [--threads 1]
+    python bench/ghost_batch_norm.py [--device cuda] [--seconds 20] [--threads 1] [--divide 16]
 
 Repetitions are interleaved, so that a busy machine slows all layers alike; shown are medians, of times and of each
 repetition's own ratio to plain batch norm, with the ratio's quartiles for the layer.
@@ -117,15 +117,17 @@ def main() -> None:
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seconds", type=float, default=20.0, help="for each row")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--divide", type=int, default=1, help="batches and ghost batches by this, to try it out")
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     heading("torch")
     print(f"{args.device}, {args.threads} threads")
     print(f"{'input':>20} {'ghost':>6} {'layout':>14} {'plain':>10}", end=" ")
     print(f"{'ghost/plain':>20} {'loop/plain':>11} {'group/plain':>12}")
-    for shape, ghost in CASES:
+    for (batch, *rest), ghost in CASES:
+        shape = (batch // args.divide, *rest)
         for layout in (torch.contiguous_format, *([torch.channels_last] if len(shape) == 4 else [])):
-            show(shape, ghost, layout, args.device, args.seconds)
+            show(shape, ghost // args.divide, layout, args.device, args.seconds)
     show_errors(args.device)
 
 

@@ -1,6 +1,7 @@
 """Updates a second: our batches against a DataLoader, what an update is made of, switches, and batched seeds.
 
     python bench/training.py [--networks f1 resnet44] [--device cuda] [--workers 2] [--threads N] [--turns 5]
+                             [--no-compile]
 
 For each network, then for the seeds:
 
@@ -230,13 +231,13 @@ def parts(network: str, device: str, updates: int, turns: int) -> None:
     show(f"{network}, batch {BATCH}, {device}: parts", {k: 1e3 / v for k, v in found.items()}, "ms")
 
 
-def switches(network: str, device: str, updates: int, turns: int) -> None:
+def switches(network: str, device: str, updates: int, turns: int, *, compiled: bool) -> None:
     """The third table."""
     source = repeat(next(on_device(random_images(network, device))))
     rows: dict[str, dict[str, Any]] = {"no switch": {}, "bfloat16": {"precision": "bfloat16"}}
     if network != "f1":
         rows["channels_last"] = {"channels_last": True}
-    if device != "cpu" or network == "f1":
+    if compiled and (device != "cpu" or network == "f1"):
         rows["compile"] = {"compile": True}
     if device != "cpu":
         rows["cuda_graph"] = {"cuda_graph": True}
@@ -296,6 +297,7 @@ def main() -> None:
     parser.add_argument("--updates", type=int, help="in a turn; default so many that a turn takes seconds")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--no-compile", action="store_true", help="leave out torch.compile, which takes a minute")
     parser.add_argument("--seeds", type=int, default=5, help="trained batched; 0 leaves the table out")
     args = parser.parse_args()
     if args.seeds:  # said now, not behind the other tables
@@ -310,7 +312,7 @@ def main() -> None:
         updates = args.updates or (UPDATES[network] if args.device == "cpu" else 200)
         batches(network, args.device, args.workers, updates, args.turns)
         parts(network, args.device, updates, args.turns)
-        switches(network, args.device, updates, args.turns)
+        switches(network, args.device, updates, args.turns, compiled=not args.no_compile)
     options = {"device": args.device, "data_root": args.data_root}
     if args.seeds:
         digits = RECIPES["f1-digits"]()

@@ -225,7 +225,8 @@ def _dropped(group: Sequence[Curve], updates: Array) -> tuple[str, ...]:
 def _target(distance: float | None, loss: float | None, metric: str, origin: int) -> tuple[float, str]:
     """Return the one target that is given, and what it is of."""
     if (distance is None) == (loss is None):
-        raise MotionError(f"got {'no target' if loss is None else 'a distance and a loss'}; expected one of them")
+        got = "neither a distance nor a loss" if loss is None else "a distance and a loss"
+        raise MotionError(f"got {got}; expected one of them, which every run reaches")
     target, quantity = (distance, "distance") if loss is None else (loss, metric)
     if target is None or not (is_finite_number(target) and target > 0):
         raise MotionError(f"{quantity} is {target}; expected a number above 0, which every run reaches")

@@ -19,15 +19,18 @@ def correctness(report: Measured) -> None:
 def ghost(report: Measured) -> None:
     """Ghost batch norm's own benchmark."""
     rows = 7
-    seconds = "0.2" if report.trial else f"{0.8 * report.seconds / rows:.1f}"
-    keep(report, ["bench/ghost_batch_norm.py", "--device", report.device, "--seconds", seconds])
+    size = (
+        ["--seconds", "0.1", "--divide", "16"]
+        if report.trial
+        else ["--seconds", f"{0.8 * report.seconds / rows:.1f}"]
+    )
+    keep(report, ["bench/ghost_batch_norm.py", "--device", report.device, *size])
 
 
 def trainer(report: Measured) -> None:
     """The trainer's own benchmark."""
-    size = (
-        ["--networks", "f1", "--turns", "2", "--updates", "5"] if report.trial else ["--turns", "3", "--workers", "8"]
-    )
+    small = ["--networks", "f1", "--turns", "1", "--updates", "5", "--no-compile"]
+    size = small if report.trial else ["--turns", "3", "--workers", "8"]
     keep(report, ["bench/training.py", "--device", report.device, "--seeds", "0", *size])
 
 

@@ -103,7 +103,7 @@ def test_other_tasks_and_copies_are_refused_and_what_bounds_nothing_is_said():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"distance": None}, "got no target; expected one of them"),
+        ({"distance": None}, "got neither a distance nor a loss; expected one of them"),
         ({"distance": 1.0, "loss": 1.0}, "got a distance and a loss"),
         ({"distance": None, "loss": 1.0, "origin": 5}, "got a loss with origin 5"),
         ({"distance": None, "loss": 1.0}, "logs no loss"),
