@@ -8,7 +8,7 @@ from torch import nn
 from trajectory.recording.optimizers import Optimizers, check_common, memory_time, unwrap_optimizers
 from trajectory.recording.options import Compression, RecordingOptions, SnapshotDtype, sorted_quantities
 from trajectory.recording.recording import Recording
-from trajectory.recording.resume import Resume
+from trajectory.recording.resume import Resume, plain_step
 from trajectory.recording.writer_thread import OnError
 from trajectory.schedule import LogSpaced, Schedule, as_schedule, origin_steps
 from trajectory.schema.layout import QUANTITIES
@@ -176,7 +176,7 @@ class Recorder(Recording):
             seed=seed,
             overwrite=overwrite,
             resume=resume,
-            step=step,
+            step=plain_step(step),
             on_error=on_error,
             process_group=process_group,
             capturable=capturable,

@@ -1,6 +1,7 @@
 """Resuming an interrupted run: its store is reopened if it records the same network in the same way."""
 
 from collections.abc import Mapping, Sequence
+from numbers import Integral
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -47,6 +48,15 @@ _STATE: Mapping[str, Kind[Any]] = {
 }
 
 
+def plain_step(step: Any) -> Any:
+    """Return a step as a plain number, if it is a whole one of numpy's; anything else as it is.
+
+    Args:
+        step: What the caller has given.
+    """
+    return int(step) if isinstance(step, Integral) and not isinstance(step, bool) else step
+
+
 def is_resumed(backend: Backend, resume: Resume, step: int | None) -> bool:
     """Return whether a recorder resumes a run in the store.
 
@@ -61,7 +71,7 @@ def is_resumed(backend: Backend, resume: Resume, step: int | None) -> bool:
     """
     if resume not in get_args(Resume):
         raise RecordingError(f"resume={resume!r}; expected 'never', 'allow' or 'must'")
-    if step is not None and (resume == "never" or not isinstance(step, int) or not 0 <= step <= _LARGEST):
+    if step is not None and (resume == "never" or type(step) is not int or not 0 <= step <= _LARGEST):
         raise RecordingError(
             f"step={step!r} with resume={resume!r}; expected a number of updates, 0 or more, with 'allow' or 'must'"
         )

@@ -1,5 +1,6 @@
 """Repair what a kill or damage has left in a store, without removing anything that can be read."""
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -9,12 +10,15 @@ from trajectory.storage import journal_records
 from trajectory.storage.array_reader import ArrayReader, Damage
 from trajectory.storage.backend import Backend, writing_on
 from trajectory.storage.compaction import replaced_chunks
+from trajectory.storage.lock import LOCK
 from trajectory.storage.opening import reopen_store
 from trajectory.storage.reader import UncommittedRows
 from trajectory.storage.root import Root, read_node, read_root, write_node, write_root
 
 DAMAGED = ".damaged"  # ends the name of a file that is set aside
 _TABLES = ("step", "metrics")
+_JOURNAL = re.compile(r"journal\.\d+(/\d+)?")
+_PARTIAL = re.compile(r"(.*/|\.|zarr\.json\.)[^/]*\.partial")  # beside the root, a user's own file may be called so
 
 
 def repair_store(backend: Backend, root: Root, uncommitted: UncommittedRows) -> None:
@@ -64,12 +68,10 @@ def leftover_keys(backend: Backend, root: Root) -> list[str]:
         Their keys.
     """
     current, keys = root.commit.journal, backend.names()
-    journals = [key for key in keys if key.startswith("journal.") and not key.endswith(DAMAGED)]
-    return [
-        *replaced_chunks(keys, root.nodes),
-        *(key for key in journals if key.partition("/")[0] != f"journal.{current}"),
-        *(key for key in keys if key.endswith(".partial") or (key == "lock" and current is None)),
-    ]
+    others = [key for key in keys if _JOURNAL.fullmatch(key) and key.partition("/")[0] != f"journal.{current}"]
+    partial = [key for key in keys if _PARTIAL.fullmatch(key)]
+    lock = [key for key in keys if key == LOCK and current is None]
+    return [*replaced_chunks(keys, root.nodes), *others, *partial, *lock]
 
 
 def differing_nodes(backend: Backend, root: Root) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from zarr.abc.store import ByteRequest, Store, SuffixByteRequest
 from zarr.buffer import cpu, default_buffer_prototype
 from zarr.core.sync import sync
+from zarr.storage import StorePath
 
 from trajectory.errors import first_line
 from trajectory.storage.backend import Backend
@@ -28,6 +29,7 @@ class ZarrBackend(Backend):
     def __init__(self, store: Store, path: str):
         self.path: str = path
         self.root: Store = store
+        self._wait(StorePath.open(store, "", mode=None))  # such as a ZipStore, which is not open when it is made
 
     @property
     def writable(self) -> Store:

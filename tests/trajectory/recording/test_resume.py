@@ -124,11 +124,18 @@ def test_resumes_in_a_row_equal_one_run(tmp_path, resumes):
 
 def test_a_step_stands_in_for_a_state(interrupted):
     path, _, _ = interrupted
-    recorder(path, origins=[20, 60], resume="allow", step=70)[0].close()
+    recorder(path, origins=[20, 60], resume="allow", step=np.int64(70))[0].close()
     assert list(Run(path).distance.index) == list(range(1, 71))
     recorder(path, origins=[20, 60], resume="allow", step=0)[0].close()
     assert len(Run(path).distance) == 0
     assert Run(path).resumed == []
+
+
+@pytest.mark.parametrize("step", [True, 70.0, "70", -1, 2**60])
+def test_a_step_that_is_no_number_of_updates_is_refused(interrupted, step):
+    with pytest.raises(RecordingError, match="expected a number of updates"):
+        recorder(interrupted[0], origins=[20, 60], resume="must", step=step)
+    assert len(Run(interrupted[0]).distance) == 100
 
 
 def test_no_update_is_made_before_it_is_known_which(interrupted):

@@ -6,6 +6,7 @@ import sys
 import threading
 import uuid
 import warnings
+import zipfile
 from pathlib import Path
 from urllib.request import Request, urlopen
 
@@ -16,7 +17,7 @@ import torch
 import xarray
 import zarr.storage
 from torch import nn
-from zarr.storage import MemoryStore, ObjectStore, WrapperStore
+from zarr.storage import MemoryStore, ObjectStore, WrapperStore, ZipStore
 
 from analysis.run_curves import runs_in
 from trajectory import Every, Recorder, RecordingError, Run, StoreError, verify
@@ -180,6 +181,16 @@ def test_no_step_waits_for_a_store_that_stands_still():
     # The block that was on its way, and all that had queued up behind it in one piece.
     assert len([key for key in inner.keys if key.startswith("journal.")]) <= 3
     run.close()
+
+
+def test_a_run_in_an_archive_is_read(tmp_path):
+    folder = tmp_path / "run.zarr"
+    record(folder, updates=20).close()
+    with zipfile.ZipFile(tmp_path / "run.zip", "w") as archive:
+        for file in folder.rglob("*"):
+            archive.write(file, file.relative_to(folder))
+    assert Run(ZipStore(tmp_path / "run.zip", mode="r")).distance.equals(Run(folder).distance)
+    assert verify(ZipStore(tmp_path / "run.zip", mode="r")) == []
 
 
 def test_a_url_nobody_can_open_is_one_line():

@@ -87,6 +87,16 @@ def test_leftovers_of_a_kill_are_removed(killed):
     assert not (killed / "journal.99").exists()
 
 
+def test_a_users_own_files_in_a_store_are_no_leftovers(killed):
+    own = ["journal.md", "journal.2024-01-01", "journal.1.txt", "download.partial", "notes/paper.txt", "lock.md"]
+    (killed / "notes").mkdir()
+    for name in own:
+        (killed / name).write_text("mine")
+    verify(killed, repair=True)
+    assert verify(killed) == []
+    assert [(killed / name).read_text() for name in own] == ["mine"] * len(own)
+
+
 def test_lost_weights_are_not_taken_for_zeros(killed):
     """The weights at step 0 are zeros, which is what Zarr reads where a chunk is not there."""
     verify(killed, repair=True)
