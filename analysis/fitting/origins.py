@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from analysis.curve import Curve, CurvesLike
-from analysis.errors import SeedError
+from analysis.errors import AnalysisError, SeedError
 from analysis.fitting.age import Age, age_of
 from analysis.fitting.estimator import estimate
 from analysis.fitting.invariance import Invariance, origin_invariance
@@ -140,11 +140,12 @@ def compare_origins(
         (['from update 100'], [0, 100])
     """
     found = sources(data)
+    if not found:
+        raise AnalysisError(
+            "got no runs; expected three or more, their paths, or their directions: other data have one origin"
+        )
     chosen = asked_for(found, origins, t_min, t_max)
-    groups = [
-        read_seeds(measured(found, origin) if found else data, origin, t_min, t_max, force=force)[0]
-        for origin in chosen
-    ]
+    groups = [read_seeds(measured(found, origin), origin, t_min, t_max, force=force)[0] for origin in chosen]
     names = [sorted(curve.name for curve in group) for group in groups]
     if len(groups[0]) < 3 or any(other != names[0] for other in names):
         counts = ", ".join(f"{len(group)} from {origin}" for group, origin in zip(groups, chosen, strict=True))

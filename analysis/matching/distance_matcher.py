@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from analysis.errors import MatchError
 from analysis.fitting.former_names import accept_former_keywords
 from analysis.inputs import check_update, is_finite_number
-from analysis.matching.outcome import NO_DISTANCE, SENTENCES, Match, Status
+from analysis.matching.outcome import BELOW, NO_DISTANCE, SENTENCES, TOO_LITTLE_ABOVE, Match, Status
 from analysis.matching.running_estimate import TWO, Estimate, RunningLogDistance
 
 # The initial transient of a √-scaled batch of 4096 lasts fifty updates (docs/matching.md): no distance counts before
@@ -283,4 +283,5 @@ class DistanceMatcher:
             return state.fault
         said = SENTENCES[state.status] if isfinite(state.z) else NO_DISTANCE
         numbers = {"distance": f"{exp(state.z):.4g}" if isfinite(state.z) else "", "target": f"{self.target:.4g}"}
-        return said.format(t=state.t, floor=self.min_step, **numbers)
+        side = BELOW if exp(state.z) < self.target else TOO_LITTLE_ABOVE
+        return said.format(t=state.t, floor=self.min_step, side=side, **numbers)

@@ -41,14 +41,15 @@ class Status(StrEnum):
 
 SENTENCES = {
     Status.WAITING: "after {t} updates the distance, {distance}, is as near to the target {target} as its error",
-    Status.ARMED: "after {t} updates the distance is {distance}, still below the target {target}",
-    Status.NEVER_REACHED: "after all {t} updates the distance is {distance}, still below the target {target}",
+    Status.ARMED: "after {t} updates the distance is {distance}, {side} the target {target}",
+    Status.NEVER_REACHED: "after all {t} updates the distance is {distance}, {side} the target {target}",
     Status.ALREADY_ABOVE: (
         "after {t} updates the distance is {distance}, above the target {target}, but from update {floor} on it was"
         " never seen below: the first updates may have carried it across. Measure both runs from an origin after"
         " those, warm the learning rate up, or set a floor in steps (min_step)"
     ),
 }
+BELOW, TOO_LITTLE_ABOVE = "still below", "not far or long enough above"
 NO_DISTANCE = "after {t} updates there are too few distances to compare with the target {target}"
 
 

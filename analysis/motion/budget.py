@@ -7,11 +7,11 @@ Nesterov's momentum has a factor of its own (`momentum`). R, the growth measured
 it for drift, below it for confinement; no law is fitted.
 
 μ is what the runs note or what is given, so it is held against what they recorded: neighbouring updates of such
-gradients have correlation μ (`neighbour_correlation`), or Nesterov's.
+gradients have correlation μ (`neighbour_correlations`), or Nesterov's.
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -26,8 +26,8 @@ from analysis.errors import MotionError
 from analysis.fitting.log_bins import constant_phase
 from analysis.fitting.seed_group import read_seeds
 from analysis.inputs import check_confidence_level, is_finite_number
-from analysis.motion.momentum import SETTLED, Momentum, noted_momentum
-from analysis.motion.recorded_motion import RecordedMotion, neighbour_correlation
+from analysis.motion.momentum import Momentum, doubts, noted_momentum
+from analysis.motion.recorded_motion import ALL, RecordedMotion, neighbour_correlations
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
 if TYPE_CHECKING:
@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
-
-_UNLIKE = 0.2  # of a correlation: what gradients are correlated in time by, at most, where their noise is alive
-_ALIKE = 0.05  # of a correlation: what chance leaves of it (`neighbour_correlation`)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -215,8 +212,9 @@ def budget(
     frame = pd.DataFrame(rows)
     ratios = np.array(frame.pop("ratios").tolist())
     frame = pd.concat([frame, _intervals(ratios, confidence_level)], axis=1)
-    exact, correlation = all(run.exact for run in runs), neighbour_correlation(group)
-    notes += tuple(_doubts(inertia, correlation, windows[0][0], exact))
+    exact, correlations = all(run.exact for run in runs), neighbour_correlations(group, per_layer)
+    correlation = correlations.pop(ALL)
+    notes += tuple(doubts(inertia, correlation, correlations, windows[0][0], exact))
     return MotionBudget(
         frame,
         inertia.mu,
@@ -231,23 +229,6 @@ def budget(
     )
 
 
-def _doubts(momentum: Momentum, correlation: float, start: float, exact: bool) -> Iterator[str]:
-    """Say what may be wrong with the momentum, and where the windows ask for more than was recorded."""
-    if abs(correlation - momentum.neighbours) > _UNLIKE:
-        other = Momentum(momentum.mu, not momentum.nesterov)
-        why = "the momentum was another, or the gradients are correlated"
-        if abs(correlation - other.neighbours) <= _ALIKE:
-            why = f"with nesterov={other.nesterov} they would give {other.neighbours:.2f}"
-        yield (
-            f"Neighbouring updates have correlation {correlation:.2f}, where gradients that are uncorrelated in time "
-            f"give them {momentum.neighbours:.2g} ({momentum}): {why}."
-        )
-    if start < momentum.settled:
-        yield f"The first window begins before t = {momentum.settled:g} = {SETTLED:g}/(1 − μ): R is too small there."
-    if not exact:
-        yield "Not every update was recorded: ‖Δw‖² is interpolated between those that were."
-
-
 def _windows(
     group: Sequence[Curve], steps: Array, t_min: float | None, t_max: float | None, settled: int, factor: float
 ) -> list[tuple[float, float]]:
@@ -258,8 +239,9 @@ def _windows(
     count = math.floor(math.log(inside[-1] / inside[0], factor) + 1e-9) if len(inside) else 0
     if count < 1:
         raise MotionError(
-            f"no window fits between t = {start:g} and {end:g}: expected an end {factor:g} times the start; lower "
-            "t_min or factor, or record longer"
+            f"no window fits between t = {start:g} and {end:g}, where all runs recorded {len(inside)} updates: "
+            f"expected an end {factor:g} times the start among them; lower t_min or factor, record longer, or the "
+            "same updates"
         )
     ends = inside[
         np.searchsorted(inside, inside[0] * factor ** np.arange(count + 1.0) * (1 + 1e-12), side="right") - 1

@@ -203,7 +203,7 @@ def _balance(curve: Curve) -> tuple[float, float]:
     lr, mu, decay = (float(numbers[name]) for name in ("lr", "momentum", "weight_decay"))
     if not 0 <= mu < 1:
         raise MotionError(f"{curve.name}: notes momentum {mu:g}; expected a number from 0 on, below 1")
-    if lr * decay <= 0:
+    if not (lr > 0 and decay > 0):
         raise MotionError(
             f"{curve.name}: has lr {lr:g} and weight_decay {decay:g}: without decay there is no balance"
         )

@@ -8,7 +8,7 @@ and changes no ratio of theirs.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,9 @@ from analysis.curve import Curve
 from analysis.errors import MotionError
 from analysis.inputs import is_finite_number
 
-SETTLED = 10.0  # times 1/(1 − μ): by then μ^t is 4e-5 at μ = .9, and the start of the momentum is forgotten
+_SETTLED = 10.0  # times 1/(1 − μ): by then μ^t is 4e-5 at μ = .9, and the start of the momentum is forgotten
+_UNLIKE = 0.2  # of a correlation: what gradients are correlated in time by, at most, where their noise is alive
+_ALIKE = 0.05  # of a correlation: what chance leaves of it (`neighbour_correlations`)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Momentum:
     @property
     def settled(self) -> int:
         """The update by which the start of the momentum is forgotten."""
-        return math.ceil(SETTLED / (1 - self.mu) - 1e-9)
+        return math.ceil(_SETTLED / (1 - self.mu) - 1e-9)
 
     @property
     def formula(self) -> str:
@@ -88,3 +90,36 @@ def _shared(group: Sequence[Curve], name: str, given: Any, missing: Any) -> Any:
         listed = ", ".join(map(str, dict.fromkeys(noted)))
         raise MotionError(f"the runs note several values of {name} ({listed}); expected one: give those of one")
     return noted[0]
+
+
+def doubts(
+    momentum: Momentum, correlation: float, by_parameter: Mapping[str, float], start: float, exact: bool
+) -> Iterator[str]:
+    """Say what may be wrong with the momentum, and where the windows of a budget ask for more than was recorded.
+
+    Args:
+        momentum: as given or noted.
+        correlation: of neighbouring updates of all weights; NaN where it is not known.
+        by_parameter: the same of single parameters, which may have an optimizer of their own.
+        start: the first update of the first window.
+        exact: whether every update was recorded.
+    """
+    if abs(correlation - momentum.neighbours) > _UNLIKE:
+        other = Momentum(momentum.mu, not momentum.nesterov)
+        why = "the momentum was another, or the gradients are correlated"
+        if abs(correlation - other.neighbours) <= _ALIKE:
+            why = f"with nesterov={other.nesterov} they would give {other.neighbours:.2f}"
+        yield (
+            f"Neighbouring updates have correlation {correlation:.2f}, where gradients that are uncorrelated in time "
+            f"give them {momentum.neighbours:.2g} ({momentum}): {why}."
+        )
+    unlike = [f"{name} {at:.2f}" for name, at in by_parameter.items() if abs(at - momentum.neighbours) > _UNLIKE]
+    if unlike:
+        yield (
+            f"Of single parameters neighbouring updates have correlation: {', '.join(unlike)}; if these have another "
+            f"momentum than {momentum}, as under an optimizer of their own, their R is wrong."
+        )
+    if start < momentum.settled:
+        yield f"The first window begins before t = {momentum.settled:g} = {_SETTLED:g}/(1 − μ): R is too small there."
+    if not exact:
+        yield "Not every update was recorded: ‖Δw‖² is interpolated between those that were."

@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
-from analysis.curve import Curve
+from analysis.curve import Curve, Run
 from analysis.errors import MotionError
 
 Array = NDArray[np.float64]
@@ -99,7 +100,7 @@ class RecordedMotion:
         return float(path[j] - path[i]), gains[0], gains[1]
 
 
-def neighbour_correlation(group: Sequence[Curve]) -> float:
+def neighbour_correlations(group: Sequence[Curve], per_layer: bool = False) -> dict[str, float]:
     """Return the correlation of neighbouring updates, from the first two after each origin but w_0.
 
     With d_1 and d_2 the distances from an origin after them,
@@ -111,22 +112,44 @@ def neighbour_correlation(group: Sequence[Curve]) -> float:
 
     Args:
         group: of runs with `update_norm`.
+        per_layer: also of each parameter.
 
     Returns:
-        The correlation; NaN where no origin has both updates recorded, or where so few weights leave it to chance.
+        The correlation of all weights together (`ALL`), and of each parameter; NaN where no origin has both updates
+        recorded, or where so few weights leave it to chance.
     """
-    products, sizes, weights = 0.0, 0.0, 0
+    products, sizes, weights = (pd.Series({ALL: 0.0}) for _ in range(3))
     for run in (curve.run for curve in group if curve.run is not None):
-        norm = run.total("update_norm")
+        norm, counts = _by_name(run.total("update_norm"), run, "update_norm", per_layer), _counts(run, per_layer)
         for origin in (origin for origin in run.origins if origin):
-            two, distance = [origin + 1, origin + 2], run.displacement(origin)
-            if not (set(two) <= set(norm.index) and origin + 2 in distance.index):
+            two = [origin + 1, origin + 2]
+            distance = _by_name(run.displacement(origin), run, "distance", per_layer, origin=origin)
+            if not (set(two) <= set(norm.index) and two[1] in distance.index):
                 continue
-            first, second = norm.loc[two].to_numpy(float)
-            product = (float(distance.loc[origin + 2]) ** 2 - first**2 - second**2) / 2
-            if math.isfinite(product):
-                products, sizes, weights = products + product, sizes + first * second, weights + run.weight_count
-    return products / sizes if sizes > 0 and weights >= _ENOUGH_WEIGHTS else math.nan
+            first, second = (norm.loc[step] for step in two)
+            product = (distance.loc[two[1]] ** 2 - first**2 - second**2) / 2
+            finite = np.isfinite(product)
+            products, sizes, weights = (
+                sums.add(added.where(finite, 0.0), fill_value=0.0)
+                for sums, added in ((products, product), (sizes, first * second), (weights, counts))
+            )
+    enough = (sizes > 0) & (weights >= _ENOUGH_WEIGHTS)
+    return {str(name): float(value) for name, value in (products / sizes).where(enough).items()}
+
+
+def _by_name(whole: "pd.Series[float]", run: Run, quantity: str, per_layer: bool, **origin: int) -> pd.DataFrame:
+    """Return a quantity of all weights together, and of each parameter, by name."""
+    frame = whole.to_frame(ALL)
+    return frame.join(run.layers(quantity, **origin)) if per_layer else frame
+
+
+def _counts(run: Run, per_layer: bool) -> "pd.Series[float]":
+    """Return the number of weights, of all and of each parameter; 0 of a group of several, which is not known."""
+    shapes = {str(name): shape for name, shape, _ in run.parameter_specs["parameters"]}
+    names = map(str, run.layers("update_norm").columns) if per_layer else ()
+    return pd.Series(
+        {ALL: float(run.weight_count)} | {name: float(math.prod(shapes.get(name, (0,)))) for name in names}
+    )
 
 
 def _tables(run: Any, origin: int, layers: bool) -> tuple[Mapping[str, Array], ...]:

@@ -91,6 +91,15 @@ def test_never_reached_at_the_budget():
     assert matcher.update(STEPS, power(STEPS)) == "never_reached"
     assert matcher.match.step == 5000
     assert matcher.match.sentence.startswith("after all 5000 updates the distance is 1.0")
+    assert matcher.match.sentence.endswith("still below the target 2")
+
+
+def test_a_distance_above_the_target_is_not_called_below():
+    """The first of two estimates above it that a match takes."""
+    matcher = DistanceMatcher(6.0, budget=1304)
+    assert matcher.update(STEPS, STEPS**0.25) == "never_reached"
+    assert matcher.match.distance > 6
+    assert matcher.match.sentence.endswith("is 6.006, not far or long enough above the target 6")
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])

@@ -222,7 +222,7 @@ def test_what_varies_alone_has_an_exponent():
     [
         (lambda walks: budget((np.arange(1, 99), np.arange(1, 99))), "needs a recorded run"),
         (lambda walks: budget(walks, momentum=1.0), r"momentum = 1\.0: expected a number from 0 on, below 1"),
-        (lambda walks: budget(walks, t_min=700), "no window fits between t = 700 and 900"),
+        (lambda walks: budget(walks, t_min=700), "t = 700 and 900, where all runs recorded 201 updates: expected an"),
         (lambda walks: budget(walks, factor=1), "factor = 1: expected"),
         (lambda walks: equilibrium(walks), "expected the numbers lr, momentum and weight_decay"),
         (lambda walks: collapse(walks), "notes lr None and batch_size None"),
