@@ -115,9 +115,10 @@ def test_settings_without_a_balance_are_refused_in_a_line(tmp_path, noted, said)
 
 
 def test_what_never_turns_is_still_and_other_seeds_are_refused(tmp_path):
-    found = equilibrium(turn(tmp_path / "still.zarr", still=True))
-    assert found.frame.state.tolist() == ["still"]
-    assert "nan" not in repr(found)
+    for name, options in (("zero", {"norms": (0, 0)}), ("still", {"still": True})):
+        found = equilibrium(turn(tmp_path / f"{name}.zarr", **options))
+        assert found.frame.state.tolist() == ["still"]
+        assert "nan" not in repr(found)
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["parameters"][0]["ratio"] == 0
     with pytest.raises(SeedError, match="weight_decay is"):
         equilibrium([turn(tmp_path / "one.zarr"), turn(tmp_path / "other.zarr", age=7)])
