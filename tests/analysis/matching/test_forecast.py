@@ -11,7 +11,7 @@ from analysis import Curve, Reference, fit
 from analysis import synthetic as simulate
 from analysis.errors import AnalysisError, MatchError
 from analysis.matching.forecast import _first_passage, predict_match
-from analysis.matching.posterior_predictive import Draws, Point, posterior
+from analysis.matching.posterior_predictive import Draws, Point, log_distance_now, posterior, seen_up_to
 
 CROSSING = 5000
 U = np.arange(np.log(30), np.log(CROSSING) + 3, 0.01)
@@ -73,6 +73,40 @@ def test_forecast_of_a_quiet_run_is_close():
     assert found.interval[0] < CROSSING < found.interval[1] < 1.05 * CROSSING
     assert (found.beyond, found.hit) == (0.0, True)
     assert found.seen == pytest.approx(CROSSING / 2, rel=0.01)
+
+
+def test_the_forecast_is_the_quantiles_of_the_paths():
+    t, d = noisy(0)
+    curve = seen_up_to(Curve(t, d), 2000)
+    rng = np.random.default_rng(0)
+    passage = _first_passage(posterior(curve, 30, 1000, rng), log_distance_now(curve), np.log(TARGET.targets[0]), rng)
+    for level in (0.9, 0.5):
+        options = {"until": 2000, "t_min": 30, "budget": 6000, "samples": 1000}
+        found = predict_match((t, d), TARGET, confidence_level=level, **options)
+        below = [np.mean(passage <= end) for end in (found.interval[0], found.step, found.interval[1])]
+        assert below == pytest.approx([(1 - level) / 2, 0.5, (1 + level) / 2], abs=2e-3)
+        assert found.beyond == np.mean(passage > 6000)
+
+
+def test_from_a_later_origin_all_updates_move_by_it_and_the_drop_is_the_one_asked_for():
+    t, d = noisy(0)
+    options = {"until": 2000, "t_min": 30, "budget": 6000}
+    first = predict_match((t, d), TARGET, **options)
+    later = replace(TARGET, origin=500, targets=(1.0, *TARGET.targets), target_errors=(np.nan,) * 2)
+    later = replace(later, drop_steps=(600, 700), ratios=(0.1, 0.1))
+    moved = predict_match((t + 500, d), later, drop=1, **{name: at + 500 for name, at in options.items()})
+    assert moved.step - 500 == pytest.approx(first.step)
+    assert [end - 500 for end in moved.interval] == pytest.approx(first.interval)
+    assert [end - 500 for end in moved.backtest] == pytest.approx(first.backtest)
+    assert (moved.seen - 500, moved.beyond, moved.distance) == (first.seen, first.beyond, first.distance)
+    assert (moved.origin, moved.hit, moved.doubts) == (500, first.hit, first.doubts)
+    assert f"the first {(moved.seen + 500) // 2} updates forecast" in str(moved)
+
+
+def test_a_run_that_has_not_gone_on_since_half_has_no_back_test():
+    t, d = noisy(0, std=0.0005)
+    back = np.where(t < 1000, d, d[np.argmax(t >= 1000)] * (t / 1000) ** -0.002)
+    assert predict_match((t, back), TARGET, until=3000, t_min=30).backtest is None
 
 
 def test_nothing_later_than_until_or_than_a_drop_is_used():
@@ -151,6 +185,10 @@ def test_a_jump_and_a_long_way_ahead_are_doubts():
     jump, ahead = found.doubts
     assert jump == "25 updates were seen, and the first 100 may be a jump"
     assert ahead == "the match lies further ahead than the law was seen (t = 1 .. 25)"
+    from_later = predict_match((t + 30, d), replace(reference(40.0), origin=30))
+    assert from_later.doubts == (ahead,)
+    longer = np.arange(1.0, 151.0)
+    assert not any("a jump" in said for said in predict_match((longer, 0.8 * longer**0.5), reference(40.0)).doubts)
 
 
 def test_short_run_has_no_back_test():
