@@ -103,6 +103,9 @@ def doubts(
         by_parameter: the same of single parameters, which may have an optimizer of their own.
         start: the first update of the first window.
         exact: whether every update was recorded.
+
+    Yields:
+        A sentence for each doubt.
     """
     if abs(correlation - momentum.neighbours) > _UNLIKE:
         other = Momentum(momentum.mu, not momentum.nesterov)
