@@ -111,10 +111,11 @@ def time_averaged(data: Any, *, start: int = 1, force: bool = False) -> TimeAver
     steps = [[step for step in run.sketches if first <= step <= last_at_one_rate(run)] for run in runs]
     for run, own in zip(runs, steps, strict=True):
         if len(own) < 4 or len(set(np.diff(own))) > 1:
+            until = " before its learning rate drops" if math.isfinite(last_at_one_rate(run)) else ""
             raise MotionError(
-                f"{run.name}: holds sketches at {_few(own)} before its learning rate drops; expected four or more, "
-                "evenly spaced, for averages over time: record with sketches=Every(n), or ultraslow train --sketch "
-                "4096 --sketches every:n"
+                f"{run.name}: holds sketches at {_few(own)}{until}; expected four or more, evenly spaced, for "
+                "averages over time: record with sketches=Every(n), or ultraslow train --sketch 4096 --sketches "
+                "every:n"
             )
         if own != steps[0]:
             raise MotionError(f"{run.name} and {runs[0].name} hold sketches at other steps; expected the same")

@@ -114,6 +114,10 @@ def test_what_follows_a_drop_is_no_part_of_the_average_over_time(tmp_path):
     assert found.warnings == ("drop drops its rate after update 450: the rest is left out.",)
     assert "! drop drops its rate" in repr(found)
     assert np.allclose(found.frame.msd[:2], DIMENSIONS * found.frame.lag[:2], rtol=0.15)
+    with pytest.raises(
+        MotionError, match="holds sketches at steps 400, 450 before its learning rate drops; expected"
+    ):
+        time_averaged(slower, start=400)
     with pytest.raises(MotionError, match="lost: its weights are no numbers at update 500; expected a run whose"):
         time_averaged(recorded(tmp_path / "lost.zarr", lambda group, grad: grad.fill_(np.nan), **every))
 
