@@ -129,6 +129,7 @@ def test_every_figure_of_the_landscape_draws_on_given_axes_and_in_both_widths(re
         assert (ax.get_xlabel() and ax.get_ylabel()) or draw.func is figures.agreement
         assert other.has_data() is False
         assert [draw(columns=columns).get_figwidth() for columns in (1, 2)] == [WIDTHS[1], WIDTHS[2]]
+    assert [WIDTHS[columns] * 2.54 for columns in (1, 2)] == pytest.approx([8.4, 17.4])
     two = pd.concat([sharp, sharp.assign(measure="adaptive")])
     with pytest.raises(FigureError, match="got 2 measures of sharpness for one ax"):
         figures.sharpness(two, Figure().subplots())

@@ -87,6 +87,13 @@ def test_the_density_of_a_known_spectrum(function):
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["trace"] == found.trace
 
 
+def test_lanczos_stays_orthogonal_over_eight_decades(function):
+    """Without that the largest eigenvalues come again and again, and the smallest not at all."""
+    curvatures = torch.logspace(0, 8, 40, dtype=torch.float64)
+    found = spectral_density(function(lambda w: 0.5 * (curvatures * w**2).sum(), torch.zeros(40)), probes=1)
+    np.testing.assert_allclose(np.sort(found.nodes)[-20:], curvatures[-20:], rtol=1e-6)
+
+
 def test_nodes_that_agree_are_drawn_as_one_eigenvalue(function):
     bowl = function(lambda w: 1.5 * w @ w, torch.zeros(30))
     assert spectral_density(bowl, steps=3).width == pytest.approx(0.03, rel=1e-6)

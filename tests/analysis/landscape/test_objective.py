@@ -218,6 +218,44 @@ def test_bad_input_is_refused_in_one_line(network, batches):
     refused("the loss is nan", model, data)
 
 
+def test_a_loss_that_is_no_number_is_refused_wherever_it_is_met(function):
+    wall = function(lambda w: (1 - w.sum()).sqrt(), [0.5])
+    beyond = torch.tensor([2.0], dtype=torch.float64)
+    for call in (wall.loss, wall.gradient, wall.hessian, lambda w: wall.hessian_vector_product(w, w)):
+        with pytest.raises(LandscapeError, match="the loss is nan"):
+            call(beyond)
+
+
+def test_a_point_is_kept_as_it_was_given(function):
+    objective = function(lambda w: w.sum(), [0.0])
+    w = torch.ones(1, dtype=torch.float64)
+    there = objective.at(w)
+    w += 1
+    assert there.loss() == 1
+
+
+class Counts(nn.Module):
+    """Changes a buffer whenever it is evaluated, and its output with it."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(3, 2)
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x):
+        self.calls += 1
+        return self.linear(x) * self.calls
+
+
+def test_buffers_begin_anew_at_each_evaluation(batches):
+    model = Counts().double()
+    objective = Objective(model, batches())
+    expected = Objective(model.linear, batches()).loss()
+    for _ in range(2):
+        assert objective.loss() == pytest.approx(expected, rel=1e-12)
+    assert model.calls == 0
+
+
 class Noise(nn.Module):
     """Dropout that ignores evaluation."""
 

@@ -19,6 +19,7 @@ def test_isotropic_directions_are_uniform_on_the_sphere(function):
     torch.testing.assert_close(draws.norm(dim=1), torch.ones(2000, dtype=torch.float64))
     assert (draws.T @ draws / 2000 - torch.eye(3) / 3).abs().max() < 4 * 0.01  # standard error .0067 and below
     assert torch.equal(isotropic(objective, (1, 2)), isotropic(objective, (1, 2)))
+    assert not torch.equal(isotropic(objective, (1, 2)), isotropic(objective, (1, 3)))
 
 
 def test_filters_have_the_norms_of_the_weights(batches):

@@ -9,6 +9,7 @@ from torch import nn
 
 from analysis.errors import LandscapeError
 from analysis.landscape import Objective, adaptive_sharpness, rising, sharpness
+from analysis.landscape.maximum import l_bfgs_b
 from analysis.landscape.subspace import RandomSubspace
 from analysis.potential_result import Probe
 
@@ -47,6 +48,25 @@ def test_a_step_that_does_not_rise_is_halved(function):
     assert found.largest == pytest.approx(0, abs=1e-6)
 
 
+def test_the_rise_counts_in_units_of_1_plus_the_loss(function):
+    found = sharpness(function(lambda w: 3 + w.sum(), [0.0, 1.0]), eps=0.1)
+    assert found.phi == pytest.approx(100 * (0.1 + 0.2) / (1 + 4), rel=1e-9)
+
+
+def test_at_a_maximum_nothing_rises(function):
+    """All points of the box lie lower than the weights, which are one of them."""
+    for method in ("ascent", "l-bfgs-b"):
+        found = sharpness(function(lambda w: 1 - w @ w, [0.0, 0.0]), eps=0.1, method=method)
+        assert found.phi == 0
+        assert found.largest == found.loss == 1
+
+
+def test_l_bfgs_b_keeps_the_largest_value_of_a_search_that_fails():
+    """By a gradient that points down every trial is worse than the start."""
+    box = torch.full((2,), 0.1, dtype=torch.float64)
+    assert l_bfgs_b(lambda x: (-float(x @ x), torch.ones_like(x)), box, steps=10).value == 0
+
+
 def test_the_largest_loss_of_a_subspace(function):
     objective = bowl(function)
     basis = RandomSubspace.of(objective, 2, seed=0)
@@ -71,6 +91,12 @@ def test_a_large_subspace_is_drawn_again_from_its_seed(function, monkeypatch):
     for _ in range(2):
         torch.testing.assert_close(again.expand(torch.ones(3, dtype=torch.float64)), kept)
     assert not again._chunks
+
+
+def test_the_chunks_of_a_subspace_are_other_numbers(function, monkeypatch):
+    monkeypatch.setattr("analysis.landscape.subspace._ROWS", 2)
+    column = RandomSubspace.of(bowl(function), 1, seed=0).expand(torch.ones(1, dtype=torch.float64))
+    assert len(set(column.tolist())) == 4
 
 
 def test_rescaling_a_pair_of_layers_moves_the_box_sharpness_alone(batches):
@@ -108,6 +134,10 @@ def test_rising_counts_directions_by_radius():
     assert frame["both_ways"].tolist() == [0.0, 0.5]
     assert frame["worst"].tolist() == [1.0, 4.0]
     assert frame["phi"].tolist() == [50.0, 200.0]
+    two = Probe(
+        z, np.concatenate([delta, delta]), np.ones(2), 9, np.array([1.0, 3.0]), np.ones(2), "batch", "float32"
+    )
+    assert rising(two)["phi"].tolist() == [50.0, 200.0, 25.0, 100.0]
 
 
 def test_bad_input_is_refused_in_one_line(function, batches):
