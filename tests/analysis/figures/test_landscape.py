@@ -86,6 +86,7 @@ def test_the_density_of_eigenvalues():
     panels = figures.density(both).axes
     assert [panel.get_title() for panel in panels] == ["running statistics", "batch statistics"]
     assert [line.get_label() for line in panels[1].lines] == ["a", "b"]
+    assert [figures.density(both, columns=columns).get_figwidth() for columns in (1, 2)] == [WIDTHS[1], WIDTHS[2]]
     with pytest.raises(FigureError, match="got no density"):
         figures.density({})
 
