@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from operator import index
 from typing import Protocol
 
 from trajectory.errors import RecordingError
@@ -23,7 +24,7 @@ class Every:
         until: the last step that may belong to the schedule; None: it has no end.
 
     Raises:
-        RecordingError: `n` is less than 1.
+        RecordingError: `n` is no whole number, or less than 1.
 
     Examples:
         >>> from trajectory import Every
@@ -37,8 +38,9 @@ class Every:
     until: int | None = None
 
     def __post_init__(self) -> None:
-        if self.n < 1:
-            raise RecordingError(f"Every({self.n}): expected a whole number of steps, 1 or more")
+        if not hasattr(self.n, "__index__") or self.n < 1:
+            raise RecordingError(f"Every({self.n!r}): expected a whole number of steps, 1 or more")
+        object.__setattr__(self, "n", index(self.n))  # NumPy's integers too, which JSON does not know
 
     def __contains__(self, step: int) -> bool:
         return step % self.n == 0 and (self.until is None or step <= self.until)
@@ -140,15 +142,24 @@ def as_schedule(schedule: Schedule | int) -> Schedule:
 
     Returns:
         The schedule.
+
+    Raises:
+        RecordingError: it is neither.
     """
-    return Every(schedule) if isinstance(schedule, int) else schedule
+    if hasattr(schedule, "__index__"):
+        return Every(schedule)  # type: ignore[arg-type]
+    if isinstance(schedule, str) or not hasattr(schedule, "__contains__"):
+        raise RecordingError(
+            f"schedule {schedule!r}: expected n for every n-th step, or a schedule, such as LogSpaced(12)"
+        )
+    return schedule
 
 
-def origin_steps(origins: Iterable[int | str], memory: float | None) -> tuple[int, ...]:
+def origin_steps(origins: Iterable[int | str] | int, memory: float | None) -> tuple[int, ...]:
     """Return the steps that distances are measured from, other than 0.
 
     Args:
-        origins: steps in any order, or texts such as "5tau": multiples of the memory time.
+        origins: a step, or steps in any order, or texts such as "5tau": multiples of the memory time.
         memory: τ = (1 − μ)/(ηλ), the updates after which weights under weight decay λ, learning rate η and momentum μ
             have forgotten where they began; None where there is no decay, or it is not known.
 
@@ -158,7 +169,8 @@ def origin_steps(origins: Iterable[int | str], memory: float | None) -> tuple[in
     Raises:
         RecordingError: for an origin that is neither, or a multiple of a memory time that is not known.
     """
-    return tuple(sorted({_origin_step(origin, memory) for origin in origins} - {0}))
+    given = [origins] if isinstance(origins, str) or not isinstance(origins, Iterable) else origins
+    return tuple(sorted({_origin_step(origin, memory) for origin in given} - {0}))
 
 
 def _origin_step(origin: int | str, memory: float | None) -> int:

@@ -1,5 +1,6 @@
 """The momentum that optimizers keep of parameters."""
 
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ class Momentum:
     """Finds the momentum buffers of parameters, as they lie at the moment of asking.
 
     Args:
-        optimizers: The optimizers that keep them.
+        optimizers: The optimizers that keep them, which this object does not keep alive: their hooks hold a recorder,
+            and the end of a recorder that is collected holds what it measures.
 
     Examples:
         >>> import torch
@@ -28,7 +30,7 @@ class Momentum:
     """
 
     def __init__(self, optimizers: Sequence[Optimizer]):
-        self._optimizers = optimizers
+        self._optimizers = list(map(weakref.ref, optimizers))
 
     def of(self, parameters: Sequence[Tensor]) -> list[Tensor | None]:
         """Return the momentum buffers of parameters.
@@ -42,7 +44,8 @@ class Momentum:
         Returns:
             A buffer for each; None for one of which no optimizer keeps a buffer of its shape.
         """
-        held = [(q, optimizer.state) for optimizer in self._optimizers for q in _held(optimizer)]
+        alive = [optimizer for reference in self._optimizers if (optimizer := reference()) is not None]
+        held = [(q, optimizer.state) for optimizer in alive for q in _held(optimizer)]
         own = {id(q): state for q, state in held}
         around: dict[int, list[tuple[Tensor, Any]]] = {}
         if any(id(p) not in own for p in parameters):

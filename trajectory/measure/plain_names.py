@@ -5,23 +5,26 @@ from collections.abc import Callable, Iterable
 from torch import nn
 
 _PREFIXES = ("module.", "_orig_mod.")  # DistributedDataParallel's and torch.compile's
-# Modules that hold the model, or a part of it, under a name that is none of the model's. They are compared by name,
+_FABRIC = ("_forward_module", "_original_module")  # the one may be a wrapper around the other
+# Modules that hold the model, or a part of it, under names that are none of the model's. They are compared by name,
 # so that nothing has to be imported that the model does not use.
 _WRAPPERS = {
-    "torch.nn.parallel.distributed.DistributedDataParallel": "module",
-    "torch.nn.parallel.data_parallel.DataParallel": "module",
-    "torch.optim.swa_utils.AveragedModel": "module",
-    "torch._dynamo.eval_frame.OptimizedModule": "_orig_mod",
-    "torch.distributed.algorithms._checkpoint.checkpoint_wrapper.ActivationWrapper": "_checkpoint_wrapped_module",
-    "deepspeed.runtime.engine.DeepSpeedEngine": "module",
+    "torch.nn.parallel.distributed.DistributedDataParallel": ("module",),
+    "torch.nn.parallel.data_parallel.DataParallel": ("module",),
+    "torch.optim.swa_utils.AveragedModel": ("module",),
+    "torch._dynamo.eval_frame.OptimizedModule": ("_orig_mod",),
+    "torch.distributed.algorithms._checkpoint.checkpoint_wrapper.ActivationWrapper": ("_checkpoint_wrapped_module",),
+    "deepspeed.runtime.engine.DeepSpeedEngine": ("module",),
+    "lightning.fabric.wrappers._FabricModule": _FABRIC,
+    "lightning_fabric.wrappers._FabricModule": _FABRIC,
 }
 
 
 def plain_names(model: nn.Module) -> Callable[[str], str]:
     """Tell the names of a model's parameters and buffers from the prefixes of wrappers around it or its parts.
 
-    Wrappers are known by their type: a submodule that is called `module` keeps its name. Names stay whole where two
-    would become one.
+    Wrappers are known by their type: a submodule that is called `module` keeps its name. Names stay whole where those
+    of two tensors would become one.
 
     Args:
         model: The model, which may be compiled or wrapped.
@@ -39,8 +42,8 @@ def plain_names(model: nn.Module) -> Callable[[str], str]:
         return ".".join(part for k, part in enumerate(parts) if ".".join(parts[: k + 1]) not in inner)
 
     members = [*model.named_parameters(remove_duplicate=False), *model.named_buffers(remove_duplicate=False)]
-    full = {name for name, _ in members}
-    return plain if len(set(map(plain, full))) == len(full) else lambda name: name
+    own = {plain(name): tensor for name, tensor in members}
+    return plain if all(own[plain(name)] is tensor for name, tensor in members) else lambda name: name
 
 
 def names_without_prefixes(names: Iterable[str]) -> dict[str, str]:
@@ -58,7 +61,7 @@ def names_without_prefixes(names: Iterable[str]) -> dict[str, str]:
 
 def _held_under(module: nn.Module) -> list[str]:
     kinds = (f"{kind.__module__}.{kind.__qualname__}" for kind in type(module).__mro__)
-    return [_WRAPPERS[kind] for kind in kinds if kind in _WRAPPERS]
+    return [name for kind in kinds for name in _WRAPPERS.get(kind, ())]
 
 
 def _without_prefixes(name: str) -> str:

@@ -110,8 +110,10 @@ def check_common(model: nn.Module, optimizers: Sequence[Optimizer]) -> None:
         optimizers: Its optimizers; none if updates are reported by `update()`.
 
     Raises:
-        RecordingError: They hold none of the model's trainable parameters.
+        RecordingError: They hold none of the model's trainable parameters, or the model is no module.
     """
+    if not isinstance(model, nn.Module):
+        raise RecordingError(f"got a {type(model).__name__} as the model; expected a torch.nn.Module")
     own = {str(k): p for k, p in enumerate(model.parameters()) if p.requires_grad}
     if own and len(uncovered(own, optimizers)) == len(own):
         kinds = " and ".join(type(optimizer).__name__ for optimizer in optimizers)

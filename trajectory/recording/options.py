@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from math import isfinite
+from operator import index
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -85,8 +86,17 @@ class RecordingOptions:
             raise RecordingError(f"on_error={self.on_error!r}; expected 'raise' or 'warn'")
         if self.capturable and (self.schedule != Every(1) or self.origins):
             raise RecordingError("capturable=True with a schedule or origins; give neither: a graph stays as it is")
-        if self.sketch < 0:
-            raise RecordingError(f"sketch={self.sketch}: expected the number of buckets, such as 4096, or 0 for none")
+        if not isinstance(self.sketch, int) or self.sketch < 0:
+            raise RecordingError(
+                f"sketch={self.sketch!r}: expected the number of buckets, such as 4096, or 0 for none"
+            )
+        if self.seed is not None and not hasattr(self.seed, "__index__"):
+            raise RecordingError(f"seed={self.seed!r}: expected a whole number, or None")
+        for name, patterns in (("include", self.include), ("exclude", self.exclude)):
+            if not isinstance(patterns, Iterable | None):
+                raise RecordingError(
+                    f"{name}={patterns!r}: expected a pattern of names, such as '*.bias', or several"
+                )
         if self.snapshot_dtype not in get_args(SnapshotDtype):
             raise RecordingError(f"snapshot_dtype={self.snapshot_dtype!r}; expected 'float32' or 'bfloat16'")
         if self.compression not in (None, *get_args(Compression)):
@@ -103,6 +113,10 @@ class RecordingOptions:
         config = self.config or {}
         entries = config if isinstance(config, Mapping) else asdict(config)
         return {str(key): to_jsonable(value) for key, value in entries.items()}
+
+    def stored_seed(self) -> int | None:
+        """Return the seed as JSON can hold it."""
+        return None if self.seed is None else index(self.seed)
 
     def stored_dtype(self, exact: torch.dtype) -> torch.dtype:
         """Return the type of the weights in a snapshot.
@@ -143,7 +157,7 @@ def sorted_quantities(names: str | Iterable[str], optimizers: Sequence[Optimizer
     Raises:
         RecordingError: A name is unknown, the distance is missing, or there is no optimizer to keep momentum.
     """
-    chosen = [names] if isinstance(names, str) else list(names)
+    chosen = [names] if isinstance(names, str) else list(names or ())
     unknown = [name for name in chosen if name not in QUANTITIES]
     if unknown or "distance" not in chosen:
         raise RecordingError(f"quantities={chosen}: expected 'distance' and any of {', '.join(QUANTITIES[1:])}")

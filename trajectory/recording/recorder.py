@@ -142,7 +142,7 @@ class Recorder(Recording):
         snapshots: Schedule | int | None = None,
         snapshot_dtype: SnapshotDtype = "float32",
         compression: Compression | None = None,
-        origins: Iterable[int | str] = (),
+        origins: Iterable[int | str] | int = (),
         max_origins: int = 8,
         sketch: int = 0,
         sketches: Schedule | int = _SKETCHED,

@@ -100,7 +100,7 @@ class Recording:
             **details: What else is to be known of it, in types that JSON can hold.
 
         Raises:
-            RecordingError: The recorder is closed.
+            RecordingError: The name is no string, or the recorder is closed.
         """
         self._refuse_if_ended()
         self._pipeline.reports.event(self._pipeline.step, name, details)

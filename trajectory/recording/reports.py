@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from trajectory.errors import UltraslowError, first_line
+from trajectory.errors import RecordingError, UltraslowError, first_line
 from trajectory.recording.lr_watcher import LRWatcher
 from trajectory.recording.options import Json, to_jsonable
 from trajectory.recording.row_buffer import RowBuffer
@@ -74,12 +74,22 @@ class Reports:
             step: The number of updates after which it happened.
             name: The kind of event.
             details: What else is to be known of it.
+
+        Raises:
+            RecordingError: It cannot be filed, and `on_error` is "raise".
         """
         if self._rows.silent:
             return
+        try:
+            event = Event(step, _text(name), _jsonable(details))
+        except RecordingError as error:
+            if self._on_error == "raise":
+                raise
+            self._refused.warn(repr(name), f"{error}; it is left out", stacklevel=3)
+            return
         if name == LR_DROP:
             self._lr.note_filed(step)
-        self._thread.call(self._store.append_event, Event(step, name, _jsonable(details)))
+        self._thread.call(self._store.append_event, event)
 
     def report(
         self, step: int, name: str, sentence: str, details: Mapping[str, object], *, silently: bool = False
@@ -119,6 +129,12 @@ class Reports:
             " weights were updated meanwhile, have the updates counted, by follow(optimizer) or update()",
             {"metric": name},
         )
+
+
+def _text(name: object) -> str:
+    if not isinstance(name, str):
+        raise RecordingError(f"event({name!r}): got a {type(name).__name__}, expected the kind of event as a string")
+    return name
 
 
 def _jsonable(details: Mapping[str, object]) -> dict[str, Json]:

@@ -9,12 +9,13 @@ import sys
 import numpy as np
 import pytest
 import torch
+from lightning.fabric import Fabric
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BaseFinetuning, ModelCheckpoint
 from torch import nn
 from torch.utils.data import DataLoader
 
-from trajectory import At, RecordingError, Run
+from trajectory import At, Recorder, RecordingError, Run
 from trajectory.lightning import RecorderCallback
 
 pytestmark = [
@@ -273,3 +274,18 @@ def test_what_the_finetuning_callback_unfreezes_counts_also_after_a_resumption(t
     with pytest.warns(RuntimeWarning, match="unfroze 2 parameters .* from here on"):
         fit(again, callback, tmp_path, epochs=4, ckpt_path=last, enable_checkpointing=True, finetune=Unfreezes())
     assert len(Run(tmp_path / "run.zarr").distance) == 4 * BATCHES
+
+
+def test_parameters_in_fabric_have_the_model_s_own_names(tmp_path):
+    """`fabric.setup` holds the model under two names, neither of which is the model's."""
+    fabric = Fabric(accelerator="cpu")
+    own = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3))
+    model, optimizer = fabric.setup(own, torch.optim.SGD(own.parameters(), lr=0.1))
+    with Recorder(tmp_path / "run.zarr", model, optimizer, snapshots=1):
+        fabric.backward(model(torch.randn(5, 4)).square().mean())
+        optimizer.step()
+    run = Run(tmp_path / "run.zarr")
+    assert list(run.layers().columns) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    assert run.state_dict(1).keys() == own.state_dict().keys()
+    with Recorder(tmp_path / "run.zarr", own, resume="must", step=1):  # as it is recorded without Fabric
+        pass

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from small_training import network, train
@@ -22,6 +23,8 @@ def test_the_recorder_refuses_what_it_cannot_file(tmp_path):
         holds_itself.append(holds_itself)
         with pytest.raises(RecordingError, match="holds itself"):
             recorder.event("e", x=holds_itself)
+        with pytest.raises(RecordingError, match="got a int, expected the kind of event as a string"):
+            recorder.event(5)  # a store with such an event cannot be read
         recorder.event("vector", x=torch.arange(2), y=torch.tensor(1.5))
     with pytest.raises(RecordingError, match="closed"):
         recorder.log(loss=1)
@@ -39,6 +42,36 @@ def test_a_scalar_that_cannot_be_filed_is_left_out_where_failures_are_warned_of(
                 with pytest.warns(RuntimeWarning, match="takes 300 bytes.*it is left out"):
                     recorder.log(loss=1.0, **{"x" * 300: 1.0})
     assert set(Run(tmp_path / "run.zarr").metrics) == {"loss", "learning_rate"}
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *({"schedule": "all"}, {"schedule": 1.5}, {"snapshots": 0.5}, {"origins": ["x"]}),
+        *({"include": 5}, {"exclude": 5}, {"sketch": "4"}, {"sketch": 2.5}, {"seed": "x"}, {"quantities": None}),
+    ],
+    ids=str,
+)
+def test_an_argument_of_another_type_is_refused_before_a_store_is_made(tmp_path, option):
+    model = network()
+    with pytest.raises(RecordingError, match="expected"):
+        Recorder(tmp_path / "run.zarr", model, torch.optim.SGD(model.parameters(), lr=0.1), **option)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("model", [None, list(network().parameters())], ids=["None", "list"])
+def test_a_model_that_is_no_module_is_refused(tmp_path, model):
+    with pytest.raises(RecordingError, match=r"as the model; expected a torch\.nn\.Module"):
+        Recorder(tmp_path / "run.zarr", model)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers(tmp_path):
+    model, two = network(), np.int64(2)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    with Recorder(tmp_path / "run.zarr", model, optimizer, schedule=two, snapshots=two, origins=two, seed=two):
+        train(model, optimizer, 4)
+    run = Run(tmp_path / "run.zarr")
+    assert (run.seed, run.snapshots, run.origins, list(run.distance.index)) == (2, [0, 2, 4], [0, 2], [2, 4])
 
 
 @pytest.mark.parametrize("made", [Path.mkdir, Path.touch])

@@ -113,6 +113,18 @@ def test_a_program_that_ends_without_close_loses_no_row(ended, run):
     assert not verify(run.path)
 
 
+@pytest.mark.parametrize("quantities", [("distance",), ("distance", "momentum_norm")])
+def test_a_recorder_that_is_collected_with_its_optimizer_gives_its_run_free(tmp_path, quantities):
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    Recorder(tmp_path / "run.zarr", model, optimizer, quantities=quantities)
+    model(torch.ones(1, 4)).sum().backward()
+    optimizer.step()
+    model = optimizer = None
+    gc.collect()
+    assert Run(tmp_path / "run.zarr").status == "interrupted (not closed)"
+
+
 def test_a_recorder_that_is_collected_gives_its_run_free(tmp_path):
     model = nn.Linear(4, 1)
     recorder = Recorder(tmp_path / "run.zarr", model)
