@@ -223,7 +223,7 @@ def _sums(curve: Curve, edges: Array) -> Array:
     ends = np.searchsorted(curve.t, edges)
     inside = slice(ends[0], ends[-1])
     t, d = curve.t[inside], curve.d[inside]
-    _check_distances(curve.name, t, d)
+    _check_distances(curve, t, d)
     points = np.diff(ends)
     held, firsts = points > 0, ends[:-1] - ends[0]
     sums = np.zeros((3, len(points)))
@@ -234,12 +234,30 @@ def _sums(curve: Curve, edges: Array) -> Array:
     return sums
 
 
-def _check_distances(name: str, t: Array, d: Array) -> None:
-    if not len(d) or (d.min() > 1 / _LARGEST and d.max() < _LARGEST):  # NaN is neither
+def _check_distances(curve: Curve, t: Array, d: Array) -> None:
+    good = (d > 1 / _LARGEST) & (d < _LARGEST)  # NaN is neither
+    if good.all():
         return
-    i = int(np.argmin((d > 1 / _LARGEST) & (d < _LARGEST)))
-    squared = " whose square is one too" if 0 < d[i] < math.inf else ""
+    if not d.any():
+        raise DistanceError(
+            f"{curve.name}: the weights do not move after update {curve.origin}: every distance from there is 0, up "
+            f"to t = {t[-1]:g}; expected distances that grow: measure from an earlier origin, or look whether the "
+            "weights are trained"
+        )
+    wrong = np.flatnonzero(~good)
+    first, last = wrong[0], wrong[-1]
+    squared = " whose square is one too" if 0 < d[first] < math.inf else ""
     raise DistanceError(
-        f"{name}: the distance at update {t[i]:g} is {d[i]:g}; expected a positive number{squared}: "
-        f"end the fit range before it with t_max, or start it later with t_min"
+        f"{curve.name}: the distance at update {t[first]:g} is {d[first]:g}; expected a positive number{squared}: "
+        f"{_range_without(wrong, len(d), t[first], t[last])}"
     )
+
+
+def _range_without(wrong: NDArray[np.intp], count: int, first: float, last: float) -> str:
+    """Advise on a fit range without the wrong ones of so many distances, of which first and last are at these t."""
+    begin, end = f"begin the fit range after t = {last:g} with t_min", f"end it before t = {first:g} with t_max"
+    if len(wrong) == count:
+        return "none of them is; give distances, in a unit in which they are not so large or small"
+    if wrong[-1] == len(wrong) - 1:
+        return begin
+    return end if wrong[0] == count - len(wrong) else f"{begin}, or {end}"

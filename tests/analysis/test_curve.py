@@ -159,6 +159,28 @@ def test_a_bad_distance_inside_the_fit_range_is_refused_and_named(value):
     assert binned(curves((t, bad)), t_max=900).fit_range == (1.0, 900.0)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "advice"),
+    [
+        (t <= 30, r"begin the fit range after t = 30 with t_min$"),
+        (t > 1500, r"end it before t = 1501 with t_max$"),
+        (t == 200, r"begin the fit range after t = 200 with t_min, or end it before t = 200 with t_max$"),
+    ],
+)
+def test_distances_that_are_0_are_left_out_by_a_range_that_the_message_names(wrong, advice):
+    with pytest.raises(DistanceError, match=advice):
+        binned(curves((t, np.where(wrong, 0.0, d))))
+
+
+def test_weights_that_do_not_move_after_an_origin_are_said_not_to():
+    series = pd.Series(0.0 * d[:999], index=t[:999] + 500)
+    series.attrs["origin"] = 500
+    with pytest.raises(DistanceError, match=r"do not move after update 500: .* measure from an earlier origin"):
+        binned(curves(series))
+    with pytest.raises(DistanceError, match=r"update 1 is -.*none of them is; give distances"):
+        binned(curves((t, -d)))
+
+
 def test_too_short_a_fit_range_is_refused():
     with pytest.raises(ShortCurveError, match="decades"):
         binned(curves((t, d)), t_min=300)

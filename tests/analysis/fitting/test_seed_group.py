@@ -172,7 +172,9 @@ def test_seeds_with_the_noise_of_real_runs_are_hardly_ever_named():
 
 def test_a_distance_whose_square_is_no_number_is_refused():
     for scale in (1e300, 1e-300):
-        with pytest.raises(DistanceError, match=r"expected a positive number whose square is one too: end the fit"):
+        with pytest.raises(
+            DistanceError, match=r"expected a positive number whose square is one too: none of them is; give"
+        ):
             compare((t, scale * np.log(t / 0.1)), ["jump + power"], t_min=10)
     assert fit((t, 1e-30 * np.log(t / 0.1)), t_min=10).alpha == pytest.approx(2, abs=0.01)
 
