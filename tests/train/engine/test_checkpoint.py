@@ -23,7 +23,8 @@ from train.errors import ConfigError
 from trajectory import Recorder, Run
 from ultraslow.cli import app
 
-SHORT = replace(f1_digits(), batch_size=64, epochs=3, drops=((2, 0.1),), input_noise=0.0)  # 60 updates
+DIGITS = replace(f1_digits(), snapshots_per_decade=2)
+SHORT = replace(DIGITS, batch_size=64, epochs=3, drops=((2, 0.1),), input_noise=0.0)  # 60 updates
 
 # Children train with a checkpoint after every update, and say how far they got; they are killed at updates drawn at
 # random. At update 57 of 60 a copy of the checkpoint is kept.
@@ -41,7 +42,8 @@ torch.set_num_threads(1)
 folder = Path(sys.argv[1])
 f1 = models.NETWORKS["f1-small"]
 with_dropout = lambda *size: nn.Sequential(*f1(*size)[:-1], nn.Dropout(0.5), f1(*size)[-1])
-short = replace(f1_digits(), batch_size=64, epochs=3, drops=((2, 0.1),), input_noise=0.0, origins=(10,))
+digits = replace(f1_digits(), snapshots_per_decade=2)
+short = replace(digits, batch_size=64, epochs=3, drops=((2, 0.1),), input_noise=0.0, origins=(10,))
 small = train(replace(short, batch_size=16, epochs=2, drops=((1, 0.1),)), folder / "small.zarr")
 large = replace(short, batch_size=256, lr_scaling="sqrt", ghost_batch_size=16, epochs=12)
 configs = {

@@ -15,7 +15,8 @@ from train.engine.run_training import train
 from train.errors import ConfigError
 from trajectory import Run
 
-SHORT = replace(f1_digits(), batch_size=64, epochs=2, drops=((1, 0.1),), input_noise=0.0)  # 40 updates
+DIGITS = replace(f1_digits(), snapshots_per_decade=1)
+SHORT = replace(DIGITS, batch_size=64, epochs=2, drops=((1, 0.1),), input_noise=0.0)  # 40 updates
 
 RANKS = """
 import os, signal, sys, warnings
@@ -37,7 +38,8 @@ warnings.simplefilter("error", FutureWarning)
 folder = Path(sys.argv[1])
 f1 = models.NETWORKS["f1-small"]
 with_dropout = lambda *size: nn.Sequential(*f1(*size)[:-1], nn.Dropout(0.5), f1(*size)[-1])
-short = replace(f1_digits(), batch_size=64, epochs=2, drops=((1, 0.1),), input_noise=0.0)
+digits = replace(f1_digits(), snapshots_per_decade=1)
+short = replace(digits, batch_size=64, epochs=2, drops=((1, 0.1),), input_noise=0.0)
 noisy = replace(short, ghost_batch_size=16, input_noise=0.5, multiplicative_noise=True, augment=True)
 uneven = replace(short, ghost_batch_size=12, epochs=0.5, drops=())  # 6 ghost batches, of 11 and 10 samples
 whole = replace(short, epochs=0.5, drops=())

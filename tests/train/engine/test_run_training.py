@@ -22,7 +22,8 @@ from train.models import NETWORKS
 from trajectory import Run, StoreError
 from ultraslow.large_batch.ghost_batch_norm import convert_ghost_batch_norm
 
-SHORT = replace(f1_digits(), batch_size=64, epochs=3, drops=((2, 0.1),), input_noise=0.0)  # 60 updates
+DIGITS = replace(f1_digits(), snapshots_per_decade=1)
+SHORT = replace(DIGITS, batch_size=64, epochs=3, drops=((2, 0.1),), input_noise=0.0)  # 60 updates
 LARGE = replace(
     SHORT,
     batch_size=256,
@@ -109,7 +110,8 @@ def test_a_seed_fixes_the_run(tmp_path):
 
 def test_what_is_recorded(tmp_path):
     steps = []
-    path = train(SHORT, tmp_path / "run.zarr", progress=lambda t, updates: steps.append((t, updates)))
+    config = replace(SHORT, snapshots_per_decade=4)
+    path = train(config, tmp_path / "run.zarr", progress=lambda t, updates: steps.append((t, updates)))
     run = Run(path)
     assert path == tmp_path / "run.zarr"
     assert steps == [(t, 60) for t in range(1, 61)]
@@ -222,7 +224,7 @@ def test_a_store_is_replaced_only_on_demand(tmp_path):
 
 
 def test_a_matched_run_drops_where_its_reference_had_travelled_to(tmp_path):
-    small = replace(f1_digits(), epochs=5, drops=((4, 0.1),))
+    small = replace(DIGITS, epochs=5, drops=((4, 0.1),))
     references = [train(replace(small, seed=s), tmp_path / f"small{s}.zarr") for s in range(2)]
     target = sum(Run(path).distance[320] for path in references) / 2
     large = replace(small, batch_size=256, lr_scaling="sqrt", ghost_batch_size=16)
@@ -240,7 +242,7 @@ def test_a_matched_run_drops_where_its_reference_had_travelled_to(tmp_path):
 
 
 def test_a_run_matched_from_an_origin_drops_where_its_reference_had_come_from_there(tmp_path):
-    small = replace(f1_digits(), epochs=3, drops=((2, 0.1),), origins=(20,))
+    small = replace(DIGITS, epochs=3, drops=((2, 0.1),), origins=(20,))
     reference = train(small, tmp_path / "small.zarr")
     large = replace(small, batch_size=128, lr_scaling="sqrt", ghost_batch_size=16, epochs=40, origins=())
     matched = replace(large, match=reference, match_origin=20, warmup_steps=0, min_step=40)

@@ -1,6 +1,6 @@
 """What test_distributed.py runs in processes of their own: `python ranks.py RANKS FOLDER CASE...`.
 
-Exits with 1 if an assertion fails on a rank.
+The case `kill`, the last one, is two runs that each lose a rank. Exits with 1 if an assertion fails on a rank.
 """
 
 import os
@@ -338,10 +338,8 @@ def killed(victim, folder):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     warnings.filterwarnings("error", module="trajectory")
-    what, folder, cases = sys.argv[1], Path(sys.argv[2]), sys.argv[3:]
-    if what == "kill":
-        for victim in cases:
-            (folder / victim).mkdir()
-            killed(int(victim), folder / victim)
-    else:
-        together(int(what), folder, *(globals()[name] for name in cases))
+    ranks, folder, cases = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
+    together(ranks, folder, *(globals()[name] for name in cases if name != "kill"))
+    for victim in (1, 0) if "kill" in cases else ():
+        (folder / str(victim)).mkdir()
+        killed(victim, folder / str(victim))

@@ -28,7 +28,7 @@ def run_ranks(*arguments):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("ranks")
-    run_ranks(2, folder, "shards", "copies", "tensor_parallel", "resumed", "refusals")
+    run_ranks(2, folder, "shards", "copies", "tensor_parallel", "resumed", "refusals", "kill")
     return folder
 
 
@@ -159,10 +159,9 @@ def test_a_part_in_anothers_place_is_found(folder, tmp_path):
     assert sentences == ["snapshots/weights.1: the snapshot at step 3 is not the one whose hash was saved"]
 
 
-def test_a_killed_rank_leaves_a_readable_store_and_the_other_ends(tmp_path):
-    run_ranks("kill", tmp_path, 1, 0)
+def test_a_killed_rank_leaves_a_readable_store_and_the_other_ends(folder):
     for victim, status in ((1, "interrupted ("), (0, "recording")):
-        run = Run(tmp_path / str(victim) / "killed.zarr")
+        run = Run(folder / str(victim) / "killed.zarr")
         assert run.status.startswith(status)
         steps = list(run.distance.index)
         assert steps == list(range(1, len(steps) + 1))

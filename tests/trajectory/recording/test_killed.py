@@ -73,9 +73,7 @@ warm(torch.ones(1, 1)).sum().backward()
 """
 
 
-KILLED = (
-    LOOP
-    + """
+KILLED = """
 folder, kills, updates = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
 torch.set_num_threads(1)
 chance = random.Random(0)
@@ -96,48 +94,11 @@ for k in range(kills):
 _, status = os.waitpid(child(lambda: loop(folder / "killed", updates, lambda t: None, "must")), 0)
 assert status == 0
 """
-)
+KILLS, UPDATES = 4, 1100
 
 
-def forking(script, *arguments):
-    """Run a script that forks, in a process without further threads."""
-    command = [sys.executable, "-c", script, *map(str, arguments)]
-    subprocess.run(command, cwd=HERE, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True)
-
-
-def same(one, other):
-    """Everything recorded, bit for bit."""
-    one, other = Run(one), Run(other)
-    pd.testing.assert_series_equal(one.distance, other.distance, check_exact=True)
-    for origin in one.origins:
-        pd.testing.assert_frame_equal(one.layers(origin=origin), other.layers(origin=origin), check_exact=True)
-    assert one.quantities == other.quantities
-    for quantity in one.quantities:
-        pd.testing.assert_frame_equal(one.layers(quantity), other.layers(quantity), check_exact=True)
-    pd.testing.assert_frame_equal(one.metrics, other.metrics, check_exact=True)
-    assert one.events == other.events
-    assert one.snapshots == other.snapshots
-    for step in one.snapshots:
-        there = other.state_dict(step)
-        assert all(torch.equal(value, there[name]) for name, value in one.state_dict(step).items())
-    assert (one.status, one.origin_norm) == (other.status, other.origin_norm)
-
-
-def test_killed_and_resumed_equals_uninterrupted(tmp_path):
-    kills, updates = 4, 1100
-    forking(KILLED, tmp_path, kills, updates)
-    same(tmp_path / "whole" / "run.zarr", tmp_path / "killed" / "run.zarr")
-    run = Run(tmp_path / "killed" / "run.zarr")
-    assert list(run.distance.index) == list(range(1, updates + 1))
-    assert [event.step for event in run.drops] == [300, 700]
-    assert len(run.resumed) >= 2
-    assert verify(tmp_path / "killed" / "run.zarr") == []
-
-
-KILLED_WHILE_CUT = (
-    LOOP
-    + """
-folder, stride = Path(sys.argv[1]), int(sys.argv[2])
+KILLED_WHILE_CUT = """
+folder, stride = Path(sys.argv[1]), int(sys.argv[-1])
 torch.set_num_threads(1)
 os.waitpid(child(lambda: loop(folder, 1100, lambda t: t == 1090 and os.kill(os.getpid(), signal.SIGKILL))), 0)
 import shutil
@@ -162,16 +123,64 @@ while status:
     _, status = os.waitpid(child(lambda: cut(path, operations)), 0)
     operations += stride
 """
-)
 
 
-@pytest.mark.parametrize("stride", [23, pytest.param(1, marks=pytest.mark.slow)])
-def test_a_kill_at_any_write_of_a_cut_leaves_the_store_before_or_after(tmp_path, stride):
-    forking(KILLED_WHILE_CUT, tmp_path, stride)
-    cuts = sorted(tmp_path.glob("cut-*.zarr"), key=lambda path: int(path.stem.removeprefix("cut-")))
+def forking(script, *arguments):
+    """Run a script that forks, in a process without further threads."""
+    command = [sys.executable, "-c", script, *map(str, arguments)]
+    subprocess.run(command, cwd=HERE, env=os.environ | {"OMP_NUM_THREADS": "1"}, check=True)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """What both scripts leave, children of one process, so that torch is imported once."""
+    folder = tmp_path_factory.mktemp("killed")
+    forking(LOOP + KILLED + KILLED_WHILE_CUT, folder, KILLS, UPDATES, 23)
+    return folder
+
+
+@pytest.fixture(scope="module", params=[23, pytest.param(1, marks=pytest.mark.slow)])
+def cut(request, tmp_path_factory):
+    """A run, and copies of it that were killed at every 23rd write of a cut; by name at every write."""
+    if request.param == 23:
+        return request.getfixturevalue("folder")
+    folder = tmp_path_factory.mktemp("cut")
+    forking(LOOP + KILLED_WHILE_CUT, folder, request.param)
+    return folder
+
+
+def same(one, other):
+    """Everything recorded, bit for bit."""
+    one, other = Run(one), Run(other)
+    pd.testing.assert_series_equal(one.distance, other.distance, check_exact=True)
+    for origin in one.origins:
+        pd.testing.assert_frame_equal(one.layers(origin=origin), other.layers(origin=origin), check_exact=True)
+    assert one.quantities == other.quantities
+    for quantity in one.quantities:
+        pd.testing.assert_frame_equal(one.layers(quantity), other.layers(quantity), check_exact=True)
+    pd.testing.assert_frame_equal(one.metrics, other.metrics, check_exact=True)
+    assert one.events == other.events
+    assert one.snapshots == other.snapshots
+    for step in one.snapshots:
+        there = other.state_dict(step)
+        assert all(torch.equal(value, there[name]) for name, value in one.state_dict(step).items())
+    assert (one.status, one.origin_norm) == (other.status, other.origin_norm)
+
+
+def test_killed_and_resumed_equals_uninterrupted(folder):
+    same(folder / "whole" / "run.zarr", folder / "killed" / "run.zarr")
+    run = Run(folder / "killed" / "run.zarr")
+    assert list(run.distance.index) == list(range(1, UPDATES + 1))
+    assert [event.step for event in run.drops] == [300, 700]
+    assert len(run.resumed) >= 2
+    assert verify(folder / "killed" / "run.zarr") == []
+
+
+def test_a_kill_at_any_write_of_a_cut_leaves_the_store_before_or_after(cut):
+    cuts = sorted(cut.glob("cut-*.zarr"), key=lambda path: int(path.stem.removeprefix("cut-")))
     assert len(cuts) > 2
     lengths = [len(Run(path).distance) for path in cuts]
-    recorded = len(Run(tmp_path / "run.zarr").distance)
+    recorded = len(Run(cut / "run.zarr").distance)
     assert 1024 < recorded <= 1088  # of 1090 updates; the last block may still have been on its way
     assert set(lengths) == {recorded, 600}
     assert lengths == sorted(lengths, reverse=True)
@@ -179,7 +188,7 @@ def test_a_kill_at_any_write_of_a_cut_leaves_the_store_before_or_after(tmp_path,
         run = Run(path)
         last = run.distance.index[-1]
         np.testing.assert_array_equal(run.distance.index, np.arange(1, last + 1))
-        whole = Run(tmp_path / "run.zarr")
+        whole = Run(cut / "run.zarr")
         pd.testing.assert_series_equal(run.distance, whole.distance[:last], check_exact=True)
         assert run.snapshots == list(range(0, last + 1, 140))  # 980 is before the last checkpoint
         assert xarray.open_zarr(path).sizes["step"] == (1024 if last > 600 else 600)

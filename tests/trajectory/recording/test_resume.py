@@ -183,9 +183,9 @@ def test_another_run_or_another_network_is_refused(interrupted, tmp_path):
 
 @pytest.fixture(params=[Every(1), Every(7), LogSpaced(20)], ids=str)
 def shortened(tmp_path, request):
-    """A run killed at update 900, whose journal then lost its end, as by a power failure; and its last state."""
-    run, model, optimizer = recorder(tmp_path / "run.zarr", schedule=request.param, snapshots=Every(25))
-    updates(model, optimizer, 900)
+    """A run killed at update 300, whose journal then lost its end, as by a power failure; and its last state."""
+    run, model, optimizer = recorder(tmp_path / "run.zarr", schedule=request.param, snapshots=Every(100))
+    updates(model, optimizer, 300)
     state = run.state_dict()
     shutil.copytree(tmp_path / "run.zarr", tmp_path / "killed.zarr")
     run.close()
@@ -198,13 +198,13 @@ def shortened(tmp_path, request):
 def test_a_state_beyond_the_rows_is_refused_and_an_earlier_one_is_not(shortened, schedule):
     path, state, before = shortened
     last = int(Run(path).distance.index[-1])
-    missing = next(t for t in range(last + 1, 901) if t in before)
+    missing = next(t for t in range(last + 1, 301) if t in before)
     schedule = schedule or before
     run, _, _ = recorder(path, resume="must", schedule=schedule)
     with pytest.raises(StoreError, match=f"holds no row of step {missing}, the next one after {last}, and so cannot"):
         run.load_state_dict(state)
     run.close()
-    for step in (missing, 900, 10**15):
+    for step in (missing, 300, 10**15):
         with pytest.raises(StoreError, match=f"holds no row of step {missing}"):
             recorder(path, resume="must", step=step, schedule=schedule)
     run, model, optimizer = recorder(path, resume="must", step=missing - 1, schedule=schedule)
@@ -237,7 +237,7 @@ def test_a_store_that_does_not_say_its_schedule_is_taken_to_have_that_of_now(sho
     other = At([5])  # the rows are not of this schedule, so that nothing is known of the missing ones
     with recorder(path, resume="must", schedule=other)[0] as run:
         run.load_state_dict({**state, "events": 0})
-    assert Run(path).resumed == [900]
+    assert Run(path).resumed == [300]
 
 
 def test_lost_events_are_not_passed_over(interrupted):
