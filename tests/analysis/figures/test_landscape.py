@@ -120,6 +120,7 @@ def test_every_figure_of_the_landscape_draws_on_given_axes_and_in_both_widths(re
         partial(figures.agreement, found),
         partial(figures.path, path),
         partial(figures.density, density),
+        partial(figures.density, density | {"LB": replace(density["SB"], statistics="batch")}),
         partial(figures.rising, table),
         partial(figures.sharpness, sharp),
     ):
