@@ -14,6 +14,7 @@ from analysis.matching.forecast import _first_passage, predict_match
 from analysis.matching.posterior_predictive import Draws, Point, log_distance_now, posterior, seen_up_to
 
 CROSSING = 5000
+FAR = 1_000_000  # an origin beside which the updates after it are few
 U = np.arange(np.log(30), np.log(CROSSING) + 3, 0.01)
 T = np.exp(U)
 
@@ -92,15 +93,15 @@ def test_from_a_later_origin_all_updates_move_by_it_and_the_drop_is_the_one_aske
     t, d = noisy(0)
     options = {"until": 2000, "t_min": 30, "budget": 6000}
     first = predict_match((t, d), TARGET, **options)
-    later = replace(TARGET, origin=500, targets=(1.0, *TARGET.targets), target_errors=(np.nan,) * 2)
-    later = replace(later, drop_steps=(600, 700), ratios=(0.1, 0.1))
-    moved = predict_match((t + 500, d), later, drop=1, **{name: at + 500 for name, at in options.items()})
-    assert moved.step - 500 == pytest.approx(first.step)
-    assert [end - 500 for end in moved.interval] == pytest.approx(first.interval)
-    assert [end - 500 for end in moved.backtest] == pytest.approx(first.backtest)
-    assert (moved.seen - 500, moved.beyond, moved.distance) == (first.seen, first.beyond, first.distance)
-    assert (moved.origin, moved.hit, moved.doubts) == (500, first.hit, first.doubts)
-    assert f"the first {(moved.seen + 500) // 2} updates forecast" in str(moved)
+    later = replace(TARGET, origin=FAR, targets=(1.0, *TARGET.targets), target_errors=(np.nan,) * 2)
+    later = replace(later, drop_steps=(FAR + 100, FAR + 200), ratios=(0.1, 0.1))
+    moved = predict_match((t + FAR, d), later, drop=1, **{name: at + FAR for name, at in options.items()})
+    assert moved.step - FAR == pytest.approx(first.step)
+    assert [end - FAR for end in moved.interval] == pytest.approx(first.interval)
+    assert [end - FAR for end in moved.backtest] == pytest.approx(first.backtest)
+    assert (moved.seen - FAR, moved.beyond, moved.distance) == (first.seen, first.beyond, first.distance)
+    assert (moved.origin, moved.hit, moved.doubts) == (FAR, first.hit, first.doubts)
+    assert f"the first {(moved.seen + FAR) // 2} updates forecast" in str(moved)
 
 
 def test_a_run_that_has_not_gone_on_since_half_has_no_back_test():

@@ -41,8 +41,9 @@ def test_the_noise_is_that_of_the_path_and_its_uncertainty_that_of_its_bins():
     chi_squares = np.concatenate([left_over(walk(seed), draws) for seed, draws in enumerate(found)])
     assert chi_squares.mean() == pytest.approx(23, abs=4 * math.sqrt(46 / 4800))
     assert chi_squares.var() == pytest.approx(46, rel=0.15)
-    # a straight line's slope under Brownian noise: σ over the root of the range of u
-    assert np.mean([draws.q.std() for draws in found]) > 0.7 * SIGMA / math.sqrt(np.ptp(U))
+    # a straight line's slope under Brownian noise, σ over the root of the range of u, and more as s is free: of the
+    # modes alone it is 1.1 of that
+    assert np.mean([draws.q.std() for draws in found]) > 1.7 * SIGMA / math.sqrt(np.ptp(U))
     assert len(np.unique(found[0].s)) > 129  # more than the grid holds
 
 
