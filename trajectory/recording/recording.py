@@ -250,13 +250,21 @@ class Recording:
         if self._pipeline.delivery.ended:
             return
         try:
-            self._updates.catch_up()
-            if collective:
-                self._updates.at_end()
+            try:
+                self._look_back(collective)
+            except BaseException:  # as `finish_if_interrupted` does, before whose first line an interrupt can come
+                with suppress(Exception):
+                    self._look_back(collective)
+                raise
         finally:
             self._updates.remove()
             self._pipeline.close(status, collective=collective)
             self._end.detach()
+
+    def _look_back(self, collective: bool) -> None:
+        self._updates.catch_up()
+        if collective:
+            self._updates.at_end()
 
     def _rewind(self, step: int, events: int | None = None) -> None:
         """Continue after `step` updates, when `events` had been filed."""

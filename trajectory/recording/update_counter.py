@@ -1,6 +1,7 @@
 """What a recorder counts as an update, and what it looks at before and after one."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -169,9 +170,14 @@ class UpdateCounter:
 
     def _count(self, rate: float | Tensor | None, *, measured: bool) -> None:
         """Count an update at once, by one assignment, and record it."""
-        if self._pipeline.started and not self._pipeline.closed:
-            self._reported = _Reported(self._reported.updates + 1, self.rounds + 1, rate, measured)
-        finish_if_interrupted(self._record_reported)
+        try:
+            if self._pipeline.started and not self._pipeline.closed:
+                self._reported = _Reported(self._reported.updates + 1, self.rounds + 1, rate, measured)
+            self._record_reported()
+        except BaseException:  # as `finish_if_interrupted` does, before whose first line an interrupt can come
+            with suppress(Exception):
+                self._record_reported()
+            raise
 
     def _record_reported(self) -> None:
         self._pipeline.check_open()

@@ -18,7 +18,7 @@ class Training:
     """Two weights: the first one is t after t updates, and the second one moves likewise while it is trained."""
 
     def __init__(self, path, interrupt, *, frozen=False, by_hand=False):
-        self.path, self.interrupt, self.truth = path, interrupt, {}
+        self.path, self.interrupt, self.truth, self.first = path, interrupt, {}, {}
         self.model = nn.Sequential(*(nn.Linear(1, 1, bias=False) for _ in range(2)))
         for p in self.model.parameters():
             p.data.zero_()
@@ -62,6 +62,7 @@ class Training:
                 self.act()
             norm = sum(p.item() ** 2 for p in self.model.parameters()) ** 0.5
             self.truth.setdefault(self.recorder.step, norm)  # an interrupt may have come before the update
+            self.first.setdefault(self.recorder.step, self.model[0].weight.item())
 
 
 def steps(path, interrupt):
@@ -174,7 +175,7 @@ def recorded(situation, path, n):
     np.testing.assert_allclose(run.distance, list(training.truth.values()), rtol=1e-6)
     assert training.optimizer is None or len(run.distance) == training.model[0].weight.item()
     for step in run.snapshots[1:]:
-        assert run.state_dict(step)["0.weight"].item() == step
+        assert run.state_dict(step)["0.weight"].item() == training.first[step]
     events = sorted((event.name, event.step, str(event.details)) for event in run.events)
     return events, {str(warning.message).split(": ", 1)[1] for warning in said}, interrupt
 
