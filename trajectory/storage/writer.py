@@ -16,20 +16,19 @@ import numpy as np
 
 from trajectory.schedule import Schedule
 from trajectory.schema.commit import RECORDING, Commit
-from trajectory.schema.layout import Event, shard_array
+from trajectory.schema.layout import Event
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.schedules import add_period
 from trajectory.storage.arrays import read_rows
 from trajectory.storage.backend import Backend, writing_on
 from trajectory.storage.commit_writer import CommitWriter
 from trajectory.storage.continuation import check_continues, check_events
+from trajectory.storage.copy_writer import CopyWriter
 from trajectory.storage.journal import Journal
 from trajectory.storage.journal_records import EVENT, METRICS
 from trajectory.storage.lock import RunLock, in_place
 from trajectory.storage.reader import UncommittedRows
 from trajectory.storage.run_writer import RunWriter
-from trajectory.storage.shard_writer import ShardWriter
-from trajectory.storage.snapshot_reader import read_origins
 
 
 class StoreWriter(RunWriter):
@@ -60,8 +59,7 @@ class StoreWriter(RunWriter):
         self._lock = threading.Lock()
         self._rows, self._metrics = [uncommitted.rows], uncommitted.metrics
         self._events = [*commits.last.events, *uncommitted.events]
-        self._shards: dict[str, ShardWriter] = {}  # of this rank, where a model is sharded: by group
-        self._open_shards()
+        self._copies = CopyWriter(backend, lock, commits, self._lock)
 
     @property
     def metadata(self) -> RunMetadata:
@@ -88,7 +86,7 @@ class StoreWriter(RunWriter):
             return dict(self._metrics.get(step, {}))
 
     def origins(self, last: int) -> dict[int, np.ndarray]:
-        return read_origins(self.backend, shard_array(0) if self._shards else "weights", last)
+        return self._copies.origins(last)
 
     def append_rows(self, rows: np.ndarray) -> None:
         with self._lock:
@@ -103,7 +101,8 @@ class StoreWriter(RunWriter):
             self._journal.append_json(METRICS, entries)
             for step, scalars in entries:
                 self._metrics.setdefault(step, {}).update(scalars)
-            if len(self._metrics) > self._tables.batch("metrics"):
+            # A chunk of scalars fills one step behind that of the rows, and moves with the next commit of rows.
+            if len(self._metrics) > 2 * self._tables.batch("metrics"):
                 with in_place(self._run_lock):
                     self._commit()
 
@@ -118,72 +117,20 @@ class StoreWriter(RunWriter):
             self._events.append(event)
 
     def append_snapshot(self, step: int, weights: np.ndarray, buffers: np.ndarray) -> None:
-        """Add a snapshot.
-
-        The large write happens outside the lock, so that rows never wait for it; one thread at a time
-        may append snapshots.
-
-        Args:
-            step: the number of updates made.
-            weights: all weights, or this rank's shards of them, flat (n,).
-            buffers: all buffers' bytes, uint8 (n,).
-        """
-        shards = self._shards.get("snapshots")
-        k = shards.begin() if shards else self._commits.last.snapshots
-        rows = {"buffers": buffers, "step": np.array(step)}
-        with in_place(self._run_lock):
-            if shards:
-                self._tables.arrays.extend_snapshot(k, rows)
-                shards.write(k, weights)
-            else:
-                self._tables.arrays.extend_snapshot(k, {"weights": weights, **rows})
-                self.commit_shards(k + 1, 0)
+        self._copies.append_snapshot(step, weights, buffers)
 
     @property
     def written(self) -> tuple[int, int]:
-        if not self._shards:
-            return self._commits.last.snapshots, self._commits.last.origins
-        return self._shards["snapshots"].written, self._shards["origins"].written
+        return self._copies.written
 
     def commit_shards(self, snapshots: int, origins: int) -> None:
-        with self._lock:
-            before = self._commits.last
-            commit = replace(before, snapshots=max(snapshots, before.snapshots), origins=max(origins, before.origins))
-            if commit != before:
-                # a faster rank may be further than the commit
-                self._commits.publish(commit, self._tables.nodes_at(commit), durable=False)
+        self._copies.commit(snapshots, origins)
 
     def append_origin(self, step: int, weights: np.ndarray) -> None:
-        """Save the weights that distances are measured from; in order of step, from the thread of snapshots.
-
-        Args:
-            step: the origin.
-            weights: all weights, or this rank's shards of them, flat (n,).
-        """
-        shards = self._shards.get("origins")
-        k = shards.begin() if shards else self._commits.last.origins
-        with in_place(self._run_lock):
-            self._tables.arrays.extend("origins/step", k, np.array([step]))
-            if shards:
-                shards.write(k, weights)
-            else:
-                self._tables.arrays.extend("origins/weights", k, weights[None])
-                self.commit_shards(0, k + 1)
+        self._copies.append_origin(step, weights)
 
     def append_sketch(self, step: int, values: np.ndarray) -> None:
-        """Add a sketch, from the thread of rows.
-
-        Args:
-            step: the number of updates made.
-            values: (layer, bucket).
-        """
-        with self._lock, in_place(self._run_lock):
-            k = self._commits.last.sketches
-            self._tables.arrays.extend("sketches/values", k, values[None].astype("float32"))
-            self._tables.arrays.extend("sketches/step", k, np.array([step]))
-            commit = replace(self._commits.last, sketches=k + 1)
-            nodes = self._tables.read_nodes(["sketches/values", "sketches/step"])
-            self._commits.publish(commit, nodes, durable=False)
+        self._copies.append_sketch(step, values)
 
     def check_step(self, step: int, events: int | None = None) -> None:
         with self._lock:
@@ -222,7 +169,7 @@ class StoreWriter(RunWriter):
             self._turn_over(commit, self._tables.nodes_at(commit), rows, metrics)
             self._events = stay
             self._tables.trim()
-            self._open_shards()
+            self._copies.open_shards()
 
     def sync(self, *, durable: bool = False) -> None:
         with self._lock:
@@ -257,12 +204,6 @@ class StoreWriter(RunWriter):
         finally:
             if self._run_lock is not None:
                 self._run_lock.release()
-
-    def _open_shards(self) -> None:
-        """Write this rank's shards behind those committed from now on."""
-        if self.metadata.ranks:
-            counts = {"snapshots": self._commits.last.snapshots, "origins": self._commits.last.origins}
-            self._shards = {group: ShardWriter(self.backend, 0, group, count) for group, count in counts.items()}
 
     def _commit(self, status: str = RECORDING) -> None:
         """Move rows from the journal to the arrays: as many as fill whole chunks, or all if the run ends.

@@ -65,6 +65,17 @@ def test_a_closed_run_lies_in_few_files(path):
         np.testing.assert_array_equal(seen["layer_distance"], TABLE[:, 2:])
 
 
+def test_the_list_of_chunks_is_that_of_the_large_ones(tmp_path, monkeypatch):
+    """Where they are so long that there are several: none may be held to the checksum of a small one."""
+    monkeypatch.setattr(compaction, "MOST_BYTES", 8 * 4096)
+    store = make_store(tmp_path / "run.zarr")
+    append(store, 1, N)
+    store.close("complete")
+    assert len(list((tmp_path / "run.zarr" / "distance").glob("c.*"))) == 3
+    check(tmp_path / "run.zarr")
+    assert verify(tmp_path / "run.zarr") == []
+
+
 def test_it_can_be_resumed_and_closed_again(path):
     """Past the large chunks' end too, and back into the midst of one."""
     for start, stop in ((7000, 8000), (8000, 9000), (100, 9000)):

@@ -10,7 +10,8 @@ from power_cuts import FIRST, NO_BUFFERS, WEIGHTS, append, make_store
 from trajectory import Run, StoreError, verify
 from trajectory.schedule import Every
 from trajectory.schema.metadata import RunMetadata
-from trajectory.storage.journal_records import METRICS, ROWS, SYNCED, pack, read
+from trajectory.storage.journal import FileJournal
+from trajectory.storage.journal_records import EVENT, METRICS, ROWS, SYNCED, pack, read
 from trajectory.storage.location import open_backend
 from trajectory.storage.opening import reopen_store
 
@@ -156,3 +157,18 @@ def test_rows_that_a_kill_kept_from_being_committed_change_nothing(tmp_path):
     del root["attributes"]["ultraslow_crc32"]  # as earlier versions write it
     (path / "zarr.json").write_text(json.dumps(root))
     assert len(Run(path).distance) == 7
+
+
+def test_a_journal_goes_on_behind_its_last_whole_record(tmp_path):
+    journal = FileJournal(tmp_path / "journal.0")
+    journal.append(EVENT, b"first")
+    journal.append(EVENT, b"torn by a kill")
+    journal.close()
+    torn = (tmp_path / "journal.0").read_bytes()[:-3]
+    (tmp_path / "journal.0").write_bytes(torn)
+    journal = FileJournal(tmp_path / "journal.0", append=True)
+    journal.append(EVENT, b"next")
+    journal.sync(durable=True)
+    journal.close()
+    records = read((tmp_path / "journal.0").read_bytes())
+    assert ([payload for _, payload in records.contents], records.damaged) == ([b"first", b"next"], [])

@@ -86,6 +86,20 @@ def test_other_readers_see_committed_rows_only(tmp_path):
     assert merged["layer_distance"].shape == (2500, 2)
 
 
+def test_rows_and_their_scalars_are_committed_together(tmp_path):
+    store = make_store(tmp_path / "run.zarr")
+    for start in range(1, 4 * ROWS_PER_CHUNK, 64):
+        steps = np.arange(start, start + 64)
+        store.append_metrics([(int(step), {"loss": 0.5}) for step in steps])
+        store.append_rows(np.column_stack([steps, np.ones((64, 3))]))
+    commit = store._commits.last
+    assert (commit.steps, commit.metrics) == (4 * ROWS_PER_CHUNK, 3 * ROWS_PER_CHUNK)
+    assert commit.generation == 4
+    store.append_metrics([(step, {"loss": 0.5}) for step in range(4097, 6145)])  # of steps that are not recorded
+    assert store._commits.last.metrics == 6 * ROWS_PER_CHUNK - 1024
+    store.release()
+
+
 def test_an_array_lengthened_but_not_committed_is_not_seen(tmp_path):
     """What a process leaves that was killed between writing the data and the commit."""
     path = tmp_path / "run.zarr"
