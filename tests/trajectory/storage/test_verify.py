@@ -197,6 +197,7 @@ def test_a_disk_that_fills_up_in_a_commit_leaves_the_commit_before(tmp_path, mon
     nn.init.zeros_(model.weight)
     optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
     recorder = Recorder(tmp_path / "run.zarr", model, optimizer, snapshots=1)
+    recorder.flush()  # the worker's writes of w_0 are not those that fail below
     store = recorder._session.store
     full = OSError(28, "No space left on device")
 
