@@ -37,7 +37,7 @@ class Report:
         """Adds whether a figure is where it should be; None: it was not measured."""
         bound = f"≤ {at_most:g}" if at_most else f"≥ {at_least:g}"
         met = value is not None and (value <= at_most if at_most else value >= at_least)
-        verdict = f"{value:.3f} | {'met' if met else 'missed'}" if value is not None else f"{NOT_RUN} | "
+        verdict = f"{value:.4g} | {'met' if met else 'missed'}" if value is not None else f"{NOT_RUN} | "
         self.targets.append(f"| {what} | {bound} | {verdict} |")
 
     def text(self) -> str:

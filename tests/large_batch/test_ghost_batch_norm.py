@@ -6,6 +6,7 @@ Where numbers are equal to the last bit, both layers call the same batch norm of
 import copy
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -296,6 +297,7 @@ def test_state_dicts_go_both_ways():
 def test_converting_again_changes_the_size():
     model = convert_ghost_batch_norm(convert_ghost_batch_norm(_network(), 8), 4)
     assert (model[1].ghost_batch_size, model[4].ghost_batch_size) == (4, 4)
+    assert convert_ghost_batch_norm(model, np.int64(8))[1].ghost_batch_size == 8  # any library's whole number
 
 
 @pytest.mark.parametrize("size", [1, 0, -3, 2.5, True, None])

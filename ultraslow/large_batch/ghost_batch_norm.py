@@ -14,6 +14,8 @@ Ghost batch i holds the samples i, i+n, i+2n, …, which `fused_ghost_norm` norm
 those of G: two calls.
 """
 
+from numbers import Integral
+
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -72,7 +74,7 @@ class GhostBatchNorm(_BatchNorm):
         dtype: torch.dtype | None = None,
     ):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype)
-        self.ghost_batch_size = _checked_size(ghost_batch_size)
+        self.ghost_batch_size = checked_size(ghost_batch_size)
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalize a batch ghost batch by ghost batch while training, by the running statistics when evaluating.
@@ -223,7 +225,7 @@ def convert_ghost_batch_norm(model: nn.Module, ghost_batch_size: int) -> nn.Modu
         >>> type(convert_ghost_batch_norm(model, ghost_batch_size=128)[1]).__name__
         'GhostBatchNorm1d'
     """
-    size = _checked_size(ghost_batch_size)
+    size = checked_size(ghost_batch_size)
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, _BatchNorm)}
     if not layers:
         raise GhostBatchNormError(
@@ -253,15 +255,23 @@ def keep_ghost_batch_size(model: nn.Module, ghost_batch_size: int) -> None:
     layers = [layer for layer in model.modules() if isinstance(layer, _BatchNorm)]
     for layer in layers:
         if isinstance(layer, GhostBatchNorm):  # one that processes share has this type already
-            layer.ghost_batch_size = _checked_size(ghost_batch_size)
+            layer.ghost_batch_size = checked_size(ghost_batch_size)
         else:
             convert_ghost_batch_norm(layer, ghost_batch_size)
 
 
-def _checked_size(ghost_batch_size: int) -> int:
-    if not isinstance(ghost_batch_size, int) or isinstance(ghost_batch_size, bool) or ghost_batch_size < 2:
-        raise GhostBatchNormError(
-            f"ghost_batch_size is {ghost_batch_size!r}; expected a whole number of at least 2 samples, "
-            "since one has no variance"
-        )
-    return ghost_batch_size
+def checked_size(ghost_batch_size: int, name: str = "ghost_batch_size") -> int:
+    """Return a ghost batch size as an int, whatever library's whole number it is.
+
+    Args:
+        ghost_batch_size: samples in a ghost batch.
+        name: what it is called where it was given.
+
+    Raises:
+        GhostBatchNormError: It is no whole number, or below 2.
+    """
+    if isinstance(ghost_batch_size, Integral) and not isinstance(ghost_batch_size, bool) and ghost_batch_size >= 2:
+        return int(ghost_batch_size)
+    raise GhostBatchNormError(
+        f"{name} is {ghost_batch_size!r}; expected a whole number of at least 2 samples, since one has no variance"
+    )

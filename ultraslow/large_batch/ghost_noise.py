@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ultraslow.large_batch.errors import GhostBatchNormError
+from ultraslow.large_batch.ghost_batch_norm import checked_size
 
 _EPS = 1e-3  # the authors' code (github.com/epfml/ghost-noise, commit b8e0a4e)
 
@@ -126,10 +127,7 @@ def convert_ghost_noise(model: nn.Module, ghost_batch_size: int) -> nn.Module:
         >>> type(convert_ghost_noise(model, ghost_batch_size=128)[1]).__name__
         'GhostNoiseNorm1d'
     """
-    if not isinstance(ghost_batch_size, int) or ghost_batch_size < 2:
-        raise GhostBatchNormError(
-            f"ghost_noise is {ghost_batch_size!r}; expected a whole number of at least 2 samples"
-        )
+    size = checked_size(ghost_batch_size, "ghost_noise")
     layers = {name: layer for name, layer in model.named_modules() if isinstance(layer, _BatchNorm)}
     if not layers:
         raise GhostBatchNormError(f"{type(model).__name__} has no batch norm to inject noise after; leave it out")
@@ -140,5 +138,5 @@ def convert_ghost_noise(model: nn.Module, ghost_batch_size: int) -> nn.Module:
             )
     for layer in layers.values():
         layer.__class__ = _NOISY[type(layer)]
-        layer.ghost_batch_size = ghost_batch_size  # type: ignore[assignment]
+        layer.ghost_batch_size = size  # type: ignore[assignment]
     return model
