@@ -80,7 +80,7 @@ def test_a_gpu_normalizes_as_the_host_does(kind, batch, last):
 @pytest.mark.parametrize("momentum", [0.1, 0.7, None])
 def test_equals_separate_batch_norms_one_after_the_other(kind, batch, ghost, momentum):
     torch.manual_seed(0)
-    layer, plain, shape = _layers(kind, ghost, momentum=momentum)
+    layer, plain, shape = _layers(kind, ghost, momentum=momentum, eps=0.1)
     groups = _ghost_batches(batch, ghost)
     for _ in range(3):  # three training steps: the running statistics carry on
         x = (3 + 2 * torch.randn(batch, *shape, dtype=torch.float64)).requires_grad_()
@@ -176,7 +176,7 @@ def test_a_contiguous_batch_is_not_copied():
 def _both_layouts(shape: tuple[int, ...], dtype: torch.dtype, ghost: int = 8) -> list[tuple[nn.Module, Tensor]]:
     """The same layer and batch twice: as usual, and with the channels last."""
     torch.manual_seed(0)
-    layer = GhostBatchNorm2d(shape[1], ghost, dtype=dtype)
+    layer = GhostBatchNorm2d(shape[1], ghost, eps=0.1, dtype=dtype)
     nn.init.normal_(layer.weight)
     nn.init.normal_(layer.bias)
     x = 3 + 2 * torch.randn(shape, dtype=dtype)
@@ -214,6 +214,17 @@ def test_channels_last_can_be_differentiated_twice(affine):
     assert torch.autograd.gradgradcheck(layer, x)
 
 
+def test_torch_func_differentiates_channels_last():
+    layer, x = _both_layouts((32, 3, 2, 2), torch.float64)[1]
+
+    def energy(x: Tensor) -> Tensor:
+        return torch.func.functional_call(layer, dict(layer.named_parameters()), x).pow(3).sum()
+
+    layer.track_running_stats, layer.running_mean, layer.running_var = False, None, None  # it cannot write to these
+    (expected,) = torch.autograd.grad(energy(x), x)
+    torch.testing.assert_close(torch.func.grad(energy)(x.detach()), expected)
+
+
 def test_channels_last_is_the_same_on_any_number_of_threads():
     threads, found = torch.get_num_threads(), []
     try:
@@ -238,10 +249,15 @@ def test_half_precision_input(dtype, model_dtype):
     x = (2 + torch.randn(30, 7, 4, 3)).to(dtype)
     y, expected = layer(x), twin(x.float())
     assert y.dtype == dtype
+    assert copy.deepcopy(layer)(x.to(memory_format=torch.channels_last)).is_contiguous(
+        memory_format=torch.channels_last
+    )
     assert layer.running_mean.dtype == (dtype if model_dtype == "half" else torch.float32)
-    rounding = torch.finfo(dtype).eps  # one rounding of outputs and of each stored statistic
+    rounding, stored = (torch.finfo(each).eps for each in (dtype, layer.running_var.dtype))  # one rounding of each
     torch.testing.assert_close(y.float(), expected, rtol=2 * rounding, atol=2 * rounding)
-    torch.testing.assert_close(layer.running_var.float(), twin.running_var, rtol=2 * rounding, atol=rounding)
+    for name in ("running_mean", "running_var"):
+        given, exact = getattr(layer, name).float(), getattr(twin, name)
+        torch.testing.assert_close(given, exact, rtol=4 * stored, atol=4 * stored)
     y.sum().backward()
     assert layer.weight.grad.isfinite().all()
 
@@ -297,7 +313,15 @@ def test_state_dicts_go_both_ways():
 def test_converting_again_changes_the_size():
     model = convert_ghost_batch_norm(convert_ghost_batch_norm(_network(), 8), 4)
     assert (model[1].ghost_batch_size, model[4].ghost_batch_size) == (4, 4)
+    assert [type(model[1]), type(model[4])] == [GhostBatchNorm2d, GhostBatchNorm1d]
     assert convert_ghost_batch_norm(model, np.int64(8))[1].ghost_batch_size == 8  # any library's whole number
+
+
+@pytest.mark.parametrize(("kind", "shape"), [("B,C,H,W", (32, 7, 5)), ("B,C", (32, 7, 4, 3))])
+def test_a_batch_of_other_dimensions_is_refused_as_by_plain_batch_norm(kind, shape):
+    for layer in _layers(kind, 8, torch.float32)[:2]:
+        with pytest.raises(ValueError, match=r"expected .*D input"):
+            layer(torch.randn(shape))
 
 
 @pytest.mark.parametrize("size", [1, 0, -3, 2.5, True, None])

@@ -97,7 +97,7 @@ class GhostBatchNorm(_BatchNorm):
             cut = larger * sizes[0]
             parts = (self._normalize(x[:cut], larger), self._normalize(x[cut:], len(sizes) - larger))
             y, means, variances = (torch.cat(both) for both in zip(*parts, strict=True))
-        if self.training and self.running_mean is not None:
+        if self.running_mean is not None:
             self.update_running(means, variances)
         return y
 
