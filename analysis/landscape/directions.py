@@ -153,7 +153,7 @@ def rounding_of(run: Run) -> str:
 def _normal(objective: Objective, seed: int | Sequence[int]) -> Tensor:
     w = objective.weights
     dtype = torch.float64 if w.dtype == torch.float64 else torch.float32
-    return torch.randn(len(w), generator=generator(seed), dtype=dtype).to(w)
+    return torch.randn(len(w), generator=generator(seed), dtype=dtype, device="cpu").to(w)
 
 
 def _with_filter_norms(d: Tensor, w: Tensor) -> Tensor:

@@ -1,12 +1,16 @@
 """The state of a model while its loss is measured: which statistics normalize, and no dropout."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Literal
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, Literal
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
+
+from analysis.landscape.random_state import keeping_random_state
 
 Statistics = Literal["running", "batch"]
 
@@ -37,7 +41,7 @@ def evaluating(model: nn.Module, statistics: Statistics, device: torch.device) -
     """Put a model into evaluation, with the statistics asked for; restore flags and random state at the end.
 
     With batch statistics the normalization layers are in training and track nothing. Autocast is off: half precision
-    would round away what is measured.
+    would round away what is measured. Compiled code runs as it was written: compiled, it has no second derivative.
 
     Args:
         model: the network.
@@ -51,9 +55,10 @@ def evaluating(model: nn.Module, statistics: Statistics, device: torch.device) -
     flags = [(module, name, getattr(module, name)) for module in modules for name in _FLAGS if hasattr(module, name)]
     try:
         with (
-            torch.random.fork_rng([device] if device.type == "cuda" else []),
+            keeping_random_state(device),
             torch.autocast(device.type, enabled=False),
             torch.inference_mode(False),
+            _uncompiled(),
         ):
             for module, name, _ in flags:
                 by_batch = statistics == "batch" and has_running_statistics(module)
@@ -62,6 +67,47 @@ def evaluating(model: nn.Module, statistics: Statistics, device: torch.device) -
     finally:
         for module, name, value in flags:
             setattr(module, name, value)
+
+
+class AutocastWithin(TorchFunctionMode):
+    """While it is active, notices an autocast that a model enters by itself.
+
+    Args:
+        device_type: where the model is, such as "cpu".
+
+    Attributes:
+        dtype: the type that the autocast computes in; None where there was none.
+    """
+
+    dtype: torch.dtype | None = None
+
+    def __init__(self, device_type: str):
+        super().__init__()
+        self._type = device_type
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Iterable[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        """Call a function of torch.
+
+        Args:
+            func: the function.
+            types: the arguments' types.
+            args: its arguments.
+            kwargs: those by name.
+        """
+        if torch.is_autocast_enabled(self._type):
+            self.dtype = torch.get_autocast_dtype(self._type)
+        return func(*args, **(kwargs or {}))
+
+
+def _uncompiled() -> AbstractContextManager[None]:
+    """Run compiled modules and functions as they were written; nothing is compiled before dynamo is loaded."""
+    return torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext()
 
 
 _FLAGS = ("training", "track_running_stats")

@@ -4,9 +4,10 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from analysis.errors import LandscapeError
-from trajectory.measure.tracked_parameters import trainable
+from trajectory.measure.tracked_parameters import tied_names, trainable
 
 BUILD = "build the network that was recorded"
 
@@ -24,7 +25,7 @@ class FlatWeights:
         coarsest: the type among them that rounds most.
 
     Raises:
-        LandscapeError: where a parameter is sharded, and for DataParallel.
+        LandscapeError: where a parameter is sharded or has no weights yet, and for DataParallel.
     """
 
     def __init__(self, model: nn.Module):
@@ -34,6 +35,11 @@ class FlatWeights:
         for name, parameter in self._parameters.items():
             if hasattr(parameter, "to_local"):
                 raise LandscapeError(f"parameter {name} is sharded; expected whole weights: gather the model first")
+            if is_lazy(parameter) or parameter.is_meta:
+                raise LandscapeError(
+                    f"parameter {name} has no weights yet; run the model on a batch, or materialize it, first"
+                )
+        self._tied = tied_names(model, self._parameters)
         self.full_names = [name for name, p in model.named_parameters() if p.requires_grad]
         self._own = list(self._parameters.values())
         self._sizes = [p.numel() for p in self._own]
@@ -55,8 +61,9 @@ class FlatWeights:
             (weight,), in the model's type and on its device.
 
         Raises:
-            LandscapeError: where a parameter is missing, has another shape, or is sharded.
+            LandscapeError: where a parameter is missing, has another shape, is sharded, or tied in the model alone.
         """
+        state = {**{self._tied[other]: w for other, w in state.items() if other in self._tied}, **state}
         for name, own in self._parameters.items():
             if name not in state and f"module.{name}" in state:
                 raise LandscapeError(
@@ -73,6 +80,11 @@ class FlatWeights:
                 raise LandscapeError(f"the weights do not fit the model: {name} is {there}, not {here}; {BUILD}")
             if hasattr(state[name], "to_local"):
                 raise LandscapeError(f"the weights hold a shard of {name}; expected whole weights: gather them first")
+        for other, name in self._tied.items():
+            if other in state and not torch.equal(state[other], state[name]):
+                raise LandscapeError(
+                    f"the weights differ in {name} and {other}, which are one parameter of the model; {BUILD}"
+                )
         return torch.cat([state[name].detach().to(own).reshape(-1) for name, own in self._parameters.items()])
 
     def split(self, v: Tensor) -> list[Tensor]:

@@ -135,7 +135,7 @@ def eigenvalues(
         values, vectors = np.linalg.eigh((dense + dense.T) / 2)
         values, vectors = values[-k:], vectors[:, -k:]
     else:
-        start = torch.randn(n, generator=generator((seed, 3)), dtype=torch.float64).numpy()
+        start = torch.randn(n, generator=generator((seed, 3)), dtype=torch.float64, device="cpu").numpy()
         operator = LinearOperator((n, n), matvec=product, dtype=product.dtype)
         try:
             values, vectors = eigsh(

@@ -30,14 +30,14 @@ class CountedProduct:
     """
 
     def __init__(self, objective: Objective, progress: Progress | None, total: int):
-        if objective.weights.dtype not in (torch.float32, torch.float64):
+        if objective.precision not in ("float32", "float64"):
             raise LandscapeError(
                 f"the weights are {objective.precision}; expected float32 or float64, which Hessian-vector products"
                 " are precise enough in: model.float()"
             )
         self._hessian, self._like = objective.hessian(), objective.weights
         self._progress, self._total, self.count = progress, total, 0
-        self.dtype = torch.empty(0, dtype=objective.weights.dtype).numpy().dtype
+        self.dtype = torch.empty(0, dtype=objective.weights.dtype, device="cpu").numpy().dtype
 
     def __call__(self, v: np.ndarray) -> np.ndarray:
         """Return H v, (weight,).
@@ -63,5 +63,5 @@ def signs(objective: Objective, seed: Sequence[int]) -> np.ndarray:
         (weight,) numbers 1 and -1.
     """
     w = objective.weights
-    drawn = 2 * torch.randint(2, w.shape, generator=generator(seed)) - 1
+    drawn = 2 * torch.randint(2, w.shape, generator=generator(seed), device="cpu") - 1
     return drawn.to(w.dtype).numpy()

@@ -17,14 +17,15 @@ from torch import Tensor, nn
 
 from analysis.errors import LandscapeError
 from analysis.landscape.evaluation import Statistics
+from analysis.landscape.fixed_state import FixedState
 from analysis.landscape.flat_weights import BUILD, FlatWeights
 from analysis.landscape.mean_loss import MeanLoss, cross_entropy, finite
-from analysis.landscape.reverse import curved, joined, slopes_of
+from analysis.landscape.reverse import curved, differentiating, joined, slopes_of
 from analysis.landscape.twice_differentiable import twice_differentiable
 from trajectory.measure.plain_names import plain_names
 
 Origin = Tensor | Mapping[str, Tensor]
-"""A point in weight space: a flat vector, or a state dict, whose buffers count with running statistics."""
+"""A point in weight space: a flat vector, or a state dict, whose buffers and frozen parameters count too."""
 
 _RESOLVED = 100  # roundings of the weights that a step has to be long for 1 % of its length
 
@@ -50,7 +51,8 @@ class Objective:
 
     Raises:
         LandscapeError: where there is no batch, the loss is not finite or not one for each sample, a batch of one is
-            to be normalized by its own statistics, the model is sharded, or its output is random.
+            to be normalized by its own statistics, the model is sharded or changes its input, its output is random,
+            or the loss takes the model's parameters themselves.
 
     Examples:
         >>> import torch
@@ -79,11 +81,11 @@ class Objective:
         with torch.inference_mode(False):  # whose tensors could not be differentiated
             self._mean = MeanLoss(model, batches, loss, statistics, self._layout.device)
             self.weights = self._layout.as_they_stand()
-            self._buffers = {name: buffer.detach().clone() for name, buffer in model.named_buffers()}
+            self._fixed = FixedState.of(model, plain)
         self.statistics, self.samples = statistics, self._mean.samples
-        self._buffer_names = {plain(name): name for name in self._buffers}
         self._state_names = {plain(name) for name in model.state_dict()}
-        self._mean.check(self._named(self._layout.split(self.weights)), self._buffers)
+        within = self._mean.check(self._named(self._layout.split(self.weights)), self._fixed)
+        self._coarsest = max(self._layout.coarsest, within or self._layout.coarsest, key=lambda t: torch.finfo(t).eps)
 
     def loss(self, w: Tensor | None = None) -> float:
         """Compute L(w).
@@ -97,7 +99,7 @@ class Objective:
         Raises:
             LandscapeError: where it is not finite.
         """
-        with torch.no_grad(), self._mean.evaluating():
+        with self._mean.evaluating(), torch.no_grad():
             total = sum(float(part) for part in self._terms(self._layout.split(self._at(w))))
         return finite(total)
 
@@ -128,7 +130,7 @@ class Objective:
             LandscapeError: where the loss is not finite.
         """
         total, gradient = 0.0, None
-        with self._mean.evaluating(), torch.enable_grad():
+        with self._mean.evaluating(), torch.enable_grad(), differentiating():
             leaves = self._leaves(w)
             for part in self._terms(leaves):
                 total += float(part.detach())
@@ -151,7 +153,7 @@ class Objective:
             LandscapeError: where the loss is not finite.
         """
         total, product = 0.0, None
-        with self._mean.evaluating(), torch.enable_grad(), twice_differentiable():
+        with self._mean.evaluating(), torch.enable_grad(), twice_differentiable(), differentiating():
             leaves, towards = self._leaves(w), self._layout.split(v)
             for part in self._terms(leaves):
                 total += float(part.detach())
@@ -178,25 +180,30 @@ class Objective:
         """
         if len(self._mean.batches) > 1:
             return partial(self.hessian_vector_product, w)
-        with self._mean.evaluating(), torch.enable_grad(), twice_differentiable():
-            leaves = self._leaves(w)
+        with self._mean.evaluating(), torch.enable_grad(), twice_differentiable(), differentiating():
+            leaves = self._leaves(self._at(w).clone())  # the graph outlives changes of w
             (mean,) = self._terms(leaves)
             finite(float(mean.detach()))
             slopes = slopes_of(mean, leaves, create_graph=True)
-        return lambda v: curved(slopes, leaves, self._layout.split(v), retain_graph=True)
+
+        def product(v: Tensor) -> Tensor:
+            with differentiating():
+                return curved(slopes, leaves, self._layout.split(v), retain_graph=True)
+
+        return product
 
     def at(self, origin: Origin) -> "Objective":
         """Return the same objective with another starting point.
 
         Args:
-            origin: flat weights, or a state dict such as `Run.state_dict` returns. From the latter buffers are taken
-                too: running statistics belong to the weights.
+            origin: flat weights, or a state dict such as `Run.state_dict` returns. From the latter buffers and frozen
+                parameters are taken too: running statistics belong to the weights.
 
         Returns:
             An objective whose `weights` lie there; the model stays as it is.
 
         Raises:
-            LandscapeError: where the weights do not fit the model.
+            LandscapeError: where the weights do not fit the model, or come without their running statistics.
         """
         moved = copy(self)
         if isinstance(origin, Tensor):
@@ -208,10 +215,7 @@ class Objective:
         foreign = sorted(origin.keys() - self._state_names)
         if foreign:
             raise LandscapeError(f"the weights hold {foreign[0]}, which the model lacks; {BUILD}")
-        moved._buffers = {
-            full: origin[name].detach().to(self._buffers[full]).clone() if name in origin else self._buffers[full]
-            for name, full in self._buffer_names.items()
-        }
+        moved._fixed = self._fixed.brought_by(origin, self.statistics)
         return moved
 
     def flat(self, state: Mapping[str, Tensor]) -> Tensor:
@@ -242,6 +246,14 @@ class Objective:
         """
         return self._layout.by_name(v)
 
+    def frozen_apart(self, other: "Objective") -> str:
+        """Return the name of a frozen parameter that differs from another point's; empty where none does.
+
+        Args:
+            other: an objective that `at` made of this one, or this one.
+        """
+        return self._fixed.frozen_apart(other._fixed)
+
     @property
     def normalizes(self) -> bool:
         """Whether the model has layers with running statistics, so that `statistics` matters."""
@@ -254,17 +266,17 @@ class Objective:
 
     @property
     def precision(self) -> str:
-        """The coarsest type among the parameters, such as "float32"."""
-        return str(self._layout.coarsest).removeprefix("torch.")
+        """The coarsest type among the parameters and of an autocast within the model, such as "float32"."""
+        return str(self._coarsest).removeprefix("torch.")
 
     @property
     def rounding(self) -> float:
         """The distance from 1 to the next number of that type."""
-        return torch.finfo(self._layout.coarsest).eps
+        return torch.finfo(self._coarsest).eps
 
     def _terms(self, parts: list[Tensor]) -> Iterator[Tensor]:
         """Yield each batch's part of the loss."""
-        return self._mean.terms(self._named(parts), self._buffers)
+        return self._mean.terms(self._named(parts), self._fixed)
 
     def _named(self, parts: list[Tensor]) -> dict[str, Tensor]:
         return dict(zip(self._layout.full_names, parts, strict=True))

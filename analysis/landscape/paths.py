@@ -106,7 +106,7 @@ def path(
 
     Raises:
         LandscapeError: with running statistics in a model that normalizes, for a span without 0 and 1, for weights
-            that do not fit the model, and for a loss that is not finite.
+            that do not fit the model or whose frozen parts differ, and for a loss that is not finite.
 
     Examples:
         >>> import torch
@@ -125,11 +125,16 @@ def path(
         )
     if not (_holds_ends(span) and is_count(points, 2)):
         raise LandscapeError(f"span = {span}, points = {points}: expected a span that holds 0 and 1, and two points")
-    first, second = (objective.at(end).weights for end in (a, b))
+    start, end = objective.at(a), objective.at(b)
+    if apart := start.frozen_apart(end):
+        raise LandscapeError(
+            f"the two ends differ in {apart}, which the model has frozen: no line of weights joins them"
+        )
+    first, second = start.weights, end.weights
     x = np.union1d(np.linspace(*span, points), [0.0, 1.0])
     way, losses = second.double() - first.double(), []
     for position in x:
-        losses.append(objective.loss((first.double() + float(position) * way).to(first)))
+        losses.append(start.loss((first.double() + float(position) * way).to(first)))
         if progress is not None:
             progress(len(losses), len(x))
     table = pd.DataFrame({"x": x, "loss": losses})

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import ArrayLike
 
 from analysis.errors import LandscapeError
-from analysis.inputs import is_count
+from analysis.inputs import is_count, numbers
 from analysis.landscape.directions import isotropic
 from analysis.landscape.objective import Objective, Origin
 from analysis.potential_result import Array, Probe
@@ -82,10 +82,7 @@ def probe_each(
     Raises:
         LandscapeError: as `probe`.
     """
-    try:
-        distances = np.asarray(z, float)
-    except (TypeError, ValueError):
-        raise LandscapeError("z: expected distances, got other than numbers") from None
+    distances, _ = numbers(z, lambda got: LandscapeError(f"z: expected distances, an array of numbers; it {got}"))
     if distances.ndim != 1 or not len(distances) or not (distances[0] > 0 and (np.diff(distances) > 0).all()):
         raise LandscapeError("z: expected distances that increase from above 0")
     if not is_count(directions):

@@ -1,11 +1,41 @@
 """First and second derivatives in reverse, joined to one vector (Pearlmutter 1994)."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from analysis.errors import LandscapeError
+
+_COMPUTED_AGAIN = (
+    "the model computes parts of itself once more while it is differentiated (checkpointing), and would do that with"
+    " its own weights instead of those given; switch it off"
+)
+
+
+@contextmanager
+def differentiating() -> Iterator[None]:
+    """Refuse in one line what cannot be differentiated, or would be at other weights.
+
+    Yields:
+        None, for the evaluation and its derivatives.
+
+    Raises:
+        LandscapeError: for checkpointed segments, and for operations that torch has no derivative of.
+    """
+    try:
+        with torch.autograd.graph.disable_saved_tensors_hooks(_COMPUTED_AGAIN):
+            yield
+    except RuntimeError as error:
+        said = str(error)
+        if said == _COMPUTED_AGAIN or "use_reentrant" in said:
+            raise LandscapeError(_COMPUTED_AGAIN) from None
+        if "derivative for" in said and "not implemented" in said:
+            raise LandscapeError(
+                f"{said.split('.')[0]} in torch; expected a model and a loss of operations that have one"
+            ) from None
+        raise
 
 
 def slopes_of(end: Tensor, leaves: Sequence[Tensor], *, create_graph: bool = False) -> tuple[Tensor, ...]:
@@ -52,6 +82,6 @@ def joined(parts: Iterable[Tensor]) -> Tensor:
     """Return tensors joined to one vector.
 
     Args:
-        parts: the tensors.
+        parts: the tensors; those of embeddings may be sparse.
     """
-    return torch.cat([part.reshape(-1) for part in parts])
+    return torch.cat([(part.to_dense() if part.is_sparse else part).reshape(-1) for part in parts])

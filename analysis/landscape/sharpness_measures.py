@@ -178,6 +178,9 @@ def rising(probe: Probe) -> pd.DataFrame:
         By origin and distance z: `rises`, the fraction of directions with a higher loss, each sense by itself;
         `both_ways`, the fraction that rise in both; `worst`, the largest rise; and `phi`, 100 worst / (1 + L).
 
+    Raises:
+        LandscapeError: for a loss of -1 or below, by which φ would divide wrongly.
+
     Examples:
         >>> import numpy as np
         >>> from analysis import Probe
@@ -188,6 +191,7 @@ def rising(probe: Probe) -> pd.DataFrame:
         >>> rising(probe)[["rises", "both_ways", "worst"]].values.tolist()
         [[0.5, 0.0, 1.0], [1.0, 1.0, 3.0]]
     """
+    _above_minus_one(float(probe.loss.min()))
     up = probe.delta > 0
     worst = probe.delta.max(axis=(1, 2))
     index = pd.MultiIndex.from_product([range(len(up)), probe.z], names=["origin", "z"])
@@ -211,7 +215,7 @@ def _maximise(
 
     if method == "ascent":
         dtype = torch.float64 if box.dtype == torch.float64 else torch.float32
-        uniform = torch.rand(len(box), generator=generator((seed, 1)), dtype=dtype).to(box)
+        uniform = torch.rand(len(box), generator=generator((seed, 1)), dtype=dtype, device="cpu").to(box)
         start = uniform.mul_(2).sub_(1).mul_(_START).mul_(box)
         if basis is not None:
             return ascend(at_displacement, -box, box, start, steps)
@@ -229,14 +233,18 @@ def _result(
     method: Method,
     subspace: int | None,
 ) -> Sharpness:
-    loss = objective.loss()
+    loss = _above_minus_one(objective.loss())
+    largest = max(loss, found.value)
+    phi = 100 * (largest - loss) / (1 + loss)
+    return Sharpness(phi, loss, largest, measure, radius, method, subspace, objective.statistics, found.gradients)
+
+
+def _above_minus_one(loss: float) -> float:
     if loss <= -1:
         raise LandscapeError(
             f"the loss is {loss:.4g}: φ divides by 1 + L, and expects a loss above -1; add a constant"
         )
-    largest = max(loss, found.value)
-    phi = 100 * (largest - loss) / (1 + loss)
-    return Sharpness(phi, loss, largest, measure, radius, method, subspace, objective.statistics, found.gradients)
+    return loss
 
 
 def check_radius(name: str, radius: float, objective: Objective) -> None:

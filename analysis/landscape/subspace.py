@@ -12,6 +12,7 @@ from analysis.landscape.directions import generator
 from analysis.landscape.objective import Objective
 
 _ROWS = 1 << 14  # of A drawn at a time: 6 MB in a hundred dimensions
+_MOST = 1 << 13  # dimensions: AᵀA and a chunk of A take half a gigabyte each
 _KEPT = 1 << 26  # numbers of A that are kept, 256 MB; a larger one is drawn again from its seed whenever it is used
 
 
@@ -45,11 +46,13 @@ class RandomSubspace:
             The subspace.
 
         Raises:
-            LandscapeError: where it is larger than the space, or has no dimension.
+            LandscapeError: where it is larger than the space or than memory allows, or has no dimension.
         """
         n = len(objective.weights)
         if not is_count(dimension, 1, n):
             raise LandscapeError(f"subspace = {dimension!r}: expected a dimension from 1 to the {n} weights")
+        if dimension > _MOST:
+            raise LandscapeError(f"subspace = {dimension}: expected {_MOST} dimensions at most, which take 1 GB")
         return cls(n, dimension, seed, objective.weights)
 
     def expand(self, y: Tensor) -> Tensor:
@@ -89,7 +92,9 @@ class RandomSubspace:
         kept = self.weights * self.dimension <= _KEPT
         for k, first in enumerate(range(0, self.weights, _ROWS)):
             size = min(_ROWS, self.weights - first), self.dimension
-            rows = torch.randn(size, generator=generator((self.seed, 2, k))).to(self.like)
+            rows = torch.randn(size, generator=generator((self.seed, 2, k)), dtype=torch.float32, device="cpu").to(
+                self.like
+            )
             if kept:
                 self._chunks.append(rows)
             yield rows

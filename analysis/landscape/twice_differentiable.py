@@ -1,4 +1,4 @@
-"""What lets a gradient be differentiated once more, and cheaply: batch norm and attention in elementary operations.
+"""What lets a gradient be differentiated once more, and cheaply: norms and attention in elementary operations.
 
 Batch norm is
 
@@ -6,7 +6,8 @@ Batch norm is
 
 The second derivative of the fused operation is some forty passes over the layer's output, with running statistics
 too, although it is a scale and a shift then. Of a batch's own statistics written out it is half as many. Fused
-attention has no second derivative at all.
+attention has no second derivative at all, and that of fused weight norm, w = g v / ‖v‖, is wrong in torch 2.13:
+`torch.autograd.gradgradcheck` refuses `torch._weight_norm`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -32,7 +33,7 @@ def twice_differentiable() -> Iterator[None]:
 
 
 class ElementaryNorm(TorchFunctionMode):
-    """While it is active, batch norm that updates no running statistics is made of elementary operations."""
+    """While it is active, weight norm, and batch norm that updates no statistics, are of elementary operations."""
 
     def __torch_function__(
         self,
@@ -49,8 +50,7 @@ class ElementaryNorm(TorchFunctionMode):
             args: its arguments.
             kwargs: those by name.
         """
-        given = kwargs or {}
-        return _batch_norm(*args, **given) if func is F.batch_norm else func(*args, **given)
+        return _ELEMENTARY.get(func, func)(*args, **(kwargs or {}))
 
 
 def _batch_norm(
@@ -76,6 +76,17 @@ def _batch_norm(
     if weight is not None:
         scale = scale * _by_channel(weight, x)
     return centred * scale if bias is None else torch.addcmul(_by_channel(bias, x), centred, scale)
+
+
+def _weight_norm(v: Tensor, g: Tensor, dim: int = 0) -> Tensor:
+    """`torch._weight_norm`."""
+    return v * (g / torch.norm_except_dim(v, 2, dim))
+
+
+_ELEMENTARY: dict[Callable[..., Any], Callable[..., Any]] = {
+    F.batch_norm: _batch_norm,
+    torch._weight_norm: _weight_norm,
+}
 
 
 def _by_channel(vector: Tensor, x: Tensor) -> Tensor:

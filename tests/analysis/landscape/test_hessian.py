@@ -94,6 +94,14 @@ def test_lanczos_stays_orthogonal_over_eight_decades(function):
     np.testing.assert_allclose(np.sort(found.nodes)[-20:], curvatures[-20:], rtol=1e-6)
 
 
+def test_lanczos_keeps_its_vectors_orthogonal_among_eigenvalues_that_cluster(function):
+    """One orthogonalisation leaves what the next step makes an eigenvalue of: nodes beyond the largest, to 5.03."""
+    near = 1e-5 * torch.arange(40, dtype=torch.float64)
+    curvatures = torch.tensor([1.0] * 30 + [5.0] * 10, dtype=torch.float64) + near
+    found = spectral_density(function(lambda w: 0.5 * (curvatures * w**2).sum(), torch.zeros(40)), probes=1)
+    np.testing.assert_allclose(np.sort(found.nodes), curvatures, rtol=1e-9)
+
+
 def test_nodes_that_agree_are_drawn_as_one_eigenvalue(function):
     bowl = function(lambda w: 1.5 * w @ w, torch.zeros(30))
     assert spectral_density(bowl, steps=3).width == pytest.approx(0.03, rel=1e-6)

@@ -100,8 +100,12 @@ def test_bad_input_is_refused_in_one_line(function, batches):
         probe(objective, [objective.weights], [1e-9, 1.0])
     with pytest.raises(LandscapeError, match="increase from above 0"):
         probe(objective, [objective.weights], [1.0, 0.5])
-    with pytest.raises(LandscapeError, match="got other than numbers"):
+    with pytest.raises(LandscapeError, match="an array of numbers; it holds text"):
         probe(objective, [objective.weights], ["near", "far"])
+    assert probe(objective, [objective.weights], torch.tensor([0.1, 1.0], requires_grad=True)).z.tolist() == [
+        pytest.approx(0.1),
+        1.0,
+    ]
     with pytest.raises(LandscapeError, match="directions = 0"):
         probe(objective, [objective.weights], Z, directions=0)
     wall = function(lambda w: (1 - w.sum()).sqrt(), [0.5])

@@ -93,6 +93,13 @@ def test_a_large_subspace_is_drawn_again_from_its_seed(function, monkeypatch):
     assert not again._chunks
 
 
+def test_a_subspace_beyond_memory_is_refused(monkeypatch):
+    monkeypatch.setattr("analysis.landscape.subspace._MOST", 7)
+    objective = Objective(nn.Linear(3, 2), [(torch.ones(2, 3), torch.tensor([0, 1]))])
+    with pytest.raises(LandscapeError, match="subspace = 8: expected 7 dimensions at most"):
+        sharpness(objective, subspace=8)
+
+
 def test_the_chunks_of_a_subspace_are_other_numbers(function, monkeypatch):
     monkeypatch.setattr("analysis.landscape.subspace._ROWS", 2)
     column = RandomSubspace.of(bowl(function), 1, seed=0).expand(torch.ones(1, dtype=torch.float64))
@@ -138,6 +145,8 @@ def test_rising_counts_directions_by_radius():
         z, np.concatenate([delta, delta]), np.ones(2), 9, np.array([1.0, 3.0]), np.ones(2), "batch", "float32"
     )
     assert rising(two)["phi"].tolist() == [50.0, 200.0, 25.0, 100.0]
+    with pytest.raises(LandscapeError, match="the loss is -2: φ divides by 1"):
+        rising(Probe(z, delta, one, 9, -2 * one, one, "batch", "float32"))
 
 
 def test_bad_input_is_refused_in_one_line(function, batches):
