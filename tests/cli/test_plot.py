@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analysis import figures
-from analysis.errors import FigureError
+from analysis.errors import FigureError, SeedError
 from trajectory import Recorder
 from ultraslow.cli.plot import FIGURES, Name, draw, plot
 
@@ -27,7 +27,7 @@ def record(path, config, drop=None):
     model = torch.nn.Linear(1, 1, bias=False, dtype=torch.float64)
     torch.nn.init.zeros_(model.weight)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    noise = np.random.default_rng(0).normal(0, 1e-3, 2001)
+    noise = np.random.default_rng(config["batch_size"]).normal(0, 1e-3, 2001)
     with Recorder(path, model, optimizer, config={"label": path.stem, **config}) as recorder:
         for t in range(1, 2001):
             model.weight.grad = (model.weight.detach() - t**0.25 * np.exp(noise[t])) / 0.1
@@ -60,6 +60,15 @@ def test_range_origin_width_and_style_reach_the_figure(runs, tmp_path):
     assert "#ffffff" in (tmp_path / "x.svg").read_text()
     with pytest.raises(FigureError, match="error takes no --t-min; expected one of fit, scan, compare, layers"):
         plot("error", "no-such-run", out=tmp_path / "x.png", t_min=10)
+
+
+@pytest.mark.filterwarnings("ignore:.*seeds")  # by layer, there is no other place to say it
+@pytest.mark.parametrize("name", ["fit", "scan", "compare", "layers"])
+def test_runs_of_other_settings_are_seeds_only_by_force(runs, tmp_path, name):
+    with pytest.raises(SeedError, match=r"no seeds of one experiment: batch_size .*\(--force\)"):
+        plot(name, runs[0], runs[1:2], out=tmp_path / "x.svg")
+    plot(name, runs[0], runs[1:2], out=tmp_path / "x.svg", force=True)
+    assert (tmp_path / "x.svg").stat().st_size > 1000
 
 
 @pytest.mark.parametrize("option", [{"training": True}, {"zoom": 1.0}])

@@ -1,12 +1,15 @@
 """`ultraslow match`: when a run reaches the distances of another's learning-rate drops."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
 from ultraslow.cli.arguments import Columns, Count, File, Origin, RunPath, Seeds
 from ultraslow.cli.console import print_json, say
+
+if TYPE_CHECKING:
+    from analysis import Equivalence
 
 MARGIN = 0.05  # analysis.matching.equivalence.MARGIN
 
@@ -23,6 +26,7 @@ def match(
     run_seeds: Seeds = (),
     margin: float = MARGIN,
     per: Annotated[Literal["updates", "samples"], arg(metavar="{updates,samples}")] = "updates",
+    force: bool = False,
     plot: File = None,
     columns: Columns = 1,
     json: bool = False,
@@ -47,21 +51,27 @@ def match(
         run_seeds: with --equivalent, stores of further seeds of RUN.
         margin: with --equivalent, the deviation in log d that counts as none.
         per: with --equivalent, compare after as many updates, or after as many samples.
+        force: with --equivalent, take runs whose settings differ for seeds of one experiment all the same.
         plot: also draw both curves, the targets, the crossing and the forecast, or the deviations, to this file
             (.png, .pdf, .svg).
         columns: width of the figure, in columns of a two-column journal.
         json: print one JSON document instead of a table.
     """
     from analysis import AnalysisError, Status, predict_match
+    from analysis import equivalent as compare_paths
     from analysis import match as match_runs
 
     if equivalent:
         if extrapolate or min_step is not None:
             raise AnalysisError("got equivalent with extrapolate or min_step, which are for drops; leave one out")
-        _print_equivalence([reference, *seeds], [run, *run_seeds], margin, per, origin, plot, columns, json)
+        given = [reference, *seeds], [run, *run_seeds]
+        path = compare_paths(*given, margin=margin, per=per, origin=origin, force=force)
+        _show_equivalence(path, plot, columns, json)
         return
-    if run_seeds or per != "updates" or margin != MARGIN:
-        raise AnalysisError("got run_seeds, per or margin without equivalent; add --equivalent to compare the curves")
+    if run_seeds or per != "updates" or margin != MARGIN or force:
+        raise AnalysisError(
+            "got run_seeds, per, margin or force without equivalent; add --equivalent to compare the curves"
+        )
     result = match_runs([reference, *seeds], run, origin=origin, extrapolate=extrapolate, min_step=min_step)
     forecast, why_not = None, ""
     if result.matches[0].status in (Status.WAITING, Status.ARMED, Status.NEVER_REACHED):
@@ -79,19 +89,7 @@ def match(
         say(*filter(None, [result, forecast, why_not]))
 
 
-def _print_equivalence(
-    reference: list[str],
-    runs: list[str],
-    margin: float,
-    per: Literal["updates", "samples"],
-    origin: int,
-    plot: Path | None,
-    columns: Literal[1, 2],
-    json: bool,
-) -> None:
-    from analysis import equivalent
-
-    result = equivalent(reference, runs, margin=margin, per=per, origin=origin)
+def _show_equivalence(result: "Equivalence", plot: Path | None, columns: Literal[1, 2], json: bool) -> None:
     if plot is not None:
         from analysis import figures
 

@@ -45,6 +45,7 @@ def plot(
     t_min: Updates = None,
     t_max: Updates = None,
     origin: Annotated[int | None, arg(metavar="T", help_behavior_hint="")] = None,
+    force: bool = False,
     columns: Annotated[Literal[1, 2] | None, arg(metavar="{1,2}", help_behavior_hint="")] = None,
     style: Annotated[str | None, arg(metavar="NAME", help_behavior_hint="")] = None,
 ) -> None:
@@ -55,7 +56,7 @@ def plot(
     of each parameter. match compares the last run with the others, which are its reference.
 
     Every figure takes --columns and --style; those of the error --training, --zoom and --smooth; fit, scan, compare
-    and layers --t-min, --t-max and --origin; distance and match --origin.
+    and layers --t-min, --t-max, --origin and --force; distance and match --origin.
 
     $ ultraslow plot distance runs/sb.zarr runs/lb.zarr --out distance.pdf
 
@@ -69,15 +70,15 @@ def plot(
         smooth: running mean over this share of the axis, 0 for none; for a figure of the error. Default: 0.02.
         t_min: first update of the fit range. Default: the earliest start from which the law holds.
         t_max: last update of the fit range. Default: the first learning-rate drop.
-        origin: measure the distance from this update; every t then counts from it. Default: 0; of a fit,
-            a scan, a comparison and layers as `ultraslow fit` chooses.
+        origin: measure the distance from this update; every t then counts from it. Default: as `ultraslow fit`
+            chooses, for fit, scan, compare and layers; else 0.
+        force: take runs whose settings differ for seeds of one experiment all the same.
         columns: width in columns of a two-column journal, 8.4 or 17.4 cm. Default: what the figure needs.
         style: lay this style of matplotlib over ours, by its name (such as dark_background) or its .mplstyle file.
     """
     given = {"zoom": zoom, "smooth": smooth, "t_min": t_min, "t_max": t_max, "origin": origin, "columns": columns}
     options: dict[str, object] = {name: value for name, value in given.items() if value is not None}
-    if training:
-        options["training"] = training
+    options |= {name: True for name, value in {"training": training, "force": force}.items() if value}
     _check_options(figure, options)
 
     from analysis.figures import save, use_style
@@ -151,56 +152,22 @@ def _error(
     return figures.error(runs, against=against, training=training, zoom=zoom, smooth=smooth, columns=columns)
 
 
-def _fit(
+def _fitted(
+    compute: Literal["fit", "compare", "fit_layers"],
+    figure: Literal["fit", "scan", "compare", "layers"],
     runs: "list[Run]",
     *,
     t_min: float | None = None,
     t_max: float | None = None,
     origin: int | None = None,
+    force: bool = False,
     columns: Literal[1, 2] = 1,
 ) -> "Figure":
-    from analysis import figures, fit
+    import analysis
+    from analysis import figures
 
-    return figures.fit(fit(runs, t_min=t_min, t_max=t_max, origin=origin), columns=columns)
-
-
-def _scan(
-    runs: "list[Run]",
-    *,
-    t_min: float | None = None,
-    t_max: float | None = None,
-    origin: int | None = None,
-    columns: Literal[1, 2] = 1,
-) -> "Figure":
-    from analysis import figures, fit
-
-    return figures.scan(fit(runs, t_min=t_min, t_max=t_max, origin=origin), columns=columns)
-
-
-def _compare(
-    runs: "list[Run]",
-    *,
-    t_min: float | None = None,
-    t_max: float | None = None,
-    origin: int | None = None,
-    columns: Literal[1, 2] = 1,
-) -> "Figure":
-    from analysis import compare, figures
-
-    return figures.compare(compare(runs, t_min=t_min, t_max=t_max, origin=origin), columns=columns)
-
-
-def _layers(
-    runs: "list[Run]",
-    *,
-    t_min: float | None = None,
-    t_max: float | None = None,
-    origin: int | None = None,
-    columns: Literal[1, 2] = 1,
-) -> "Figure":
-    from analysis import figures, fit_layers
-
-    return figures.layers(fit_layers(runs, t_min=t_min, t_max=t_max, origin=origin), columns=columns)
+    result = getattr(analysis, compute)(runs, t_min=t_min, t_max=t_max, origin=origin, force=force)
+    return getattr(figures, figure)(result, columns=columns)
 
 
 def _match(runs: "list[Run]", *, origin: int = 0, columns: Literal[1, 2] = 1) -> "Figure":
@@ -222,10 +189,10 @@ FIGURES: "dict[Name, Callable[..., Figure]]" = {
     "error-updates": partial(_error, against="updates"),
     "error-epochs": partial(_error, against="epochs"),
     "error-time": partial(_error, against="time"),
-    "fit": _fit,
-    "scan": _scan,
-    "compare": _compare,
-    "layers": _layers,
+    "fit": partial(_fitted, "fit", "fit"),
+    "scan": partial(_fitted, "fit", "scan"),
+    "compare": partial(_fitted, "compare", "compare"),
+    "layers": partial(_fitted, "fit_layers", "layers"),
     "match": _match,
 }
 assert tuple(FIGURES) == get_args(Name)
