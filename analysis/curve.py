@@ -103,12 +103,12 @@ class Curve:
             )
         if not np.all(np.isfinite(self.t)):
             raise CurveError(f"{self.name}: t holds NaN or infinite values; expected numbers of updates")
-        stuck = np.flatnonzero(np.diff(self.t) <= 0)
+        stuck = np.flatnonzero(self.t[1:] <= self.t[:-1])
         if len(stuck):
             i = int(stuck[0])
             raise CurveError(
-                f"{self.name}: t goes from {self.t[i]:g} to {self.t[i + 1]:g} at position {i + 1}; "
-                "expected strictly increasing updates (sort the curve, or drop repeated rows)"
+                f"{self.name}: t goes from {self.t[i]:.16g} to {self.t[i + 1]:.16g} at position {i + 1}; "
+                f"expected strictly increasing updates ({_advice(self.t[i], self.t[i + 1])})"
             )
         if len(self.t) and self.t[0] <= 0:
             raise CurveError(
@@ -141,6 +141,18 @@ class Curve:
         """What its run's recorder saw that a reader of d has to know; none for arrays."""
         run = self.run if self.source is None else self.source.run
         return tuple(f"{self.name}, {sentence}" for sentence in (run.warnings if run is not None else ()))
+
+
+_LAST_INTEGERS = {2.0**bits - 1 for bits in (7, 8, 15, 16, 31, 32)}  # of signed and unsigned types
+
+
+def _advice(before: float, after: float) -> str:
+    """Say what to do about a t that does not increase."""
+    if before in _LAST_INTEGERS and after in (0, -before - 1):
+        return "their integer type ends there: give 64-bit integers"
+    if before == after and before >= 2**53:
+        return "above 2^53 a double no longer holds each whole number: count t from a later origin"
+    return "sort the curve, or drop repeated rows"
 
 
 CurveLike: TypeAlias = Curve | Run | str | Path | tuple[ArrayLike, ArrayLike] | SeriesLike | LabelledArray
@@ -187,7 +199,8 @@ def curve_of(
         if run is None:
             _check_start(t, d, name, origin)
         after = ~(t <= origin)  # the origin itself has distance 0 and no logarithm; NaN stays, to be refused
-        t, d = t[after] - origin, d[after]
+        t, d = (t, d) if after.all() else (t[after], d[after])
+        t = t - origin if origin else t
     return Curve(t, d, name, origin=origin, drops_known=drops_known, run=run, **known)
 
 
@@ -198,8 +211,8 @@ def _check_start(t: NDArray[np.float64], d: NDArray[np.float64], name: str, orig
     """Refuse a t below 0, and a distance at the origin that is not 0."""
     if len(t) and t.min() < 0:
         raise CurveError(f"{name}: t begins at {t.min():g}; expected numbers of updates, 0 or more")
-    at, largest = d[t == origin], np.max(np.abs(d[np.isfinite(d)]), initial=0.0)
-    if len(at) and abs(at[0]) > _NOT_ZERO * largest:
+    at = d[t == origin]
+    if len(at) and abs(at[0]) > _NOT_ZERO * np.max(np.abs(d[np.isfinite(d)]), initial=0.0):
         raise CurveError(
             f"{name}: the distance at update {origin} is {at[0]:.4g}; expected 0, being measured from there: if the "
             f"values follow updates {origin + 1}, {origin + 2}, ..., let t (a Series' index) begin at {origin + 1}"

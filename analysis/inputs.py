@@ -48,7 +48,7 @@ class FrameLike(Protocol):
 
 
 class LabelledArray(Protocol):
-    """An `xarray.DataArray`, as far as it is read here: one dimension with its coordinate."""
+    """An `xarray.DataArray`, as far as it is read here: over t, or over t and seeds."""
 
     @property
     def name(self) -> Hashable:
@@ -199,4 +199,11 @@ def is_finite_number(value: Any) -> bool:
 
 
 def _is_real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool | np.timedelta64)  # to numpy an integer
+    """Return whether a value is a real number that a double holds; numpy calls a time difference an integer."""
+    if not isinstance(value, Real) or isinstance(value, bool | np.timedelta64):
+        return False
+    try:
+        float(value)
+    except OverflowError:
+        return False
+    return True

@@ -6,14 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from analysis.curve import Curve, CurvesLike, curve_of
 from analysis.errors import CurveError
-from analysis.inputs import update_number, vector, whole_and_increasing
+from analysis.inputs import numbers, update_number, whole_and_increasing
 from analysis.logs import from_table, is_log, read_series
 from analysis.run_curves import run_curve
 from trajectory.run import Run
+
+_SEEDS = ("seed", "seeds", "run", "runs")  # names of a dimension along which lie seeds of one experiment
 
 
 def curves(data: CurvesLike, *, origin: int = 0) -> list[Curve]:
@@ -26,7 +30,8 @@ def curves(data: CurvesLike, *, origin: int = 0) -> list[Curve]:
     as (t, d).
 
     A tuple of two is (t, d), unless it can be seen to hold two curves: two runs, paths, `Curve`s or tuples, or two
-    Series (or DataArrays) whose index is t. In a DataFrame, NaN stands for an update that the seed did not record.
+    Series (or DataArrays) whose index is t. In a DataFrame, and in a DataArray over t and seeds (a dimension called
+    seed or run), NaN stands for an update that the seed did not record.
 
     A run's displacement is what was recorded from t_w, or is read from its snapshots; of arrays, d is taken to be
     measured from t_w already, and t to count from w_0. A Series or DataArray that came from a run says in its `attrs`
@@ -58,7 +63,7 @@ def curves(data: CurvesLike, *, origin: int = 0) -> list[Curve]:
     given: Any = data
     if _is_pair(given):
         return [curve_of(*given, name="curve", origin=origin)]
-    parts = _columns(given) if isinstance(given, pd.DataFrame) else given
+    parts = _columns(given) if isinstance(given, pd.DataFrame) else _along_seeds(given)
     if isinstance(parts, list | tuple):
         if not parts:
             raise CurveError("got an empty list of curves; expected at least one run or (t, d)")
@@ -145,6 +150,22 @@ def _columns(frame: Any) -> list[Any]:
     return columns
 
 
+def _along_seeds(given: Any) -> Any:
+    """Return the curves of a DataArray over seeds and t, without what a seed did not record; all else as it is."""
+    if hasattr(given, "data_vars") or not (hasattr(given, "coords") and len(getattr(given, "dims", ())) == 2):
+        return given
+    seeds = [dim for dim in given.dims if dim in _SEEDS]
+    steps = [dim for dim in given.dims if dim not in seeds and dim in given.coords]
+    if len(seeds) != 1 or len(steps) != 1:
+        return given
+    found = []
+    for i in range(given.sizes[seeds[0]]):
+        one = given.isel({seeds[0]: i}).dropna(steps[0])
+        value = one.coords[seeds[0]].item() if seeds[0] in one.coords else i
+        found.append(one.rename(value if isinstance(value, str) else f"{seeds[0]} {value}"))
+    return found
+
+
 def _renamed(curve: Curve, number: int) -> Curve:
     return replace(curve, name=f"curve {number}")
 
@@ -172,7 +193,10 @@ def _single(data: Any, origin: int) -> Curve:
         raise CurveError(f"got a Dataset of {names}; expected one variable of it, such as dataset['distance']")
     if hasattr(data, "coords") and hasattr(data, "dims"):  # an xarray.DataArray, without importing xarray
         if (t := _index(data)) is None:
-            raise CurveError(f"got a DataArray over {tuple(data.dims)}; expected one dimension with its coordinate")
+            raise CurveError(
+                f"got a DataArray over {tuple(data.dims)}; expected one dimension with its coordinate, t, and beside "
+                f"it none but one of seeds, called {' or '.join(_SEEDS)}"
+            )
         at = (
             {"origin": int(data.coords["origin"])}
             if "origin" in data.coords and not data.coords["origin"].dims
@@ -196,17 +220,25 @@ def _from_labelled(t: Any, d: Any, attrs: Mapping[Any, Any], origin: int) -> Cur
         )
     if "lr_drops" not in attrs:
         return curve_of(t, d, name=name, origin=measured_from)
-    drops, _ = vector(attrs["lr_drops"], "attrs['lr_drops']", name)
+    drops, warmup_end = (_updates(attrs.get(key, 0), f"{name}.attrs[{key!r}]") for key in ("lr_drops", "warmup_end"))
     return curve_of(
         t,
         d,
         name=name,
         origin=measured_from,
-        drops=tuple(float(drop) - measured_from for drop in drops),
-        warmup_end=max(float(attrs.get("warmup_end", 0)) - measured_from, 0.0),
+        drops=tuple((drops - measured_from).tolist()),
+        warmup_end=max(float(warmup_end.max(initial=0)) - measured_from, 0.0),
         config=_config(attrs.get("config", {}), name),
         drops_known=True,
     )
+
+
+def _updates(noted: Any, where: str) -> NDArray[np.float64]:
+    """Read the updates that `attrs` note, one or several."""
+    found, _ = numbers(noted, lambda got: CurveError(f"{where} {got}; expected numbers of updates"))
+    if not np.isfinite(found).all():
+        raise CurveError(f"{where} = {noted!r:.60}: expected numbers of updates, such as [4000], or [] for none")
+    return np.atleast_1d(found)
 
 
 def _config(noted: Any, name: str) -> Mapping[str, Any]:

@@ -235,9 +235,9 @@ def _sums(curve: Curve, edges: Array) -> Array:
 
 
 def _check_distances(curve: Curve, t: Array, d: Array) -> None:
-    good = (d > 1 / _LARGEST) & (d < _LARGEST)  # NaN is neither
-    if good.all():
+    if not len(d) or (d.min() > 1 / _LARGEST and d.max() < _LARGEST):  # NaN is neither
         return
+    good = (d > 1 / _LARGEST) & (d < _LARGEST)
     if not d.any():
         raise DistanceError(
             f"{curve.name}: the weights do not move after update {curve.origin}: every distance from there is 0, up "

@@ -95,6 +95,40 @@ def test_two_data_arrays_in_a_tuple_are_two_seeds_and_a_dataset_is_refused():
             curves(given)
 
 
+def test_a_data_array_over_seeds_and_updates_is_read_by_its_names():
+    xarray = pytest.importorskip("xarray")
+    both = np.stack([d, 2 * d])
+    both[1, 1500:] = np.nan
+    array = xarray.DataArray(both, dims=("seed", "step"), coords={"step": t, "seed": [7, 8]}, name="distance")
+    array.attrs["lr_drops"] = [900]
+    for given in (array, array.transpose("step", "seed")):
+        one, other = curves(given)
+        assert (one.name, other.name) == ("seed 7", "seed 8")
+        assert np.array_equal(one.t, t)
+        assert np.array_equal(other.t, t[:1500])
+        assert np.array_equal(other.d, 2 * d[:1500])
+        assert one.drops == other.drops == (900.0,)
+    named = xarray.DataArray(both, dims=("run", "step"), coords={"step": t, "run": ["a", "b"]})
+    assert [curve.name for curve in curves([named, (t, 3 * d)])] == ["a", "b", "curve 3"]
+    for dims in (("parameter", "step"), ("seed", "run")):
+        with pytest.raises(CurveError, match="expected one dimension with its coordinate, t, and beside it none but"):
+            curves(xarray.DataArray(both, dims=dims, coords={dims[1]: t}))
+
+
+@pytest.mark.parametrize(
+    ("updates", "advice"),
+    [
+        (np.arange(1, 301).astype("uint8"), "from 255 to 0 .*their integer type ends there: give 64-bit integers"),
+        (np.arange(1, 301).astype("int8"), "from 127 to -128 .*their integer type ends there: give 64-bit"),
+        (2**53 + np.arange(300), "above 2.53 a double no longer holds each whole number"),
+        ([1, 2, 5, 5], r"from 5 to 5 at position 3; .*\(sort the curve, or drop repeated rows\)"),
+    ],
+)
+def test_updates_that_overflow_are_told_from_unsorted_ones(updates, advice):
+    with pytest.raises(CurveError, match=advice):
+        Curve(updates, np.ones(len(updates)))
+
+
 def test_what_is_masked_is_left_out():
     mask = t > 500
     for given in [(t, np.ma.array(d, mask=mask)), (np.ma.array(t, mask=mask), d)]:

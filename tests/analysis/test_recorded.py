@@ -88,6 +88,8 @@ def test_where_nothing_tells_of_drops_the_result_says_so(runs):
         ({"origin": 40, "lr_drops": []}, "measured from update 40, as its attrs say; expected origin = 40"),
         ({"origin": -1, "lr_drops": []}, "attrs\\['origin'\\] = -1: expected the number of an update"),
         ({"lr_drops": "never"}, "attrs\\['lr_drops'\\] holds text"),
+        ({"lr_drops": None}, "attrs\\['lr_drops'\\] = None: expected numbers of updates"),
+        ({"lr_drops": [], "warmup_end": "late"}, "attrs\\['warmup_end'\\] holds text"),
         ({"lr_drops": [], "config": "{"}, "attrs\\['config'\\] = '{': expected a mapping"),
     ],
 )
