@@ -28,6 +28,8 @@ _DISAGREE = 0.3  # root mean square in log d of two curves, of which neither can
 _STD = 1.4826  # a normal variable's standard deviation over its median absolute deviation
 _BALLISTIC = 1.5  # local exponent: weights that move on a straight line at a constant speed have 1
 _LAST = 4  # log bins, a third of a decade
+_ROUNDED = 1e-6  # of d: single precision rounds by a tenth of it, and seeds differ by ten thousand times as much
+_COMPARED, _FEWEST_COMPARED = 32, 8  # updates at which two curves are compared
 _STILL = 1e-6  # of log d: rounding, where weights are not updated; saturated distances go on fluctuating by 1e-3
 
 
@@ -65,7 +67,7 @@ def read_seeds(
     group = [_shifted(curve, offset) for curve in _told_apart(curves(data, origin=origin))]
     if not any(len(curve.t) for curve in group):
         raise ShortCurveError(f"{group[0].name}: holds no distances after update {origin}; expected a decade of t")
-    check_differ(group)
+    check_differ(group, thinned=not force)
     if not force:
         _check_settings(group)
     group, notes = _without_short(group, t_min, t_max)
@@ -109,21 +111,34 @@ def _shifted(curve: Curve, offset: float) -> Curve:
     return replace(curve, d=curve.d - offset) if offset else curve
 
 
-def check_differ(group: Sequence[Curve]) -> None:
+def check_differ(group: Sequence[Curve], thinned: bool = False) -> None:
     """Refuse two curves that are one.
 
     Args:
         group: the curves.
+        thinned: whether a curve with some of another's updates is the same.
 
     Raises:
         SeedError: where there are two such.
     """
     for i, one in enumerate(group):
         for other in group[:i]:
-            if np.array_equal(one.d, other.d) and np.array_equal(one.t, other.t):
+            same = np.array_equal(one.d, other.d) and np.array_equal(one.t, other.t)
+            if same or (thinned and _agree(one, other)):
                 raise SeedError(
                     f"{other.name} and {one.name} are one curve; expected independent seeds: give it once"
                 )
+
+
+def _agree(one: Curve, other: Curve) -> bool:
+    """Compare two curves at some updates that both hold: a few tell, since seeds differ at each."""
+    short, long = sorted((one, other), key=lambda curve: len(curve.t))
+    if not len(short.t):
+        return False
+    few = np.unique(np.linspace(0, len(short.t) - 1, _COMPARED).astype(int))
+    at = np.minimum(np.searchsorted(long.t, short.t[few]), len(long.t) - 1)
+    both = long.t[at] == short.t[few]
+    return both.sum() >= _FEWEST_COMPARED and np.allclose(short.d[few][both], long.d[at][both], rtol=_ROUNDED, atol=0)
 
 
 def _check_settings(group: Sequence[Curve]) -> None:
@@ -195,7 +210,7 @@ def _late(group: Sequence[Curve], t_min: float | None) -> list[str]:
 
 
 def standing_apart(bins: Bins) -> list[str]:
-    """Name the seeds whose distance runs away, stands still or falls, or lies far from what the others agree on.
+    """Name the seeds that are one curve in two units, run away, stand still or fall, or lie far from the others.
 
     Args:
         bins: the log bins of one curve, or one per seed.
@@ -243,7 +258,18 @@ def standing_apart(bins: Bins) -> list[str]:
         named[bins.names[0]] = (
             f"{' and '.join(bins.names)} lie apart: their distances differ by up to {ratio:.3g} times."
         )
-    return list(named.values())
+    return [*_scaled(bins), *named.values()]
+
+
+def _scaled(bins: Bins) -> Iterator[str]:
+    """Name the seeds that are another one times a number: an interval over them has no width, and means nothing."""
+    for i, one in enumerate(bins.z):
+        for j, other in enumerate(bins.z[:i]):
+            if np.ptp(one - other) <= _ROUNDED < np.ptp(one):
+                yield (
+                    f"{bins.names[i]} is {bins.names[j]} times {math.exp(one[0] - other[0]):.4g}, one curve in two "
+                    "units and no second seed: an interval over them is too narrow. Give it once."
+                )
 
 
 def _rms(values: Array) -> float:

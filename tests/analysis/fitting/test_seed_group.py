@@ -5,13 +5,14 @@ import pandas as pd
 import pytest
 
 from analysis import Curve, compare, fit, fit_layers, scan
-from analysis.errors import AnalysisError, DistanceError, OffsetError, ShortCurveError
+from analysis.errors import AnalysisError, DistanceError, OffsetError, SeedError, ShortCurveError
 from analysis.fitting.log_bins import binned
 from analysis.fitting.seed_group import read_seeds, standing_apart
 from analysis.synthetic import synthetic
 from trajectory import Recorder
 
 t = np.arange(1.0, 10001.0)
+NO_UPDATE = [np.nan, "10", True, 1j, [10], np.timedelta64(10, "s"), pytest.param(10**400, id="huge")]
 
 
 def seeds(n: int) -> list[Curve]:
@@ -151,6 +152,38 @@ def test_a_seed_far_from_what_the_others_agree_on_is_named(change):
     assert not any(f"curve {i} lies" in sentence for sentence in found.warnings for i in (1, 2, 3))
 
 
+@pytest.mark.parametrize("of", [slice(None), slice(None, 8000), slice(1, None, 3)])
+@pytest.mark.parametrize("precision", ["f8", "f4"])
+def test_a_curve_given_twice_is_refused_with_some_of_its_updates_too(of, precision):
+    one, other = seeds(2)
+    copy = Curve(t[of], one.d.astype(precision)[of], "copy")
+    for group in ([one, other, copy], [copy, other, one]):
+        with pytest.raises(
+            SeedError, match=r"(curve 1 and copy|copy and curve 1) are one curve; expected independent"
+        ):
+            fit(group)
+
+
+def test_curves_that_share_a_part_are_no_copies():
+    one, other = seeds(2)
+    branched = Curve(t, np.where(t <= 9000, one.d, other.d), "branched")
+    assert len(read_seeds([one, branched], 0, None, None)[0]) == 2
+
+
+@pytest.mark.parametrize("call", [fit, compare])
+def test_one_curve_in_several_units_is_named(call):
+    one, other = seeds(2)
+    said = [
+        sentence
+        for sentence in call([one, other, Curve(t, 2.5 * one.d, "in cm")], t_min=10).warnings
+        if "no second seed" in sentence
+    ]
+    assert said == [
+        "in cm is curve 1 times 2.5, one curve in two units and no second seed: an interval over them is too narrow. "
+        "Give it once."
+    ]
+
+
 def test_two_curves_that_disagree_are_both_named():
     one, other = seeds(2)
     found = fit([one, Curve(t, 3 * other.d, other.name)], t_min=10)
@@ -187,7 +220,9 @@ def test_a_seed_that_became_nan_is_refused_by_name():
 
 @pytest.mark.parametrize("call", [fit, scan, compare])
 @pytest.mark.parametrize("name", ["t_min", "t_max"])
-@pytest.mark.parametrize("value", [np.nan, "10", True, 1j, [10], np.timedelta64(10, "s")])
+@pytest.mark.parametrize(
+    "value", [np.nan, "10", True, 1j, [10], np.timedelta64(10, "s"), pytest.param(10**400, id="huge")]
+)
 def test_an_end_of_the_fit_range_that_is_no_number_is_refused(call, name, value):
     with pytest.raises(AnalysisError, match=f"{name} = .*: expected a number of updates") as caught:
         call(seeds(1), **{name: value})
