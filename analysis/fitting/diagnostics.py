@@ -152,7 +152,7 @@ def _least_squares(bins: Bins, at: Estimate, confidence_level: float) -> str | N
         own = interval_over_seeds(plain, confidence_level)
         error = float(np.hypot(error, (own[1] - own[0]) / 2))
     centre = at.alpha if len(plain) >= 3 else (low + high) / 2
-    if not abs(alpha - centre) > error:
+    if not abs(alpha - centre) > max(error, 0.005):  # the numbers are told to two decimals
         return None
     return (
         f"Plain least squares give α = {alpha:.2f} and this fit gives {at.alpha:.2f}. They differ by more than their "

@@ -9,7 +9,7 @@ from scipy import special
 from analysis.errors import GrowthError
 from analysis.fitting.effect_size import EffectSize, Judged, effect_size
 from analysis.fitting.law_test import p_value
-from analysis.fitting.laws import Array, growth, growth_slope
+from analysis.fitting.laws import Array, growth, growth_slope, s_range
 from analysis.fitting.log_bins import Bins
 from analysis.fitting.noise_mixture import Mixture, Posterior
 from analysis.fitting.noise_models import Whitener, brownian
@@ -145,10 +145,12 @@ def _from_mixture(bins: Bins, mixture: Mixture, confidence_level: float) -> Esti
     mean = each if len(bins.z) == 1 else variable_projection(bins.u, bins.z.mean(axis=0))
     held = float(mean.s[0])  # as `compare` fits the family
     interval = min(low for low, _ in intervals), max(high for _, high in intervals)
+    first, last = (0.99 * end for end in s_range(mixture.x))  # the posterior knows of no bend beyond
+    at_bound = each.at_bound.any() or any(not first < s < last for s in (*each.s, *(p.s for p in posteriors)))
     kind = "one run" if len(bins.z) == 1 else "two runs, each by itself"
     return Estimate(
         alpha, interval, s, q, a, _p_value(bins, held, mixture), effect_size(bins.z, curve), seeds, posteriors,
-        bool(each.at_bound.any()), max(p.shrinking for p in posteriors), f"{kind}, noise mixture, provisional",
+        bool(at_bound), max(p.shrinking for p in posteriors), f"{kind}, noise mixture, provisional",
     )  # fmt: skip
 
 

@@ -61,7 +61,8 @@ def fit(
         SeedError: where two of the seeds are one curve, or are runs of different settings.
         OffsetError: where the offset is to be fitted, or is no finite number.
         LawError: for another law.
-        AnalysisError: for a confidence level outside of (0, 1), or an origin or a t_min that is no update.
+        AnalysisError: for a confidence level outside of (0, 1), or above .995 below three seeds; or an origin or a
+            t_min that is no update.
 
     Examples:
         >>> import numpy as np

@@ -65,7 +65,8 @@ class LawCurve:
             t: updates since the origin, of any shape.
 
         Returns:
-            Distances of the same shape; NaN on the far side of t₀.
+            Distances of the same shape; NaN on the far side of t₀, and where t has no logarithm.
         """
-        x = np.log(np.asarray(t, float)) - self._u_middle
-        return np.exp(self.a + self.local_exponent * growth(self.s, np.where(self.s * x > -1, x, np.nan)))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            x = np.log(np.asarray(t, float)) - self._u_middle
+            return np.exp(self.a + self.local_exponent * growth(self.s, np.where(self.s * x > -1, x, np.nan)))

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from analysis.errors import AnalysisError
 from analysis.fitting.bends import Bends, bends
 from analysis.fitting.cell_whitening import ALL_CELLS, Whitening, nested_whitenings
 from analysis.fitting.goodness_of_fit import deviations, single_p
@@ -72,7 +73,15 @@ class Posterior:
 
         Returns:
             The interval's ends.
+
+        Raises:
+            AnalysisError: where the table does not reach so far.
         """
+        widest = self.cdf[-1] - self.cdf[0]
+        if confidence_level > widest + 1e-9:
+            raise AnalysisError(
+                f"confidence_level = {confidence_level:g}: one run's table ends at {widest:g}; give three seeds"
+            )
         return self.quantile((1 - confidence_level) / 2), self.quantile((1 + confidence_level) / 2)
 
 

@@ -122,6 +122,29 @@ def test_the_confidence_level_is_the_readers_choice():
         fit(seeds(1), confidence_level=95)
 
 
+def test_an_interval_of_one_run_is_refused_where_its_posterior_does_not_reach():
+    for group in (seeds(1), seeds(2)):
+        with pytest.raises(AnalysisError, match=r"confidence_level = 0\.999: one run's table ends at 0\.995; give"):
+            fit(group, t_min=10, confidence_level=0.999)
+    at_most = fit(seeds(1), t_min=10, confidence_level=0.995)
+    assert at_most.interval == pytest.approx((at_most.posterior[0][0], at_most.posterior[0][-1]))
+    wide, wider = (np.ptp(fit(seeds(3), t_min=10, confidence_level=level).interval) for level in (0.995, 0.9999))
+    assert wider > wide
+
+
+def test_a_run_that_grows_faster_than_the_posterior_knows_is_at_a_bound():
+    t = np.geomspace(1, 1e4, 49)
+    found = fit((t, np.log(3e4 / t) ** -0.2), t_min=1)  # α = −10: the search finds it, one run's prior ends at −3.3
+    assert found.interval[0] > -9
+    assert any("α is a bound and no estimate" in sentence for sentence in found.warnings)
+    assert not any("is a bound" in sentence for sentence in fit((t, np.log(1e6 / t) ** -2), t_min=1).warnings)
+
+
+def test_the_law_is_nothing_before_its_origin():
+    found = fit(seeds(1), t_min=10)
+    assert np.isnan(found.predict([0, -1])).all()
+
+
 def test_two_seeds_stand_side_by_side():
     """Each run's posterior is worked out by itself, as where it is alone."""
     both = seeds(2)
