@@ -195,7 +195,22 @@ def _alpha(u: Array, z: Array) -> Array:
     return variable_projection(u, z).alpha
 
 
-def over_seeds(what: str, parameter: str, values: Array, whole: Array, origin: int | None = None) -> Change:
+def standard_error(values: Array) -> float:
+    """Compute the standard error of the mean of independent seeds, of numbers whose squares may be none too.
+
+    Args:
+        values: (seed,) a number of each.
+
+    Returns:
+        It.
+    """
+    scale = max(float(np.abs(values).max()), 1e-300)
+    return scale * float((values / scale).std(ddof=1)) / math.sqrt(len(values))
+
+
+def over_seeds(
+    what: str, parameter: str, values: Array, whole: Array, origin: int | None = None, unit: float = 1.0
+) -> Change:
     """Test over the seeds whether a parameter changes.
 
     Args:
@@ -204,14 +219,15 @@ def over_seeds(what: str, parameter: str, values: Array, whole: Array, origin: i
         values: (seed,) the parameter there.
         whole: (seed,) the parameter on the whole range, or from the fit's own origin.
         origin: that the values were measured from, if they were from another.
+        unit: what the parameter is measured against, where it is near 0.
 
     Returns:
         The change.
     """
-    difference, n = values - whole, len(values)
-    mean, error = float(difference.mean()), float(difference.std(ddof=1) / math.sqrt(n))
-    size = max(error, _SMEAR * (1 + abs(float(whole.mean()))))  # bins of noiseless seeds are off by it
-    p_value = 2 * float(special.stdtr(n - 1, -abs(mean) / size))
+    difference = values - whole
+    mean, error = float(difference.mean()), standard_error(difference)
+    size = max(error, _SMEAR * (unit + abs(float(whole.mean()))))  # bins of noiseless seeds are off by it
+    p_value = 2 * float(special.stdtr(len(values) - 1, -abs(mean) / size))
     return Change(what, parameter, float(values.mean()), mean, error, p_value, origin)
 
 

@@ -17,7 +17,7 @@ from scipy import special
 
 from analysis.fitting.comparison_result import TRAINED_SHARE, FittedLaw
 from analysis.fitting.effect_size import effect_size
-from analysis.fitting.invariance import Change, Invariance, over_seeds, range_parts
+from analysis.fitting.invariance import Change, Invariance, over_seeds, range_parts, standard_error
 from analysis.fitting.law_test import p_value
 from analysis.fitting.laws import Array, Branch, Law
 from analysis.fitting.least_squares import least_squares, slopes
@@ -98,22 +98,24 @@ def law_invariance(
     if len(bins.z) < 3:
         return Invariance(())
     whole = seed_parameters(law, bins, noise)
+    units = {"c2": math.exp(2 * float(bins.z.mean())), "K": 0.0}  # c² is a part of d², and K its own measure
     changes: list[Change] = []
     for what, part in range_parts(bins.u):
-        changes += _changes(what, seed_parameters(law, bins.part(part), noise), whole)
+        changes += _changes(what, seed_parameters(law, bins.part(part), noise), whole, units)
     for origin, there, here in origins:
         own = whole if here is bins else seed_parameters(law, here, noise)
-        changes += _changes(f"from update {origin}", seed_parameters(law, there, noise), own, origin)
+        changes += _changes(f"from update {origin}", seed_parameters(law, there, noise), own, units, origin)
     return Invariance(tuple(changes))
 
 
 def _changes(
-    what: str, there: dict[str, Array], whole: dict[str, Array], origin: int | None = None
+    what: str, there: dict[str, Array], whole: dict[str, Array], units: dict[str, float], origin: int | None = None
 ) -> Iterator[Change]:
     for name, values in there.items():
         pair = (np.log(values), np.log(whole[name])) if name in _SCALES else (values, whole[name])
         if np.isfinite(pair).all():
-            yield over_seeds(what, f"log_{name}" if name in _SCALES else name, pair[0], pair[1], origin)
+            called = f"log_{name}" if name in _SCALES else name
+            yield over_seeds(what, called, pair[0], pair[1], origin, units.get(name, 1.0))
 
 
 def interval_over_seeds(values: Array, confidence_level: float = _CONFIDENCE) -> tuple[float, float]:
@@ -126,8 +128,8 @@ def interval_over_seeds(values: Array, confidence_level: float = _CONFIDENCE) ->
     Returns:
         Its ends.
     """
-    n, mean = len(values), float(values.mean())
-    half = float(special.stdtrit(n - 1, (1 + confidence_level) / 2) * values.std(ddof=1) / math.sqrt(n))
+    mean = float(values.mean())
+    half = float(special.stdtrit(len(values) - 1, (1 + confidence_level) / 2)) * standard_error(values)
     return mean - half, mean + half
 
 

@@ -49,21 +49,24 @@ def _from_grid(branch: Branch, u: Array, y: Array, whiten: Whitener) -> Array:
 def _polish(branch: Branch, u: Array, y: Array, whiten: Whitener, theta: Array) -> tuple[Array, Array]:
     low, high = branch.bounds.T
     theta = np.clip(theta, low, high)
-    residual = y - whiten(branch.shape(u, theta))
+    white = whiten(_value_and_slopes(branch, u, theta))
+    residual, design = y - white[:, 0], white[:, 1:]
     rss, damping = np.sum(residual**2, axis=1), np.full(len(y), 1e-3)
     active = np.arange(len(y)) if len(low) else np.arange(0)
     for _ in range(_ROUNDS):
         if not len(active):
             break
         here = theta[active]
-        step = _damped_step(whiten(slopes(branch, u, here)), residual[active], damping[active], here, low, high)
-        new = np.clip(here + step, low, high)
-        new_residual = y[active] - whiten(branch.shape(u, new))
+        new = here + _damped_step(design[active], residual[active], damping[active], here, low, high)
+        new = np.clip(new, low, high)
+        white = whiten(_value_and_slopes(branch, u, new))
+        new_residual = y[active] - white[:, 0]
         new_rss = np.sum(new_residual**2, axis=1)
         flat = np.abs(new_rss - rss[active]) <= _FLAT * rss[active]  # the step is then more exact than its gain
         better = flat | (new_rss < rss[active])
         kept = active[better]
         theta[kept], residual[kept], rss[kept] = new[better], new_residual[better], new_rss[better]
+        design[kept] = white[better, 1:]
         damping[active] *= np.where(better, 0.1, 10.0)
         moved = np.max(np.abs(new - here) / (high - low), axis=1)
         active = active[(moved > _CONVERGED) & ~flat & (damping[active] < _STUCK)]
@@ -81,19 +84,28 @@ def slopes(branch: Branch, u: Array, theta: Array) -> Array:
     Returns:
         (curve, parameter, bin); 0 where the law has no value beside θ.
     """
+    return _value_and_slopes(branch, u, theta)[:, 1:]
+
+
+def _value_and_slopes(branch: Branch, u: Array, theta: Array) -> Array:
+    """Compute a law's log d and its `slopes`, (curve, 1 + parameter, bin)."""
+    count = theta.shape[1]
     steps = _STEP * np.maximum(1.0, np.abs(theta))
-    nudges = steps[:, :, None] * np.eye(theta.shape[1])
-    after, before = branch.shape(u, theta[:, None] + np.stack([nudges, -nudges]))
-    found = (after - before) / (2 * steps[:, :, None])
-    found[~np.isfinite(found)] = 0.0
-    return found
+    beside = np.repeat(theta[:, None], 1 + 2 * count, axis=1)
+    each = np.arange(count)
+    beside[:, 1 + each, each] += steps
+    beside[:, 1 + count + each, each] -= steps
+    found = branch.shape(u, beside)
+    rise = (found[:, 1 : 1 + count] - found[:, 1 + count :]) / (2 * steps[:, :, None])
+    rise[~np.isfinite(rise)] = 0.0
+    return np.concatenate([found[:, :1], rise], axis=1)
 
 
 def _damped_step(design: Array, residual: Array, damping: Array, theta: Array, low: Array, high: Array) -> Array:
     """Solve (JᵀJ + λ diag JᵀJ) δ = Jᵀr for each curve, without the parameters that are held at a bound."""
-    downhill = np.einsum("mkj,mj->mk", design, residual)
+    downhill = np.matmul(design, residual[:, :, None])[:, :, 0]
     held = ((theta <= low) & (downhill < 0)) | ((theta >= high) & (downhill > 0))
-    square = np.einsum("mkj,mlj->mkl", design, design)
+    square = np.matmul(design, design.transpose(0, 2, 1))
     square[held[:, :, None] | held[:, None, :]] = 0.0
     diagonal = np.einsum("mkk->mk", square)
     largest = diagonal.max(axis=1, keepdims=True)

@@ -11,7 +11,7 @@ All p-values of a comparison come from one test, which it names (`Comparison.goo
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from analysis.curve import Curve, CurvesLike
 from analysis.errors import GrowthError, LawError
@@ -127,13 +127,13 @@ def _bins(group: Sequence[Curve], t_min: float | None, t_max: float | None) -> t
     )
 
 
-def _named(laws: Sequence[str] | None) -> list[Law]:
-    if isinstance(laws, str):
-        raise LawError(f"laws = {laws!r}: expected a list of names, as in [{laws!r}]")
-    unknown = [name for name in laws or () if name not in LAWS]
-    if unknown or (laws is not None and not laws):
-        raise LawError(f"laws = {list(laws or ())}: expected names out of {', '.join(LAWS)}")
-    return [LAWS[name] for name in laws or LAWS]
+def _named(laws: Iterable[str] | None) -> list[Law]:
+    if isinstance(laws, str) or not isinstance(laws, Iterable | None):
+        raise LawError(f"laws = {laws!r}: expected a list of names, as in {[laws if laws in LAWS else 'power law']}")
+    names = list(LAWS if laws is None else laws)
+    if not names or any(not isinstance(name, str) or name not in LAWS for name in names):
+        raise LawError(f"laws = {names}: expected names out of {', '.join(LAWS)}")
+    return [LAWS[name] for name in dict.fromkeys(names)]
 
 
 def _predicted(curve: Curve, memory: float | None) -> dict[str, float]:

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from analysis import compare, fit
+from analysis import Curve, compare, fit
 from analysis.fitting.invariance import origin_invariance, range_invariance
 from analysis.fitting.log_bins import Bins
 from analysis.fitting.shared_noise import shared_share, widening
@@ -100,6 +100,24 @@ def test_the_share_of_common_noise_is_estimated(share):
     assert shared_share(residuals) == pytest.approx(share, abs=0.03)
 
 
+def test_residuals_that_cancel_share_nothing_and_none_tell_nothing():
+    assert shared_share(np.array([[1.0, -2.0], [-1.0, 2.0]])) == 0
+    assert math.isnan(shared_share(np.zeros((3, 2))))
+
+
+def test_from_a_half_on_the_share_is_warned_of():
+    rng = np.random.default_rng(10)
+    common, own = noise(rng, u, 1, std=0.01), noise(rng, u, 5, std=0.01)
+    law = np.log(t / 0.1) ** 2
+    shares = []
+    for weight in (0.4, 1.4):
+        found = fit([(t, law * np.exp(row)) for row in weight * common + own], t_min=10)
+        shares.append(found.shared_residual)
+        warned = any("is common to the seeds" in sentence for sentence in found.warnings)
+        assert warned == (found.shared_residual > 0.5)
+    assert 0.2 < shares[0] < 0.5 < shares[1] < 0.9
+
+
 def test_shared_noise_widens_an_interval_by_what_the_spread_does_not_show():
     rng, n, share = np.random.default_rng(8), 5, 0.5
     common, own = rng.normal(size=(20_000, 1)), rng.normal(size=(20_000, n))
@@ -123,6 +141,25 @@ def test_noise_that_seeds_share_is_told():
     assert independent.shared_residual < 0.5
     assert not any("common to the seeds" in sentence for sentence in independent.warnings)
     assert math.isnan(fit(curves[0], t_min=10).shared_residual)
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e30, 1e-120, 1e120])
+def test_a_comparison_does_not_depend_on_the_unit(unit):
+    curves = synthetic("jump + power", t=t, nu=0.4, c2=200.0, seeds=5)
+    moving = [Curve(one.t, one.d * np.where(one.t > 3000, (one.t / 3000) ** 0.2, 1.0), one.name) for one in curves]
+    for group in (curves, moving):
+        found = compare(group, ["jump + power"], t_min=10)
+        other = compare([Curve(one.t, unit * one.d, one.name) for one in group], ["jump + power"], t_min=10)
+        p_values = [[change.p_value for change in each.invariance.changes] for each in (found, other)]
+        assert p_values[1] == pytest.approx(p_values[0], rel=1e-4)
+        (before, after) = (each.fits[0].intervals["c2"] for each in (found, other))
+        assert np.array(after) / unit / unit == pytest.approx(before, rel=1e-5)
+    assert found.invariance.moves
+
+
+def test_numbers_that_look_the_same_are_not_said_to_disagree():
+    found = fit((np.arange(2, 10001), np.log(np.arange(2, 10001))), t_min=2)
+    assert not any("give α = 2.00 and this fit gives 2.00" in sentence for sentence in found.warnings)
 
 
 def test_plain_least_squares_that_disagree_are_told():

@@ -192,10 +192,17 @@ def test_the_result_reads_as_table_and_dictionary():
     assert len(again["laws"]) == len(LAWS)
 
 
-@pytest.mark.parametrize("laws", [["cubic"], []])
+@pytest.mark.parametrize("laws", [["cubic"], [], [None], [["power law"]], 5])
 def test_unknown_laws_are_refused_by_name(laws):
-    with pytest.raises(LawError, match="power law, pure log"):
+    with pytest.raises(LawError, match=r"laws = .*expected .*power law"):
         compare(synthetic("sinai", t=t), laws)
+
+
+def test_laws_may_come_in_any_order_and_more_than_once():
+    curve = synthetic("sinai", t=t, t0=0.1)
+    once = compare(curve, ["power law", "sinai"], t_min=10).to_frame()
+    for laws in (["sinai", "power law", "sinai"], iter(["power law", "sinai"])):
+        assert compare(curve, laws, t_min=10).to_frame().equals(once)
 
 
 def test_a_law_s_name_is_no_list_of_names():

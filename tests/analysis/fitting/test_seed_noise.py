@@ -44,6 +44,21 @@ def test_the_noise_has_the_largest_restricted_likelihood(kind, trend):
     assert found.cell.trend == trend
 
 
+def test_brownian_noise_is_given_up_where_another_is_likelier_by_twenty_to_one():
+    gaps, gained = np.diff(u[1:]), []
+    for draw in range(14):
+        rng = np.random.default_rng(draw)
+        paths = noise(rng, u, 3, kind="Brownian", std=0.006) + noise(rng, u, 3, kind="independent", std=0.002)
+        seeds = bins(LAW + paths)
+        rises = np.diff((seeds.z - seeds.z.mean(axis=0))[:, 1:], axis=1)
+        rss = np.sum(rises**2 / gaps)
+        kept = -(np.log(gaps).sum() + len(gaps) * np.log(rss))  # n = 3
+        gained.append(max(restricted(seeds, cell) for cell in SEED_CELLS) - kept)
+        found = seed_noise(seeds)
+        assert (found != BROWNIAN) == (gained[-1] > np.log(20))
+    assert np.histogram(gained, [np.log(2), np.log(20), np.log(1e6)])[0].min() >= 2
+
+
 @pytest.mark.parametrize("kind", ["Brownian", "Matérn"])
 def test_noise_as_smooth_as_brownian_or_smoother_is_taken_for_brownian(kind):
     assert seed_noise(bins(LAW + noise(np.random.default_rng(3), u, 5, kind=kind, std=0.008))) == BROWNIAN
