@@ -139,6 +139,12 @@ def test_path(trained, run, tmp_path):
     assert "sb-0@10" in shown
 
 
+def test_a_path_to_a_run_on_other_data_says_whose_loss_it_is(trained, run, tmp_path):
+    other = train(replace(RECIPES["f1-digits"](), epochs=0.1, label_noise=0.2), tmp_path / "noisy.zarr")
+    (line,) = run("path", *trained[:2], other, *FEW, "--points", 4).stderr.splitlines()
+    assert f"{other}: its label_noise is 0.2, that of {trained[0]} 0.0; the loss is of the latter's data" in line
+
+
 def test_an_error_keeps_what_is_done(trained, run, tmp_path):
     other = train(replace(RECIPES["f1-digits"](), network="f1", epochs=0.1), tmp_path / "other.zarr")
     done = run("path", *trained[:2], other, *FEW, "--points", 4)

@@ -8,10 +8,13 @@ from tyro.conf import arg
 
 from ultraslow.cli.arguments import Columns, File, MoreRuns, RunPath
 from ultraslow.cli.console import print_json, print_table, progress_bar
-from ultraslow.cli.landscape import Samples, announce, check_plot, keeping_what_is_done, say_rounding, step_of
+from ultraslow.cli.landscape import Samples, announce, check_plot, keeping_what_is_done, say, say_rounding, step_of
 
 if TYPE_CHECKING:
     from trajectory import Run
+
+
+_DATA = ("dataset", "protocol", "label_noise")  # of a run's settings
 
 
 def path(
@@ -59,6 +62,8 @@ def path(
     check_plot(plot)
     ends = [_snapshot(name) for name in (run, *runs)]
     say_rounding(list({str(one.path): one for one, _ in ends}.values()))
+    for other, _ in ends[1:]:
+        say(_other_data(ends[0][0], other))
     if len(ends) == 1:
         only = ends[0][0]
         ends = [(only, only.snapshots[0]), ends[0]]
@@ -103,6 +108,18 @@ def _snapshot(name: str) -> "tuple[Run, int]":
     named = bool(stem) and step.isdigit()
     run = Run(stem if named else name)
     return run, step_of(run, int(step) if named else None)
+
+
+def _other_data(first: "Run", other: "Run") -> str:
+    """Say that another run was trained on other data than the first, if it was."""
+    ours, theirs = (one.config.get("settings", {}) for one in (first, other))
+    for name in _DATA:
+        if name in theirs and theirs[name] != ours.get(name):
+            return (
+                f"{other.path}: its {name} is {theirs[name]}, that of {first.path} {ours.get(name)}; the loss is of the"
+                " latter's data"
+            )
+    return ""
 
 
 def _print_lines(lines: list[dict[str, Any]], trajectory: list[dict[str, Any]]) -> None:

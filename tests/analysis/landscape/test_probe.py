@@ -57,6 +57,8 @@ def test_a_linear_loss(function):
     np.testing.assert_allclose(found.gradient_norm, 5)
     np.testing.assert_allclose(potential(found).each, 2, atol=1e-9)
     assert found.dimension == 2
+    other = probe(objective, [objective.weights], Z, directions=1, seed=5)
+    np.testing.assert_allclose(other.delta[0, 0, 0], float(isotropic(objective, (5, 0, 0)) @ a) * Z, atol=1e-12)
 
 
 def test_a_bowl_at_its_minimum(function):

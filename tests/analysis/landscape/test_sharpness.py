@@ -82,6 +82,16 @@ def test_the_largest_loss_of_a_subspace(function):
     assert found.subspace == 2
 
 
+def test_a_slope_rises_to_the_corner_of_a_subspace(function):
+    """Σ_i b_i |(Aᵀ g)_i| with b_i = ε (|(A⁺w)_i| + 1), for any A."""
+    slope = torch.tensor([1.0, -1.0, 0.5, 2.0], dtype=torch.float64)
+    objective = function(lambda w: 10 + w @ slope, W)
+    basis = RandomSubspace.of(objective, 2, seed=0)
+    corner = 0.01 * (basis.coordinates(W).abs() + 1) * basis.project(slope).abs()
+    found = sharpness(objective, eps=0.01, subspace=2)
+    assert found.largest - found.loss == pytest.approx(float(corner.sum()), rel=1e-9)
+
+
 def test_a_large_subspace_is_drawn_again_from_its_seed(function, monkeypatch):
     objective = bowl(function)
     kept = RandomSubspace.of(objective, 3, seed=1).expand(torch.ones(3, dtype=torch.float64))
