@@ -1,45 +1,20 @@
-"""Each status by a constructed curve; the detector's error and early fires on noisy power laws; resuming.
+"""Each status of a matcher by a constructed curve."""
 
-A matcher takes distances one at a time as Python's numbers, so that its state is the same however they come.
-"""
-
-import json
 from math import log
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.signal import lfilter
+from noisy_power import DROP, STEPS, Q, power
 
 from analysis.errors import AnalysisError, MatchError
 from analysis.matching.distance_matcher import DistanceMatcher
 from analysis.matching.outcome import Status
-
-Q = 0.23  # local exponent of a real run
-DROP = 4690  # update of the small batch's first drop on MNIST: epoch 10 at batch 128
-
-
-def correlated(rng, n, tau=30):
-    """Unit normal noise with correlation e^(−lag/τ)."""
-    r = np.exp(-1 / tau)
-    white = rng.standard_normal(n) * np.sqrt(1 - r * r)
-    white[0] /= np.sqrt(1 - r * r)
-    return lfilter([1], [1, -r], white)
-
-
-def power(t, noise=0.0, seed=0):
-    """A distance that reaches 1 at DROP."""
-    return (t / DROP) ** Q * np.exp(noise * correlated(np.random.default_rng(seed), len(t)))
 
 
 def overshooting(t):
     """Fashion-MNIST, batch 4096, √-scaled rate: methods' table of first updates, straight lines in log-log."""
     table_t, table_d = [1, 5, 10, 20, 30, 50, 100, 150], [2.4, 12.8, 27.8, 45.4, 51.8, 54.6, 53.9, 53]
     return np.exp(np.interp(np.log(t), np.log(table_t), np.log(table_d)))
-
-
-STEPS = np.arange(1, 7000)
 
 
 def test_waits_until_a_window_is_full():
@@ -230,106 +205,3 @@ def test_refuses_what_makes_no_sense(arguments, message):
     with pytest.raises(MatchError, match=message) as error:
         DistanceMatcher(**arguments)
     assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("cut", [1, 150, 3000, 4695, 4720, 6000])
-def test_resumed_in_the_middle_of_a_window_equals_uninterrupted(cut):
-    distances, rates = power(STEPS, noise=0.003), np.where(STEPS < 2000, 0.1, 0.2)
-    whole = DistanceMatcher([0.9, 1.0])
-    whole.update(STEPS, distances, rates)
-    first, second = DistanceMatcher([0.9, 1.0]), DistanceMatcher([0.9, 1.0])
-    first.update(STEPS[:cut], distances[:cut], rates[:cut])
-    second.load_state_dict(json.loads(json.dumps(first.state_dict())))
-    second.update(STEPS[cut:], distances[cut:], rates[cut:])
-    assert len(whole.matches) == 2
-    assert second.matches == whole.matches
-    assert json.dumps(second.state_dict()) == json.dumps(whole.state_dict())
-
-
-def test_resumes_from_a_checkpoint_of_version_0_1():
-    """There the running estimate's bandwidth was called width."""
-    whole, first, second = (DistanceMatcher(1.0, bandwidth=0.1) for _ in range(3))
-    whole.update(STEPS, power(STEPS, noise=0.003))
-    first.update(STEPS[:3000], power(STEPS, noise=0.003)[:3000])
-    state = first.state_dict()
-    state["window"]["width"] = state["window"].pop("bandwidth")
-    second.load_state_dict(state)
-    second.update(STEPS[3000:], power(STEPS, noise=0.003)[3000:])
-    assert second.match == whole.match
-    assert second.state_dict() == whole.state_dict()
-
-
-def test_refuses_the_state_of_another_target():
-    with pytest.raises(MatchError, match="same reference"):
-        DistanceMatcher(1.0).load_state_dict(DistanceMatcher(2.0).state_dict())
-
-
-@settings(max_examples=25)
-@given(cuts=st.lists(st.integers(0, len(STEPS)), max_size=8), noise=st.sampled_from([0.0, 0.01, 0.05]))
-def test_arrays_equal_updates_one_by_one(cuts, noise):
-    distances = power(STEPS, noise)
-    single, blocks = DistanceMatcher(1.0), DistanceMatcher(1.0)
-    for t, d in zip(STEPS, distances, strict=True):
-        single.update(t, d)
-    for part in np.split(np.arange(len(STEPS)), sorted(cuts)):
-        blocks.update(STEPS[part], distances[part])
-    assert json.dumps(blocks.state_dict()) == json.dumps(single.state_dict())
-    assert blocks.match == single.match
-
-
-def test_memory_is_constant():
-    matcher = DistanceMatcher(10.0)
-    sizes = []
-    for part in np.split(np.arange(1, 200_001), 20):
-        matcher.update(part, power(part, noise=0.02))
-        sizes.append(len(matcher.state_dict()["window"]["means"]))
-    assert max(sizes) == sizes[0] <= 18
-
-
-# (step noise, W): mean error in log step × 100 and its tolerance; highest fraction more than 5 % early.
-# Means are this detector's own, by bench/match.py with 1000 curves; 3 standard errors of a mean of 60 either way.
-RATES = [
-    (0.001, 0.05, 1.5, 0.2, 0.0),
-    (0.001, 0.1, 2.3, 0.2, 0.0),
-    (0.01, 0.05, 4.4, 1.1, 0.03),
-    (0.01, 0.1, 6.7, 1.0, 0.0),
-    (0.03, 0.05, 4.5, 3.0, 0.26),
-    (0.03, 0.1, 12.0, 2.5, 0.07),
-]
-
-
-def fires(noise, bandwidth, seeds, drop=DROP):
-    """log(step / noiseless crossing) × 100 at which each of the noisy curves fires."""
-    steps = np.arange(int(0.45 * drop), int(1.6 * drop))
-    found = []
-    for seed in seeds:
-        matcher = DistanceMatcher((drop / DROP) ** Q, bandwidth=bandwidth)
-        assert matcher.update(steps, power(steps, noise, seed)) == "matched"
-        found.append(100 * log(matcher.match.step / drop))
-    return np.array(found)
-
-
-@pytest.mark.parametrize(("noise", "bandwidth", "mean", "tolerance", "early"), RATES)
-def test_error_and_early_fires_under_step_noise(noise, bandwidth, mean, tolerance, early):
-    error = fires(noise, bandwidth, range(60))
-    assert np.mean(error) == pytest.approx(mean, abs=tolerance)
-    assert np.mean(error < -5) <= early
-
-
-def test_bandwidth_follows_the_measured_noise():
-    np.testing.assert_array_equal(fires(0.001, None, range(10)), fires(0.001, 0.05, range(10)))
-    chosen, wide, narrow = (fires(0.03, bandwidth, range(40)) for bandwidth in (None, 0.1, 0.05))
-    assert np.mean(np.abs(chosen - wide) < 1.5) > 0.8  # their batches are cut at other updates
-    assert np.mean(chosen < -5) <= np.mean(narrow < -5)
-
-
-def test_interval_covers_the_crossing():
-    """The reported interval, at 2 SE, for noise whose correlation is shorter than a batch; 95.4 % nominal."""
-    covered = 0
-    for seed in range(60):
-        noise = 0.01 * np.random.default_rng(seed).standard_normal(len(STEPS))
-        matcher = DistanceMatcher(1.0)
-        matcher.update(STEPS[2000:], power(STEPS)[2000:] * np.exp(noise[2000:]))
-        low, high = matcher.match.interval
-        covered += low <= DROP <= high
-    assert covered >= 53  # 3 standard errors below .954 of 60

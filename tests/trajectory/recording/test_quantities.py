@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray
+from float64_twin import doubles, network, norms, update
 from torch import nn
 
 from trajectory import LogSpaced, Recorder, RecordingError, Run, StoreError, verify
@@ -13,26 +14,6 @@ from trajectory.measure.observables import Observables
 from trajectory.schema.angle import angle
 from trajectory.schema.layout import QUANTITIES
 from trajectory.schema.parameter_groups import group
-
-
-def network(seed=0):
-    torch.manual_seed(seed)
-    return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3))
-
-
-def update(model, optimizer):
-    loss = model(torch.randn(5, 6)).square().mean()
-    optimizer.zero_grad()
-    loss.backward()
-    optimizer.step()
-
-
-def doubles(model):
-    return [p.detach().double().clone() for p in model.parameters()]
-
-
-def norms(left, right=None):
-    return [float((a.double() - (0 if right is None else right[k])).norm()) for k, a in enumerate(left)]
 
 
 @pytest.fixture(scope="module", params=[1, 3, LogSpaced(6)], ids=["every step", "every third", "log-spaced"])
@@ -115,80 +96,6 @@ def test_the_gradient_is_the_one_the_optimizer_saw(tmp_path):
     assert run.total("grad_norm")[3] == pytest.approx(0.01, rel=1e-4)
     assert run.layers("grad_norm").loc[3, ["unused.weight", "unused.bias"]].tolist() == [0, 0]
     assert run.events == []  # no weight is NaN
-
-
-OPTIMIZERS = {
-    "sgd": (torch.optim.SGD, {"momentum": 0.9}, "momentum_buffer"),
-    "adam": (torch.optim.Adam, {}, "exp_avg"),
-    "adamw": (torch.optim.AdamW, {"foreach": True}, "exp_avg"),
-}
-
-
-@pytest.mark.parametrize("kind", OPTIMIZERS)
-def test_momentum_is_the_norm_of_the_optimizers_buffers_through_a_resume_and_a_new_optimizer(tmp_path, kind):
-    make, options, name = OPTIMIZERS[kind]
-    model, twin = network(), []
-
-    def optimizer():
-        return make(model.parameters(), lr=0.01, **options)
-
-    def record(recorder, first, updates):
-        for _ in range(updates):
-            update(model, first)
-            twin.append(norms([first.state[p][name] for p in model.parameters()]))
-
-    path, first = tmp_path / "run.zarr", optimizer()
-    with Recorder(path, model, first, quantities=["distance", "momentum_norm"]) as recorder:
-        record(recorder, first, 5)
-        state, saved = recorder.state_dict(), first.state_dict()
-        update(model, first)  # taken back
-    resumed = optimizer()
-    resumed.load_state_dict(saved)
-    how = {"quantities": ["distance", "momentum_norm"], "resume": "must"}
-    with Recorder(path, model, resumed, **how) as recorder:
-        recorder.load_state_dict(state)
-        record(recorder, resumed, 3)
-        rebuilt = optimizer()
-        recorder.follow(rebuilt)
-        record(recorder, rebuilt, 3)
-    run = Run(path)
-    np.testing.assert_allclose(run.layers("momentum_norm"), twin, rtol=1e-6)
-    np.testing.assert_allclose(run.total("momentum_norm"), np.linalg.norm(twin, axis=1), rtol=1e-6)
-
-
-def test_momentum_of_stacked_networks_is_each_ones_own(tmp_path):
-    networks = [network(seed) for seed in range(2)]
-    pairs = zip(*(each.parameters() for each in networks), strict=True)
-    stacked = [torch.stack(pair).detach().requires_grad_() for pair in pairs]
-    for k, each in enumerate(networks):
-        for p, whole in zip(each.parameters(), stacked, strict=True):
-            p.data = whole.data[k]
-    optimizer = torch.optim.SGD(stacked, lr=0.1, momentum=0.9)
-    how = {"quantities": ["distance", "momentum_norm"]}
-    recorders = [Recorder(tmp_path / f"{k}.zarr", each, optimizer, **how) for k, each in enumerate(networks)]
-    for _ in range(3):
-        for whole in stacked:
-            whole.grad = torch.randn_like(whole)
-        optimizer.step()
-    for k, recorder in enumerate(recorders):
-        recorder.close()
-        expected = norms([optimizer.state[whole]["momentum_buffer"][k] for whole in stacked])
-        np.testing.assert_allclose(Run(recorder.path).layers("momentum_norm").loc[3], expected, rtol=1e-6)
-
-
-def test_without_momentum_there_is_none_and_the_run_says_so(tmp_path):
-    model = network()
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    how = {"quantities": ["distance", "momentum_norm"]}
-    recorder = Recorder(tmp_path / "run.zarr", model, optimizer, **how)
-    update(model, optimizer)
-    with pytest.warns(RuntimeWarning, match="the optimizer keeps no momentum, so that momentum_norm is NaN"):
-        recorder.close()
-    run = Run(tmp_path / "run.zarr")
-    assert run.total("momentum_norm").isna().all()
-    assert [event.name for event in run.events] == ["no_momentum"]
-    with pytest.raises(RecordingError, match="momentum_norm without an optimizer"):
-        Recorder(tmp_path / "by_hand.zarr", model, **how)
 
 
 @pytest.mark.parametrize("gap", [False, True], ids=["kernel", "foreach"])
@@ -314,68 +221,3 @@ def test_a_store_that_tells_of_no_quantities_holds_the_distance_by_parameter(tmp
     assert len(run.distance) == 1
     recorder.close()
     assert verify(path) == []
-
-
-def test_replays_of_a_captured_step_are_recorded_as_steps_are(tmp_path, monkeypatch):
-    """On a CPU what the hook does within a capture stands for a replay: it is all that a graph would hold.
-
-    The two trainings are one program in one process, so their rows are the same.
-    """
-    with pytest.raises(RecordingError, match="CUDA alone has graphs"):
-        Recorder(tmp_path / "refused", network(), capturable=True)
-    monkeypatch.setattr("trajectory.recording.session.has_graphs", lambda _: True)
-    for name, how in {"eager": {}, "replayed": {"capturable": True}}.items():
-        model = network()
-        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
-        path = tmp_path / f"{name}.zarr"
-        with Recorder(path, model, optimizer, quantities=QUANTITIES, snapshots=50, **how) as recorder:
-            for t in range(150):
-                with monkeypatch.context() as patch:
-                    replay = how and t >= 10  # before, steps that warm up
-                    patch.setattr("trajectory.recording.pipeline.is_capturing", lambda _, replay=replay: replay)
-                    update(model, optimizer)
-                if replay:
-                    recorder.replayed()
-                recorder.log(loss=t)
-                if t % 37 == 0:
-                    recorder.flush(wait=False)
-    eager, replayed = Run(tmp_path / "eager.zarr"), Run(path)
-    for quantity in QUANTITIES:
-        assert eager.layers(quantity).equals(replayed.layers(quantity))
-    assert len(replayed.distance) == 150
-    assert eager.metrics.equals(replayed.metrics)
-    assert replayed.snapshots == [0, 50, 100, 150]
-    with (
-        pytest.raises(RecordingError, match="without capturable=True"),
-        Recorder(tmp_path / "a", model, optimizer) as r,
-    ):
-        r.replayed()
-    with pytest.raises(RecordingError, match="give neither"):
-        Recorder(tmp_path / "b", model, optimizer, capturable=True, schedule=2)
-
-
-@pytest.mark.parametrize(
-    ("make", "memory"),
-    [
-        (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01), 100),
-        (lambda p: torch.optim.SGD(p, lr=0.1, momentum=0.9, weight_decay=0.01, dampening=0.5), 200),
-        (lambda p: torch.optim.AdamW(p, lr=0.1, weight_decay=0.05), 200),
-    ],
-)
-def test_origins_may_be_multiples_of_the_optimizers_memory_time(tmp_path, make, memory):
-    """(1 − μ)/(ηλ) for SGD, 1/(ηλ) for AdamW, with the rate that a warm-up grows to."""
-    model = torch.nn.Linear(2, 1)
-    optimizer = make(model.parameters())
-    torch.optim.lr_scheduler.LinearLR(optimizer, start_factor=0.01)
-    Recorder(tmp_path / "run.zarr", model, optimizer, origins=[3, "0.5tau", "2tau"]).close()
-    assert Run(tmp_path / "run.zarr").origins == [0, 3, memory // 2, 2 * memory]
-
-
-def test_a_memory_time_needs_weight_decay(tmp_path):
-    model = torch.nn.Linear(2, 1)
-    for optimizer in (
-        torch.optim.SGD(model.parameters(), lr=0.1),
-        torch.optim.Adam(model.parameters(), weight_decay=1),
-    ):
-        with pytest.raises(RecordingError, match="needs SGD or AdamW"):
-            Recorder(tmp_path / "run.zarr", model, optimizer, origins=["5tau"])
