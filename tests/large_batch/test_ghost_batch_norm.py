@@ -4,18 +4,14 @@ Where numbers are equal to the last bit, both layers call the same batch norm of
 """
 
 import copy
-import math
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from ultraslow.large_batch.errors import GhostBatchNormError
 from ultraslow.large_batch.ghost_batch_norm import (
     GhostBatchNorm1d,
     GhostBatchNorm2d,
-    convert_ghost_batch_norm,
     ghost_batch_sizes,
 )
 
@@ -173,82 +169,6 @@ def test_a_contiguous_batch_is_not_copied():
     assert seen[0].shape == (8, 4 * 7, 4, 3)
 
 
-def _both_layouts(shape: tuple[int, ...], dtype: torch.dtype, ghost: int = 8) -> list[tuple[nn.Module, Tensor]]:
-    """The same layer and batch twice: as usual, and with the channels last."""
-    torch.manual_seed(0)
-    layer = GhostBatchNorm2d(shape[1], ghost, eps=0.1, dtype=dtype)
-    nn.init.normal_(layer.weight)
-    nn.init.normal_(layer.bias)
-    x = 3 + 2 * torch.randn(shape, dtype=dtype)
-    last = x.to(memory_format=torch.channels_last)
-    return [(copy.deepcopy(layer), each.detach().requires_grad_()) for each in (x, last)]
-
-
-@pytest.mark.parametrize("batch", [32, 17])
-@pytest.mark.parametrize("pixels", [(4, 3), (32, 64), (1, 2)])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_channels_last_gives_the_same_numbers_and_stays_channels_last(batch, pixels, dtype):
-    found = []
-    for layer, x in _both_layouts((batch, 7, *pixels), dtype):
-        y = layer(x)
-        y.backward(torch.cos(torch.arange(x.numel(), dtype=dtype)).view(x.shape))  # in the usual order for both
-        assert y.stride() == x.stride()
-        found.append([y.detach(), x.grad, layer.weight.grad, layer.bias.grad, *layer.buffers()])
-    rounding = 4 * math.sqrt(x.numel()) * torch.finfo(dtype).eps  # of sums over the batch, of numbers of size one
-    for usual, last in zip(*found, strict=True):
-        torch.testing.assert_close(last, usual, rtol=rounding, atol=rounding)
-
-
-def test_channels_last_loses_no_digits_where_the_mean_is_far_from_zero():
-    torch.manual_seed(0)
-    x = (1e4 + torch.randn(128, 128, 8, 8)).to(memory_format=torch.channels_last)  # 1024 rows of sums a ghost batch
-    y, exact = GhostBatchNorm2d(128, 64)(x), GhostBatchNorm2d(128, 64, dtype=torch.float64)(x.double())
-    torch.testing.assert_close(y.double(), exact, rtol=0, atol=2e-3)  # the mean's rounding, and that of 64 rows' sum
-
-
-@pytest.mark.parametrize("affine", [True, False])
-def test_channels_last_can_be_differentiated_twice(affine):
-    x = torch.randn(4, 2, 2, 3, dtype=torch.float64).to(memory_format=torch.channels_last).requires_grad_()
-    layer = GhostBatchNorm2d(2, 2, dtype=torch.float64, affine=affine)
-    names, parameters = zip(*layer.named_parameters(), strict=True) if affine else ((), ())
-
-    def of_all(x: Tensor, *given: Tensor) -> Tensor:
-        return torch.func.functional_call(layer, dict(zip(names, given, strict=True)), x)
-
-    assert torch.autograd.gradcheck(of_all, (x, *parameters))
-    assert torch.autograd.gradgradcheck(of_all, (x, *parameters))
-    once, graph = (
-        torch.autograd.grad(of_all(x, *parameters).pow(3).sum(), (x, *parameters), create_graph=create_graph)
-        for create_graph in (False, True)
-    )
-    torch.testing.assert_close(once, graph)  # a graph of the gradient has another way, through torch's own
-
-
-def test_torch_func_differentiates_channels_last():
-    layer, x = _both_layouts((32, 3, 2, 2), torch.float64)[1]
-
-    def energy(x: Tensor) -> Tensor:
-        return torch.func.functional_call(layer, dict(layer.named_parameters()), x).pow(3).sum()
-
-    layer.track_running_stats, layer.running_mean, layer.running_var = False, None, None  # it cannot write to these
-    (expected,) = torch.autograd.grad(energy(x), x)
-    torch.testing.assert_close(torch.func.grad(energy)(x.detach()), expected)
-
-
-def test_channels_last_is_the_same_on_any_number_of_threads():
-    threads, found = torch.get_num_threads(), []
-    try:
-        for count in (1, 2):
-            torch.set_num_threads(count)
-            layer, x = _both_layouts((64, 5, 9, 7), torch.float32)[1]
-            y = layer(x)
-            y.square().sum().backward()
-            found.append([y, x.grad, layer.weight.grad, layer.running_var])
-    finally:
-        torch.set_num_threads(threads)
-    assert all(torch.equal(one, two) for one, two in zip(*found, strict=True))
-
-
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("model_dtype", ["float32", "half"])
 def test_half_precision_input(dtype, model_dtype):
@@ -282,76 +202,8 @@ def test_compiles_to_the_same_numbers():
     torch.testing.assert_close(layer.state_dict(), twin.state_dict())
 
 
-def _network() -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(3, 6, 3), nn.BatchNorm2d(6), nn.Flatten(), nn.Linear(24, 5), nn.BatchNorm1d(5))
-
-
-def test_conversion_keeps_everything_but_the_class():
-    torch.manual_seed(0)
-    model = _network().double()
-    model(torch.randn(16, 3, 4, 4).double())
-    model[1].eval()
-    state = copy.deepcopy(model.state_dict())
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    parameters = list(model.parameters())
-
-    assert convert_ghost_batch_norm(model, 8) is model
-    assert type(model[1]) is GhostBatchNorm2d
-    assert type(model[4]) is GhostBatchNorm1d
-    assert isinstance(model[1], nn.BatchNorm2d)
-    torch.testing.assert_close(model.state_dict(), state, rtol=0, atol=0)
-    assert all(a is b for a, b in zip(model.parameters(), parameters, strict=True))
-    assert (model[1].training, model[4].training) == (False, True)
-    assert "ghost_batch_size=8" in repr(model[1])
-
-    model(torch.randn(16, 3, 4, 4).double()).square().sum().backward()
-    optimizer.step()
-    assert not torch.equal(model[4].bias, state["4.bias"])  # an optimizer made before still trains the layer
-
-
-def test_state_dicts_go_both_ways():
-    torch.manual_seed(0)
-    plain, ghost = _network(), convert_ghost_batch_norm(_network(), 8)
-    plain(torch.randn(32, 3, 4, 4))
-    ghost.load_state_dict(plain.state_dict())
-    ghost(torch.randn(32, 3, 4, 4))
-    plain.load_state_dict(ghost.state_dict())
-    x = torch.randn(4, 3, 4, 4)
-    assert torch.equal(plain.eval()(x), ghost.eval()(x))
-
-
-def test_converting_again_changes_the_size():
-    model = convert_ghost_batch_norm(convert_ghost_batch_norm(_network(), 8), 4)
-    assert (model[1].ghost_batch_size, model[4].ghost_batch_size) == (4, 4)
-    assert [type(model[1]), type(model[4])] == [GhostBatchNorm2d, GhostBatchNorm1d]
-    assert convert_ghost_batch_norm(model, np.int64(8))[1].ghost_batch_size == 8  # any library's whole number
-
-
 @pytest.mark.parametrize(("kind", "shape"), [("B,C,H,W", (32, 7, 5)), ("B,C", (32, 7, 4, 3))])
 def test_a_batch_of_other_dimensions_is_refused_as_by_plain_batch_norm(kind, shape):
     for layer in _layers(kind, 8, torch.float32)[:2]:
         with pytest.raises(ValueError, match=r"expected .*D input"):
             layer(torch.randn(shape))
-
-
-@pytest.mark.parametrize("size", [1, 0, -3, 2.5, True, None])
-def test_nonsense_sizes_are_refused(size):
-    with pytest.raises(GhostBatchNormError, match="whole number of at least 2"):
-        convert_ghost_batch_norm(_network(), size)
-    with pytest.raises(GhostBatchNormError, match="whole number of at least 2"):
-        GhostBatchNorm1d(5, size)
-
-
-@pytest.mark.parametrize(
-    ("model", "message"),
-    [
-        (nn.Sequential(nn.Linear(3, 3)), "Sequential has no BatchNorm1d or BatchNorm2d layer"),
-        (nn.Sequential(nn.BatchNorm1d(3), nn.BatchNorm3d(3)), "layer 1 is a BatchNorm3d"),
-        (nn.SyncBatchNorm(3), "is a SyncBatchNorm"),
-    ],
-)
-def test_networks_that_cannot_be_converted_stay_as_they_are(model, message):
-    classes = [type(layer) for layer in model.modules()]
-    with pytest.raises(GhostBatchNormError, match=message):
-        convert_ghost_batch_norm(model, 8)
-    assert [type(layer) for layer in model.modules()] == classes

@@ -85,3 +85,9 @@ def written_out():
 @pytest.fixture(scope="session")
 def function():
     return _function
+
+
+@pytest.fixture(params=["running", "batch"])
+def statistics(request):
+    """Which statistics batch norm uses."""
+    return request.param

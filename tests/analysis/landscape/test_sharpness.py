@@ -132,7 +132,6 @@ def test_rescaling_a_pair_of_layers_moves_the_box_sharpness_alone(batches):
     assert sharpness(after, eps=0.01).phi > 1.2 * box.phi
 
 
-@pytest.mark.parametrize("statistics", ["running", "batch"])
 def test_the_mode_is_printed(network, batches, statistics):
     found = sharpness(Objective(network(), batches(), statistics=statistics))
     assert f"{statistics} statistics" in repr(found)
