@@ -115,10 +115,8 @@ def _other_data(first: "Run", other: "Run") -> str:
     ours, theirs = (one.config.get("settings", {}) for one in (first, other))
     for name in _DATA:
         if name in theirs and theirs[name] != ours.get(name):
-            return (
-                f"{other.path}: its {name} is {theirs[name]}, that of {first.path} {ours.get(name)}; the loss is of the"
-                " latter's data"
-            )
+            there, here = f"{other.path}: its {name} is {theirs[name]}", f"that of {first.path} {ours.get(name)}"
+            return f"{there}, {here}; the loss is of the latter's data"
     return ""
 
 
