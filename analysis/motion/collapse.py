@@ -165,7 +165,7 @@ def collapse(
     varying = [name for name, values in logs.items() if np.ptp(values) > 0]
     if not varying:
         raise MotionError(
-            f"all {len(group)} runs have one learning rate and one batch size; expected several of either"
+            f"got {len(group)} runs of one learning rate and one batch size; expected several of either"
         )
     columns = [np.ones(len(group)), *(logs[name] for name in varying)]
     design = np.stack(columns, axis=1)

@@ -133,5 +133,6 @@ def _refuse_taken(backend: Backend, overwrite: bool) -> None:
         raise StoreError(f"{error}; it is left as it is: choose another path for the new run") from error
     if not overwrite:
         raise StoreError(
-            f"{backend.path}: already exists; choose another path, or overwrite=True to replace the run there"
+            f"{backend.path}: already exists; choose another path, or give overwrite=True (--overwrite) to replace"
+            " the run there"
         )
