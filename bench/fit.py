@@ -1,15 +1,18 @@
 """One thousand curves by variable projection, by scipy's curve_fit (bounded, and Levenberg-Marquardt) and by lmfit.
 
     python bench/fit.py [--curves 1000] [--points 1000000] > bench/results/fit.txt    # lmfit is in the extra `bench`
+    python bench/fit.py --shares >> bench/results/fit.txt
 
 All minimise the same sum of squares of log d over 36 log bins, in the same parameters (a, q, s), from one start.
 The solvers take turns in blocks of 100 curves, so that a busy machine slows all alike; the time is the median over
 the blocks, per curve. A failure is an exception or a result that is not finite; |Δα| is against variable projection.
 Then the form everybody writes first, d = A (log t/T)^p, on power-law curves, the time of one run's posterior, and
-that of whole fits, scans and comparisons.
+that of whole fits, scans and comparisons. With --shares, where the time of these goes, in place of all else.
 """
 
 import argparse
+import cProfile
+import pstats
 import warnings
 from collections.abc import Callable
 from time import perf_counter, process_time
@@ -114,10 +117,14 @@ def main() -> None:
     parser.add_argument("--curves", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--points", type=int, default=10**6, help="of a long curve")
+    parser.add_argument("--shares", action="store_true", help="profile whole fits, scans and comparisons")
     args = parser.parse_args()
     warnings.simplefilter("ignore")  # the rivals' overflows and unestimated covariances are counted, not printed
     heading("lmfit")
     rng = np.random.default_rng(args.seed)
+    if args.shares:
+        print_shares(whole_calls(rng, args.points))
+        return
     z = curves(args.curves, rng)
     found: dict[str, list[Array]] = {name: [] for name in SOLVERS}
     seconds: dict[str, list[float]] = {name: [] for name in SOLVERS}
@@ -138,15 +145,15 @@ def main() -> None:
     print(f"\nfailures on 200 power-law curves: curve_fit in (A, p, T) {failed}, variable projection {ours}")
     times = ", ".join(f"{posterior(rng, bins):.0f} ms for {bins} bins" for bins in (36, 60))
     print(f"one run's posterior under the noise mixture, best of 15: {times}")
-    whole_calls(rng, args.points)
+    time_whole(whole_calls(rng, args.points))
 
 
-def whole_calls(rng: np.random.Generator, points: int) -> None:
-    """Time `fit`, `scan` and `compare` as a user calls them, wall time and processor time, the best of three."""
+def whole_calls(rng: np.random.Generator, points: int) -> dict[str, Callable[[], object]]:
+    """Return `fit`, `scan` and `compare` as a user calls them, by what they are called on."""
     many = [long_curve(rng, points) for _ in range(3)]
     longest = long_curve(rng, 10 * points)
     few = [(np.exp(u), np.exp(2 * np.log(u + 2) + path)) for path in noise(rng, u, 3)]
-    calls = {
+    return {
         f"fit of {points:g} points": lambda: fit(many[0]),
         f"fit of three seeds of {points:g} points": lambda: fit(many),
         f"fit of {10 * points:g} points": lambda: fit(longest),
@@ -155,6 +162,10 @@ def whole_calls(rng: np.random.Generator, points: int) -> None:
         f"compare of 36 bins, {len(LAWS)} laws": lambda: compare(few[0], t_min=10),
         f"compare of 36 bins, {len(LAWS)} laws, three seeds": lambda: compare(few, t_min=10),
     }
+
+
+def time_whole(calls: dict[str, Callable[[], object]]) -> None:
+    """Print wall time and processor time of each call, the best of three."""
     print(f"\n{'best of three':<50}{'ms':>8}{'ms of processor':>18}")
     for name, call in calls.items():
         times = []
@@ -164,6 +175,36 @@ def whole_calls(rng: np.random.Generator, points: int) -> None:
             times.append((perf_counter() - began[0], process_time() - began[1]))
         wall, processor = (1e3 * min(one[i] for one in times) for i in (0, 1))
         print(f"{name:<50}{wall:>8.0f}{processor:>18.0f}")
+
+
+PARTS = {
+    "curves": "reading",
+    "log_sums": "log bins",
+    "nested_whitenings": "factors of the noise models",
+    "posterior": "posterior under them",
+    "p_value": "p-value",
+    "variable_projection": "least squares of the family",
+    "least_squares": "least squares of all laws",
+    "_from_grid": "of that, the grid to start from",
+}
+"""Functions whose share of a call is printed."""
+
+
+def print_shares(calls: dict[str, Callable[[], object]]) -> None:
+    """Print which share of each call's time is spent in each of `PARTS`, what they call included."""
+    for name, call in calls.items():
+        call()
+        profile = cProfile.Profile()
+        profile.runcall(call)
+        rows = pstats.Stats(profile).stats  # (file, line, function): (calls, own calls, own time, time, callers)
+        whole = max(row[3] for row in rows.values())
+        spent = {part: sum(row[3] for key, row in rows.items() if _is(key, part)) / whole for part in PARTS}
+        print(f"{name}: " + ", ".join(f"{PARTS[part]} {share:.0%}" for part, share in spent.items() if share > 0.02))
+
+
+def _is(key: tuple[str, int, str], part: str) -> bool:
+    """Tell a function of that name in `analysis`, but for the mixture's own p-value, which `law_test` calls."""
+    return key[2] == part and "analysis" in key[0] and not (part == "p_value" and "noise_mixture" in key[0])
 
 
 def long_curve(rng: np.random.Generator, points: int) -> tuple[Array, Array]:

@@ -1,14 +1,18 @@
 """The scan over the start of the fit range, and the start chosen from it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from analysis import Curve, fit, scan
 from analysis.errors import ShortCurveError
+from analysis.fitting.estimator import estimate
 from analysis.fitting.law_fits import interval_over_seeds, seed_parameters
 from analysis.fitting.log_bins import binned, log_sums
 from analysis.fitting.rival_laws import LAWS
-from analysis.fitting.seed_noise import seed_noise
+from analysis.fitting.seed_noise import BROWNIAN, seed_noise
+from analysis.fitting.start_scan import Start, choose, interval_over_starts
 from analysis.reading import curves
 from analysis.synthetic import noise
 
@@ -94,6 +98,51 @@ def test_the_interval_over_starts_spans_all_that_fit_and_the_law_after_a_jump():
     assert low <= found.interval[0] < found.interval[1] <= high
     assert found.to_dict()["interval_over_starts"] == [low, high]
     assert found.to_frame()[["low_over_starts", "high_over_starts"]].to_numpy().tolist() == [[low, high]]
+
+
+def tried(*p_values: float | None, noise=None) -> list[Start]:
+    """Starts at t = 1, 2, ... with these p-values and the intervals [1, 2], [2, 3], ...; None where nothing grows."""
+    bins = binned(curves(law(3)), 10)
+    at = estimate(bins, 0.95, BROWNIAN)
+    return [
+        Start(
+            replace(bins, fit_range=(float(first), 2000.0)),
+            None if p is None else replace(at, p_value=p, interval=(float(first), first + 1.0)),
+            noise,
+        )
+        for first, p in enumerate(p_values, 1)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("p_values", "first", "said"),
+    [
+        ((0.05, 0.01), 1, "the earliest start at which the law holds"),
+        ((0.04, 0.06, 0.04, 0.06, 0.07, 0.9), 5, "there and one start before"),
+        ((0.04, 0.5, 0.04, 0.06, 0.01), 4, "the last start at which the law holds"),
+        ((0.01, 0.04, None, 0.02), 2, "rejected from every start"),
+        ((None, 0.001, None), 2, "rejected from every start"),
+        ((None, None), 1, "rejected from every start"),
+    ],
+)
+def test_the_start_is_the_first_of_two_at_which_the_law_holds_or_else_the_least_bad(p_values, first, said):
+    found = tried(*p_values)
+    start, (sentence,) = choose(found, None)
+    assert start.t == first
+    assert said in sentence
+    assert choose(found, 1.0) == (found[0], ())
+
+
+def test_the_hull_holds_the_starts_from_the_chosen_one_on_at_which_the_law_holds():
+    found = tried(0.5, 0.01, 0.05, None, 0.5, 0.01)
+    assert interval_over_starts(found, found[0]) == (1, 6)
+    assert interval_over_starts(found, found[1]) == (3, 6)
+    assert interval_over_starts(found, found[4]) == (5, 6)
+    assert interval_over_starts(found, found[5]) is None
+    seeds = tried(0.5, 0.01, noise=BROWNIAN)
+    narrow, wide = (interval_over_starts(seeds, seeds[0], level) for level in (0.5, 0.99))
+    assert wide[0] < narrow[0] <= 1
+    assert interval_over_starts(seeds, seeds[1]) is None
 
 
 def test_the_headline_is_the_interval_over_starts_where_the_start_was_chosen():
