@@ -29,7 +29,7 @@ def layers(frame: pd.DataFrame, ax: Axes | None = None, *, columns: Columns = 1)
 
     Parameters are named from top to bottom as in the table. Those at which the law holds are filled, rejected ones
     hollow; one that could not be fitted is named without a point. Intervals that are wider than most may leave the
-    axes.
+    axes: an arrow at the edge says so.
 
     Args:
         frame: the table of `analysis.fit_layers`.
@@ -104,7 +104,11 @@ def _draw_alphas(ax: Axes, frame: pd.DataFrame, names: Sequence[str]) -> None:
     _draw(ax, frame, frame["alpha"].to_numpy(float))
     ax.axvline(0, color=ink(), linewidth=0.6)
     ax.set_yticks(place, names)
-    ax.set(xlabel=r"$\alpha$", xlim=alpha_range(frame), ylim=(len(frame) - 0.5, -0.5))
+    low, high = alpha_range(frame)
+    for edge, arrow, beyond in ((low, "<", frame["low"] < low), (high, ">", frame["high"] > high)):
+        there = place[beyond]
+        ax.plot(np.full(len(there), edge), there, arrow, color=law_colour("ultraslow"), markersize=3, clip_on=False)
+    ax.set(xlabel=r"$\alpha$", xlim=(low, high), ylim=(len(frame) - 0.5, -0.5))
 
 
 def _draw(ax: Axes, frame: pd.DataFrame, values: Any) -> None:

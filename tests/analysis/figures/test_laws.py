@@ -154,6 +154,15 @@ def test_scan_leaves_out_starts_without_an_estimate(one_fitted):
     assert len(markers(above)[0]) == len(frame) - 1
 
 
+def test_an_arrow_says_that_an_interval_leaves_the_axes():
+    columns = ["alpha", "low", "high", "p_value"]
+    frame = pd.DataFrame([[0.5, 0.4, 0.6, 0.3], [0.5, 0.4, 0.7, 0.3], [0.5, -9.0, 9.0, 0.3]], columns=columns)
+    left, _ = figures.layers(frame).axes
+    arrows = {line.get_marker(): line for line in left.lines if line.get_marker() in "<>"}
+    for marker, edge in zip("<>", left.get_xlim(), strict=True):
+        assert (arrows[marker].get_xdata().tolist(), arrows[marker].get_ydata().tolist()) == ([edge], [2])
+
+
 def test_layers_show_alpha_of_each_and_name_one_that_has_none():
     index = pd.Index(["0.weight", "0.bias", "$x$"], name="parameter")
     columns = ["alpha", "low", "high", "p_value"]
