@@ -199,6 +199,8 @@ def _separation(fits: Sequence[LawFit]) -> str:
     if best.rejected:
         names, s = _listed([fit.law.name for fit in holding]), "s" if len(holding) == 1 else ""
         return f"{best.law.name} has the lowest BIC, but is rejected (p = {best.p_value:.2g}); {names} hold{s}."
+    if len(fits) == 1:
+        return f"{best.law.name}: {best.agreement} (p = {best.p_value:.2g}, {best.size}); no other law was asked for."
     wider = [fit.law.name for fit in holding if best.law.name in fit.law.contains]
     alike = [fit.law.name for fit in holding if best.law.name not in fit.law.contains]
     beside = f" {_contained(best, wider)}" if wider else ""

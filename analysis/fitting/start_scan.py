@@ -27,6 +27,7 @@ from analysis.fitting.log_bins import BINS_PER_DECADE, Bins, log_sums
 from analysis.fitting.noise_mixture import Mixture, nested_mixtures
 from analysis.fitting.origin_choice import seeds_from
 from analysis.fitting.rival_laws import LAWS
+from analysis.fitting.seed_group import standing_apart
 from analysis.fitting.seed_noise import SeedNoise, seed_noises
 from analysis.inputs import check_confidence_level
 from analysis.serialize import jsonable
@@ -78,8 +79,8 @@ def scan(
     """Estimate α from every start of the fit range, four per decade of t.
 
     Args:
-        data: one run or curve, or seeds of one experiment, as for `fit`, whose warnings of seeds that end early are
-            raised as Python's.
+        data: one run or curve, or seeds of one experiment, as for `fit`, whose warnings of seeds that end early or
+            stand apart are raised as Python's.
         t_min: the first start, in updates; by default the end of the learning rate's warm-up.
         t_max: the last update used; by default the first learning-rate drop.
         confidence_level: of the intervals.
@@ -110,9 +111,9 @@ def scan(
     """
     check_confidence_level(confidence_level)
     seeds = seeds_from(data, origin, t_min, t_max, force=force)
-    for sentence in seeds.notes:
-        warnings.warn(sentence, stacklevel=2)
     tried = starts(seeds.curves, t_min, t_max, confidence_level)
+    for sentence in (*seeds.notes, *standing_apart(tried[0].bins)):
+        warnings.warn(sentence, stacklevel=2)
     frame = scan_table(tried, age_of(seeds.curves, tried[0].bins.fit_range))
     frame.attrs["origin_choice"] = seeds.origin_choice
     return frame

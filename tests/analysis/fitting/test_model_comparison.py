@@ -198,6 +198,13 @@ def test_unknown_laws_are_refused_by_name(laws):
         compare(synthetic("sinai", t=t), laws)
 
 
+def test_a_law_that_is_alone_is_not_said_to_be_separated():
+    said = compare(synthetic("sinai", t=t, t0=0.1, seeds=3), ["sinai"], t_min=10).verdict
+    assert said.startswith("sinai: holds (p = ")
+    assert said.endswith("no other law was asked for.")
+    assert compare(synthetic("sinai", t=t, t0=0.1, seeds=3), ["normal"], t_min=10).verdict.startswith("None of these")
+
+
 def test_laws_may_come_in_any_order_and_more_than_once():
     curve = synthetic("sinai", t=t, t0=0.1)
     once = compare(curve, ["power law", "sinai"], t_min=10).to_frame()

@@ -99,6 +99,15 @@ def test_scan_and_layers_raise_what_fit_says_of_short_seeds():
         scan([*others, cut(killed, 60)], t_min=1)
 
 
+def test_a_scan_names_seeds_that_stand_apart():
+    one, other, last = seeds(3)
+    diverging = Curve(t, last.d * np.exp(np.maximum(t - 2000, 0) / 2000), last.name)
+    with pytest.warns(UserWarning, match="curve 3 runs away"):
+        scan([one, other, diverging], t_min=1)
+    with pytest.warns(UserWarning, match=r"copy is curve 1 times 1\.02, one curve in two units"):
+        scan([one, other, Curve(t, 1.02 * one.d, "copy")], t_min=1)
+
+
 def test_layers_leave_a_short_run_out_with_a_warning(tmp_path):
     torch = pytest.importorskip("torch")
     paths = [tmp_path / f"seed-{i}.zarr" for i in range(2)]
