@@ -1,5 +1,10 @@
 """The command line as a whole: exit statuses, help, and one line for every mistake."""
 
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 
@@ -10,6 +15,18 @@ def test_a_command_is_a_process_with_an_exit_status(runs, process, refused):
     assert "no such run" in refused("fit", runs / "none.zarr", start=process)
     done = process("fit", runs / "sb-0.zarr", "--t-mim", "3")
     assert (done.returncode, done.stdout) == (2, "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's full device")
+def test_output_that_cannot_be_written_is_told_in_a_line(runs):
+    command = [sys.executable, "-m", "ultraslow", "info", str(runs / "sb-0.zarr")]
+    ascii_only = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(command, capture_output=True, text=True, env=ascii_only, check=True)
+    assert r"1000 (1 \u2192 0.1)" in done.stdout  # the arrow of a drop
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "ultraslow: standard output cannot be written (No space left on device)\n"
 
 
 def test_help_has_an_example_of_every_command(run):

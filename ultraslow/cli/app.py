@@ -4,6 +4,8 @@ Exit status 0: done; 1: a problem with the input or the data, reported in one li
 130: interrupted. The commands import the packages where they need them: torch takes seconds, --help should not.
 """
 
+import errno
+import io
 import os
 import signal
 import sys
@@ -94,6 +96,9 @@ def main() -> None:
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         signal.signal(signal.SIGTERM, _as_ctrl_c)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # where it cannot write α or −, it escapes them
+            stream.reconfigure(errors="backslashreplace")
     if sys.argv[1:] == ["--version"]:
         from ultraslow import __version__
 
@@ -107,14 +112,8 @@ def main() -> None:
     from trajectory.errors import UltraslowError  # not before it is known whose `trajectory` this is
 
     try:
-        if sys.argv[1:2] == ["train"]:  # whose options and their defaults are the recipe's
-            train(*sys.argv[2:])
-            return
-        name, options = next(iter(sys.argv[1:]), ""), (tyro.conf.FlagCreatePairsOff,)
-        if command := _COMMANDS.get(name):  # alone: the parsers of all take time
-            tyro.cli(command, prog=f"ultraslow {name}", args=sys.argv[2:], config=options)
-            return
-        overview().cli(prog="ultraslow", description=_DESCRIPTION, config=options)
+        _run()
+        sys.stdout.flush()
     except UltraslowError as error:
         say("\\n".join(f"ultraslow: {error}".split("\n")), file=sys.stderr)
         sys.exit(1)
@@ -122,7 +121,29 @@ def main() -> None:
         print("ultraslow: interrupted", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:  # `| head` has read enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) or error.filename is not None:
+            raise
+        _drop_output()
+        print(f"ultraslow: standard output cannot be written ({error.strerror})", file=sys.stderr)
+        sys.exit(1)
+
+
+def _run() -> None:
+    if sys.argv[1:2] == ["train"]:  # whose options and their defaults are the recipe's
+        train(*sys.argv[2:])
+        return
+    name, options = next(iter(sys.argv[1:]), ""), (tyro.conf.FlagCreatePairsOff,)
+    if command := _COMMANDS.get(name):  # alone: the parsers of all take time
+        tyro.cli(command, prog=f"ultraslow {name}", args=sys.argv[2:], config=options)
+        return
+    overview().cli(prog="ultraslow", description=_DESCRIPTION, config=options)
+
+
+def _drop_output() -> None:
+    """Let nothing fail that is still to be printed, at the end of the process for one."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _as_ctrl_c(number: int, frame: object) -> None:
