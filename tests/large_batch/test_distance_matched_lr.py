@@ -275,6 +275,10 @@ def test_relative_distances_are_in_units_of_the_origin(tmp_path):
     ("options", "message"),
     [
         ({"gamma": 10.0}, "gamma is 10"),
+        ({"gamma": "a"}, "gamma is 'a'; expected a factor"),
+        ({"timeout": -5}, "timeout is -5; expected a number of updates"),
+        ({"min_step": 1.5}, "min_step is 1.5; expected a number of updates"),
+        ({"grow": 3}, "grow is 3; expected a function"),
         ({"already_above": "wait"}, "already_above is 'wait'"),
         ({"on_timeout": "drop"}, "without a timeout"),
     ],
@@ -282,6 +286,12 @@ def test_relative_distances_are_in_units_of_the_origin(tmp_path):
 def test_refuses_bad_options(tmp_path, options, message):
     with pytest.raises(SettingError, match=message):
         Walk(tmp_path / "run.zarr", **options)
+
+
+def test_refuses_what_is_no_recorder():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
+    with pytest.raises(SettingError, match="recorder is 'run.zarr'; expected the Recorder"):
+        DistanceMatchedLR(optimizer, "run.zarr", REFERENCE)
 
 
 def test_looking_at_get_lr_changes_nothing(tmp_path):

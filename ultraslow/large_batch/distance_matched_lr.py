@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from math import ceil, exp, inf, nan
+from numbers import Integral, Real
 from typing import Any, Literal, get_args
 
 from torch import Tensor, distributed
@@ -115,13 +116,17 @@ class DistanceMatchedLR(LRScheduler):
         last_epoch: int = -1,
     ):
         check_later_phases(later_phases)
-        if gamma is not None and not 0 < gamma < 1:
-            raise SettingError(f"gamma is {gamma}; expected a factor between 0 and 1, or none for the reference's")
+        _check("recorder", recorder, "the Recorder of this run", isinstance(recorder, Recorder))
+        factor = gamma is None or (isinstance(gamma, Real) and 0 < float(gamma) < 1)
+        _check("gamma", gamma, "a factor between 0 and 1, or none for the reference's", factor)
+        for name, updates in (("min_step", min_step), ("timeout", 0 if timeout is None else timeout)):
+            counts = isinstance(updates, Integral) and int(updates) >= 0
+            _check(name, updates, "a number of updates, 0 or more", counts)
+        for name, choice in (("on_timeout", on_timeout), ("already_above", already_above)):
+            _check(name, choice, f"one of {', '.join(get_args(OnFailure))}", choice in get_args(OnFailure))
+        _check("grow", grow, "a function of a factor that returns two batch sizes", grow is None or callable(grow))
         if on_timeout != "keep" and timeout is None:
             raise SettingError(f"on_timeout is {on_timeout!r} without a timeout; expected timeout=, in updates")
-        for name, choice in (("on_timeout", on_timeout), ("already_above", already_above)):
-            if choice not in get_args(OnFailure):
-                raise SettingError(f"{name} is {choice!r}; expected one of {', '.join(get_args(OnFailure))}")
         self.recorder, self.reference = recorder, as_reference(reference, relative, origin, extrapolate)
         if self.reference.origin not in recorder.origins:
             raise SettingError(
@@ -282,6 +287,11 @@ class DistanceMatchedLR(LRScheduler):
         if match.status.final:
             self._due = inf
         return 1.0
+
+
+def _check(name: str, value: object, expected: str, holds: bool) -> None:
+    if not holds:
+        raise SettingError(f"{name} is {value!r}; expected {expected}")
 
 
 _Decision = tuple[Match, tuple[int, float]]
