@@ -290,7 +290,7 @@ def test_refuses_bad_options(tmp_path, options, message):
 
 def test_refuses_what_is_no_recorder():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)])
-    with pytest.raises(SettingError, match="recorder is 'run.zarr'; expected the Recorder"):
+    with pytest.raises(SettingError, match=r"recorder is 'run\.zarr'; expected the Recorder"):
         DistanceMatchedLR(optimizer, "run.zarr", REFERENCE)
 
 
