@@ -55,13 +55,14 @@ def test_help_imports_nothing_that_takes_long():
     assert python("-c", code).stdout.endswith("\nset()\n")
 
 
-def test_reading_and_fitting_need_no_torch():
+def test_reading_fitting_and_drawing_need_no_torch():
     code = (
         "import sys; from ultraslow import Run, fit, scan, compare, match, predict_match, DistanceMatcher, sqrt_lr\n"
+        "print({'torch', 'matplotlib', 'train'} & set(sys.modules))\n"
+        "import analysis.figures; print({'torch'} & set(sys.modules))"
     )
-    code += "print({'torch', 'matplotlib', 'train'} & set(sys.modules))"
     done = python("-c", code)
-    assert (done.stdout, done.stderr) == ("set()\n", "")
+    assert (done.stdout, done.stderr) == ("set()\nset()\n", "")
 
 
 def test_the_version_is_that_of_the_distribution():

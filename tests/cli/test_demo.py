@@ -42,9 +42,9 @@ def test_interrupting_leaves_readable_stores(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def demo(tmp_path_factory, process):
+def demo(tmp_path_factory, run):
     out = tmp_path_factory.mktemp("demo")
-    done = process("demo", "--out", out, "--json")
+    done = run("demo", "--out", out, "--json")
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     return out, json.loads(done.stdout)

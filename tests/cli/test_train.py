@@ -40,6 +40,8 @@ def test_mistakes_in_training_are_one_line(tmp_path, refused, record, law):
     assert "expected the same network" in refused("train", "f1-digits", "--match", other, "--out", nowhere)
     assert "was not recorded by train" in refused("train", "f1-digits", "--resume", "--out", other)
     assert "ubyte" in refused("train", "f1-mnist", "--data-root", tmp_path / "data", "--out", nowhere)
+    missing = refused("train", "alexnet-imagenet", "--data-root", tmp_path, "--out", nowhere)
+    assert f"{tmp_path}/imagenet/train is missing" in missing
     assert not nowhere.exists()
 
 
