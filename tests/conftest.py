@@ -12,6 +12,7 @@ Two ways of computing one thing are compared with a tolerance that follows from 
 
 import gc
 import os
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,6 +20,18 @@ from hypothesis import settings
 # One thread a test: the same sums on every machine, and no oversubscription where tests run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+# Files that take ten seconds and more begin first, so that no worker is left alone with one at the end.
+LONG = [
+    Path(__file__).parent / f"{name}.py"
+    for name in (
+        *("cli/test_demo", "cli/test_sweep", "cli/test_torchrun", "train/sweeps/test_runner"),
+        *("train/engine/test_checkpoint", "train/engine/test_data_parallel", "train/engine/test_run_training"),
+        *("trajectory/recording/test_distributed", "trajectory/recording/test_killed"),
+        *("trajectory/recording/test_unclosed", "trajectory/recording/test_resume"),
+        *("trajectory/measure/test_kernel", "trajectory/storage/test_moment", "trajectory/storage/test_damage"),
+    )
+]
 
 settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no deadline")
@@ -30,6 +43,11 @@ def _no_waiting_for_the_disk():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda fd: None)
         yield
+
+
+def pytest_collection_modifyitems(items):
+    """Begin with long files; the others keep their order."""
+    items.sort(key=lambda item: item.path not in LONG)
 
 
 def pytest_collection_finish():
