@@ -233,11 +233,16 @@ class Fit(FormerNames, Judged, LawCurve, Tabulated):
             ("verdict on the law", f"{self.verdict}: p = {self.p_value:.2g}, {self.size}"),
             ("p-value", self.goodness_test),
             ("α elsewhere", self._elsewhere()),
-            ("power law, α = 0", "excluded" if self.power_law_excluded else "not excluded"),
+            ("power law, α = 0", self._power_law()),
         ]
         if self.n > 1:
             rows += [(f"α of {seed.name}", f"{seed.alpha:.3f}{_own(seed.interval)}") for seed in self.seeds]
         return Table(rows)
+
+    def _power_law(self) -> str:
+        if self.rejected:
+            return "rejected with all of the family"
+        return "excluded" if self.power_law_excluded else "not excluded"
 
     def _warnings(self) -> list[str]:
         return [f"! {sentence}" for sentence in self.warnings]

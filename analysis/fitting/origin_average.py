@@ -16,7 +16,7 @@ from analysis.errors import AnalysisError, SeedError
 from analysis.fitting.age import STEADY, Age, age_of, in_memories
 from analysis.fitting.laws import Array
 from analysis.fitting.log_bins import Bins, binned
-from analysis.fitting.origin_choice import asked_for, measured, sources
+from analysis.fitting.origin_choice import asked_for, measured, read_origins, sources
 from analysis.fitting.seed_group import read_seeds
 from analysis.serialize import Part, Tabulated, jsonable
 
@@ -73,7 +73,8 @@ def average_origins(
     not supposed but measured: each run remains one curve, and an interval over seeds rests on how these differ.
 
     Args:
-        data: runs or their paths, seeds of one experiment that recorded these origins; or their `directions`.
+        data: runs or their paths, seeds of one experiment that recorded these origins; or their `directions`. One
+            that ends early is left out, as by `fit`, with a Python warning.
         origins: the updates to measure from. By default all recorded ones after w_0 that leave two decades of t, and
             of these, where the memory time of weight decay is known, the steady ones (5τ and older).
         t_min: the first t that has to be left, with which the default is chosen.
@@ -109,7 +110,7 @@ def average_origins(
     chosen = asked_for(runs, origins, t_min, t_max)
     if origins is None:
         chosen = _steady(runs, chosen)
-    groups = [read_seeds(measured(runs, origin), origin, t_min, t_max, force=force)[0] for origin in chosen]
+    groups = read_origins(runs, chosen, t_min, t_max, force)
     names = {tuple(curve.name for curve in group) for group in groups}
     if len(names) > 1:
         raise SeedError(f"seeds differ between the origins {chosen}; expected runs that reach equally far")

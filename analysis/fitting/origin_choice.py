@@ -5,6 +5,7 @@ the run gets shorter: enough are two decades of t, of which the first begins aft
 """
 
 import math
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,6 +121,30 @@ def measured(found: Sequence[Run | Source], origin: int) -> list[Run | Curve]:
         origin: the update.
     """
     return [one if isinstance(one, Run) else one.curve(origin) for one in found]
+
+
+def read_origins(
+    found: Sequence[Run | Source], origins: Sequence[int], t_min: float | None, t_max: float | None, force: bool
+) -> list[list[Curve]]:
+    """Read the same seeds from several origins, with a Python warning of each that ends early.
+
+    Args:
+        found: what `sources` returned.
+        origins: the updates.
+        t_min: the first t asked for; None for the default.
+        t_max: the last t asked for; None for the default.
+        force: take runs of different settings for seeds all the same.
+
+    Returns:
+        The curves from each origin.
+
+    Raises:
+        AnalysisError: what `read_seeds` raises.
+    """
+    read = [read_seeds(measured(found, origin), origin, t_min, t_max, force=force) for origin in origins]
+    for sentence in dict.fromkeys(sentence for _, notes in read for sentence in notes):
+        warnings.warn(sentence, stacklevel=3)
+    return [group for group, _ in read]
 
 
 def choose_origin(runs: Sequence[Run], t_min: float | None = None, t_max: float | None = None) -> tuple[int, str]:

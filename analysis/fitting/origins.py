@@ -4,6 +4,7 @@ Distances from several origins of one run overlap. So each seed's own change of 
 in which what its origins share drops out (`origin_invariance`).
 """
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,8 +17,8 @@ from analysis.fitting.age import Age, age_of
 from analysis.fitting.estimator import estimate
 from analysis.fitting.invariance import Invariance, origin_invariance
 from analysis.fitting.log_bins import binned, constant_phase
-from analysis.fitting.origin_choice import asked_for, measured, sources
-from analysis.fitting.seed_group import read_seeds
+from analysis.fitting.origin_choice import asked_for, read_origins, sources
+from analysis.fitting.seed_group import standing_apart
 from analysis.fitting.seed_noise import seed_noise
 from analysis.fitting.start_scan import choose, numbers, starts
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
@@ -108,7 +109,8 @@ def compare_origins(
     common is counted; Student's t over the seeds, times the number of changes.
 
     Args:
-        data: three runs or more, seeds of one experiment that hold these origins; or their `directions`.
+        data: three runs or more, seeds of one experiment that hold these origins; or their `directions`. One that
+            ends early is left out, as by `fit`, and that or one that stands apart is named in a Python warning.
         origins: two updates or more that d is measured from; the others are compared with the first. By default all
             recorded ones after w_0 that leave two decades of t.
         t_min: the first update used, counted from the origin; by default the latest start that `fit` takes.
@@ -145,7 +147,7 @@ def compare_origins(
             "got no runs; expected three or more, their paths, or their directions: other data have one origin"
         )
     chosen = asked_for(found, origins, t_min, t_max)
-    groups = [read_seeds(measured(found, origin), origin, t_min, t_max, force=force)[0] for origin in chosen]
+    groups = read_origins(found, chosen, t_min, t_max, force)
     names = [sorted(curve.name for curve in group) for group in groups]
     if len(groups[0]) < 3 or any(other != names[0] for other in names):
         counts = ", ".join(f"{len(group)} from {origin}" for group, origin in zip(groups, chosen, strict=True))
@@ -153,6 +155,8 @@ def compare_origins(
     start = t_min if t_min is not None else max(_start(group, t_max) for group in groups)
     end = min(constant_phase(group, start, t_max)[1] for group in groups)
     bins = [binned(group, start, end) for group in groups]
+    for sentence in standing_apart(bins[0]):
+        warnings.warn(sentence, stacklevel=2)
     ages = tuple(age_of(group, bins[0].fit_range) for group in groups)
     noise = seed_noise(bins[0])
     rows = [

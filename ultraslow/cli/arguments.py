@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import Positional, arg
 
+from ultraslow.cli.console import plain_warnings
+
 if TYPE_CHECKING:
     from analysis import Curve, OriginAverage
 
@@ -109,4 +111,5 @@ def averaged(
         raise AnalysisError(f"--origins {' '.join(origins)}: expected all, or the numbers of updates")
     chosen = None if list(origins) == ["all"] else [int(one) for one in origins]
     data = list(read_directions(list(paths))) if directions else list(paths)
-    return average_origins(data, chosen, t_min=t_min, t_max=t_max, force=force)
+    with plain_warnings():
+        return average_origins(data, chosen, t_min=t_min, t_max=t_max, force=force)

@@ -5,7 +5,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from ultraslow.cli.arguments import Columns, File, MoreRuns, RunPath, Updates
-from ultraslow.cli.console import print_json, say
+from ultraslow.cli.console import plain_warnings, print_json, say
 
 
 def origins(
@@ -43,7 +43,8 @@ def origins(
     from analysis import directions as read_directions
 
     data = list(read_directions([run, *runs])) if directions else [run, *runs]
-    result = compare_origins(data, origins or None, t_min=t_min, t_max=t_max, force=force)
+    with plain_warnings():
+        result = compare_origins(data, origins or None, t_min=t_min, t_max=t_max, force=force)
     if plot is not None:
         from analysis import figures
 

@@ -83,7 +83,7 @@ def test_each_regime_is_told():
 ORIGINS, UPDATES, MEMORY = (100, 300, 600, 2900), 3000, 25.0
 
 
-def record(folder, seed, **noted):
+def record(folder, seed, updates=UPDATES, **noted):
     """A random walk: the same law, d ~ t^(1/2), from every origin."""
     weights = torch.nn.Parameter(torch.zeros(100))
     optimizer = torch.optim.SGD([weights], lr=1.0)
@@ -92,7 +92,7 @@ def record(folder, seed, **noted):
     module = torch.nn.ParameterList([weights])
     with Recorder(path, module, optimizer, schedule=5, origins=ORIGINS, config=noted) as recorder:
         assert recorder.origins == [0, *ORIGINS]
-        for step in steps:
+        for step in steps[:updates]:
             weights.grad = step
             optimizer.step()
     return Run(path)
@@ -103,6 +103,21 @@ def runs(tmp_path_factory):
     """Three random walks that note a memory time of 25 updates."""
     folder = tmp_path_factory.mktemp("origins")
     return [record(folder, seed, lr=1.0, momentum=0.0, weight_decay=1 / MEMORY) for seed in range(3)]
+
+
+def test_a_run_that_was_killed_is_named_where_several_origins_are_read(runs, tmp_path, capsys):
+    killed = record(tmp_path, 9, updates=700, lr=1.0, momentum=0.0, weight_decay=1 / MEMORY)
+    for call in (compare_origins, average_origins):
+        with pytest.warns(UserWarning, match="9 is left out") as caught:
+            call([*runs, killed], [100, 300], t_min=10)
+        said = [str(one.message) for one in caught]
+        assert [sentence.split(";")[0] for sentence in said] == [
+            "9 is left out: it ends at t = 600, where others go on to t = 2900",
+            "9 is left out: it ends at t = 400, where others go on to t = 2700",
+        ]
+    paths = [str(run.path) for run in (*runs, killed)]
+    origins(paths[0], tuple(paths[1:]), origins=(100, 300), t_min=20)
+    assert "! 9 is left out" in capsys.readouterr().err
 
 
 def test_without_an_origin_the_oldest_that_leaves_two_decades_is_taken_and_said(runs):
