@@ -21,8 +21,8 @@ SETTINGS = (
 `Recorder(config={...})` takes any names; these are understood whoever notes them: network and dataset (names),
 train_size (samples in the training set), batch_size (samples in an update), lr, momentum, nesterov, dampening,
 weight_decay (as the optimizer has them at first; β₁ is the momentum of Adam and AdamW), protocol (a name for how
-else it was trained), and optimizer (sgd, adam or adamw). `label` names the experiment: runs with one label are drawn
-as its seeds.
+else it was trained), and optimizer (sgd, adam or adamw). What it does not say of the optimizer is what the recorder
+has read off that (`Run.settings`). `label` names the experiment: runs with one label are drawn as its seeds.
 """
 
 

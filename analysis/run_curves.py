@@ -35,7 +35,7 @@ def run_curve(run: Run, origin: int) -> Curve:
         drops=tuple(float(step) - origin for step in run.phase_ends),
         warmup_end=max(float(run.warmup_end) - origin, 0.0),
         run=run,
-        config=run.config,
+        config=run.settings,
         drops_known=True,
     )
 

@@ -43,6 +43,15 @@ class RunDescription:
         return dict(self._metadata.config)
 
     @property
+    def settings(self) -> dict[str, Any]:
+        """What the analysis reads of the run: `config`, and of its optimizer what `config` leaves out.
+
+        The recorder notes what all of the optimizer's groups share at the start: `optimizer` (its type in lower
+        case), `lr`, `weight_decay`, `momentum` (β₁ of Adam and AdamW), `nesterov` and `dampening`.
+        """
+        return self._metadata.settings
+
+    @property
     def seed(self) -> int | None:
         """The run's seed, if it was given to the recorder."""
         return self._metadata.seed

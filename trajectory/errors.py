@@ -76,6 +76,19 @@ def first_line(error: BaseException) -> str:
     return text.splitlines()[0] if text else type(error).__name__
 
 
+def kind_and_message(error: BaseException) -> str:
+    """Return what an error is that nobody has foreseen, in one line.
+
+    Args:
+        error: any exception.
+
+    Returns:
+        The name of its class, and its message where it has one.
+    """
+    kind, message = type(error).__name__, first_line(error)
+    return kind if message == kind else f"{kind}: {message}"
+
+
 def printable(text: str) -> str:
     r"""Return a text such that a terminal shows it and does nothing else.
 

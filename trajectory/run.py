@@ -97,7 +97,7 @@ class Run(RunWeights):
         Returns:
             The distances for t > origin; index `step` = t, counted from w_0. What the analysis has to know of them is
             in `attrs`: `run` (its name), `origin`, `lr_drops` (the steps of the learning-rate drops), `warmup_end`
-            and the run's `config`. pandas keeps `attrs` through slices and arithmetic.
+            and `config` (the run's `settings`). pandas keeps `attrs` through slices and arithmetic.
 
         Raises:
             StoreError: the recorder did not measure from there.
@@ -110,7 +110,7 @@ class Run(RunWeights):
         """Return what the analysis has to know of distances from an origin, beside them."""
         drops = [event.step for event in self.drops]
         known = {"run": self.name, "origin": origin, "lr_drops": drops, "warmup_end": self.warmup_end}
-        return {**known, "config": self.config}
+        return {**known, "config": self.settings}
 
     def total(self, quantity: str = "distance") -> "pd.Series":
         """Return a recorded quantity over all measured parameters.
@@ -259,7 +259,7 @@ class Run(RunWeights):
         `displacement`, `config` as JSON text.
         """
         known = {"run": self.name, "warmup_end": self.warmup_end}
-        distances = {name: distance_attributes(name, self.config, self.events) for name in DIMENSIONS}
+        distances = {name: distance_attributes(name, self.settings, self.events) for name in DIMENSIONS}
         described = {name: {**known, **attributes} for name, attributes in distances.items() if attributes}
         return to_dataset(self._table, {"run": self.name, "status": self.status}, described)
 

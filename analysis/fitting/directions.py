@@ -117,7 +117,7 @@ class Turning:
         }
 
     def _measured(self, origin: int, t: Array, squares: Array, count: int) -> Curve:
-        config = {**self.run.config, "directions": count}
+        config = {**self.run.settings, "directions": count}
         return replace(run_curve(self.run, origin), t=t, d=np.sqrt(squares), config=config, run=None, source=self)
 
 

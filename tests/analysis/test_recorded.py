@@ -47,7 +47,8 @@ def test_a_run_its_path_and_its_series_are_the_same_curve(runs):
 
 def test_a_curve_knows_the_settings_that_anybodys_recorder_notes(runs):
     (curve,) = curves(runs[0])
-    assert curve.settings == {"batch_size": 8, "lr": 0.05, "momentum": 0.0, "weight_decay": 0.0}
+    noted, read = {"batch_size": 8, "lr": 0.05}, {"momentum": 0.0, "weight_decay": 0.0}
+    assert curve.settings == {**noted, **read, "optimizer": "sgd", "nesterov": False, "dampening": 0.0}
     assert (curve.label, curve.dataset, curve.batch_size) == ("seed0", None, 8)
     (series,) = curves(runs[0].distance)
     assert (series.settings, series.label, series.batch_size) == (curve.settings, "seed0", 8)
@@ -186,11 +187,12 @@ def test_runs_whose_settings_nobody_noted_are_told_apart_by_what_was_recorded(tm
         torch.manual_seed(0)
         model = torch.nn.Linear(width, 1)
         optimizer = torch.optim.SGD(model.parameters(), lr=rate)
-        with Recorder(tmp_path / name, model, optimizer):
+        with Recorder(tmp_path / name, model) as recorder:
             for _ in range(20):
                 optimizer.zero_grad()
                 model(torch.randn(4, width)).square().mean().backward()
                 optimizer.step()
+                recorder.update(learning_rate=rate)
         return Run(tmp_path / name)
 
     first = recorded("first.zarr", 4, 0.1)

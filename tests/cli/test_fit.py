@@ -28,7 +28,7 @@ def test_scan(runs, tmp_path, run):
     assert all(row["low"] < row["alpha"] < row["high"] for row in rows if row["alpha"] is not None)
     assert "<svg" in (tmp_path / "scan.svg").read_text()
     age, head, *_ = run("scan", *seeds).stdout.splitlines()
-    assert age.startswith("age unknown: no weight decay recorded")
+    assert age.startswith("w_0 is 0τ old, t = 0τ .. 0τ: without weight decay τ is infinite")
     assert head.split()[0] == "t_min"
 
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
-import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -49,32 +48,6 @@ def unwrap_optimizer(optimizer: Optimizer) -> Optimizer:
         f"got a {kind}; expected a torch.optim.Optimizer, whose steps are seen, or a list of them; for others"
         f" {_BY_HAND}"
     )
-
-
-def memory_time(optimizers: Sequence[Optimizer]) -> float | None:
-    """Return τ, the updates after which weight decay λ has made the weights forget where they began.
-
-    (1 − μ)/(ηλ) for SGD with momentum μ, which dampening δ makes 1/(1 − δ) times as long; 1/(ηλ) for AdamW, whose
-    step has a size of its own.
-
-    Args:
-        optimizers: Those of a run. η is the rate that a schedule begins with (`initial_lr`), or else the present one.
-
-    Returns:
-        The shortest τ among the groups that decay; None where none does, or an optimizer couples the decay otherwise.
-    """
-    times = []
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            decoupled = "AdamW" in type(optimizer).__name__
-            if not group.get("weight_decay") or not (decoupled or isinstance(optimizer, torch.optim.SGD)):
-                continue
-            lr, decay = float(group.get("initial_lr", group["lr"])), float(group["weight_decay"])
-            momentum = 0.0 if decoupled else group.get("momentum", 0.0)
-            pull = lr * decay * (1 - group.get("dampening", 0.0) if momentum else 1.0)
-            if pull > 0:
-                times.append((1 - momentum) / pull)
-    return min(times, default=None)
 
 
 def unwrap_optimizers(optimizers: Optimizers) -> tuple[Optimizer, ...]:

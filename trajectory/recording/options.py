@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from trajectory.errors import RecordingError
+from trajectory.errors import RecordingError, kind_and_message
 from trajectory.measure.weight_copy import accumulator
 from trajectory.recording.resume import Resume
 from trajectory.recording.writer_thread import OnError
 from trajectory.schedule import Every, Schedule
 from trajectory.schema.layout import QUANTITIES
 from trajectory.schema.parameter_groups import GroupBy
+from trajectory.signals import is_raised_by_handler
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -48,6 +49,7 @@ class RecordingOptions:
         sketch: The buckets of a sketch; 0 for no sketches.
         sketches: The steps that sketches are taken at.
         config: The user's description of the run.
+        settings: What is known of the optimizers beside it.
         seed: The run's seed.
         overwrite: Whether a run at the path is replaced.
         resume: Whether a run at the path is resumed.
@@ -72,6 +74,7 @@ class RecordingOptions:
     sketch: int
     sketches: Schedule
     config: "Mapping[str, Any] | DataclassInstance | None"
+    settings: Mapping[str, Any]
     seed: int | None
     overwrite: bool
     resume: Resume
@@ -176,13 +179,19 @@ def to_jsonable(value: object) -> Json:
         The value in plain types. Numbers that JSON lacks become text, other objects their `str`.
 
     Raises:
-        RecordingError: The value holds itself.
+        RecordingError: The value holds itself, or something that has no text.
     """
     try:
         return _to_jsonable(value)
     except RecursionError as error:
         raise RecordingError(
             f"got a {type(value).__name__} that holds itself, or is nested too deeply; expected what JSON can hold"
+        ) from error
+    except Exception as error:  # an object's own `__str__`, or torch's for a tensor whose numbers cannot be had
+        if is_raised_by_handler(error):
+            raise
+        raise RecordingError(
+            f"got a {type(value).__name__} that has no text ({kind_and_message(error)}); expected what JSON can hold"
         ) from error
 
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from trajectory.recording.optimizers import Optimizers, check_common, memory_time, unwrap_optimizers
+from trajectory.recording.optimizer_settings import memory_time, shared_settings
+from trajectory.recording.optimizers import Optimizers, check_common, unwrap_optimizers
 from trajectory.recording.options import Compression, RecordingOptions, SnapshotDtype, sorted_quantities
 from trajectory.recording.recording import Recording
 from trajectory.recording.resume import Resume, plain_step
@@ -88,7 +89,8 @@ class Recorder(Recording):
         config: A mapping that JSON can hold, or a dataclass: the user's description of the run. Figures and
             diagnostics read these entries if they are there: "label" (the run's name in a legend), "dataset" and
             "network" (names), "batch_size" (samples), "lr" (the first learning rate), "momentum", "nesterov",
-            "dampening", "weight_decay".
+            "dampening", "weight_decay", "optimizer" ("sgd", "adamw", ...). What it leaves out of the last six is read
+            off the optimizer, where all of its groups agree (`Run.settings`).
         seed: The run's seed, for the record.
         overwrite: Whether to replace a run at the path. A recorder that the same thread has left open there, as a
             notebook's cell does that is run again, is closed first, with a warning; likewise where a run is resumed.
@@ -173,6 +175,7 @@ class Recorder(Recording):
             sketch=sketch,
             sketches=as_schedule(sketches) if sketch else (),
             config=config,
+            settings=shared_settings(optimizers),
             seed=seed,
             overwrite=overwrite,
             resume=resume,

@@ -123,6 +123,7 @@ class Session:
                     origin_norms=tuple(origin_norms.tolist()),
                     id=uuid4().hex,
                     config=options.stored_config(),
+                    optimizer=options.settings,
                     seed=options.stored_seed(),
                     **provenance(),
                 ),

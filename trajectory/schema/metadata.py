@@ -13,8 +13,9 @@ from trajectory.schema.schedules import Periods
 
 _KEYS = frozenset(
     {
-        *("id", "config", "seed", "host", "commit", "versions", "resumed", "ranks", "snapshot", "sketch", "tied"),
-        *("parameters", "buffers", "layers", "quantities", "origins", "origin_norm", "origin_norms", "schedules"),
+        *("id", "config", "optimizer", "seed", "host", "commit", "versions", "resumed", "ranks", "snapshot"),
+        *("sketch", "tied", "parameters", "buffers", "layers", "quantities", "origins", "schedules"),
+        *("origin_norm", "origin_norms"),
     }
 )
 
@@ -63,6 +64,7 @@ class RunMetadata:
         origin_norms: the same by group; empty in stores that hold no norms.
         id: 32 hexadecimal digits that a checkpoint names the run by; None in a store that cannot be resumed.
         config: the user's description of the run.
+        optimizer: the settings that its optimizers' groups shared at the start.
         seed: the run's seed.
         host: the machine that made the run.
         commit: the git commit of the folder that the run was started in.
@@ -86,6 +88,7 @@ class RunMetadata:
     origin_norms: tuple[float, ...] = ()
     id: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    optimizer: Mapping[str, Any] = field(default_factory=dict)
     seed: int | None = None
     host: str | None = None
     commit: str | None = None
@@ -105,11 +108,17 @@ class RunMetadata:
         chosen = set(self.groups.parameters)
         return [spec for spec in self.parameters if spec.name in chosen]
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What `config` says of the run, and what it leaves to the optimizers to say."""
+        return {**self.optimizer, **self.config}
+
     def to_json(self) -> dict[str, Any]:
         """Return the entries in the root's `ultraslow` attribute."""
         made = {
             "id": self.id,
             "config": dict(self.config),
+            "optimizer": dict(self.optimizer),
             "seed": self.seed,
             "host": self.host,
             "commit": self.commit,
@@ -130,6 +139,7 @@ class RunMetadata:
         }
         unsaid = {
             "id": self.id is None,
+            "optimizer": not self.optimizer,
             "host": self.host is None,
             "snapshot": self.snapshot.dtype is None,
             "origin_norms": not self.origin_norms,
@@ -170,6 +180,7 @@ class RunMetadata:
             origin_norms=root.get_or("origin_norms", (), _norms_of(groups)),
             id=root.get_or("id", None, entries.optional_text),
             config=root.get("config", entries.mapping),
+            optimizer=root.get_or("optimizer", {}, entries.mapping),
             seed=root.get("seed", entries.optional_whole),
             host=root.get_or("host", None, entries.optional_text),
             commit=root.get_or("commit", None, entries.optional_text),

@@ -216,7 +216,7 @@ def _document(root: Root) -> bytes:
 
 def _described(name: str, node: dict[str, Any], root: Root) -> dict[str, Any]:
     """Add to the distances what a reader of one array has to know of them."""
-    known = distance_attributes(name, root.metadata.config, root.commit.events)
+    known = distance_attributes(name, root.metadata.settings, root.commit.events)
     return {**node, "attributes": {**node.get("attributes", {}), **known}} if known else node
 
 

@@ -62,8 +62,8 @@ def test_white_gradients_diffuse_under_every_momentum(tmp_path, options):
     assert found.to_dict()["nesterov"] is options.get("nesterov", False)
 
 
-def test_a_nesterov_that_is_not_noted_is_seen_and_can_be_given(tmp_path):
-    run = walk(tmp_path / "run.zarr", SGD[2], momentum=0.9)
+def test_a_nesterov_that_is_noted_wrongly_is_seen_and_can_be_given(tmp_path):
+    run = walk(tmp_path / "run.zarr", SGD[2], momentum=0.9, nesterov=False)
     wrong = budget(run)
     assert wrong.frame.ratio.mean() == pytest.approx(1 / 1.342, abs=0.08)
     assert "with nesterov=True they would give 0.66." in wrong.warnings[0]
