@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from trajectory.measure.optimizer_state import Momentum
 from trajectory.measure.pointer_table import CODES
 from trajectory.measure.sharding import LocalElements
-from trajectory.measure.weight_copy import Copy
+from trajectory.measure.weight_copy import Copy, has_memory
 from trajectory.schema.layout import QUANTITIES
 from trajectory.signals import is_raised_by_handler
 
@@ -204,7 +204,7 @@ class Observables:
         tensors = [p.grad for p in whole] if quantity == "grad_norm" else self._momentum.of(whole)
         if isinstance(weights, LocalElements):
             tensors = weights.of(tensors)
-        return [None if t is None else (t.to_dense() if t.is_sparse else t).detach() for t in tensors]
+        return [None if t is None else _plain(t) for t in tensors]
 
     def _sources(self) -> list[Copy | str | None]:
         """List what each measurement takes the difference from, or its name; None before an origin is reached."""
@@ -241,7 +241,7 @@ class Observables:
 def _kernel(parameters: Sequence[Tensor], measurements: int) -> "Kernel | None":
     """Return the kernel for parameters that lie dense on one device, if there is one for it."""
     devices = {p.device for p in parameters}
-    if len(devices) > 1 or not all(p.dtype in CODES and _is_dense(p) for p in parameters):
+    if len(devices) > 1 or not all(_is_addressed(p) for p in parameters):
         return None
     device = next(iter(devices)).type
     if device not in ("cpu", "cuda"):
@@ -262,6 +262,11 @@ def _kernel(parameters: Sequence[Tensor], measurements: int) -> "Kernel | None":
         return None
 
 
+def _is_addressed(parameter: Tensor) -> bool:
+    """Return whether a kernel that is given an address finds the weights there."""
+    return parameter.dtype in CODES and has_memory(parameter) and _is_dense(parameter) and not parameter.is_neg()
+
+
 def _write_squares(row: Tensor, tensors: Sequence[Tensor | None]) -> None:
     """Write ‖tensor‖² of each into `row`: 0 for None, NaN if all are None."""
     present = [tensor for tensor in tensors if tensor is not None]
@@ -270,6 +275,18 @@ def _write_squares(row: Tensor, tensors: Sequence[Tensor | None]) -> None:
     absent = row.new_full((), 0.0 if present else torch.nan)
     by_parameter = [absent if tensor is None else next(norms).to(row.device, non_blocking=True) for tensor in tensors]
     torch.square(torch.stack(by_parameter), out=row)
+
+
+def _plain(tensor: Tensor) -> Tensor:
+    """Return the numbers of a tensor: of a sparse one, and of one that keeps them in others, as a quantized one."""
+    if tensor.is_sparse:
+        return tensor.to_dense().detach()
+    if type(tensor) is Tensor or has_memory(tensor):
+        return tensor.detach()
+    try:
+        return tensor.detach().dequantize()
+    except (RuntimeError, NotImplementedError, TypeError):  # it is none of those
+        return torch.full(tensor.shape, torch.nan, device=tensor.device)
 
 
 def _readable(tensor: Tensor, parameter: Tensor) -> Tensor:

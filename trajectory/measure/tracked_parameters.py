@@ -10,8 +10,9 @@ from torch.nn.parameter import is_lazy
 
 from trajectory.errors import RecordingError
 from trajectory.measure.plain_names import plain_names
-from trajectory.measure.sharding import whole
-from trajectory.measure.weight_copy import accumulator
+from trajectory.measure.ranks import is_distributed
+from trajectory.measure.sharding import is_dtensor, whole
+from trajectory.measure.weight_copy import accumulator, has_memory
 from trajectory.schema.layout import TensorSpec
 from trajectory.schema.parameter_groups import GroupBy, Groups, group
 from trajectory.schema.parameter_groups import chosen as chosen_names
@@ -136,6 +137,9 @@ def _without_weights(parameter: Tensor) -> str | None:
         return "is on the meta device, without weights; materialize it before it is recorded"
     if parameter.layout != torch.strided:
         return f"has the layout {parameter.layout}; expected dense weights: record its to_dense()"
+    if not (has_memory(parameter) or (is_distributed() and is_dtensor(parameter))):
+        kind = type(parameter.data).__name__
+        return f"is a {kind} whose weights lie in no memory of its own; record the weights that it stands for"
     return None
 
 
@@ -170,6 +174,11 @@ def trainable(
         parameters = {name: p for name, p in own.items() if p.requires_grad or (frozen and p.is_floating_point())}
     else:
         parameters = {name: p for name, p in own.items() if name in recorded}
+    if recorded and not parameters:
+        raise RecordingError(
+            f"the run holds parameters such as {next(iter(recorded))}, and the model those such as"
+            f" {next(iter(own), 'none')}; resume with the network that was recorded, or record to another path"
+        )
     if not parameters:
         raise RecordingError("the model has no trainable parameters; expected one at least with requires_grad=True")
     for name, parameter in parameters.items():

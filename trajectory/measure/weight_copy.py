@@ -15,6 +15,22 @@ def accumulator(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def has_memory(tensor: Tensor) -> bool:
+    """Return whether the numbers of a tensor lie in memory of its own.
+
+    They do not if it stands for other tensors, as a quantized one does, or if its memory was given back.
+
+    Args:
+        tensor: The tensor.
+    """
+    if tensor.device.type not in ("cpu", "cuda"):  # other devices need not give addresses
+        return not tensor.is_meta
+    try:
+        return tensor.data_ptr() != 0 or tensor.numel() == 0
+    except RuntimeError:  # of tensors that have no data at all
+        return False
+
+
 class Copy:
     """The weights at one moment, in float32 or wider, each with its parameter's shape and order in memory.
 

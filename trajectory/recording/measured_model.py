@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from trajectory.measure.host_copy import is_capturing
+from trajectory.measure.weight_copy import has_memory
 from trajectory.recording.row_buffer import RowBuffer
 from trajectory.recording.session import Session
 
@@ -80,5 +81,7 @@ class MeasuredModel:
         if self._observables is None or self._fixed or self._rows.silent:
             return None
         if is_capturing(self._session.weights[0].device):
+            return None
+        if not all(map(has_memory, self._observables.parameters)):  # a program may free it before it closes the run
             return None
         return self._rows.ring.changed_since(self._observables, step)

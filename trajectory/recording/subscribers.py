@@ -6,7 +6,7 @@ from itertools import starmap
 from operator import call
 from typing import TypeAlias
 
-from trajectory.errors import first_line
+from trajectory.errors import kind_and_message
 from trajectory.recording.rows import Rows
 from trajectory.recording.warned import Warned
 from trajectory.recording.writer_thread import OnError
@@ -64,7 +64,7 @@ class Subscribers:
                 name = getattr(receive, "__qualname__", type(receive).__name__)
                 self._failed.warn(
                     receive,
-                    f"{self._path}: the subscriber {name} failed ({type(error).__name__}: {first_line(error)});"
+                    f"{self._path}: the subscriber {name} failed ({kind_and_message(error)});"
                     " recording goes on, and it is told of further rows",
                     stacklevel=5,
                 )

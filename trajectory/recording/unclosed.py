@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trajectory.errors import UltraslowError, kind_and_message
+
 STATUS = "interrupted (not closed)"
 # Seconds that the end of a collected recorder is awaited: not for ever, since the collector comes at any allocation,
 # also while a library holds a lock that the threads that write need.
@@ -87,7 +89,8 @@ def _finish(finish: Callable[[], None]) -> None:
     try:
         finish()
     except Exception as error:  # nobody is there to catch it
-        warnings.warn(f"a recorder that was not closed lost its last rows ({error})", RuntimeWarning, stacklevel=2)
+        cause = error if isinstance(error, UltraslowError) else kind_and_message(error)
+        warnings.warn(f"a recorder that was not closed lost its last rows ({cause})", RuntimeWarning, stacklevel=2)
 
 
 def _finish_all() -> None:

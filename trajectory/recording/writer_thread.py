@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, Literal
 
-from trajectory.errors import RecordingError, first_line
+from trajectory.errors import RecordingError, first_line, kind_and_message
 from trajectory.recording.warned import Warned
 from trajectory.recording.worker import Call, Worker
 
@@ -72,7 +72,7 @@ class WriterThread:
         """
         while self._reported < len(self.failures):
             error = self.failures[self._reported]
-            cause = error.strerror if isinstance(error, OSError) else f"{type(error).__name__}: {first_line(error)}"
+            cause = first_line(error) if isinstance(error, OSError) else kind_and_message(error)
             sentence = f"{self._path}: recording failed ({cause}); what was written before stays readable"
             if self._on_error == "raise":
                 failure = RecordingError(sentence)

@@ -13,6 +13,10 @@ from trajectory.storage.backend import Backend
 from trajectory.storage.root import Root, read_root
 
 _LAST_STEP = 2**53  # beyond it, a float64 does not tell a step from the next
+_EXPECTED = {
+    journal_records.METRICS: "steps with numbers by name",
+    journal_records.EVENT: "event of a step, a name and details",
+}
 
 
 @dataclass(frozen=True)
@@ -51,16 +55,20 @@ class UncommittedRows:
             ValueError: a record does not hold what its kind says.
         """
         rows, metrics, events = [np.empty((0, columns.width))], dict[int, dict[str, float]](), list[Event]()
-        for kind, payload in records:
-            if kind == journal_records.ROWS:
-                rows.append(np.frombuffer(payload, dtype="<f8").reshape(-1, columns.width))
-            elif kind == journal_records.METRICS:
-                for step, scalars in journal_records.decode(payload):
-                    named = {text(name): _scalar(value) for name, value in mapping(scalars).items()}
-                    metrics.setdefault(count(step), {}).update(named)
-            else:
-                step, name, details = journal_records.decode(payload)
-                events.append(Event(count(step), text(name), mapping(details)))
+        for k, (kind, payload) in enumerate(records, start=1):
+            try:
+                if kind == journal_records.ROWS:
+                    rows.append(np.frombuffer(payload, dtype="<f8").reshape(-1, columns.width))
+                elif kind == journal_records.METRICS:
+                    for step, scalars in journal_records.decode(payload):
+                        named = {text(name): _scalar(value) for name, value in mapping(scalars).items()}
+                        metrics.setdefault(count(step), {}).update(named)
+                else:
+                    step, name, details = journal_records.decode(payload)
+                    events.append(Event(count(step), text(name), mapping(details)))
+            except (ValueError, TypeError, OverflowError, RecursionError) as error:
+                expected = f"rows of {columns.width} numbers" if kind == journal_records.ROWS else _EXPECTED[kind]
+                raise ValueError(f"record {k} holds no {expected}") from error
         table = np.concatenate(rows)
         steps = table[:, 0]
         if not in_order(steps.tolist(), 0) or np.any((steps % 1 != 0) | (steps > _LAST_STEP)):
@@ -119,7 +127,7 @@ def _sorted(backend: Backend, root: Root, data: bytes) -> UncommittedRows:
         )
     try:
         uncommitted = UncommittedRows.of(records.intact, root.metadata.columns, damage)
-    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+    except ValueError as error:
         raise StoreError(
             f"{backend.path}: {name} is damaged ({first_line(error)}); restore it as it was written"
         ) from error

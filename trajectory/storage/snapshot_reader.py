@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trajectory.errors import StoreError
+from trajectory.errors import StoreError, first_line
 from trajectory.schema.layout import BUFFERS_CHANGED, TensorSpec, hash_array, shard_array
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.shards import assemble, check_cover, from_table
@@ -61,7 +61,7 @@ class SnapshotReader:
             raise
         except (ValueError, RuntimeError, KeyError) as error:
             raise StoreError(
-                f"{self._backend.path}: the snapshot at step {step} is damaged ({error}); use another"
+                f"{self._backend.path}: the snapshot at step {step} is damaged ({first_line(error)}); use another"
             ) from error
         tensors = {}
         for spec, values in zip(self._metadata.parameters, weights, strict=True):

@@ -130,6 +130,22 @@ def test_wrappers_leave_no_trace_in_names():
         assert set(buffers(model)) <= {"n_averaged"}
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "timm.utils.model_ema.ModelEmaV2",
+        "timm.utils.model_ema.ModelEmaV3",
+        "apex.parallel.distributed.DistributedDataParallel",
+        "deepspeed.runtime.engine.DeepSpeedEngine",
+    ],
+)
+def test_wrappers_of_other_packages_are_known_by_their_types(kind):
+    package, _, name = kind.rpartition(".")
+    wrapper = type(name, (nn.Module,), {"__module__": package})()
+    wrapper.module = nn.Sequential(nn.Linear(2, 2, bias=False))
+    assert list(trainable(wrapper)) == ["0.weight"]
+
+
 @pytest.mark.parametrize("name", ["module", "_orig_mod", "net"])
 def test_a_submodule_that_is_named_as_a_wrapper_names_its_own_keeps_its_name(name):
     model = nn.Sequential(Named(name), Named(name))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from quantized_tensor import Quantized
 from torch import nn
 
 from trajectory import Recorder, RecordingError, Run
@@ -10,6 +11,7 @@ ODD = {
     "float8": (lambda: torch.randn(8).to(torch.float8_e4m3fn), r"is torch\.float8_e4m3fn"),
     "expanded": (lambda: torch.randn(1).expand(8), "is expanded"),
     "meta": (lambda: torch.zeros(8, device="meta"), "is on the meta device"),
+    "quantized": (lambda: Quantized(torch.ones(8)), "is a Quantized whose weights lie in no memory of its own"),
     "sparse": (lambda: torch.eye(4).to_sparse(), "has the layout torch.sparse_coo"),
 }
 
@@ -78,3 +80,44 @@ def test_snapshots_hold_what_is_excluded_from_the_distance_in_its_own_type(tmp_p
     assert state["odd"].dtype == torch.float8_e4m3fn
     assert torch.equal(state["odd"].float(), model.odd.float())
     assert not any(event.name == "buffers_changed" for event in Run(tmp_path / "run.zarr").events)
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_momentum_that_lies_in_no_memory_of_its_own_is_read_or_told_as_unknown(tmp_path, monkeypatch, readable):
+    if not readable:
+        monkeypatch.delattr(Quantized, "dequantize")
+        monkeypatch.setattr(Quantized, "__torch_dispatch__", classmethod(lambda cls, *_, **__: NotImplemented))
+    model = nn.Linear(2, 1, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    optimizer.state[model.weight]["momentum_buffer"] = momentum = torch.tensor([[1.5, 2.0]])
+    model.weight.grad = torch.ones(1, 2)
+    with Recorder(tmp_path / "run.zarr", model, optimizer, quantities=["distance", "momentum_norm"]):
+        optimizer.step()
+        optimizer.state[model.weight]["momentum_buffer"] = Quantized(momentum)
+        optimizer.step()
+    expected = [2.5, 5.0 if readable else float("nan")]
+    torch.testing.assert_close(
+        torch.tensor(Run(tmp_path / "run.zarr").total("momentum_norm").tolist()),
+        torch.tensor(expected),
+        equal_nan=True,
+    )
+
+
+def test_weights_that_stand_for_their_negatives_are_measured_as_they_are(tmp_path):
+    model = nn.Linear(2, 1, bias=False)
+    model.weight = nn.Parameter(torch._neg_view(torch.tensor([[3.0, 4.0]])))
+    with Recorder(tmp_path / "run.zarr", model) as recorder, torch.no_grad():
+        model.weight.mul_(2)
+        recorder.update()
+    assert Run(tmp_path / "run.zarr").distance.tolist() == [5.0]
+
+
+def test_a_run_is_closed_whole_where_the_weights_have_no_memory_any_more(tmp_path):
+    model = nn.Linear(100, 100)
+    with Recorder(tmp_path / "run.zarr", model) as recorder:
+        with torch.no_grad():
+            model.weight += 1
+        recorder.update()
+        model.weight.untyped_storage().resize_(0)
+    run = Run(tmp_path / "run.zarr")
+    assert (run.status, run.distance.tolist(), run.warnings) == ("complete", [100.0], [])

@@ -10,19 +10,39 @@ from small_training import network, train
 from trajectory import Recorder, RecordingError, Run, StoreError
 
 
+class WithoutText:
+    def __str__(self):
+        raise ZeroDivisionError
+
+
 def test_the_recorder_refuses_what_it_cannot_file(tmp_path):
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     with Recorder(tmp_path / "run.zarr", model, optimizer) as recorder:
         with pytest.raises(StoreError, match="'step'"):
             recorder.log(step=3)
-        for value in (torch.zeros(2), torch.tensor(1j), "x", None, 10**400):
-            with pytest.raises(RecordingError, match=r"log\(loss=\.\.\.\)"):
+        refused = {
+            "got shape \\(2,\\), expected a single number": torch.zeros(2),
+            "got a complex number, expected a real one": torch.tensor(1j),
+            "got a tensor on the meta device, expected one that has a value": torch.ones((), device="meta"),
+            "got a ndarray, expected a number": np.zeros(2),
+            "got the text 'x', expected a number": "x",
+            "got a NoneType, expected a number": None,
+            "got an int beyond all of these, expected a number that float64 can hold": 10**400,
+        }
+        for sentence, value in refused.items():
+            with pytest.raises(RecordingError, match=rf"log\(loss=\.\.\.\): {sentence}"):
                 recorder.log(loss=value)
+        recorder.log(one=np.ones((1, 1)))
         holds_itself = []
         holds_itself.append(holds_itself)
         with pytest.raises(RecordingError, match="holds itself"):
             recorder.event("e", x=holds_itself)
+        for value in (torch.ones((), device="meta"), {"in": WithoutText()}):
+            with pytest.raises(
+                RecordingError, match=r"got a \w+ that has no text \(.*\); expected what JSON can hold"
+            ):
+                recorder.event("e", x=value)
         with pytest.raises(RecordingError, match="got a int, expected the kind of event as a string"):
             recorder.event(5)  # a store with such an event cannot be read
         recorder.event("vector", x=torch.arange(2), y=torch.tensor(1.5))

@@ -102,6 +102,26 @@ def test_the_journal_of_another_run_is_named_and_set_aside(tmp_path, monkeypatch
     assert (path / "journal.0.damaged").read_bytes() == (other / "journal.0").read_bytes()
 
 
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        (pack(ROWS, bytes(8 * 3)), "rows of"),
+        (pack(METRICS, b'[["1",{}]]'), "steps with numbers by name"),
+        (pack(METRICS, b'[[1,{"loss":"x"}]]'), "steps with numbers by name"),
+        (pack(EVENT, b'[1,"drop"]'), "event of a step, a name and details"),
+        (pack(EVENT, b"[1,2,{}]"), "event of a step, a name and details"),
+    ],
+)
+def test_a_record_that_holds_something_else_is_named(tmp_path, record, expected):
+    path = killed(tmp_path / "run.zarr")
+    journal = path / "journal.0"
+    count = len(read(journal.read_bytes()).intact)
+    journal.write_bytes(journal.read_bytes() + record)
+    with pytest.raises(StoreError, match=rf"journal\.0 is damaged \(record \d+ holds no {expected}") as error:
+        Run(path)
+    assert f"record {count + 1} " in str(error.value)
+
+
 def test_the_journal_of_another_commit_is_named(tmp_path):
     path = killed(tmp_path / "run.zarr", stop=6)
     before = (path / "journal.0").read_bytes()
