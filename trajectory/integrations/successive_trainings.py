@@ -71,6 +71,7 @@ class SuccessiveTrainings:
             recording = {**recording, "resume": "never", "step": None}
         self.recorder = Recorder(self.path, model, optimizer, **recording)
         if same and not from_checkpoint and self._step:
+            self.recorder.follow(optimizer)  # which begins anew
             self.recorder.event(RESTARTED)
         return self.recorder
 

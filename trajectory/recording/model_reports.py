@@ -53,6 +53,22 @@ class ModelReports:
             optimizer=kind,
         )
 
+    def no_state(self, optimizers: Sequence[Optimizer], step: int) -> None:
+        """Report optimizers whose state was not loaded when the run was resumed.
+
+        Args:
+            optimizers: The optimizers.
+            step: The update after which it was resumed.
+        """
+        if optimizers:
+            kinds = " and ".join(type(optimizer).__name__ for optimizer in optimizers)
+            self._file(
+                "lost_optimizer_state",
+                f"{kinds} kept no state when the run was resumed after update {step}, so that momentum and the like"
+                " begin anew there; load the optimizer's state_dict as the model's, if that is not meant",
+                {"optimizer": kinds, "after": step},
+            )
+
     def uncovered(self, names: Sequence[str], measured: int) -> None:
         """Report measured parameters that no optimizer holds.
 

@@ -5,6 +5,7 @@ What is looked at, and when:
 - before each update, which parameters have been unfrozen (`late_parameters`);
 - after each of the first updates and every 64, before the next one, and in the end, whether the weights have moved
   since the last update (`weight_moves`);
+- before and after the first update of a resumed run, whether its optimizers' states were loaded;
 - every 64 updates and in the end, whether the model's parameters are those of the start, and in the optimizers, and
   whether these keep the momentum that is to be measured.
 
@@ -20,6 +21,7 @@ from torch.optim import Optimizer
 from trajectory.measure.plain_names import plain_names
 from trajectory.measure.ranks import is_distributed
 from trajectory.measure.sharding import is_dtensor
+from trajectory.measure.weight_copy import has_memory
 from trajectory.recording.late_parameters import LateParameters
 from trajectory.recording.model_reports import ModelReports
 from trajectory.recording.optimizers import uncovered
@@ -58,6 +60,7 @@ class ModelWatcher:
         self._lost: set[str] = set()
         self._resized = 0  # parameters reported as such
         self._has_moved = False  # whether an event says that weights moved between updates
+        self._without_state: list[Optimizer] = []  # optimizers, before the first update of a resumed run
 
     @property
     def looks_before(self) -> bool:
@@ -88,6 +91,16 @@ class ModelWatcher:
         """Look at what has to be known before the next update."""
         self._late.look()
         self._moves.before_update(self._pipeline.step)
+
+    def before_resumed(self) -> None:
+        """Note the optimizers that keep no state before the first update of a resumed run."""
+        self._without_state = [optimizer for optimizer in self.optimizers if not _keeps_state(optimizer)]
+
+    def after_resumed(self) -> None:
+        """Report those of them that keep state after it: theirs was not loaded."""
+        step = self._pipeline.step - 1
+        self._reports.no_state([o for o in self._without_state if step and _keeps_state(o)], step)
+        self._without_state.clear()
 
     def after_update(self) -> None:
         """Look at what an update may have changed; most of it once in a block."""
@@ -174,6 +187,7 @@ class ModelWatcher:
         plain = (
             found.is_floating_point()
             and found.layout == torch.strided
+            and has_memory(found)
             and not (is_distributed() and is_dtensor(found))
         )
         fixed = self._session.ranks.sharded
@@ -217,3 +231,7 @@ class ModelWatcher:
         if not set(names) <= self._uncovered:
             self._reports.uncovered(names, len(measured))
             self._uncovered.update(names)
+
+
+def _keeps_state(optimizer: Optimizer) -> bool:
+    return any(optimizer.state.values())

@@ -180,6 +180,7 @@ class Pipeline:
         if self._observables is not None:
             self._rows.ring.fit(self._observables)
         filed = self._store.events
+        self._rows.metric_arrays = dict(self._store.metric_arrays)
         self._rows.finite = all(event.name != NON_FINITE for event in filed)
         self.lr.resume(self._store.scalars(step).get(RATE), filed)
         self._current = None
@@ -199,8 +200,7 @@ class Pipeline:
         if self.delivery.ended:
             return
         if not self.started:
-            self.closed = True
-            self.delivery.abandon()
+            self.abandon()
             return
         failure: Exception | None = None
         try:
@@ -214,6 +214,12 @@ class Pipeline:
         if status == "complete" and self.reports.uncounted:
             status = "incomplete (updates not counted)"
         self.delivery.close(status, failure, collective=collective)
+
+    def abandon(self) -> None:
+        """Record nothing more, and leave the store as it is."""
+        self.closed = True
+        if not self.delivery.ended:
+            self.delivery.abandon()
 
     def close_forgotten(self) -> None:
         """Close a run that nobody closed.

@@ -36,25 +36,40 @@ class Recording:
         self._options = options
         backend = open_backend(path)
         _close_earlier(backend, options)
+        try:
+            self._begin(backend, model, optimizers, options)
+        except BaseException:  # for a later attempt, also while a traceback holds what was made of this one
+            self._abandon()
+            backend.unlock()
+            raise
+
+    def _begin(
+        self, backend: Backend, model: nn.Module, optimizers: Sequence[Optimizer], options: RecordingOptions
+    ) -> None:
         self._session = session = Session.begin(backend, model, options)
         self.path, self.origin_norm = backend.location, session.origin_norm
         self.parameter_specs = session.tracked.parameter_specs
         self._pipeline = Pipeline(session, model, options)
+        self._updates = UpdateCounter(model, session, self._pipeline, owner=self)
         self._end = finish_in_the_end(self, backend.location, self._pipeline.close_forgotten)
-        self._updates = UpdateCounter(model, optimizers, session, self._pipeline, owner=self)
+        self._updates.count(optimizers)
         if session.ranks.is_replica:
             self._pipeline.step = options.step or 0
         elif not session.resumes:
             self._pipeline.start()
             self._updates.begin()
         elif options.step:
-            try:
-                self._rewind(options.step)
-            except BaseException:
-                self.close()  # for a later attempt
-                raise
+            self._rewind(options.step)
         else:
             self._updates.await_step()
+
+    def _abandon(self) -> None:
+        """Count no more updates of a recorder that could not be made."""
+        if hasattr(self, "_updates"):
+            self._updates.remove()
+            self._pipeline.abandon()
+        if hasattr(self, "_end"):
+            self._end.detach()
 
     def __enter__(self) -> Self:
         return self

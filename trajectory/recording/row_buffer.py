@@ -49,6 +49,7 @@ class RowBuffer:
     Attributes:
         ring: Holds the rows until the next flush.
         subscribers: Those who are told of rows.
+        metric_arrays: The arrays of the metrics that the run holds, by the metric's name.
         finite: Whether all rows so far are.
 
     Args:
@@ -64,9 +65,9 @@ class RowBuffer:
         self._layout = RowLayout(session.columns, session.tracked.groups, list(session.tracked.measured))
         self.ring = RowRing(session, capturable=capturable)
         self._blocks = [_Block()]  # oldest first; the last one collects
-        self._arrays: dict[str, str] = {}  # by the name of a metric that was logged
         self._logged_at, self._logged = -1, dict[str, int]()  # how often each scalar was filed under the last step
         self.subscribers = Subscribers(session.path, on_error)
+        self.metric_arrays: dict[str, str] = {}
         self.finite = True
 
     @property
@@ -140,8 +141,8 @@ class RowBuffer:
             StoreError: No metric can have that name.
             RecordingError: The value is no real number, or several.
         """
-        if name not in self._arrays:
-            self._arrays[name] = metric_array(name, self._arrays.values())  # refuses a name no array can have
+        if name not in self.metric_arrays:  # refuses a name no array can have
+            self.metric_arrays[name] = metric_array(name, self.metric_arrays.values())
         number = read_if_on_host(name, value)
         if isinstance(number, Tensor):
             self._keep_on_device(step, name, number)

@@ -60,7 +60,6 @@ class StepHooks:
     that or after it. The weights stay as they are until `before_step` is called.
 
     Args:
-        optimizers: The optimizers, in the order in which they step; none if updates are reported by `update()`.
         before_step: Is called before each step of an optimizer.
         after_round: Is called after each round, and once more if an interrupt ends it.
         misordered: Is called with the optimizer that steps after the last one listed, if one does.
@@ -73,7 +72,6 @@ class StepHooks:
 
     def __init__(
         self,
-        optimizers: Sequence[Optimizer],
         before_step: Callable[[], None],
         after_round: Callable[[], None],
         misordered: Callable[[Optimizer], None],
@@ -84,9 +82,6 @@ class StepHooks:
         self._misordered, self._unknown = misordered, unknown
         self._handles: list[RemovableHandle] = []
         self._followed, self._round = _Followed((), 0, _counter(_nothing).cache_info), _Round(0)
-        self.follow(optimizers)
-        if optimizers:
-            _watch_all(self)
 
     @property
     def optimizers(self) -> tuple[Optimizer, ...]:
@@ -98,6 +93,16 @@ class StepHooks:
         """The number of rounds made."""
         followed = self._followed
         return followed.past + followed.count().misses
+
+    def watch(self, optimizers: Sequence[Optimizer]) -> None:
+        """Count the rounds of optimizers, and see the steps of all others.
+
+        Args:
+            optimizers: The optimizers, in the order in which they step; none if updates are reported by `update()`.
+        """
+        self.follow(optimizers)
+        if optimizers:
+            _watch_all(self)
 
     def follow(self, optimizers: Sequence[Optimizer]) -> None:
         """Count the rounds of these optimizers from now on, and no others'.
@@ -121,6 +126,7 @@ class StepHooks:
     def remove(self) -> None:
         """Take all hooks from the optimizers."""
         self.before_round = None
+        self._before_step = self._after_round = _nothing  # of a hook that an interrupt has left without its handle
         while self._handles:
             self._handles[-1].remove()
             del self._handles[-1]

@@ -37,7 +37,6 @@ class UpdateCounter:
 
     Args:
         model: The model.
-        optimizers: Its optimizers, in the order in which they step; none if the loop reports its updates.
         session: The recording.
         pipeline: Records the updates.
         owner: What is to live as long as the optimizers, which hold their hooks.
@@ -46,7 +45,6 @@ class UpdateCounter:
     def __init__(
         self,
         model: nn.Module,
-        optimizers: Sequence[Optimizer],
         session: Session,
         pipeline: Pipeline,
         owner: object,
@@ -54,16 +52,23 @@ class UpdateCounter:
         self._model, self._path, self._pipeline, self._owner = model, session.path, pipeline, owner
         self._watcher = watcher = ModelWatcher(model, session, pipeline)
         self._resumes = False  # whether the next update is the first one after an interruption
+        self._resumed: Sequence[Optimizer] = ()  # those whose states were to be loaded for it
         self._reported = _Reported()
         self._settled = -1  # the rounds after which nothing is left to be done
-        self._hooks = StepHooks(
-            optimizers, self._before_step, self._after_round, watcher.report_order, watcher.report_unknown
-        )
+        self._hooks = StepHooks(self._before_step, self._after_round, watcher.report_order, watcher.report_unknown)
 
     @property
     def rounds(self) -> int:
         """The number of the optimizers' rounds, and of the updates that the loop has reported."""
         return self._hooks.rounds + self._reported.updates
+
+    def count(self, optimizers: Sequence[Optimizer]) -> None:
+        """Count the steps of a run's optimizers, which hold hooks from here on.
+
+        Args:
+            optimizers: They, in the order in which they step; none if the loop reports its updates.
+        """
+        self._hooks.watch(optimizers)
 
     def begin(self) -> None:
         """Start a new run."""
@@ -75,7 +80,7 @@ class UpdateCounter:
         self._pipeline.rounds = self.rounds  # none of them is left to be recorded
         self._watcher.go_back()
         self._watcher.follow(self._hooks.optimizers)
-        self._resumes = True
+        self._resumes, self._resumed = True, self._hooks.optimizers
         self._watch_next()  # in the place of what `await_step` has set
         self._pipeline.started = True
 
@@ -160,6 +165,8 @@ class UpdateCounter:
     def _before_update(self) -> None:
         if self._resumes:
             self._pipeline.before_resumed()
+            if self._hooks.optimizers is self._resumed:
+                self._watcher.before_resumed()
         self._watcher.before_update()
 
     def _after_round(self) -> None:
@@ -196,7 +203,9 @@ class UpdateCounter:
         if pipeline.started and watcher.optimizers is not self._hooks.optimizers:
             watcher.follow(self._hooks.optimizers)
         if watcher.seen != pipeline.step:
-            self._resumes = False
+            if self._resumes:
+                watcher.after_resumed()
+                self._resumes = False
             watcher.after_update()
             self._watch_next()
         self._settled = rounds

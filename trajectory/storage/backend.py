@@ -159,6 +159,9 @@ class Backend(ABC):
             StoreError: there is one.
         """
 
+    def unlock(self) -> None:  # noqa: B027 (nothing, where nothing can be locked)
+        """Let other recorders in again, if `lock` has kept them off."""
+
     @abstractmethod
     def lock(self) -> RunLock | None:
         """Keep other recorders off until the lock is released.

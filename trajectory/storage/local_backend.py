@@ -50,6 +50,7 @@ class LocalBackend(Backend):
                 )
         self.root: Path = Path(os.path.realpath(whole))
         self._disk = Disk(self.root)
+        self._lock: RunLock | None = None
 
     @property
     def writable(self) -> Store:
@@ -152,7 +153,12 @@ class LocalBackend(Backend):
                     )
 
     def lock(self) -> RunLock | None:
-        return RunLock(self.root, self.path)
+        self._lock = RunLock(self.root, self.path)
+        return self._lock
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.release()
 
     def journal(self, generation: int, *, append: bool = False) -> Journal:
         path = self.root / f"journal.{generation}"

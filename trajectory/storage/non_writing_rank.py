@@ -25,6 +25,7 @@ class NonWritingRank(RunWriter):
 
     id: str | None = None
     events: tuple[Event, ...] = ()
+    metric_arrays: Mapping[str, str] = {}
 
     def __init__(self, backend: Backend, rank: int, origin_norm: float):
         self._backend, self._rank, self._origin_norm = backend, rank, origin_norm

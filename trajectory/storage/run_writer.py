@@ -24,6 +24,10 @@ class RunWriter(Protocol):
         """All events so far, in order; none on a rank that does not write rows."""
 
     @property
+    def metric_arrays(self) -> Mapping[str, str]:
+        """The arrays of the metrics by the metric's name; none on a rank that does not write rows."""
+
+    @property
     def written(self) -> tuple[int, int]:
         """How many snapshots, and how many origins' weights, this rank has written its share of."""
 

@@ -101,9 +101,8 @@ class TableWriter:
         if len(entries) == 0:
             return []
         chunk = chunk_length(self.nodes["metrics/step"])
-        for name in dict.fromkeys(name for _, scalars in entries for name in scalars):
+        for name, array in self.metric_arrays(name for _, scalars in entries for name in scalars).items():
             if name not in self._metrics:
-                array = metric_array(name, self._metrics.values())
                 create_column(self.group, f"metrics/{array}", "float64", ["step"], length=start, chunk=chunk)
                 self._metrics[name] = array
         arrays = {
@@ -114,6 +113,18 @@ class TableWriter:
         for name, values in arrays.items():
             self.arrays.extend(f"metrics/{name}", start, values)
         return [f"metrics/{name}" for name in arrays]
+
+    def metric_arrays(self, names: Iterable[str] = ()) -> dict[str, str]:
+        """Return the arrays of metrics by the metric's name.
+
+        Args:
+            names: further metrics, whose arrays are to be made.
+        """
+        arrays = dict(self._metrics)
+        for name in names:
+            if name not in arrays:
+                arrays[name] = metric_array(name, arrays.values())
+        return arrays
 
     def count(self, steps: str, committed: int, last: int) -> int:
         """Count the committed rows up to a step.

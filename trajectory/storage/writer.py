@@ -81,6 +81,11 @@ class StoreWriter(RunWriter):
         """All events so far, in order."""
         return tuple(self._events)
 
+    @property
+    def metric_arrays(self) -> Mapping[str, str]:
+        with self._lock:
+            return self._tables.metric_arrays(name for scalars in self._metrics.values() for name in scalars)
+
     def scalars(self, step: int) -> dict[str, float]:
         with self._lock:
             return dict(self._metrics.get(step, {}))

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import shutil
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -283,3 +284,68 @@ def test_a_store_that_was_left_half_made_is_made_anew(tmp_path, monkeypatch, wri
         Run(path)
     recorder(path, resume="allow")[0].close()
     assert Run(path).status == "complete"
+
+
+def test_a_metric_whose_name_only_another_ones_case_forbids_is_refused_at_once_after_a_resume(tmp_path):
+    """Also where rows have moved to the arrays, and where the other one is in the journal."""
+    long = "oss" + "x" * 100  # twice a letter too long to be told apart by percent-encoding
+    first, model, optimizer = recorder(tmp_path / "run.zarr")
+    updates(model, optimizer, 3)
+    first.log(**{"l" + long: 1.0})
+    states = [first.state_dict()]
+    first.close()
+    for twin in ("L" + long, "lO" + long[1:]):
+        again, model, optimizer = recorder(tmp_path / "run.zarr", resume="must")
+        again.load_state_dict(states[-1])
+        with pytest.raises(StoreError, match="differs in upper and lower case alone"):
+            again.log(**{twin: 1.0})
+        again.log(**{"l" + long: 2.0})
+        updates(model, optimizer, 1)
+        states.append(again.state_dict())
+        again.close()
+    assert Run(tmp_path / "run.zarr").metrics["l" + long].dropna().tolist() == [2.0, 2.0]
+
+
+def test_a_network_of_other_names_is_refused_by_them(interrupted):
+    path, *_ = interrupted
+    with pytest.raises(RecordingError, match=r"the run holds parameters such as weight, and the model .* 0.weight"):
+        recorder(path, nn.Sequential(network()), origins=[20, 60], snapshots=Every(25), resume="must")
+
+
+@pytest.mark.parametrize(
+    ("momentum", "then"), [(0.0, "nothing"), (0.9, "nothing"), (0.9, "loaded"), (0.9, "another optimizer")]
+)
+def test_a_resumed_run_says_that_its_optimizers_state_was_not_loaded(tmp_path, momentum, then):
+    def begin(**arguments):
+        model = network()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=momentum)
+        return model, optimizer, Recorder(tmp_path / "run.zarr", model, optimizer, **arguments)
+
+    model, optimizer, first = begin()
+    updates(model, optimizer, 5)
+    state, saved = first.state_dict(), optimizer.state_dict()
+    first.close()
+    model, optimizer, again = begin(resume="must")
+    again.load_state_dict(state)
+    if then == "loaded":
+        optimizer.load_state_dict(saved)
+    if then == "another optimizer":
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=momentum)
+        again.follow(optimizer)
+    lost = momentum > 0 and then == "nothing"
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        updates(model, optimizer, 3)
+        again.close()
+    sentence = "SGD kept no state when the run was resumed after update 5"
+    assert [sentence in str(warning.message) for warning in said] == [True] * lost
+    assert [sentence in warning for warning in Run(tmp_path / "run.zarr").warnings] == [True] * lost
+
+
+def test_a_run_that_starts_over_has_lost_no_state(tmp_path):
+    recorder(tmp_path / "run.zarr")[0].close()
+    model = network()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    with Recorder(tmp_path / "run.zarr", model, optimizer, resume="must", step=0):
+        updates(model, optimizer, 2)
+    assert not Run(tmp_path / "run.zarr").warnings

@@ -219,3 +219,32 @@ def test_a_recorder_of_another_thread_is_left_alone(tmp_path):
     with pytest.raises(StoreError, match="another recorder is writing there"):
         Recorder(tmp_path / "run.zarr", nn.Linear(4, 1), overwrite=True)
     made[0].close()
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        *("session.provenance", "delivery.RowBuffer", "recording.UpdateCounter", "recording.finish_in_the_end"),
+        *("step_hooks._watch_all", "pipeline.WeightCopies.take", "update_counter.ModelWatcher.follow"),
+    ],
+)
+def test_a_recorder_that_is_interrupted_as_it_is_made_lets_another_one_in(tmp_path, monkeypatch, where):
+    """A traceback keeps what was made of the first one, as a notebook does."""
+
+    def interrupt(*_, **__):
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    model = nn.Linear(4, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    monkeypatch.setattr(f"trajectory.recording.{where}", interrupt)
+    with pytest.raises(KeyboardInterrupt) as traceback:
+        Recorder(tmp_path / "run.zarr", model, optimizer)
+    with Recorder(tmp_path / "run.zarr", model, optimizer, overwrite=True) as recorder:
+        assert len(optimizer._optimizer_step_post_hooks) == 1
+        for _ in range(3):
+            model(torch.ones(1, 4)).sum().backward()
+            optimizer.step()
+        assert recorder.step == 3
+    assert len(Run(tmp_path / "run.zarr").distance) == 3
+    assert (verify(tmp_path / "run.zarr"), traceback.type) == ([], KeyboardInterrupt)
