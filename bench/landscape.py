@@ -1,9 +1,11 @@
 """Coverage of the potential's intervals, the cost of each function of the landscape, and eigenvalues beside others'.
 
     python bench/landscape.py [--repetitions 200] [--only coverage|agreement|cost|eigenvalues]
+    python bench/landscape.py --only coverage --repetitions 1000 --rows 1.5,10,1 1.5,20,8
 
 Coverage: exact fractional fields (analysis.synthetic.fractional_potential), whose α is known, and is that of their
-odd and even parts and of all local exponents, which are counted together. Agreement: how often Welch's test rejects
+odd and even parts and of all local exponents, which are counted together; --rows names the α, the number of origins
+and that of directions of some rows alone. Agreement: how often Welch's test rejects
 where the curve's α is the potential's, and where it is .3 higher, and how often its interval holds the difference.
 Cost: F1 on random images, in units of a plain loop's forward pass, or of its forward and backward pass, in processor
 time; medians over rounds in which all take turns, so that a loaded machine slows them alike. Eigenvalues: the five
@@ -35,38 +37,39 @@ from train.models import f1
 from train.reproduce.rebuild import fixed_batch
 
 Z = np.geomspace(0.1, 10, 9)
+ROWS = [(alpha, n, k) for alpha in (0.5, 1.0, 1.5) for n, k in ((5, 8), (10, 1), (10, 8), (10, 32), (20, 8), (40, 8))]
 TIMED = 5  # rounds
 STEPS = 10  # of ascent
 DISTANCES = np.geomspace(1, 10, 9)
 
 
-def coverage(repetitions: int) -> None:
+def coverage(repetitions: int, rows: list[tuple[float, int, int]]) -> None:
     """How often the 95 % intervals hold α, and how often a straight line is rejected at 5 %."""
-    print("\ncoverage of 95 % on exact fields, two decades, 9 distances (standard error .015 at 200 repetitions)")
+    error = (0.95 * 0.05 / repetitions) ** 0.5
+    print(f"\ncoverage of 95 % on {repetitions} exact fields, two decades, 9 distances (standard error {error:.3f})")
     parts = f"{'odd':>7}{'even':>7}{'local':>7}"
     print(
         f"{'alpha':>6}{'n':>4}{'k':>4}{'about L(w0)':>13}{'about mean':>12}{parts}{'width':>8}{'line rejected':>15}"
     )
     lowest = 1.0
-    for alpha in (0.5, 1.0, 1.5):
-        for n, k in ((5, 8), (10, 1), (10, 8), (10, 32), (20, 8), (40, 8)):
-            rng = np.random.default_rng(int(100 * alpha) + n + k)
-            held = np.zeros(6)
-            width = 0.0
-            for _ in range(repetitions):
-                found = potential((Z, fractional_potential(rng, alpha, Z, origins=n, directions=k)))
-                intervals = (part.interval for part in (found, found.centred, found.odd, found.even))
-                held[:4] += [low <= alpha <= high for low, high in intervals]
-                held[4] += found.local.eval("low <= @alpha <= high").mean()
-                held[5] += found.curvature_p < 0.05
-                width += (found.interval[1] - found.interval[0]) / repetitions
-            share = held / repetitions
-            lowest = min(lowest, *share[:5])
-            parts = "".join(f"{one:>7.3f}" for one in share[2:5])
-            print(
-                f"{alpha:>6}{n:>4}{k:>4}{share[0]:>13.3f}{share[1]:>12.3f}{parts}{width:>8.2f}{share[5]:>15.3f}",
-                flush=True,
-            )
+    for alpha, n, k in rows:
+        rng = np.random.default_rng(int(100 * alpha) + n + k)
+        held = np.zeros(6)
+        width = 0.0
+        for _ in range(repetitions):
+            found = potential((Z, fractional_potential(rng, alpha, Z, origins=n, directions=k)))
+            intervals = (part.interval for part in (found, found.centred, found.odd, found.even))
+            held[:4] += [low <= alpha <= high for low, high in intervals]
+            held[4] += found.local.eval("low <= @alpha <= high").mean()
+            held[5] += found.curvature_p < 0.05
+            width += (found.interval[1] - found.interval[0]) / repetitions
+        share = held / repetitions
+        lowest = min(lowest, *share[:5])
+        parts = "".join(f"{one:>7.3f}" for one in share[2:5])
+        print(
+            f"{alpha:>6}{n:>4}{k:>4}{share[0]:>13.3f}{share[1]:>12.3f}{parts}{width:>8.2f}{share[5]:>15.3f}",
+            flush=True,
+        )
     print(f"lowest coverage {lowest:.3f}; expected .92 or more")
 
 
@@ -112,7 +115,7 @@ def cost() -> None:
     for statistics in ("running", "batch"):
         objective = Objective(model, [(x, y)], statistics=statistics)
         w = objective.weights
-        v = isotropic(objective)
+        v, moved = isotropic(objective), torch.empty_like(w)
         product = objective.hessian()
         parts = Objective(model, zip(x.split(512), y.split(512), strict=True), statistics=statistics)
         model.train(statistics == "batch")
@@ -136,6 +139,8 @@ def cost() -> None:
                 "parts": lambda at=parts, v=v: at.hessian_vector_product(None, v),
                 "ascent": lambda at=objective: sharpness(at, steps=STEPS),
                 "probe": lambda at=objective, w=w: probe(at, [w], DISTANCES, directions=2),
+                "move": lambda w=w, v=v, moved=moved: torch.add(w, v, alpha=2.0, out=moved),
+                "draw": lambda at=objective: isotropic(at),
             }
         )
         used = sharpness(objective, steps=STEPS).gradients
@@ -149,6 +154,8 @@ def cost() -> None:
             ("of four batches", taken["parts"] / both, "gradients", None),
             ("ascent step", (taken["ascent"] - taken["loss"]) / used / both, "gradients", 1.2),
             ("probe, a point", (taken["probe"] - taken["gradient"]) / made / one, "forward passes", 1.1),
+            ("  moving the weights", taken["move"] / one, "forward passes", None),
+            ("  its share of a direction", taken["draw"] / (2 * len(DISTANCES)) / one, "forward passes", None),
         ]
         print(f"{statistics} statistics: forward {one:.3g} s, forward and backward {both:.3g} s")
         for name, value, unit, at_most in rows:
@@ -205,15 +212,21 @@ def _pyhessian(model: nn.Module, x: Tensor, y: Tensor) -> np.ndarray:
     return np.array(values)
 
 
+def _row(text: str) -> tuple[float, int, int]:
+    alpha, origins, directions = text.split(",")
+    return float(alpha), int(origins), int(directions)
+
+
 def main() -> None:
     """Print the tables asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repetitions", type=int, default=200)
     parser.add_argument("--only", choices=("coverage", "agreement", "cost", "eigenvalues"))
+    parser.add_argument("--rows", type=_row, nargs="+", default=ROWS, metavar="ALPHA,ORIGINS,DIRECTIONS")
     args = parser.parse_args()
     heading("torch")
     tables = {
-        "coverage": lambda: coverage(args.repetitions),
+        "coverage": lambda: coverage(args.repetitions, args.rows),
         "agreement": lambda: agreements(args.repetitions),
         "cost": cost,
         "eigenvalues": eigenvalue_methods,

@@ -3,9 +3,10 @@
 The results of `analysis.landscape` are named for type checkers alone: figures are drawn without torch.
 """
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -62,13 +63,21 @@ def sharpness(table: pd.DataFrame, ax: Axes | None = None, *, columns: Columns |
             panel.set(title=measure, yscale="log" if positive else "linear", xlim=(-0.6, len(labels) - 0.4))
             if positive:
                 short_log_ticks(panel.yaxis)
-            panel.set_xticks(range(len(labels)), [literal(label) for label in labels])
+            panel.set_xticks(range(len(labels)), [literal(label) for label in labels], **_slanted(panel, labels))
             panel.set_xlabel("run")
             place = panel.get_subplotspec()
             if ax is not None or place is None or place.is_first_col():
                 panel.set_ylabel(r"sharpness $\varphi$")
         legend(figure) if ax is None else legend_inside(ax)
     return figure
+
+
+def _slanted(panel: Axes, labels: Sequence[str]) -> dict[str, Any]:
+    """Return how labels side by side are written: aslant where the longest is wider than its share of the axis."""
+    letter = 0.55 * matplotlib.rcParams["xtick.labelsize"]  # points; about what sans serif takes
+    share = 72 * panel.get_window_extent().width / panel.figure.dpi / len(labels)
+    fits = letter * max(map(len, labels)) < share
+    return {} if fits else {"rotation": 30, "ha": "right", "rotation_mode": "anchor"}
 
 
 def density(results: "Mapping[str, SpectralDensity]", ax: Axes | None = None, *, columns: Columns = 1) -> Figure:

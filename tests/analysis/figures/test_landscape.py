@@ -73,6 +73,23 @@ def test_sharpness_by_seed_and_mode():
     assert [tick.get_text() for tick in figure.axes[0].get_xticklabels()] == ["SB", "LB 4096"]
 
 
+def test_long_names_of_runs_stand_aslant():
+    """Side by side those of a warm start lie over each other."""
+    names = ["SB 256", "SB short 256", "LB 6000", "LB from 6000 SB@0epochs", "LB from 6000 SB@1epoch"]
+    for labels, angle in ((names, 30), (names[:1] + names[2:3], 0)):
+        rows = [
+            {"label": label, "measure": measure, "statistics": "batch", "phi": 1.0}
+            for label in labels
+            for measure in ("box", "adaptive")
+        ]
+        figure = figures.sharpness(pd.DataFrame(rows))
+        figure.draw_without_rendering()
+        ticks = figure.axes[0].get_xticklabels()
+        assert [tick.get_rotation() for tick in ticks] == [angle] * len(labels)
+        left, right = min(tick.get_window_extent().x0 for tick in ticks), figure.bbox.width
+        assert 0 <= left < right
+
+
 def test_the_density_of_eigenvalues():
     one = SpectralDensity(np.array([0.0, 1.0]), np.array([0.9, 0.1]), 10, 2, 1, "running", 100)
     (ax,) = figures.density({"SB": one, "LB": one}).axes
