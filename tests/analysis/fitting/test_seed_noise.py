@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import ttest_1samp
 
-from analysis import compare, fit
+from analysis import compare, fit, scan
 from analysis.errors import AnalysisError
 from analysis.fitting.estimator import estimate
 from analysis.fitting.log_bins import Bins, binned, log_sums
@@ -67,11 +68,33 @@ def test_noise_as_smooth_as_brownian_or_smoother_is_taken_for_brownian(kind):
 def test_ranges_that_start_later_choose_by_their_own_bins():
     rng = np.random.default_rng(5)
     paths = noise(rng, u, 4, std=0.01) * (u < 5) + noise(rng, u, 4, kind="independent", std=0.01)
-    sums = log_sums(curves([(t, np.exp(LAW + path)) for path in paths]))
+    data = [(t, np.exp(LAW + path)) for path in paths]
+    sums = log_sums(curves(data))
     ranges = [sums.bins(first) for first in (0, 3, 9, 15)]
     together = seed_noises(ranges)
     assert together == [seed_noise(one) for one in ranges]
     assert len(set(together)) > 1
+    assert scan(data).noise.iloc[[0, 1, 3, 5]].tolist() == list(map(str, together))
+
+
+def test_two_curves_are_too_few_to_choose_a_noise_by():
+    paths = noise(np.random.default_rng(3), u, 3, kind="independent", std=0.008)
+    assert seed_noise(bins(LAW + paths)) != BROWNIAN
+    assert seed_noise(bins(LAW + paths[:2])) == BROWNIAN
+
+
+def test_a_likelier_noise_is_refused_where_alpha_changes_by_students_test():
+    refused, p_values = [], []
+    for draw in range(8):
+        bent = LAW - 0.004 * draw * np.maximum(u - 6, 0)
+        paths = noise(np.random.default_rng(draw), u, 5, std=0.004) * np.exp(-0.6 * (u - u.mean()))
+        seeds = bins(bent + paths)
+        likeliest = SeedNoise(SEED_CELLS[int(np.argmax([restricted(seeds, cell) for cell in SEED_CELLS]))])
+        each, kept = (variable_projection(u, seeds.z, one.on(seeds)).alpha for one in (likeliest, BROWNIAN))
+        p_values.append(ttest_1samp(each - kept, 0).pvalue)
+        refused.append(seed_noise(seeds).refused is not None)
+    assert refused == [p < 0.01 for p in p_values]
+    assert 0 < sum(refused) < len(refused)
 
 
 def test_a_law_and_what_seeds_share_have_no_say():
@@ -124,6 +147,12 @@ def test_a_noise_whitens_its_own_covariance():
         r = correlations(u, step_variance(covered, covered), (cell,))[0]
         assert white @ r @ white.T @ white == pytest.approx(white, abs=1e-6 * np.abs(white).max())
         assert white @ np.ones(37) == pytest.approx(0.0, abs=1e-9 * np.abs(white).max())
+
+
+def test_a_noise_says_whether_it_grows():
+    assert str(SeedNoise(Cell("OU", 0.32, 0.0, 0.4))) == ("Ornstein-Uhlenbeck (0.32 e-folds of t, growing as t^0.4)")
+    assert str(SeedNoise(Cell("independent", 1.0, 0.0, -0.4))) == "independent (shrinking as t^-0.4)"
+    assert str(SeedNoise(Cell("OU", 2.0, 0.05))) == "Ornstein-Uhlenbeck (2 e-folds of t, 0.05 step noise)"
 
 
 def test_an_unknown_noise_is_refused_with_the_names():

@@ -11,7 +11,7 @@ from analysis.fitting.estimator import estimate
 from analysis.fitting.law_fits import interval_over_seeds, seed_parameters
 from analysis.fitting.log_bins import binned, log_sums
 from analysis.fitting.rival_laws import LAWS
-from analysis.fitting.seed_noise import BROWNIAN, seed_noise
+from analysis.fitting.seed_noise import BROWNIAN, INDEPENDENT, seed_noise
 from analysis.fitting.start_scan import Start, choose, interval_over_starts
 from analysis.reading import curves
 from analysis.synthetic import noise
@@ -143,6 +143,10 @@ def test_the_hull_holds_the_starts_from_the_chosen_one_on_at_which_the_law_holds
     narrow, wide = (interval_over_starts(seeds, seeds[0], level) for level in (0.5, 0.99))
     assert wide[0] < narrow[0] <= 1
     assert interval_over_starts(seeds, seeds[1]) is None
+    plain = tried(0.5, noise=INDEPENDENT)
+    low, high = interval_over_seeds(seed_parameters(LAWS["jump + log"], plain[0].bins, INDEPENDENT)["alpha"])
+    assert low < 1
+    assert interval_over_starts(plain, plain[0]) == pytest.approx((low, max(2, high)))
 
 
 def test_the_headline_is_the_interval_over_starts_where_the_start_was_chosen():
