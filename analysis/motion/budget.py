@@ -26,7 +26,7 @@ from analysis.errors import MotionError
 from analysis.fitting.log_bins import constant_phase
 from analysis.fitting.seed_group import read_seeds
 from analysis.inputs import check_confidence_level, is_finite_number
-from analysis.motion.momentum import Momentum, doubts, noted_momentum
+from analysis.motion.momentum import Momentum, doubts, noted_momentum, other_optimizers, restarts
 from analysis.motion.recorded_motion import ALL, RecordedMotion, neighbour_correlations
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
@@ -214,7 +214,11 @@ def budget(
     frame = pd.concat([frame, _intervals(ratios, confidence_level)], axis=1)
     exact, correlations = all(run.exact for run in runs), neighbour_correlations(group, per_layer)
     correlation = correlations.pop(ALL)
-    notes += tuple(doubts(inertia, correlation, correlations, windows[0][0], exact))
+    notes += (
+        *other_optimizers(group),
+        *doubts(inertia, correlation, correlations, windows[0][0], exact),
+        *restarts(group, inertia, windows[0][0], windows[-1][1]),
+    )
     return MotionBudget(
         frame,
         inertia.mu,
@@ -237,16 +241,16 @@ def _windows(
     start, end = constant_phase(group, max(settled, warmed) if t_min is None else t_min, t_max)
     inside = steps[(steps >= start) & (steps <= end)]
     count = math.floor(math.log(inside[-1] / inside[0], factor) + 1e-9) if len(inside) else 0
-    if count < 1:
+    wanted = inside[:1] * factor ** np.arange(count + 1.0) * (1 + 1e-12)
+    ends = inside[np.searchsorted(inside, wanted, side="right") - 1]
+    windows = [(float(a), float(b)) for a, b in pairwise(ends) if b > a]
+    if not windows:
         raise MotionError(
             f"no window fits between t = {start:g} and {end:g}, where all runs recorded {len(inside)} updates: "
             f"expected an end {factor:g} times the start among them; lower t_min or factor, record longer, or the "
             "same updates"
         )
-    ends = inside[
-        np.searchsorted(inside, inside[0] * factor ** np.arange(count + 1.0) * (1 + 1e-12), side="right") - 1
-    ]
-    return [(float(a), float(b)) for a, b in pairwise(ends) if b > a]
+    return windows
 
 
 def _row(budgets: Sequence[tuple[float, float, float]], diffusion: float) -> dict[str, Any]:

@@ -14,11 +14,14 @@ from typing import Any
 
 from analysis.curve import Curve
 from analysis.errors import MotionError
+from analysis.fitting.age import optimizer_of
 from analysis.inputs import is_finite_number
 
 _SETTLED = 10.0  # times 1/(1 − μ): by then μ^t is 4e-5 at μ = .9, and the start of the momentum is forgotten
 _UNLIKE = 0.2  # of a correlation: what gradients are correlated in time by, at most, where their noise is alive
 _ALIKE = 0.05  # of a correlation: what chance leaves of it (`neighbour_correlations`)
+_WEIGHTED = ("sgd", "adam", "adamw")  # optimizers whose updates are sums of gradients weighted by μ^k (β₁^k)
+_AS_LONG = 1.25  # of an update: that without its momentum of .9 is .44 (SGD), .72 (Nesterov) or 4.4 (Adam) times that
 
 
 @dataclass(frozen=True)
@@ -126,3 +129,49 @@ def doubts(
         yield f"The first window begins before t = {momentum.settled:g} = {_SETTLED:g}/(1 − μ): R is too small there."
     if not exact:
         yield "Not every update was recorded: ‖Δw‖² is interpolated between those that were."
+
+
+def other_optimizers(group: Sequence[Curve]) -> Iterator[str]:
+    """Say which optimizers of runs may diffuse by another factor than `Momentum.diffusion`.
+
+    Args:
+        group: the runs' curves.
+
+    Yields:
+        A sentence for each.
+    """
+    for name in sorted({optimizer_of(curve) for curve in group} - set(_WEIGHTED)):
+        yield (
+            f"Trained with {name}, whose updates may not be sums of gradients weighted by μ^k, as those of "
+            f"{', '.join(_WEIGHTED)} are: R may need another factor."
+        )
+
+
+def restarts(group: Sequence[Curve], momentum: Momentum, start: float, end: float) -> Iterator[str]:
+    """Say where runs were resumed and their momentum began anew, so that R is too small until it is built up.
+
+    The update after that is shorter (SGD) or longer (Adam) than those before.
+
+    Args:
+        group: the curves of runs with `update_norm`.
+        momentum: as given or noted.
+        start: the update before the first window, since the origin.
+        end: the last update of the last window.
+
+    Yields:
+        A sentence for each such place, and for those where the update after it was not recorded.
+    """
+    memory = math.ceil(1 / (1 - momentum.mu) - 1e-9)
+    for curve in group:
+        if curve.run is None or not momentum.mu:
+            continue
+        norm = curve.run.total("update_norm")
+        for step in (step for step in curve.run.resumed if start - memory <= step - curve.origin < end):
+            before = norm.loc[step - memory : step].mean()
+            ratio = norm.get(step + 1, math.nan) / before if before > 0 else math.nan
+            if 1 / _AS_LONG < ratio < _AS_LONG:
+                continue
+            seen = "whether its momentum went on is not recorded; if it did not,"
+            if not math.isnan(ratio):
+                seen = f"the next update is {ratio:.2g} times as long as those before, as if its momentum began anew;"
+            yield f"{curve.name} was resumed after update {step}: {seen} R is too small there."

@@ -1,6 +1,7 @@
 """Momentum as torch's SGD has it: the factors of its diffusion, and what they make of budget and equilibrium."""
 
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ import torch
 from analysis import budget, equilibrium
 from analysis.errors import MotionError, SeedError
 from analysis.motion.momentum import Momentum
-from trajectory import Recorder, Run
+from trajectory import LogSpaced, Recorder, Run
 
 SGD = [
     {"momentum": 0.0},
@@ -104,6 +105,28 @@ def test_the_balance_of_nesterov_and_of_dampening(tmp_path, options):
     assert found.frame.expected[0] == pytest.approx(factor * math.sqrt(2 * 0.005 / 1.9))
 
 
+def test_the_balance_of_adamw(tmp_path):
+    """Updates of steady length whatever the gradients' scale, so that ‖w‖² goes to ηD/(2λ) in some 1/(ηλ) updates."""
+    generator = torch.Generator().manual_seed(0)
+    layer = torch.nn.Linear(3000, 1, bias=False)
+    rates = {"lr": 0.01, "weight_decay": 0.5}
+    optimizer = torch.optim.AdamW(layer.parameters(), betas=(0.9, 0.99), **rates)
+    settings = {**rates, "momentum": 0.9, "optimizer": "AdamW"}
+    with torch.no_grad():
+        layer.weight.normal_(0, 0.1, generator=generator)  # the balance's length
+    with Recorder(tmp_path / "run.zarr", layer, optimizer, quantities=MOTION, config=settings):
+        for _ in range(1600):
+            w = layer.weight.detach()
+            noise = torch.randn(w.shape, generator=generator)
+            layer.weight.grad = (noise - (noise * w).sum() / w.square().sum() * w) / w.norm()
+            optimizer.step()
+    found = equilibrium(tmp_path / "run.zarr")
+    assert (found.memory, found.age) == (pytest.approx(200), pytest.approx(8))
+    assert found.frame.expected[0] == pytest.approx(math.sqrt(2 * 0.005 / 19))
+    assert found.frame.ratio[0] == pytest.approx(1, abs=0.02)
+    assert found.frame.state.tolist() == ["reached"]
+
+
 @pytest.mark.parametrize("dampening", [1.0, -1, "half"])
 def test_a_dampening_that_is_none_is_refused_in_a_line(tmp_path, dampening):
     settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1, "dampening": dampening}
@@ -130,3 +153,48 @@ def test_parameters_under_an_optimizer_of_their_own_are_named(tmp_path):
     assert budget(tmp_path / "run.zarr").warnings == ()  # the second layer hardly counts in the whole
     (said,) = budget(tmp_path / "run.zarr", per_layer=True).warnings
     assert said.startswith("Of single parameters neighbouring updates have correlation: 1.weight 0.9")
+
+
+@pytest.mark.parametrize(("kept", "rows"), [(True, None), (False, None), (False, LogSpaced(8))])
+def test_a_resumed_run_whose_momentum_began_anew_is_named(tmp_path, kept, rows):
+    """Without its momentum of .9 an update is √(1 − .81) as long; R of the window falls by a tenth."""
+    generator = torch.Generator().manual_seed(0)
+    model = torch.nn.Linear(20_000, 1, bias=False)
+    options = {"quantities": MOTION, "config": {"momentum": 0.9}} | ({"schedule": rows} if rows else {})
+    state = None
+    for resume, updates in (({}, 150), ({"resume": "must", "step": 150}, 250)):
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+        if state and kept:
+            optimizer.load_state_dict(state)
+        lost = pytest.warns(RuntimeWarning, match="kept no state") if resume and not kept else nullcontext()
+        with lost, Recorder(tmp_path / "run.zarr", model, optimizer, **options, **resume):
+            for _ in range(updates):
+                model.weight.grad = torch.randn(1, 20_000, generator=generator)
+                optimizer.step()
+        state = optimizer.state_dict()
+    found = budget(tmp_path / "run.zarr", t_min=100, t_max=240)
+    said = [sentence for sentence in found.warnings if "run was resumed after update 150: " in sentence]
+    if kept:
+        assert said == []
+    else:
+        assert ("the next update is 0.4" if rows is None else "is not recorded; if it did not, R") in said[0]
+    if rows is None:
+        # the 14.7 updates' worth of distance that μ^k after the gradients k < 50 before, less 5.3 of path: 10 %
+        assert found.frame.ratio[0] == pytest.approx(1.0 if kept else (1 - 0.147) / (1 - 0.053), abs=5 * 0.01)
+        later = budget(tmp_path / "run.zarr", t_min=200).warnings
+        assert not any("run was resumed after update 150: " in sentence for sentence in later)
+
+
+def test_an_optimizer_whose_updates_mu_weighs_otherwise_is_named(tmp_path):
+    """NAdam's momentum grows from β₁/2 to β₁ over some 20,000 updates, so that R is far below 1 at first."""
+    generator = torch.Generator().manual_seed(0)
+    model = torch.nn.Linear(2000, 1, bias=False)
+    optimizer = torch.optim.NAdam(model.parameters(), lr=0.01)
+    settings = {"momentum": 0.9, "optimizer": "NAdam"}
+    with Recorder(tmp_path / "run.zarr", model, optimizer, quantities=MOTION, config=settings):
+        for _ in range(220):
+            model.weight.grad = torch.randn(1, 2000, generator=generator)
+            optimizer.step()
+    found = budget(tmp_path / "run.zarr")
+    assert found.frame.ratio[0] < 0.5
+    assert found.warnings[-1].startswith("Trained with nadam, whose updates may not be sums of gradients weighted")

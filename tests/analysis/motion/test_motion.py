@@ -111,6 +111,8 @@ def test_log_spaced_rows_give_the_same_budget_to_what_interpolation_leaves(tmp_p
     found, exact = (budget(run, t_min=100, t_max=750, factor=7.4) for run in (sparse, walks[0]))
     assert not found.exact
     assert "Not every update was recorded" in found.warnings[0]
+    with pytest.raises(MotionError, match=r"t = 100 and 115, where all runs recorded 2 updates"):
+        budget(sparse, t_min=100, t_max=115, factor=1.05)  # windows end at rows, and 105 is none
     per_update = [(b.frame.path / (b.frame.t_end - b.frame.t_start))[0] for b in (found, exact)]
     # ‖Δw‖² fluctuates by 2.6 % from update to update, and some twenty of them are seen
     assert per_update[0] == pytest.approx(per_update[1], rel=5 * 0.026 / 20**0.5)
