@@ -15,15 +15,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from real_curves import STEADY_ORIGINS, complete, pack
+from real_curves import KEPT_STEADY, complete, pack, steady_origins
 from torch import Tensor, nn
 
 from train.data.images import Dataset, load
 from train.models import resnet
-from trajectory import LogSpaced, Recorder, Run
+from trajectory import Recorder, Run
 
 NAMES = {"fashion-mnist": "conv-steady-16", "cifar10": "cifar10-steady-16"}
-SEEDS, UPDATES = 3, 7000
+SEEDS, UPDATES, MEMORY = 3, 7000, 500
 METRICS = ("learning_rate", "train_loss")
 CONFIG = {
     "network": "resnet8",
@@ -51,7 +51,7 @@ def record(path: Path, data: Dataset, seed: int) -> None:
     network = resnet(8, data.classes)
     rates = {"lr": CONFIG["lr"], "momentum": CONFIG["momentum"], "weight_decay": CONFIG["weight_decay"]}
     optimizer = torch.optim.SGD(network.parameters(), **rates)
-    options = {"origins": STEADY_ORIGINS, "config": CONFIG | noted, "seed": seed, "overwrite": path.exists()}
+    options = {"origins": steady_origins(MEMORY), "config": CONFIG | noted, "seed": seed, "overwrite": path.exists()}
     with Recorder(path, network, optimizer, **options) as recorder:
         for _, (images, labels) in zip(range(UPDATES), batches(data, seed), strict=False):
             loss = nn.functional.cross_entropy(network(images.expand(-1, 3, -1, -1)), labels)
@@ -75,7 +75,7 @@ def main() -> None:
         if options.only not in (None, dataset):
             continue
         if options.export is not None:
-            pack([Run(path) for path in paths], options.export / f"{name}.tar.xz", METRICS, LogSpaced(12))
+            pack([Run(path) for path in paths], options.export / f"{name}.tar.xz", METRICS, KEPT_STEADY)
         else:
             train(dataset, paths, options.data_root)
 

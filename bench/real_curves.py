@@ -8,12 +8,13 @@ decay 1e-4 and 0; and one run of MNIST with a fifth of its labels shuffled, whic
 by heart within the fit range. Distances from w_0 and from origins after the transient, at 300 updates a
 decade. A run that is there and complete is kept. Each takes about three minutes on one core.
 
-Shuffled labels again, with weight decay 2e-3, whose memory time is 500 updates, at batch 128 and 16, three seeds,
-7020 and 7500 updates: distances from origins that are 5 to 10 memory times old.
+Weight decays of 1e-3, 2e-3 and 5e-3 again, with shuffled labels, whose memory times are 1000, 500 and 200 updates; at
+2e-3 also batch 16, and clean labels. They last fifteen memory times, and measure distances from origins that are 5 to
+10 of them old.
 
 --export packs each experiment whose runs are complete into one DIR/NAME.tar.xz of stores without the rows between:
-24 updates a decade from w_0 and from each origin, two for each of the fit's bins, distances to five significant
-digits (the noise from step to step is .03 %). `Run`, `fit` and `ultraslow` read what is in it:
+24 updates a decade from w_0 and from each origin, two for each of the fit's bins (12 where origins are averaged),
+distances to five significant digits (the noise from step to step is .03 %). `Run`, `fit` and `ultraslow` read it:
 
     mkdir -p curves && tar xf docs/curves/mnist-wd.tar.xz -C curves && ultraslow fit curves/mnist-wd-*.zarr
 """
@@ -37,8 +38,10 @@ from trajectory.storage.local_backend import LocalBackend
 from trajectory.storage.root import Root, read_node, read_root, write_root
 
 ORIGINS = (100, 1000)
-STEADY_ORIGINS = (2500, 3000, 3500, 4000, 4500, 5000)  # of a memory time of 500
+AGES = (5, 6, 7, 8, 9, 10)
+"""Origins of the steady runs, in memory times."""
 KEPT = LogSpaced(24)
+KEPT_STEADY = LogSpaced(12)
 KEPT_METRICS = ("epoch", "learning_rate", "train_loss", "validation_error")
 
 
@@ -51,11 +54,30 @@ def experiments() -> dict[str, tuple[TrainConfig, int]]:
         found[f"{name}-no-wd"] = (replace(constant, weight_decay=0.0, label=f"{name}, no weight decay"), 5)
     shuffled = replace(found["mnist-wd"][0], label_noise=0.2, label="mnist, a fifth of the labels shuffled")
     found["mnist-shuffled"] = (shuffled, 1)
-    for batch_size, epochs in ((128, 15), (16, 2)):
-        steady = replace(shuffled, weight_decay=2e-3, batch_size=batch_size, epochs=epochs, origins=STEADY_ORIGINS)
-        label = f"mnist, a fifth of the labels shuffled, weight decay 2e-3, batch {batch_size}"
-        found[f"mnist-steady-{batch_size}"] = (replace(steady, label=label), 3)
+    return found | steady_experiments(shuffled)
+
+
+def steady_experiments(shuffled: TrainConfig) -> dict[str, tuple[TrainConfig, int]]:
+    """Those that last fifteen memory times."""
+    found = {}
+    for name, (config, epochs, seeds) in {
+        "128": (replace(shuffled, weight_decay=2e-3), 15, 5),
+        "16": (replace(shuffled, weight_decay=2e-3, batch_size=16), 2, 5),
+        "128-decay-5e-3": (replace(shuffled, weight_decay=5e-3), 6, 5),
+        "128-clean": (replace(shuffled, weight_decay=2e-3, label_noise=0.0), 15, 3),
+        "128-decay-1e-3": (replace(shuffled, weight_decay=1e-3), 30, 3),
+    }.items():
+        labels = "a fifth of the labels shuffled" if config.label_noise else "clean labels"
+        decay = f"{config.weight_decay:.0e}".replace("e-0", "e-")
+        label = f"mnist, {labels}, weight decay {decay}, batch {config.batch_size}"
+        origins = steady_origins((1 - config.momentum) / (config.lr * config.weight_decay))
+        found[f"mnist-steady-{name}"] = (replace(config, epochs=epochs, origins=origins, label=label), seeds)
     return found
+
+
+def steady_origins(memory: float) -> tuple[int, ...]:
+    """Updates that are as many memory times old as `AGES` says."""
+    return tuple(round(age * memory) for age in AGES)
 
 
 def complete(path: Path) -> bool:
@@ -84,7 +106,7 @@ def export(folder: Path, out: Path, only: str | None) -> None:
         if only not in (None, name) or not all(map(complete, runs)):
             continue
         archive = out / f"{name}.tar.xz"
-        pack([Run(path) for path in runs], archive, KEPT_METRICS)
+        pack([Run(path) for path in runs], archive, KEPT_METRICS, KEPT_STEADY if "steady" in name else KEPT)
         print(f"{archive}: {archive.stat().st_size / 1e3:.0f} kB", flush=True)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from real_curves import AGES
 from study.curve_files import read_all
 from study.equal_age import EQUAL_AGE
 from study.figures import FIGURES
@@ -35,7 +36,10 @@ from trajectory import LogSpaced, Run
 ORIGINS = (0, 100, 1000)
 NAMES = ("mnist-wd", "mnist-no-wd", "fashion-mnist-wd", "fashion-mnist-no-wd", "mnist-shuffled")
 COMPARED = ("ultraslow", "power law", "pure log", "normal", "saturation", "stretched saturation", "jump + power")
-STEADY = ("mnist-steady-128", "mnist-steady-16", "conv-steady-16", "cifar10-steady-16")
+STEADY = (
+    *("mnist-steady-128-decay-1e-3", "mnist-steady-128", "mnist-steady-128-clean", "mnist-steady-128-decay-5e-3"),
+    *("mnist-steady-16", "conv-steady-16", "cifar10-steady-16"),
+)
 PAPER = (
     (2048, 1940, 3.4),
     (1024, 3900, 5.1),
@@ -104,11 +108,12 @@ def steady(data: Experiments) -> list[str]:
         config = runs[0].config
         eta, decay, batch = (config[key] for key in ("lr", "weight_decay", "batch_size"))
         memory = (1 - config["momentum"]) / (eta * decay)
-        curves = [_mean_over_origins(run) for run in runs]
+        curves = [_mean_over_origins(run, AGES[0] * memory) for run in runs]
         loss = float(np.mean([run.metrics["train_loss"].dropna().iloc[-200:].mean() for run in runs]))
         found = describe(curves, EQUAL_AGE[0] * memory, EQUAL_AGE[1] * memory)
         cells = [
-            f"{config['dataset']}, {config['network']}",
+            f"{config['dataset']}, {'a fifth shuffled' if config.get('label_noise') else 'clean'}",
+            config["network"],
             number(1e4 / (batch * memory**0.5), 1),
             f"{batch}, {eta:g}, {power_of_ten(decay)}",
         ]
@@ -116,15 +121,15 @@ def steady(data: Experiments) -> list[str]:
         cells += [rival(found, "power"), rival(found, "jump + power")]
         exponents = (float(local_exponent(curves, multiple * memory).mean()) for multiple in (0.3, 1, 2))
         rows.append([*cells, *(number(exponent, 3) for exponent in exponents)])
-    columns = ["data, network", "10⁴/(B√τ)", "B, η, λ", "τ", "n", "loss", "α", "misfit; p", "power", "jump + power"]
-    columns += ["exponent at .3 τ", "at τ", "at 2 τ"]
+    columns = ["data, labels", "network", "10⁴/(B√τ)", "B, η, λ", "τ", "n", "loss", "α", "misfit; p", "power"]
+    columns += ["jump + power", "exponent at .3 τ", "at τ", "at 2 τ"]
     return table(columns, rows)
 
 
-def _mean_over_origins(run: Run) -> tuple[np.ndarray, np.ndarray]:
-    """The geometric mean of displacements from the run's steady origins, at log-spaced t that all of them reach."""
+def _mean_over_origins(run: Run, steady: float) -> tuple[np.ndarray, np.ndarray]:
+    """The geometric mean of displacements from the origins past `steady`, at log-spaced t that all of them reach."""
     logs, first, last = [], 1, math.inf
-    for origin in (origin for origin in run.origins if origin > max(ORIGINS)):
+    for origin in (origin for origin in run.origins if origin >= steady):
         curve = run.displacement(origin)
         curve = curve[curve > 0]
         t = curve.index.to_numpy() - origin

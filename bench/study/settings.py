@@ -1,6 +1,7 @@
 """What the study trains: each setting with its seeds, in the order in which they are trained."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 AGES = (20, 25, 30, 35, 40)
@@ -35,7 +36,7 @@ class Setting:
     """Weight decay, λ."""
     updates: int = 1_000_000
     """Length of a run."""
-    seeds: int = 3
+    seeds: int = 5
     """Runs with seeds 0, 1, ..."""
     at_equal_age: bool = False
     """Whether only w_0 and the averaged origins are packed."""
@@ -81,7 +82,6 @@ def _equal_age(
     learning_rate: float,
     memory: int,
     *,
-    seeds: int = 5,
     length: int = 100,
     name: str = "",
     **others: Any,
@@ -93,7 +93,6 @@ def _equal_age(
         learning_rate=learning_rate,
         weight_decay=0.0,
         updates=min(length * memory, 1_000_000),
-        seeds=seeds,
         at_equal_age=True,
         **others,
     )
@@ -101,35 +100,37 @@ def _equal_age(
     return replace(setting, weight_decay=float(f"{weight_decay:.6g}"))
 
 
+_other = partial(Setting, at_equal_age=True)
+
 SETTINGS = (
     # what sets α: batch size, rate and decay at equal age
     *(_equal_age(batch_size, 0.05, 1000) for batch_size in (64, 32, 8, 128, 16)),
     *(_equal_age(batch_size, 0.05, 250) for batch_size in (64, 32, 16, 128)),
     *(_equal_age(16, rate, 1000) for rate in (0.025, 0.1)),
-    *(_equal_age(batch_size, 0.05, 4000, seeds=3) for batch_size in (64, 8)),
+    *(_equal_age(batch_size, 0.05, 4000) for batch_size in (64, 8)),
     # long runs over weight decays
-    Setting(name="decay-5e-4", weight_decay=5e-4, seeds=5),
+    Setting(name="decay-5e-4", weight_decay=5e-4),
     Setting(name="decay-0", weight_decay=0.0),
     Setting(name="decay-1e-4", weight_decay=1e-4),
     Setting(name="decay-2e-3", weight_decay=2e-3, updates=400_000),
     # other data, other labels, no batch norm
-    Setting(name="plain-decay-2e-3", batch_norm=False, learning_rate=0.01, weight_decay=2e-3, updates=500_000),
-    Setting(name="plain-decay-8e-3", batch_norm=False, learning_rate=0.01, weight_decay=8e-3, updates=125_000),
-    Setting(name="clean-decay-5e-4", label_noise=0.0, weight_decay=5e-4, updates=250_000),
-    Setting(name="fashion-decay-5e-4", data="fashion-mnist", weight_decay=5e-4, updates=250_000),
+    _other(name="plain-decay-2e-3", batch_norm=False, learning_rate=0.01, weight_decay=2e-3, updates=500_000),
+    _other(name="plain-decay-8e-3", batch_norm=False, learning_rate=0.01, weight_decay=8e-3, updates=125_000),
+    _other(name="clean-decay-5e-4", label_noise=0.0, weight_decay=5e-4, updates=250_000),
+    _other(name="fashion-decay-5e-4", data="fashion-mnist", weight_decay=5e-4, updates=250_000),
     Setting(name="digits-decay-0", data="digits", label_noise=0.0, weight_decay=0.0, updates=300_000),
     Setting(name="clean-decay-0", label_noise=0.0, weight_decay=0.0, updates=300_000),
-    *(_equal_age(16, rate, 4000, seeds=3, length=65) for rate in (0.025, 0.1)),
-    Setting(name="digits-decay-5e-4", data="digits", label_noise=0.0, weight_decay=5e-4, updates=200_000),
+    *(_equal_age(16, rate, 4000, length=65) for rate in (0.025, 0.1)),
+    _other(name="digits-decay-5e-4", data="digits", label_noise=0.0, weight_decay=5e-4, updates=200_000),
     Setting(name="plain-decay-0", batch_norm=False, learning_rate=0.01, weight_decay=0.0, updates=300_000),
-    _equal_age(32, 0.05, 4000, seeds=3, length=65),
-    _equal_age(16, 0.05, 16000, seeds=3),
+    _equal_age(32, 0.05, 4000, length=65),
+    _equal_age(16, 0.05, 16000),
     # batches so large that they see much of the same gradient; the same path per τ by other momenta; other sampling
     *(_equal_age(batch_size, 0.05, 1000) for batch_size in (256, 512)),
     *(_equal_age(16, 0.5 * (1 - mu), 1000, momentum=mu, name=f"-momentum-{mu:g}") for mu in (0.0, 0.5, 0.99)),
     *(_equal_age(size, 0.05, 1000, with_replacement=True, name="-replacement") for size in (16, 128, 512)),
-    Setting(name="plain-decay-5e-4", batch_norm=False, learning_rate=0.01, weight_decay=5e-4),
+    _other(name="plain-decay-5e-4", batch_norm=False, learning_rate=0.01, weight_decay=5e-4),
     # another optimizer
     *(_equal_age(size, 0.001, 1000, optimizer="adamw", name="-adamw") for size in (16, 64)),
-    _equal_age(16, 0.001, 4000, seeds=3, length=65, optimizer="adamw", name="-adamw"),
+    _equal_age(16, 0.001, 4000, length=65, optimizer="adamw", name="-adamw"),
 )
