@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.overrides import TorchFunctionMode
 
@@ -56,6 +56,7 @@ def evaluating(model: nn.Module, statistics: Statistics, device: torch.device) -
     try:
         with (
             keeping_random_state(device),
+            _keeping_tensors(modules),
             torch.autocast(device.type, enabled=False),
             torch.inference_mode(False),
             _uncompiled(),
@@ -67,6 +68,19 @@ def evaluating(model: nn.Module, statistics: Statistics, device: torch.device) -
     finally:
         for module, name, value in flags:
             setattr(module, name, value)
+
+
+@contextmanager
+def _keeping_tensors(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Restore tensors that modules hold as plain attributes, such as a pruned weight or a kept activation."""
+    before = [(vars(module), dict(vars(module))) for module in modules]
+    try:
+        yield
+    finally:
+        for now, then in before:
+            for name in [name for name, value in now.items() if isinstance(value, Tensor) or name not in then]:
+                del now[name]
+            now.update({name: value for name, value in then.items() if name not in now or isinstance(value, Tensor)})
 
 
 class AutocastWithin(TorchFunctionMode):

@@ -25,12 +25,14 @@ class FlatWeights:
         coarsest: the type among them that rounds most.
 
     Raises:
-        LandscapeError: where a parameter is sharded or has no weights yet, and for DataParallel.
+        LandscapeError: where a parameter is sharded or has no weights yet, and for DataParallel and scripts.
     """
 
     def __init__(self, model: nn.Module):
         if isinstance(model, nn.DataParallel):
             raise LandscapeError("got nn.DataParallel; expected the network in it: give model.module")
+        if isinstance(model, torch.jit.ScriptModule):
+            raise LandscapeError("got a scripted model; expected the nn.Module that it was made of")
         self._parameters = trainable(model)
         for name, parameter in self._parameters.items():
             if hasattr(parameter, "to_local"):
@@ -75,6 +77,8 @@ class FlatWeights:
                     f"the weights lack {name}, a trainable parameter of the model: it was frozen when they were"
                     " recorded, or left out; freeze it in the model too (requires_grad_(False))"
                 )
+            if not isinstance(state[name], Tensor):
+                raise LandscapeError(f"the weights hold {name} as {type(state[name]).__name__}; expected tensors")
             if state[name].shape != own.shape:
                 there, here = tuple(state[name].shape), tuple(own.shape)
                 raise LandscapeError(f"the weights do not fit the model: {name} is {there}, not {here}; {BUILD}")

@@ -20,7 +20,7 @@ from analysis.landscape.evaluation import Statistics
 from analysis.landscape.fixed_state import FixedState
 from analysis.landscape.flat_weights import BUILD, FlatWeights
 from analysis.landscape.mean_loss import MeanLoss, cross_entropy, finite
-from analysis.landscape.reverse import curved, differentiating, joined, slopes_of
+from analysis.landscape.reverse import curved, differentiating, finite_slopes, joined, slopes_of
 from analysis.landscape.twice_differentiable import twice_differentiable
 from trajectory.measure.plain_names import plain_names
 
@@ -113,7 +113,7 @@ class Objective:
             The gradient, in the weights' type.
 
         Raises:
-            LandscapeError: where the loss is not finite, or has no gradient.
+            LandscapeError: where the loss or its gradient is not finite, or there is none.
         """
         return self.loss_and_gradient(w)[1]
 
@@ -137,7 +137,7 @@ class Objective:
                 slope = joined(slopes_of(part, leaves))
                 gradient = slope if gradient is None else gradient.add_(slope)
         assert gradient is not None  # there is a batch
-        return finite(total), gradient
+        return finite(total), finite_slopes(gradient)
 
     def hessian_vector_product(self, w: Tensor | None, v: Tensor) -> Tensor:
         """Compute H(w) v by reverse over reverse, without forming the Hessian H.
@@ -161,7 +161,7 @@ class Objective:
                 product = bend if product is None else product.add_(bend)
         assert product is not None  # there is a batch
         finite(total)
-        return product
+        return finite_slopes(product)
 
     def hessian(self, w: Tensor | None = None) -> Callable[[Tensor], Tensor]:
         """Return the function v → H(w) v, for many products at one point.
@@ -188,7 +188,7 @@ class Objective:
 
         def product(v: Tensor) -> Tensor:
             with differentiating():
-                return curved(slopes, leaves, self._layout.split(v), retain_graph=True)
+                return finite_slopes(curved(slopes, leaves, self._layout.split(v), retain_graph=True))
 
         return product
 

@@ -78,6 +78,23 @@ def curved(
     return joined(torch.autograd.grad(ends, leaves, parts, retain_graph=retain_graph, materialize_grads=True))
 
 
+def finite_slopes(derivative: Tensor) -> Tensor:
+    """Return a derivative, or refuse one that is no finite number.
+
+    Args:
+        derivative: (weight,) a gradient, or a Hessian-vector product.
+
+    Raises:
+        LandscapeError: where a number is NaN or infinite.
+    """
+    if not derivative.isfinite().all():
+        raise LandscapeError(
+            "the loss is finite, but a derivative of it is not; expected a model and a loss that are smooth there: a"
+            " square root, as in a norm, is not at 0"
+        )
+    return derivative
+
+
 def joined(parts: Iterable[Tensor]) -> Tensor:
     """Return tensors joined to one vector.
 

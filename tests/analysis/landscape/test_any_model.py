@@ -1,12 +1,14 @@
 """Models, batches and losses of other kinds than the networks here: the right number, or one line."""
 
 import random
+import warnings
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.nn.utils import prune
 from torch.utils.checkpoint import checkpoint
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -228,6 +230,51 @@ def test_operations_without_a_second_derivative_are_named():
     named = "derivative for '_embedding_bag_backward' is not implemented in torch; expected a model and a loss"
     refused(named, lambda: eigenvalues(objective))
     refused(named, lambda: objective.hessian_vector_product(None, objective.weights))
+
+
+def test_tensors_that_modules_hold_are_as_they_were(network):
+    class Keeps(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner, self.last, self.first = network(), None, X
+
+        def forward(self, x):
+            self.last, self.first = self.inner(x), None
+            self.new = self.last
+            return self.last
+
+    model = Keeps()
+    prune.l1_unstructured(model.inner[0], "weight", 0.5)
+    pruned = model.inner[0].weight
+    objective = Objective(model, [(X, Y)])
+    assert_derivatives(objective)
+    assert model.inner[0].weight is pruned
+    assert model.last is None
+    assert model.first is X
+    assert not hasattr(model, "new")
+
+
+def test_derivatives_that_are_no_numbers_are_refused():
+    model = nn.Linear(3, 2, bias=False).double()
+    nn.init.zeros_(model.weight)
+    objective = Objective(model, [(X, Y)], lambda output, y: output.square().sum(1).sqrt())
+    assert objective.loss() == 0
+    v = objective.weights + 1
+    for call in (
+        objective.gradient,
+        lambda: objective.hessian_vector_product(None, v),
+        lambda: objective.hessian()(v),
+    ):
+        refused("the loss is finite, but a derivative of it is not", call)
+
+
+def test_what_is_no_module_and_what_is_no_tensor_are_refused(network):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # deprecated
+        scripted = torch.jit.trace(network(), X, check_trace=False)
+    refused("got a scripted model; expected the nn.Module", lambda: Objective(scripted, [(X, Y)]))
+    arrays = {name: w.numpy() for name, w in network().state_dict().items()}
+    refused("hold 0.weight as ndarray; expected tensors", lambda: Objective(network(), [(X, Y)]).at(arrays))
 
 
 def test_the_precision_is_that_of_an_autocast_within_the_model():
