@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
+from types import UnionType
 from typing import Any
+
+from torch import Tensor
 
 from train.configs.config import TrainConfig
 from train.configs.toml import as_config
@@ -18,12 +21,21 @@ from trajectory.recording.resume import is_resumed
 from trajectory.storage.location import StoreLike, open_backend
 
 CHECKPOINT = ".checkpoint.pt"  # what its name ends with, behind the run's
-CHECKPOINT_KEYS = frozenset(
-    {
-        *("processes", "device", "t", "last", "model", "optimizer", "recorder", "matched"),
-        *("noise", "random", "losses", "wrong", "wall_time"),
-    }
-)
+CHECKPOINT_ENTRIES: dict[str, type | UnionType] = {  # of `Trainer.state_dict()`
+    "processes": int,
+    "device": str,
+    "t": int,
+    "last": int,
+    "model": dict,
+    "optimizer": dict,
+    "recorder": dict,
+    "matched": dict | None,
+    "noise": Tensor,
+    "random": list,
+    "losses": Tensor,
+    "wrong": Tensor,
+    "wall_time": float,
+}
 
 
 class Checkpoint:
@@ -89,7 +101,7 @@ class Checkpoint:
                 return None
             where = self.path or "of a run that is in no local folder"
             raise ConfigError(f"{self.run}: there is no checkpoint {where} to resume from; overwrite the run")
-        return read_state(self.path, CHECKPOINT_KEYS, "overwrite the run")
+        return read_state(self.path, CHECKPOINT_ENTRIES, "overwrite the run")
 
     def remove(self) -> None:
         """Remove the checkpoint if there is one: the run is complete, or begins again."""

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from types import UnionType
 from typing import Any
 
 import torch
@@ -36,12 +37,12 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
         raise ConfigError(f"{path}: the checkpoint cannot be written ({reason}); make room for it") from error
 
 
-def read_state(path: Path, keys: frozenset[str], advice: str) -> dict[str, Any]:
+def read_state(path: Path, kinds: Mapping[str, type | UnionType], advice: str) -> dict[str, Any]:
     """Read a state's file.
 
     Args:
         path: the file.
-        keys: what the state must hold.
+        kinds: what the state must hold: the type of each entry.
         advice: what to do if the file is of no use, for the message.
 
     Returns:
@@ -54,19 +55,29 @@ def read_state(path: Path, keys: frozenset[str], advice: str) -> dict[str, Any]:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and torch each raise their own
         raise ConfigError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}); {advice}") from error
-    version = state.pop("version", VERSION) if isinstance(state, dict) else None
-    if version is not None and (not isinstance(version, int) or version > VERSION):
+    state = state if isinstance(state, dict) else {}
+    version, digest = state.pop("version", None), state.pop("blake3", None)  # the first checkpoints had neither
+    if not (version is None or (type(version) is int and 1 <= version <= VERSION)):
         raise ConfigError(
             f"{path}: written in version {str(version)[:20]}, this ultraslow reads up to {VERSION};"
             " upgrade ultraslow to resume from it"
         )
-    lacking = sorted(keys - state.keys()) if isinstance(state, dict) else ["all that a checkpoint holds"]
-    if lacking:
+    if lacking := sorted(kinds.keys() - state.keys()):
         raise ConfigError(f"{path}: is no checkpoint of a training: it lacks {lacking[0]}; {advice}")
-    digest = state.pop("blake3", None)  # the first checkpoints held none
-    if digest is not None and digest != _digest(state):
+    if (version or digest) and not _has_digest(state, digest):
         raise ConfigError(f"{path}: is damaged: its hash is another; restore it, or {advice}")
+    for key, kind in kinds.items():
+        if not isinstance(state[key], kind):
+            found = type(state[key]).__name__
+            raise ConfigError(f"{path}: is no checkpoint of a training: {key} is a {found}; {advice}")
     return state
+
+
+def _has_digest(state: Mapping[str, Any], digest: object) -> bool:
+    try:
+        return _digest(state) == digest
+    except (RecursionError, RuntimeError, TypeError):  # such as a list that holds itself, or a tensor without values
+        return False
 
 
 def _digest(value: Any) -> str:

@@ -11,7 +11,7 @@ from torch.optim import Optimizer
 
 from train.configs.config import TrainConfig
 from train.configs.warm_start_source import WarmStartSource
-from train.engine.checkpoint import CHECKPOINT, CHECKPOINT_KEYS
+from train.engine.checkpoint import CHECKPOINT, CHECKPOINT_ENTRIES
 from train.engine.state_file import read_state, write_state
 from train.errors import ConfigError
 from trajectory import Run
@@ -65,7 +65,7 @@ class OptimizerStates:
         path = self.folder / f"{step}.pt" if self.folder else None
         if path is None or not path.exists():
             return None
-        return read_state(path, frozenset({"t", "optimizer"}), _ADVICE)["optimizer"]
+        return read_state(path, {"t": int, "optimizer": dict}, _ADVICE)["optimizer"]
 
     def remove(self) -> None:
         """Remove all states: their run begins anew."""
@@ -100,7 +100,7 @@ class WarmStart:
         """
         named = WarmStartSource.parse(config.warm_start)
         if named.run.endswith(CHECKPOINT):
-            state = read_state(Path(named.run), CHECKPOINT_KEYS, _ADVICE)
+            state = read_state(Path(named.run), CHECKPOINT_ENTRIES, _ADVICE)
             step, weights, optimizer = state["t"], state["model"], state["optimizer"]
         else:
             run = Run(named.run)

@@ -204,7 +204,7 @@ def test_what_is_no_interruption_of_this_run_is_refused(tmp_path):
     for message, wrong in {
         "its hash is another": state | {"t": 4},
         "it lacks optimizer": {key: value for key, value in state.items() if key != "optimizer"},
-        "it lacks all that": [1],
+        "it lacks device": [1],
         "written in version 2": state | {"version": 2},
     }.items():
         torch.save(wrong, checkpoint)
