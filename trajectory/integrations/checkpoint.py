@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from numbers import Integral
 from pathlib import Path
 
-from trajectory.errors import UltraslowError, printable
+from trajectory.errors import UltraslowError, first_line, printable
 from trajectory.integrations.shard_files import files_fault
 
 SUFFIXES = (".pth.tar", ".pt.tar", ".pt", ".pth", ".bin", ".ckpt", ".safetensors")
@@ -52,11 +52,11 @@ class Checkpoint:
     files: tuple[Path, ...]
 
 
-def find(paths: Iterable[str | Path], steps: Sequence[int] | None = None) -> list[Checkpoint]:
+def find(paths: str | Path | Iterable[str | Path], steps: Sequence[int] | None = None) -> list[Checkpoint]:
     """Find checkpoints.
 
     Args:
-        paths: files (.pt, .pth, .pth.tar, .bin, .ckpt, .safetensors); folders that are one checkpoint
+        paths: one or several: files (.pt, .pth, .pth.tar, .bin, .ckpt, .safetensors); folders that are one checkpoint
             (model.safetensors or pytorch_model.bin, in one file or in shards; what torch.distributed.checkpoint
             saves; a single file of weights); or folders of such files and folders. Folders of steps take precedence
             over a model beside them, and links to what lies beside them are left out.
@@ -70,13 +70,18 @@ def find(paths: Iterable[str | Path], steps: Sequence[int] | None = None) -> lis
         CheckpointError: a path is missing, fewer than two are found, a shard is missing, a name has no step, two
             count in different units, two are of one step, or a step is no number of updates.
     """
-    given = [Path(os.path.expanduser(path)) for path in paths]
-    found = [entry for path in given for entry in _entries(path)]
+    several = [paths] if isinstance(paths, str | Path) else paths
+    given = [Path(os.path.expanduser(path)) for path in several]
+    found = [entry for path in given for entry in _listed(path)]
     if len(found) < 2:
         raise CheckpointError(
             f"got {len(found)} checkpoints, expected 2 or more of {', '.join(SUFFIXES)}, or folders of them"
             f"{_seen(given)}"
         )
+    for name, files in found:
+        _refuse_links_to_nothing(files)
+        if fault := files_fault(files):
+            raise CheckpointError(f"{name}: {fault}")
     if steps is None:
         read = [_step(name) for name, _ in found]
         units = {unit: name for (unit, _), (name, _) in zip(read, found, strict=True)}
@@ -106,6 +111,15 @@ def _whole(step: object) -> int:
     return int(step)
 
 
+def _listed(path: Path) -> list[tuple[str, tuple[Path, ...]]]:
+    try:
+        return _entries(path)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be looked into ({first_line(error)}); expected a file or a folder that can be read"
+        ) from error
+
+
 def _entries(path: Path) -> list[tuple[str, tuple[Path, ...]]]:
     """Return names and files of the checkpoints that a path stands for."""
     if not path.exists():
@@ -115,6 +129,7 @@ def _entries(path: Path) -> list[tuple[str, tuple[Path, ...]]]:
             raise CheckpointError(f"{path}: not a checkpoint; expected {', '.join(SUFFIXES)}")
         return [(path.name, (path,))]
     children = [child for child in sorted(path.iterdir()) if not _is_second_name(child)]
+    _refuse_links_to_nothing(children)
     folders: list[tuple[str, tuple[Path, ...]]] = [
         (child.name, files)
         for child in children
@@ -133,13 +148,21 @@ def _entries(path: Path) -> list[tuple[str, tuple[Path, ...]]]:
     return entries
 
 
+def _refuse_links_to_nothing(paths: Iterable[Path]) -> None:
+    if gone := [path for path in paths if path.is_symlink() and not path.exists()]:
+        raise CheckpointError(
+            f"{gone[0]}: is a symbolic link to {os.readlink(gone[0])}, where nothing is; remove it, or give the"
+            " others alone"
+        )
+
+
 def _have_steps(entries: Iterable[tuple[str, object]]) -> bool:
     return any(re.search(r"\d", name) for name, _ in entries)
 
 
 def _is_second_name(path: Path) -> bool:
     """Return whether a path is a link to what lies beside it, such as `last.ckpt`."""
-    return path.is_symlink() and path.resolve().parent == path.parent.resolve()
+    return path.is_symlink() and os.path.dirname(os.path.realpath(path)) == os.path.realpath(path.parent)
 
 
 def _seen(paths: Iterable[Path]) -> str:
@@ -161,8 +184,6 @@ def _model_files(folder: Path) -> tuple[Path, ...]:
         )
     for name in _HUB:
         if files := tuple(sorted(folder.glob(name))):
-            if fault := files_fault(files):
-                raise CheckpointError(f"{folder.name}: {fault}")
             return files
     return ()
 

@@ -5,7 +5,11 @@ below; anything else is refused by its name.
 """
 
 import argparse
+import datetime
+import types
+import warnings
 import zipfile
+from collections import defaultdict, deque
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
@@ -13,17 +17,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from trajectory.errors import first_line
 from trajectory.integrations.checkpoint import Checkpoint, CheckpointError
 from trajectory.integrations.distributed_checkpoint import load_distributed
+from trajectory.integrations.load_failures import is_archive, reason
 from trajectory.integrations.nested_weights import descend, tensors_in
 from trajectory.integrations.shard_files import index_fault
 
-_POINTER = b"version https://git-lfs"
-# What scripts save beside the weights: their arguments, a bare container of attributes; paths; numpy's numbers and
-# arrays.
+# What scripts save beside the weights: their arguments, a bare container of attributes; other plain containers and
+# dates; paths; numpy's numbers and arrays, such as its generators' states.
 _SAFE: list[Any] = [
     argparse.Namespace,
+    types.SimpleNamespace,
+    *(defaultdict, deque, list, dict, frozenset, range, slice, complex),
+    *(datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone),
     *(
         (pure, f"{module}.{name}")
         for module in ("pathlib", "pathlib._local")
@@ -43,7 +49,7 @@ _SAFE: list[Any] = [
     ),
     np.ndarray,
     np.dtype,
-    *(type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "u1", "bool")),
+    *(type(np.dtype(kind)) for kind in "?bBhHiIlLqQefdgFDGSUMm"),
 ]
 
 
@@ -75,7 +81,7 @@ def load(checkpoint: Checkpoint, key: str | None = None) -> dict[str, Tensor]:
             raise CheckpointError(
                 f"{checkpoint.name}: {min(twice)} is in two files; expected shards of one checkpoint"
             )
-        tensors |= found
+        tensors |= {name: tensor.detach() for name, tensor in found.items()}  # parameters, too, may be saved
     if fault := index_fault(checkpoint.files[0], tensors):
         raise CheckpointError(f"{checkpoint.name}: {fault}")
     for name, tensor in tensors.items():
@@ -93,8 +99,12 @@ def _fault(name: str, tensor: Tensor) -> str | None:
     kind = tensor.dtype
     if tensor.is_meta:
         return "is on the device meta, without values; expected the weights themselves"
-    if tensor.layout is not torch.strided:
-        return f"is {tensor.layout}; expected a dense tensor"
+    if tensor.layout is not torch.strided or tensor.is_nested:
+        return f"is {'nested' if tensor.is_nested else tensor.layout}; expected a dense tensor"
+    if not tensor.is_quantized and tensor.numel() * kind.itemsize > tensor.untyped_storage().nbytes():
+        return f"is expanded from fewer numbers than its {tensor.numel()}; save it after .contiguous()"
+    if any("\ud800" <= character <= "\udfff" for character in name):  # halves of characters
+        return "has a name that is no text; save it under another"
     if tensor.is_complex():
         return f"is {kind}; expected real numbers: save torch.view_as_real of it"
     integers = not tensor.is_floating_point() and kind != torch.bool and name.rpartition(".")[2] == "weight"
@@ -116,22 +126,29 @@ def load_torch(file: Path, key: str | None = None) -> dict[str, Tensor]:
     Raises:
         CheckpointError: the file cannot be read as tensors and plain containers, or holds no weights there.
     """
-    if _is_program(file):
+    packed = _packed(file)
+    if any(entry.filename.endswith("/constants.pkl") for entry in packed):
         raise CheckpointError(
             f"{file.name}: is a TorchScript program, whose code would run as it is read; save its state dict"
         )
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in packed):  # mapped, they would be read as weights
+        raise CheckpointError(
+            f"{file.name}: is compressed, as torch.save leaves no file; unpack it, and pack it again without (zip -0)"
+        )
     try:
-        with torch.serialization.safe_globals(_SAFE):
-            content = torch.load(file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file))
+        with torch.serialization.safe_globals(_SAFE), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # says that others write pickles of another protocol
+            content = torch.load(file, map_location="cpu", weights_only=True, mmap=bool(packed))
     except Exception as error:  # pickle, zip and torch each raise their own
+        torn = not packed and is_archive(file)
         if names := _other_classes(file):
             raise CheckpointError(
                 f"{file.name}: holds {', '.join(names)} beside tensors, whose code would run as it is read; "
                 "save the state dict alone"
             ) from error
         raise CheckpointError(
-            f"{file.name}: cannot be read as weights alone ({_beginning(file) or first_line(error)}); expected a"
-            " state dict that torch.save wrote"
+            f"{file.name}: cannot be read as weights alone ({reason(error, file, torn=torn)}); expected a state dict"
+            " that torch.save wrote"
         ) from error
     return tensors_in(descend(content, file.name, key))
 
@@ -158,25 +175,17 @@ def load_safetensors(file: Path) -> dict[str, Tensor]:
         return load_file(file)
     except Exception as error:  # the package raises an exception of its own
         raise CheckpointError(
-            f"{file.name}: not a safetensors file ({_beginning(file) or first_line(error)})"
+            f"{file.name}: not a safetensors file ({reason(error, file)}); expected one as its library writes it"
         ) from error
 
 
-def _is_program(file: Path) -> bool:
+def _packed(file: Path) -> list[zipfile.ZipInfo]:
+    """Return what a zip archive says of its entries; nothing of any other file."""
     try:
         with zipfile.ZipFile(file) as archive:
-            return any(name.endswith("/constants.pkl") for name in archive.namelist())
+            return archive.infolist()
     except (OSError, ValueError, zipfile.BadZipFile):  # no archive, or a torn one: reading it says so
-        return False
-
-
-def _beginning(file: Path) -> str | None:
-    """Say what a file is that begins as no checkpoint does; None where that does not tell."""
-    with file.open("rb") as opened:
-        first = opened.read(len(_POINTER))
-    if not first:
-        return "it is empty"
-    return "it is git-lfs's pointer to a file that was not fetched: git lfs pull" if first == _POINTER else None
+        return []
 
 
 def _other_classes(file: Path) -> list[str]:

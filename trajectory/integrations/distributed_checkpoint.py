@@ -2,15 +2,17 @@
 
 import pickle
 import warnings
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path, PurePath
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from trajectory.errors import first_line
 from trajectory.integrations.checkpoint import DISTRIBUTED, CheckpointError
+from trajectory.integrations.load_failures import reason
 from trajectory.integrations.nested_weights import descend, tensors_in
 
 
@@ -29,11 +31,13 @@ def load_distributed(folder: Path, key: str | None = None) -> dict[str, Tensor]:
     """
     import torch.distributed.checkpoint as distributed
     from torch.distributed.checkpoint.api import CheckpointException
-    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+    from torch.distributed.checkpoint.metadata import Metadata, TensorStorageMetadata
 
     try:
         with (folder / DISTRIBUTED).open("rb") as file:
             metadata = _MetadataUnpickler(file).load()
+        if not isinstance(metadata, Metadata):
+            raise CheckpointError(f"{folder.name}: its {DISTRIBUTED} is no table of contents; leave it out")
         _check(folder, metadata)
         stored: dict[int, str] = {}  # the name that a tensor is stored under
         content: dict[str, Any] = {}
@@ -76,15 +80,27 @@ def _check(folder: Path, metadata: Any) -> None:
                 f"{folder.name}: {stored.relative_path} is shorter than its {DISTRIBUTED} says; leave it out"
             )
     for name, entry in metadata.state_dict_metadata.items():
-        if hasattr(entry, "chunks") and sum(prod(chunk.sizes) for chunk in entry.chunks) != prod(entry.size):
+        if hasattr(entry, "chunks") and not _is_whole(entry.size, entry.chunks):
             raise CheckpointError(f"{folder.name}: its {DISTRIBUTED} lists {name} in part; leave it out")
+
+
+def _is_whole(size: Sequence[int], chunks: Sequence[Any]) -> bool:
+    """Return whether boxes hold each element of a tensor once."""
+    volumes = [prod(chunk.sizes) for chunk in chunks]
+    start = np.array([chunk.offsets for chunk in chunks]).reshape(len(chunks), len(size))
+    stop = start + np.array([chunk.sizes for chunk in chunks]).reshape(len(chunks), len(size))
+    shared = np.all(
+        (start[:, None] < stop) & (start < stop[:, None]), axis=-1
+    )  # by each box with itself, if not empty
+    within = bool(np.all((start >= 0) & (stop <= np.array(size))))
+    return within and sum(volumes) == prod(size) and int(shared.sum()) == np.count_nonzero(volumes)
 
 
 def _cause(error: BaseException) -> str:
     """Return the line that says what failed; torch wraps the failures of each rank, and their traces."""
     failures = getattr(error, "failures", None)
     first = next(iter(failures.values()))[0] if failures else error
-    return first_line(first)
+    return reason(first)
 
 
 class _MetadataUnpickler(pickle.Unpickler):

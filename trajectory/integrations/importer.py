@@ -29,7 +29,7 @@ _STATISTICS = ("running_mean", "running_var")  # the floating-point buffers of n
 
 
 def import_checkpoints(
-    checkpoints: Iterable[str | Path],
+    checkpoints: str | Path | Iterable[str | Path],
     out: StoreLike,
     *,
     steps: Sequence[int] | None = None,
@@ -58,9 +58,12 @@ def import_checkpoints(
         progress: called with the number of checkpoints done and that of all.
 
     Raises:
-        CheckpointError: a checkpoint cannot be read, placed in time, or compared with the others.
+        CheckpointError: a checkpoint cannot be read, placed in time, or compared with the others. The run holds those
+            before it then; its status is `interrupted (import failed)`.
         StoreError: `out` is taken or cannot be written.
     """
+    if sketch < 0:
+        raise CheckpointError(f"sketch={sketch}: expected the numbers of a sketch, or 0 for none")
     found = find(checkpoints, steps)
     tensors = load(found[0], key)
     weights = _Weights(tensors)
@@ -114,6 +117,10 @@ def import_checkpoints(
             if progress is not None:
                 progress(done, len(found))
         status = "complete"
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{error}. {out} holds those before it: import all again with overwrite, or elsewhere"
+        ) from error
     finally:
         store.close(status)
 

@@ -1,16 +1,22 @@
 """Checkpoints as programs really leave them: the right weights are found, or one line says what was seen."""
 
+import copy
 import os
 import pickle
 import warnings
+import zipfile
+from collections import defaultdict
+from datetime import datetime
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.distributed.checkpoint as distributed
+from safetensors.torch import save_file
 from torch import nn
 
-from trajectory import Run
+from trajectory import Run, verify
 from trajectory.integrations.checkpoint import CheckpointError, find
 from trajectory.integrations.importer import import_checkpoints
 
@@ -42,8 +48,17 @@ def tied_at_first(weights):
         lambda w: {**w, "fp8._extra_state": {"scale": torch.ones(2)}},
         lambda w: {"model": w, "history": np.arange(3.0)},
         lambda w: holding_itself(w),
+        lambda w: {name: nn.Parameter(value) for name, value in w.items()},
+        lambda w: {
+            "model": w,
+            "args": SimpleNamespace(at=datetime(2026, 1, 1), seen=defaultdict(list), one=range(3)),
+        },
+        lambda w: {"model": w, "random": np.random.RandomState(0).get_state(), "names": np.array(["a"])},
     ],
-    ids=["a loss beside", "nested", "an empty one before", "extra state", "an array beside", "itself"],
+    ids=[
+        *("a loss beside", "nested", "an empty one before", "extra state", "an array beside", "itself"),
+        *("parameters", "plain containers", "a generator's state"),
+    ],
 )
 def test_weights_are_told_from_what_lies_beside(tmp_path, contents):
     save(tmp_path / "all", contents)
@@ -60,6 +75,15 @@ def test_weights_are_told_from_what_lies_beside(tmp_path, contents):
         (lambda w: {"w": torch.ones(2, dtype=torch.complex64)}, "w is torch.complex64; expected real numbers"),
         (lambda w: {"w": torch.ones(2, 2).to_sparse()}, "w is torch.sparse_coo; expected a dense tensor"),
         (lambda w: {"w": torch.ones(2, device="meta")}, "w is on the device meta, without values"),
+        (lambda w: {"w": torch.ones(1).expand(10**13)}, "w is expanded from fewer numbers than its 10000000000000"),
+        (lambda w: {**w, "n": torch.ones(1).int().expand(9)}, "n is expanded from fewer numbers than its 9; save it"),
+        pytest.param(
+            lambda w: {"w": torch.nested.nested_tensor([w["w"], w["w"]])},
+            "w is nested; expected a dense tensor",
+            marks=pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors:UserWarning"),
+        ),
+        (lambda w: {"w\ud800": w["w"]}, "has a name that is no text"),
+        (lambda w: {f"k{n}": n for n in range(50)}, "it holds k0, .*, k19 and 30 more; say where"),
         (lambda w: {"w": torch.ones(0)}, "holds no weights, but empty tensors, as where each process keeps its part"),
         (lambda w: w | ({"head": torch.ones(2)} if w["w"].any() else {}), "step=5.pt: head is not in the first"),
         (lambda w: {"w": w["w"].int() if w["w"].any() else w["w"]}, "holds no weights"),
@@ -73,7 +97,8 @@ def test_weights_are_told_from_what_lies_beside(tmp_path, contents):
         (lambda w: {"\x1b[2J\nw": torch.ones(2, dtype=torch.complex64)}, r"\\x1b\[2J\\nw is torch.complex64"),
     ],
     ids=[
-        *("two kinds", "integers", "complex", "sparse", "meta", "parts", "a layer more", "all integers later"),
+        *("two kinds", "integers", "complex", "sparse", "meta", "expanded", "an expanded buffer", "nested"),
+        *("no text", "many names", "parts", "a layer more", "all integers later"),
         *("integers later", "a fraction later", "tied at first", "one name", "escapes in a name"),
     ],
 )
@@ -97,6 +122,26 @@ def test_a_file_that_is_none_is_named(tmp_path, content, sentence, suffix):
         (tmp_path / f"step={step}.{suffix}").write_bytes(content)
     with pytest.raises(CheckpointError, match=sentence):
         import_checkpoints([tmp_path], tmp_path / "run.zarr")
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (lambda whole: whole[:50], "its end is missing"),
+        (lambda whole: whole[: len(whole) // 2], "its end is missing"),
+        (lambda whole: b"<html>404</html>", "it is of another kind"),
+        (lambda whole: pickle.dumps({"w": 1.0}), "it is of another kind"),
+        (lambda whole: b"", "it is empty"),
+    ],
+)
+def test_why_a_file_cannot_be_read_is_said_without_advice_to_run_it(tmp_path, recwarn, content, sentence):
+    save(tmp_path, lambda w: w)
+    (tmp_path / "step=5.pt").write_bytes(content((tmp_path / "step=5.pt").read_bytes()))
+    with pytest.raises(
+        CheckpointError, match=rf"step=5.pt: cannot be read as weights alone \({sentence}\); expected a"
+    ):
+        import_checkpoints(tmp_path, tmp_path / "run.zarr")
+    assert not recwarn
 
 
 def put(folder, names):
@@ -140,6 +185,85 @@ def test_a_second_name_of_a_checkpoint_is_left_out(tmp_path):
     put(tmp_path, ["epoch=0-step=10.ckpt", "epoch=1-step=20.ckpt"])
     (tmp_path / "last.ckpt").symlink_to("epoch=1-step=20.ckpt")
     assert [found.step for found in find([tmp_path])] == [10, 20]
+
+
+@pytest.mark.parametrize("target", ["/not/there/step=3.pt", "../elsewhere/step=3.pt"])
+def test_a_link_to_nothing_is_named(tmp_path, target):
+    names = [f"pytorch_model-{k}-of-2.bin" for k in (1, 2)]
+    put(tmp_path / "folders", [f"1/{names[0]}", f"1/{names[1]}", f"2/{names[0]}"])
+    (tmp_path / "folders/2" / names[1]).symlink_to(target)
+    with pytest.raises(CheckpointError, match=r"model-2-of-2.bin: is a symbolic link to .*, where nothing is"):
+        find(tmp_path / "folders")
+    put(tmp_path / "all", ["step=1.pt", "step=2.pt"])
+    (tmp_path / "all" / "step=3.pt").symlink_to(target)
+    with pytest.raises(CheckpointError, match=f"step=3.pt: is a symbolic link to {target}, where nothing is"):
+        find([tmp_path / "all"])
+
+
+def test_links_in_a_circle_and_names_without_end_are_named(tmp_path):
+    put(tmp_path, ["step=1.pt", "step=2.pt"])
+    (tmp_path / "last").symlink_to("last")  # a name of what lies beside it, if anything
+    assert [found.step for found in find([tmp_path])] == [1, 2]
+    with pytest.raises(CheckpointError, match=r"cannot be looked into \(File name too long\)"):
+        find([tmp_path / ("x" * 300)])
+
+
+def test_what_is_neither_a_file_nor_a_folder_is_named(tmp_path):
+    os.mkfifo(tmp_path / "step=1.pt")
+    with pytest.raises(CheckpointError, match=r"step=1.pt: cannot be looked into \(Not a directory\)"):
+        find([tmp_path / "step=1.pt"])
+
+
+@pytest.mark.parametrize(
+    "name", ["model-00001-of-00002.safetensors", "consolidated_1_of_2.pth", "diffusion-1-of-2.pt.tar", "1-of-2.bin"]
+)
+def test_a_shard_alone_is_no_checkpoint(tmp_path, name):
+    put(tmp_path, [f"{step}/{name}" for step in (1, 2)])
+    other = name.replace("1", "2", 1)
+    sentence = f"has 1 of 2 shards, without {other}; expected all of them in one folder"
+    for given in ([tmp_path], [tmp_path / "1" / name, tmp_path / "2" / name]):
+        with pytest.raises(CheckpointError, match=sentence):
+            find(given, steps=[1, 2])
+
+
+@pytest.mark.parametrize("index", ["[]", '"weight_map"', "{}", '{"weight_map": ["w"]}', "[" * 100_000])
+def test_an_index_that_is_none_is_named(tmp_path, index):
+    for step in range(2):
+        (tmp_path / str(step)).mkdir()
+        save_file({"w": torch.full((4,), float(step))}, tmp_path / f"{step}/model-00001-of-00001.safetensors")
+    (tmp_path / "1/model.safetensors.index.json").write_text(index)
+    with pytest.raises(
+        CheckpointError, match=r"^1: has an index (without a weight_map|that cannot be read), model.saf"
+    ):
+        import_checkpoints([tmp_path], tmp_path / "run.zarr")
+
+
+def test_a_compressed_file_is_not_taken_for_weights(tmp_path):
+    """Mapped from the file, its packed bytes would be the weights."""
+    save(tmp_path, lambda w: {"w": w["w"].repeat(1000)})
+    whole = tmp_path / "step=5.pt"
+    with zipfile.ZipFile(whole) as archive:
+        entries = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(whole, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in entries.items():
+            archive.writestr(name, content)
+    with pytest.raises(CheckpointError, match=r"step=5.pt: is compressed, as torch.save leaves no file"):
+        import_checkpoints([tmp_path], tmp_path / "run.zarr")
+
+
+def test_an_import_that_breaks_off_says_what_it_has_left(tmp_path):
+    save(tmp_path / "all", lambda w: w, [f"step={step}.pt" for step in range(3)])
+    (tmp_path / "all" / "step=3.pt").write_bytes(b"torn")
+    out = tmp_path / "run.zarr"
+    with pytest.raises(CheckpointError, match=rf"^step=3.pt: .*\. {out} holds those before it: import all") as caught:
+        import_checkpoints([tmp_path / "all"], out)
+    assert "\n" not in str(caught.value)
+    run = Run(out)
+    assert (run.status, run.distance.to_dict()) == ("interrupted (import failed)", {1: 2.0, 2: 4.0})
+    assert verify(out) == []
+    (tmp_path / "all" / "step=3.pt").unlink()
+    import_checkpoints([tmp_path / "all"], out, overwrite=True)
+    assert Run(out).status == "complete"
 
 
 def test_a_date_in_a_name_is_no_step(tmp_path):
@@ -207,7 +331,20 @@ def in_part(metadata, folder):
     metadata.state_dict_metadata["model.w"].chunks.clear()
 
 
+def twice(metadata, folder):
+    """The other half would be what is in memory."""
+    (chunk,) = metadata.state_dict_metadata["model.w"].chunks
+    chunk.sizes = torch.Size([2])
+    metadata.state_dict_metadata["model.w"].chunks.append(copy.copy(chunk))
+
+
+def beyond(metadata, folder):
+    (chunk,) = metadata.state_dict_metadata["model.w"].chunks
+    chunk.offsets = torch.Size([2])
+
+
 LIES = [(elsewhere, "lacks ../optimizer_0"), (a_pipe, "lacks pipe"), (too_long, "is shorter"), (in_part, "in part")]
+LIES += [(twice, "lists model.w in part"), (beyond, "lists model.w in part")]
 
 
 @pytest.mark.parametrize(("lie", "sentence"), LIES)
