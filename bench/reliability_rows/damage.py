@@ -25,7 +25,7 @@ READS: dict[str, Callable[[Run], object]] = {
     "events": lambda run: np.array([event.step for event in run.events]),
     "metadata": lambda run: np.array([run.status, run.host, run.seed, run.config, run.origin_norm], dtype=object),
 }
-FAULTS = ("flip", "cut", "empty", "delete", "zeros", "garbage", "swap", "copy")
+FAULTS = ("flip", "cut", "empty", "delete", "zeros", "garbage", "swap", "copy", "twice")
 
 
 def record(path: Path, updates: int) -> Recorder:
@@ -103,10 +103,12 @@ def hurt(path: Path, chance: random.Random) -> str:
         mine, theirs = bytes(data), other.read_bytes()
         other.write_bytes(mine)
         data = bytearray(theirs)
+    elif fault == "twice":
+        data *= 2
     elif fault == "copy":
         data = bytearray(other.read_bytes())
     file.unlink() if fault == "delete" else file.write_bytes(data)
-    beside = f" with {other.relative_to(path)}" if fault in ("swap", "copy") else ""
+    beside = f" with {other.relative_to(path)}" if fault in ("swap", "copy", "twice") else ""
     return f"{fault} {file.relative_to(path)}{beside} at {at}"
 
 
