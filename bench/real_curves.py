@@ -35,7 +35,8 @@ from train.engine.run_training import train
 from trajectory import LogSpaced, Run, UltraslowError
 from trajectory.schema.layout import metric_name
 from trajectory.storage.local_backend import LocalBackend
-from trajectory.storage.root import Root, read_node, read_root, write_root
+from trajectory.storage.node_files import read_node
+from trajectory.storage.root import Root, read_root, write_root
 
 ORIGINS = (100, 1000)
 AGES = (5, 6, 7, 8, 9, 10)

@@ -19,6 +19,7 @@ from trajectory.schedule import Every, Schedule
 from trajectory.schema.layout import QUANTITIES
 from trajectory.schema.parameter_groups import GroupBy
 from trajectory.signals import is_raised_by_handler
+from trajectory.storage.plain_json import DEEPEST
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -179,10 +180,11 @@ def to_jsonable(value: object) -> Json:
         The value in plain types. Numbers that JSON lacks become text, other objects their `str`.
 
     Raises:
-        RecordingError: The value holds itself, or something that has no text.
+        RecordingError: The value holds itself, is nested so deeply that no store takes it, or holds something that
+            has no text.
     """
     try:
-        return _to_jsonable(value)
+        return _to_jsonable(value, DEEPEST // 2)
     except RecursionError as error:
         raise RecordingError(
             f"got a {type(value).__name__} that holds itself, or is nested too deeply; expected what JSON can hold"
@@ -195,15 +197,17 @@ def to_jsonable(value: object) -> Json:
         ) from error
 
 
-def _to_jsonable(value: object) -> Json:
+def _to_jsonable(value: object, depth: int) -> Json:
+    if not depth:
+        raise RecursionError
     if _is_dataclass_instance(value):
         value = asdict(value)
     if isinstance(value, Mapping):
-        return {str(key): _to_jsonable(item) for key, item in value.items()}
+        return {str(key): _to_jsonable(item, depth - 1) for key, item in value.items()}
     if isinstance(value, (Tensor, np.generic)):
         value = value.tolist()
     if isinstance(value, (list, tuple, set, frozenset)):
-        return [_to_jsonable(item) for item in value]
+        return [_to_jsonable(item, depth - 1) for item in value]
     if isinstance(value, float) and not isfinite(value):
         return str(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

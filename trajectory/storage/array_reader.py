@@ -19,11 +19,13 @@ from trajectory.errors import StoreError
 from trajectory.schema.nodes import ArrayNode
 from trajectory.storage.backend import Backend
 from trajectory.storage.chunk_checksums import ListedChunks, checksum_of
-from trajectory.storage.root import Root, fault
+from trajectory.storage.node_files import fault
+from trajectory.storage.root import Root
 
 _AT_ONCE = 256  # chunks whose files are looked for
 _MOST_DAMAGED = 10_000  # chunks that are named; a store of more missing ones is none that a recorder wrote
 _PACKED = 2**16  # bytes that a byte can stand for: zstd's blocks of one repeated byte are 128 KiB in 4 bytes
+_LONGER = 2**16  # bytes: far more than headers and checksums add to what does not get shorter when it is packed
 _METRICS, _METRIC_STEPS = "metrics/", "metrics/step"
 
 
@@ -174,6 +176,8 @@ class ArrayReader:
             return "is missing" if self._is_wanted(node, chunk, seen) else None
         if node.dtype == "string":
             return None
+        if size > 2 * node.chunk_bytes + _LONGER:
+            return f"is damaged ({size} bytes, too many for {node.chunk_bytes} unpacked)"
         if node.chunk_bytes > size * (_PACKED if node.compressed else 1):
             return f"is damaged ({size} bytes, too few for {node.chunk_bytes} unpacked)"
         return None

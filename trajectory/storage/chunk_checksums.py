@@ -22,6 +22,7 @@ from trajectory.schema import entries
 from trajectory.schema.entries import Kind
 from trajectory.schema.nodes import ArrayNode
 from trajectory.storage.backend import Backend
+from trajectory.storage.zstd_frame import HEADER, content_size
 
 Checksums = Mapping[str, bytes]
 """By an array's path: of each chunk in order the last four bytes, zeros where it has no file."""
@@ -29,6 +30,7 @@ Checksums = Mapping[str, bytes]
 Ends = Mapping[str, int]
 """By an array's path: the crc32 of the committed rows in its last chunk, which is not full."""
 
+_MOST_TEXT = 2**28  # bytes: more than the names of all parameters take
 _SIZE = 4  # bytes of a crc32c
 _NO_FILE = bytes(_SIZE)
 
@@ -167,12 +169,20 @@ class ListedChunks(WrapperStore[Store]):
             The bytes, or None where there is no such file.
 
         Raises:
-            ValueError: it is another chunk than the one listed.
+            ValueError: it is another chunk than the one listed, or would unpack to more than its rows take.
         """
         found = await super().get(key, prototype, byte_range)
         if found is not None and byte_range is None:
+            if self._array.compressed and not self._fits(found[:HEADER].to_bytes()):
+                raise ValueError("it unpacks to another number of bytes than its rows take")
             chunk = self._array.chunk_of(key)
             listed = self._checksums[chunk * _SIZE : (chunk + 1) * _SIZE]
             if listed and listed != found[-_SIZE:].to_bytes():
                 raise ValueError("it is not the chunk that was committed there")
         return found
+
+    def _fits(self, frame: bytes) -> bool:
+        size = content_size(frame)
+        if self._array.dtype == "string":
+            return size is not None and size <= _MOST_TEXT
+        return size == self._array.chunk_bytes

@@ -15,6 +15,7 @@ import numpy as np
 from trajectory.storage.journal_records import METRICS, ROWS, SYNCED, label, pack, read
 
 NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # Windows has none
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # for somebody to read from a pipe in the journal's place
 
 
 class Journal(ABC):
@@ -92,7 +93,7 @@ class FileJournal(Journal):
         self._size = 0
         if append and path.exists():  # behind the last intact record: what a kill tore would be taken for damage
             self._size = read(path.read_bytes()).end
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_LINK
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | NO_LINK | _NO_WAIT
         self._fd = os.open(path, flags | (0 if append else os.O_TRUNC), 0o666)
         if append:
             os.ftruncate(self._fd, self._size)

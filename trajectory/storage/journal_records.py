@@ -2,16 +2,18 @@
 
 A record is `kind (1 byte), length (uint32), crc32 of kind and payload (uint32), payload`, little-endian.
 A killed process can leave its last record torn, and a power cut zeros in the place of any that was not synced: that
-is no damage, since it was not saved yet. Else, what is no record is damaged; the records that follow it are read.
+is no damage, since it was not saved yet. Else, what is no record is damaged; the records that follow it are read, but
+for those of a second journal, such as a copy of the first that was appended to it.
 """
 
-import json
 import re
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
+
+from trajectory.storage.plain_json import parse
 
 ROWS, METRICS, EVENT = b"R", b"M", b"E"
 SYNCED = b"[ ]"  # a METRICS record without entries, written when all before it was synced
@@ -33,17 +35,14 @@ class Records:
             byte behind the last) of each stretch.
         end: the byte behind the last intact record; what is behind it is torn, unless it is damaged.
         foreign: whether it is the journal of another run or commit, of which nothing is `intact`.
+        second: the first byte of a second journal behind it, the last stretch of `damaged`; None: there is none.
     """
 
     intact: list[tuple[bytes, bytes]]
     damaged: list[tuple[int, int]]
     end: int
     foreign: bool = False
-
-    @property
-    def contents(self) -> list[tuple[bytes, bytes]]:
-        """The intact records but for those that say something of the journal itself."""
-        return [record for record in self.intact if not (record[1] == SYNCED or _LABEL.fullmatch(record[1]))]
+    second: int | None = None
 
     @property
     def fault(self) -> str | None:
@@ -53,6 +52,8 @@ class Records:
         if not self.damaged:
             return None
         start, stop = self.damaged[0]
+        if start == self.second:
+            return f"from byte {start} on it holds another journal"
         return f"bytes {start} to {stop - 1} are no record"
 
 
@@ -94,7 +95,7 @@ def decode(payload: bytes) -> Any:
     Returns:
         The value.
     """
-    return json.loads(payload)
+    return parse(payload)
 
 
 def read_as(data: bytes, run: str | None, generation: int) -> Records:
@@ -126,8 +127,10 @@ def read(data: bytes) -> Records:
     """
     stretches = list(_stretches(data))
     synced = max((start for start, _, record in stretches if record == (METRICS, SYNCED)), default=0)
-    intact, damaged, end = [], list[tuple[int, int]](), 0
+    intact, damaged, end = list[tuple[bytes, bytes]](), list[tuple[int, int]](), 0
     for start, stop, record in stretches:
+        if record is not None and intact and _LABEL.fullmatch(record[1]):
+            return Records(intact, [*damaged, (start, len(data))], end, second=start)
         if record is not None:
             intact.append(record)
             end = stop

@@ -105,7 +105,10 @@ class LocalBackend(Backend):
         file = self.root / key
         if file.exists() and not (file.is_file() or file.is_dir()):  # a pipe would be waited for without end
             raise OSError(errno.EINVAL, "not a regular file", str(file))
-        return file.read_bytes()
+        try:
+            return file.read_bytes()
+        except MemoryError as error:
+            raise OSError(errno.EFBIG, "larger than the memory", str(file)) from error
 
     def replace(self, key: str, data: bytes, *, durable: bool = True) -> None:
         self._disk.sync_names()

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from trajectory.errors import StoreError, first_line
-from trajectory.schema.entries import count, in_order, mapping, number, text
+from trajectory.schema.entries import count, mapping, number, text
 from trajectory.schema.layout import Event, RowColumns
 from trajectory.storage import journal_records
 from trajectory.storage.backend import Backend
@@ -14,6 +14,7 @@ from trajectory.storage.root import Root, read_root
 
 _LAST_STEP = 2**53  # beyond it, a float64 does not tell a step from the next
 _EXPECTED = {
+    journal_records.ROWS: "rows of this run whose steps go on behind those before",
     journal_records.METRICS: "steps with numbers by name",
     journal_records.EVENT: "event of a step, a name and details",
 }
@@ -39,45 +40,57 @@ class UncommittedRows:
 
     @staticmethod
     def of(
-        records: Iterable[tuple[bytes, bytes]], columns: RowColumns, damage: str | None = None
+        records: Iterable[tuple[bytes, bytes]], columns: RowColumns, fault: str | None = None
     ) -> "UncommittedRows":
-        """Sort a journal's records.
+        """Sort a journal's records; those that do not hold what their kind says are left out.
 
         Args:
             records: (kind, payload) of each, in order.
             columns: those of a row.
-            damage: what is damaged beside them, in words.
+            fault: what is wrong beside them, in words.
 
         Returns:
-            What they hold.
-
-        Raises:
-            ValueError: a record does not hold what its kind says.
+            What they hold; `damage` says what is wrong first.
         """
-        rows, metrics, events = [np.empty((0, columns.width))], dict[int, dict[str, float]](), list[Event]()
+        rows, metrics, events, last = [np.empty((0, columns.width))], dict[int, dict[str, float]](), list[Event](), -1
         for k, (kind, payload) in enumerate(records, start=1):
             try:
                 if kind == journal_records.ROWS:
-                    rows.append(np.frombuffer(payload, dtype="<f8").reshape(-1, columns.width))
+                    rows.append(_rows(payload, columns.width, last))
+                    last = rows[-1][-1, 0] if len(rows[-1]) else last
                 elif kind == journal_records.METRICS:
-                    for step, scalars in journal_records.decode(payload):
-                        named = {text(name): _scalar(value) for name, value in mapping(scalars).items()}
-                        metrics.setdefault(count(step), {}).update(named)
+                    for step, scalars in _scalars(payload):
+                        metrics.setdefault(step, {}).update(scalars)
                 else:
-                    step, name, details = journal_records.decode(payload)
-                    events.append(Event(count(step), text(name), mapping(details)))
-            except (ValueError, TypeError, OverflowError, RecursionError) as error:
-                expected = f"rows of {columns.width} numbers" if kind == journal_records.ROWS else _EXPECTED[kind]
-                raise ValueError(f"record {k} holds no {expected}") from error
-        table = np.concatenate(rows)
-        steps = table[:, 0]
-        if not in_order(steps.tolist(), 0) or np.any((steps % 1 != 0) | (steps > _LAST_STEP)):
-            raise ValueError("its steps do not increase")
-        return UncommittedRows(table, metrics, events, damage)
+                    events.append(_event(payload))
+            except (ValueError, TypeError, OverflowError, RecursionError):
+                fault = fault or f"record {k} holds no {_EXPECTED[kind]}"
+        return UncommittedRows(np.concatenate(rows), metrics, events, fault)
+
+
+def _rows(payload: bytes, width: int, last: float) -> np.ndarray:
+    """Return the rows of a record; they have to go on behind a step."""
+    rows = np.frombuffer(payload, dtype="<f8").reshape(-1, width)
+    steps = rows[:, 0]
+    if not (np.all(np.diff(steps, prepend=last) > 0) and np.all((steps % 1 == 0) & (steps <= _LAST_STEP))):
+        raise ValueError("its steps do not increase")
+    return rows
+
+
+def _scalars(payload: bytes) -> list[tuple[int, dict[str, float]]]:
+    return [
+        (count(step), {text(name): _scalar(value) for name, value in mapping(scalars).items()})
+        for step, scalars in journal_records.decode(payload)
+    ]
 
 
 def _scalar(value: object) -> float:
     return float("nan") if value is None else number(value)
+
+
+def _event(payload: bytes) -> Event:
+    step, name, details = journal_records.decode(payload)
+    return Event(count(step), text(name), mapping(details))
 
 
 def read_store(backend: Backend, *, skip_damaged: bool = False) -> tuple[Root, UncommittedRows]:
@@ -110,25 +123,18 @@ def read_store(backend: Backend, *, skip_damaged: bool = False) -> tuple[Root, U
             ) from error
         before, root = root, read_root(backend)
         if data is not None and root.commit.journal == generation:
-            uncommitted = _sorted(backend, before, data)
+            uncommitted = _sorted(before, data)
             if uncommitted.damage and not skip_damaged:
                 raise StoreError(f"{backend.path}: {uncommitted.damage}")
             return before, uncommitted
     raise StoreError(f"{backend.path}: its journal.{root.commit.journal} is missing; restore the whole run")
 
 
-def _sorted(backend: Backend, root: Root, data: bytes) -> UncommittedRows:
-    generation, damage = root.commit.generation, None
-    name, records = f"journal.{generation}", journal_records.read_as(data, root.metadata.id, generation)
-    if records.fault:
-        damage = (
-            f"{name} is damaged ({records.fault}); restore it as it was written, or keep its other records by"
-            " `ultraslow verify --repair`"
-        )
-    try:
-        uncommitted = UncommittedRows.of(records.intact, root.metadata.columns, damage)
-    except ValueError as error:
-        raise StoreError(
-            f"{backend.path}: {name} is damaged ({first_line(error)}); restore it as it was written"
-        ) from error
-    return replace(uncommitted, torn=0 if damage else len(data) - records.end)
+def _sorted(root: Root, data: bytes) -> UncommittedRows:
+    name = f"journal.{root.commit.generation}"
+    records = journal_records.read_as(data, root.metadata.id, root.commit.generation)
+    found = UncommittedRows.of(records.intact, root.metadata.columns, records.fault)
+    if found.damage is None:
+        return replace(found, torn=len(data) - records.end)
+    advice = "restore it as it was written, or keep its other records by `ultraslow verify --repair`"
+    return replace(found, damage=f"{name} is damaged ({found.damage}); {advice}")

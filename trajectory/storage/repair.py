@@ -6,14 +6,15 @@ from typing import Any
 
 from trajectory.errors import StoreError, first_line
 from trajectory.schema.commit import table_of
-from trajectory.storage import journal_records
 from trajectory.storage.array_reader import ArrayReader, Damage
 from trajectory.storage.backend import Backend, writing_on
 from trajectory.storage.compaction import replaced_chunks
+from trajectory.storage.journal_records import EVENT, METRICS
 from trajectory.storage.lock import LOCK
+from trajectory.storage.node_files import read_node, write_node
 from trajectory.storage.opening import reopen_store
-from trajectory.storage.reader import UncommittedRows
-from trajectory.storage.root import Root, read_node, read_root, write_node, write_root
+from trajectory.storage.reader import UncommittedRows, read_store
+from trajectory.storage.root import Root, read_root, write_root
 
 DAMAGED = ".damaged"  # ends the name of a file that is set aside
 _TABLES = ("step", "metrics")
@@ -21,13 +22,11 @@ _JOURNAL = re.compile(r"journal\.\d+(/\d+)?")
 _PARTIAL = re.compile(r"(.*/|\.|zarr\.json\.)[^/]*\.partial")  # beside the root, a user's own file may be called so
 
 
-def repair_store(backend: Backend, root: Root, uncommitted: UncommittedRows) -> None:
+def repair_store(backend: Backend) -> None:
     """Close a killed run's store, with what can be read of its journal, and remove leftovers.
 
     Args:
         backend: where the store lies.
-        root: its root.
-        uncommitted: what its journal holds.
 
     Raises:
         StoreError: a recorder is writing there, the store holds a symbolic link or cannot be written, or rows would
@@ -37,9 +36,10 @@ def repair_store(backend: Backend, root: Root, uncommitted: UncommittedRows) -> 
     lock = backend.lock()
     with writing_on(backend):
         try:
+            root, uncommitted = read_store(backend, skip_damaged=True)
             _refuse_loss(backend, root)
             if uncommitted.damage:
-                _set_journal_aside(backend, root)
+                _set_journal_aside(backend, root, uncommitted)
             for name in differing_nodes(backend, root):
                 write_node(backend, name, root.nodes[name])
         finally:
@@ -129,16 +129,17 @@ def _refusal(backend: Backend, why: str) -> StoreError:
     return StoreError(f"{backend.path}: {why}: nothing is repaired, lest more is lost; restore it as it was written")
 
 
-def _set_journal_aside(backend: Backend, root: Root) -> None:
-    """Put the intact records of a journal into a new one, and commit that; the damaged one gets another name."""
+def _set_journal_aside(backend: Backend, root: Root, uncommitted: UncommittedRows) -> None:
+    """Put what can be read of a journal into a new one, and commit that; the damaged one gets another name."""
     generation = root.commit.generation
-    data = backend.read_journal(generation)
-    backend.replace(f"journal.{generation}{DAMAGED}", data)
+    backend.replace(f"journal.{generation}{DAMAGED}", backend.read_journal(generation))
     fresh = backend.journal(generation + 1)
     try:
         fresh.begin(root.metadata.id, generation + 1)
-        for kind, payload in journal_records.read_as(data, root.metadata.id, generation).contents:
-            fresh.append(kind, payload)
+        fresh.append_rows(uncommitted.rows)
+        fresh.append_json(METRICS, list(uncommitted.metrics.items()))
+        for event in uncommitted.events:
+            fresh.append_json(EVENT, [event.step, event.name, event.details])
         fresh.sync(durable=True)
     finally:
         fresh.close()

@@ -16,6 +16,7 @@ from trajectory.schema.nodes import ArrayNode, parse_nodes
 from trajectory.storage import chunk_checksums, journal_records
 from trajectory.storage.backend import Backend
 from trajectory.storage.chunk_checksums import Checksums, Ends
+from trajectory.storage.plain_json import parse
 
 ROOT = "zarr.json"
 CHECKSUM = "ultraslow_blake3"  # beside `ultraslow`: an earlier version that writes the store on leaves it out
@@ -68,7 +69,7 @@ def read_root(backend: Backend) -> Root:
     """
     path = backend.path
     try:
-        root = _parse(backend.read(ROOT))
+        root = parse(backend.read(ROOT))
         attributes = root["attributes"]["ultraslow"]
         version = attributes["format"]
     except OSError as error:
@@ -107,13 +108,6 @@ def _listed(backend: Backend, attributes: Mapping[str, Any], key: str, of: str, 
     if listed.get("blake3", text) != _hash(listed.values.get(of)):
         raise _damaged(backend, f"the checksum of its {key} is another")
     return listed.get(of, kind)
-
-
-def _parse(data: bytes) -> Any:
-    try:
-        return json.loads(data)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
 
 
 def _not_readable(backend: Backend, error: OSError) -> StoreError:
@@ -252,7 +246,7 @@ def is_run(backend: Backend) -> bool:
         StoreError: there is a root that cannot be read.
     """
     try:
-        return "ultraslow" in _parse(backend.read(ROOT))["attributes"]
+        return "ultraslow" in parse(backend.read(ROOT))["attributes"]
     except (FileNotFoundError, NotADirectoryError):
         return False
     except (OSError, ValueError, KeyError, TypeError):
@@ -279,53 +273,8 @@ def is_begun(backend: Backend) -> bool:
     if data.strip(b"\0") and not journal_records.read(data).intact:
         return False
     try:
-        return _parse(backend.read(ROOT)) == _EMPTY_GROUP
+        return parse(backend.read(ROOT)) == _EMPTY_GROUP
     except FileNotFoundError:
         return True
     except (OSError, ValueError):  # there is one, which cannot be read
         return False
-
-
-def fault(error: Exception) -> str:
-    """Say what is wrong with a file of a store.
-
-    Args:
-        error: came when it was read.
-
-    Returns:
-        The words that follow its name.
-    """
-    return f"{'cannot be read' if isinstance(error, OSError) else 'is damaged'} ({first_line(error)})"
-
-
-def read_node(backend: Backend, node: str) -> dict[str, Any]:
-    """Read the metadata of an array or group as it stands there, committed or not.
-
-    Args:
-        backend: where the store lies.
-        node: its path in the store.
-
-    Returns:
-        The content of its own `zarr.json`.
-
-    Raises:
-        StoreError: it is damaged or missing, or cannot be read.
-    """
-    try:
-        return dict(_parse(backend.read(f"{node}/{ROOT}")))
-    except (ValueError, TypeError, OSError) as error:
-        what = "is missing" if isinstance(error, FileNotFoundError) else fault(error)
-        raise StoreError(
-            f"{backend.path}: {node}/{ROOT} {what}; `ultraslow verify --repair` writes it anew"
-        ) from error
-
-
-def write_node(backend: Backend, node: str, content: Mapping[str, Any]) -> None:
-    """Replace the metadata of an array or group.
-
-    Args:
-        backend: where the store lies.
-        node: its path in the store.
-        content: what its own `zarr.json` is to hold.
-    """
-    backend.replace(f"{node}/{ROOT}", json.dumps(content, allow_nan=False).encode())

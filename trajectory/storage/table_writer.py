@@ -12,7 +12,7 @@ from trajectory.storage.array_writer import ArrayWriter
 from trajectory.storage.arrays import chunk_length, create_column, read_rows
 from trajectory.storage.backend import Backend
 from trajectory.storage.compaction import replaced_chunks
-from trajectory.storage.root import read_node, write_node
+from trajectory.storage.node_files import read_node, write_node
 
 _BATCH = 8192  # rows
 

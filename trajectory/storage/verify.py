@@ -81,7 +81,7 @@ def verify(path: StoreLike, *, repair: bool = False) -> list[Problem]:
     check = _Check(backend, root, uncommitted)
     problems = list(check.problems())
     if repair:
-        repair_store(backend, root, uncommitted)
+        repair_store(backend)
     return problems
 
 

@@ -36,8 +36,12 @@ def test_the_recorder_refuses_what_it_cannot_file(tmp_path):
         recorder.log(one=np.ones((1, 1)))
         holds_itself = []
         holds_itself.append(holds_itself)
-        with pytest.raises(RecordingError, match="holds itself"):
-            recorder.event("e", x=holds_itself)
+        nested = 0
+        for _ in range(60):  # no reader takes many more
+            nested = [nested]
+        for value in (holds_itself, nested):
+            with pytest.raises(RecordingError, match="holds itself, or is nested too deeply"):
+                recorder.event("e", x=value)
         for value in (torch.ones((), device="meta"), {"in": WithoutText()}):
             with pytest.raises(
                 RecordingError, match=r"got a \w+ that has no text \(.*\); expected what JSON can hold"

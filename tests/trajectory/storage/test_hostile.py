@@ -1,6 +1,8 @@
 """Stores whose root lies under a checksum that holds: they end in rows or in one line, soon and in little memory."""
 
+import base64
 import json
+import os
 import shutil
 from contextlib import suppress
 from pathlib import Path
@@ -10,26 +12,33 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numcodecs import Zstd
 from torch import nn
 
 from trajectory import Recorder, Run, StoreError, verify
 from trajectory.storage.root import CHECKSUM, CHUNKS, _checksum, _hash
+from trajectory.storage.zstd_frame import HEADER, content_size
 
 
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory):
     path = tmp_path_factory.mktemp("hostile") / "run.zarr"
+    record(path)
+    return path
+
+
+def record(path, overwrite=False):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with Recorder(path, model, optimizer, quantities=["distance", "norm"], origins=[5], snapshots=20, sketch=4) as r:
+    options = {"quantities": ["distance", "norm"], "origins": [5], "snapshots": 20, "sketch": 4}
+    with Recorder(path, model, optimizer, overwrite=overwrite, **options) as r:
         for t in range(1, 41):
             for p in model.parameters():
                 p.grad = torch.full_like(p, float(t % 5) - 1)
             optimizer.step()
             r.log(loss=float(t))
         r.event("mark", at=3)
-    return path
 
 
 def places(value, path=()):
@@ -148,6 +157,59 @@ def test_json_that_is_nested_without_end_is_refused(honest, tmp_path):
     (path / "zarr.json").write_text("[" * 100_000)
     with pytest.raises(StoreError, match=r"zarr\.json is damaged \(nested too deeply\)"):
         Run(path)
+
+
+@pytest.mark.parametrize("depth", [100, 600, 900])
+def test_what_is_nested_too_deeply_to_be_shown_is_refused(honest, tmp_path, depth):
+    path, nested = shutil.copytree(honest, tmp_path / "run.zarr"), 0
+    for _ in range(depth):
+        nested = [nested]
+    lie(path, ("attributes", "ultraslow", "config"), {"deep": nested})
+    for read in (Run, verify):
+        with pytest.raises(StoreError, match=r"zarr\.json is damaged \(nested too deeply\)"):
+            read(path)
+
+
+def test_a_chunk_that_would_unpack_to_gigabytes_is_not_unpacked(honest, tmp_path):
+    """1 GiB of zeros in 32 kB, with a checksum that holds and is listed."""
+    path = shutil.copytree(honest, tmp_path / "run.zarr")
+    zeros = Zstd(level=1).encode(bytes(2**20))
+    assert content_size(zeros) == 2**20
+    packed = zeros[:6] + (2**30).to_bytes(4, "little") + zeros[9:]  # what the header says alone matters here
+    (path / "distance/c/0").write_bytes(packed)
+    listed = json.loads((path / "zarr.json").read_text())["attributes"][CHUNKS]["chunks"]
+    last = base64.b64encode(packed[-4:] + base64.b64decode(listed["distance"])[4:]).decode()
+    lie(path, ("attributes", CHUNKS, "chunks", "distance"), last)
+    with pytest.raises(StoreError, match=r"distance/c/0 is damaged \(it unpacks to another number of bytes than its"):
+        Run(path).distance  # noqa: B018
+
+
+@pytest.mark.parametrize("size", [0, 1, 255, 256, 65_791, 65_792, 10**6])
+def test_a_frame_says_how_many_bytes_it_unpacks_to(size):
+    assert content_size(Zstd(level=1).encode(bytes(size))[:HEADER]) == size
+
+
+def test_a_file_that_is_larger_than_the_memory_is_named(honest, tmp_path):
+    for name in ("zarr.json", "distance/c/0"):
+        path = shutil.copytree(honest, tmp_path / f"{name.count('/')}.zarr")
+        os.truncate(path / name, 2**43)  # takes no room on the disk
+        with pytest.raises(StoreError, match=r"larger than the memory|distance/c/0 is damaged \(\d+ bytes, too many"):
+            Run(path).distance  # noqa: B018
+
+
+def test_a_pipe_in_a_store_is_not_waited_for(honest, tmp_path):
+    path = shutil.copytree(honest, tmp_path / "run.zarr")
+    for name in ("distance/c/0", "step/zarr.json"):
+        (path / name).unlink()
+        os.mkfifo(path / name)
+    with pytest.raises(StoreError, match="distance/c/0 is missing"):
+        Run(path).distance  # noqa: B018
+    assert {problem.message.partition(" ")[0] for problem in verify(path)} == {"distance/c/0", "step/zarr.json"}
+    record(path, overwrite=True)
+    assert verify(path) == []
+    os.mkfifo(path / "journal.0")
+    with pytest.raises(StoreError, match="cannot write a run there"):
+        record(path, overwrite=True)
 
 
 def test_a_flipped_bit_in_the_root_is_named(honest, tmp_path):

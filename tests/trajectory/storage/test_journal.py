@@ -144,6 +144,41 @@ def test_a_repaired_journal_is_the_runs_own(tmp_path):
     assert (path / "journal.0.damaged").exists()
 
 
+WRONG = {
+    "the whole journal once more": (lambda whole: whole, r"from byte \d+ on it holds another journal"),
+    "rows of earlier steps": (lambda _: pack(ROWS, FIRST[3].tobytes()), r"record \d+ holds no rows"),
+    "rows of another width": (lambda _: pack(ROWS, np.arange(11.0, 14.0).tobytes()), r"record \d+ holds no rows"),
+    "a step that is no number": (lambda _: pack(ROWS, np.full(4, np.nan).tobytes()), r"record \d+ holds no rows"),
+    "scalars of another type": (
+        lambda _: pack(METRICS, b"[[10, {}], [11, 5]]"),
+        r"record \d+ holds no steps",
+    ),
+    "an event without a name": (lambda _: pack(EVENT, b"[11, null, {}]"), r"record \d+ holds no event"),
+    "nested without end": (lambda _: pack(EVENT, b"[" * 100_000), r"record \d+ holds no event"),
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG)
+def test_intact_records_that_cannot_follow_cost_themselves_alone(tmp_path, wrong):
+    path = killed(tmp_path / "run.zarr")
+    appended, sentence = WRONG[wrong]
+    whole = (path / "journal.0").read_bytes() + pack(EVENT, b'[10, "mark", {}]')
+    damaged = whole + appended(whole) + pack(ROWS, np.array([11.0, 1, 1, 1]).tobytes())
+    (path / "journal.0").write_bytes(damaged)
+    with pytest.raises(StoreError, match=rf"journal\.0 is damaged \({sentence}") as error:
+        Run(path).distance  # noqa: B018
+    assert "\n" not in str(error.value)
+    read_before = Run(path, skip_damaged=True)
+    assert any(sentence.split()[-1] in problem.message for problem in verify(path, repair=True))
+    assert verify(path) == []
+    assert (path / "journal.0.damaged").read_bytes() == damaged
+    run, last = Run(path), 10 if wrong == "the whole journal once more" else 11
+    for found in (read_before, run):
+        assert list(found.distance.index) == list(range(1, last + 1))
+        assert found.metrics["loss"].tolist() == FIRST[:10, 1].tolist()
+        assert [event.name for event in found.events] == ["mark"]
+
+
 def test_another_version_of_a_chunk_that_is_not_full_is_named(tmp_path):
     path = tmp_path / "run.zarr"
     store = make_store(path)
@@ -191,4 +226,4 @@ def test_a_journal_goes_on_behind_its_last_whole_record(tmp_path):
     journal.sync(durable=True)
     journal.close()
     records = read((tmp_path / "journal.0").read_bytes())
-    assert ([payload for _, payload in records.contents], records.damaged) == ([b"first", b"next"], [])
+    assert ([payload for _, payload in records.intact], records.damaged) == ([b"first", b"next", b"[ ]"], [])
