@@ -141,6 +141,17 @@ def test_rows_that_no_file_holds_are_not_looked_for_one_by_one(honest, tmp_path)
         verify(path)
 
 
+def test_a_count_that_is_not_the_arrays_is_found(honest, tmp_path):
+    path = shutil.copytree(honest, tmp_path / "run.zarr")
+    lie(path, ("attributes", "ultraslow", "committed", "step"), 39)
+    assert [p.message for p in verify(path)] == ["step has 40 rows, and 39 are committed"]
+    with pytest.raises(StoreError, match="step has 40 rows, and 39 are committed: nothing is repaired"):
+        verify(path, repair=True)
+    lie(path, ("attributes", "ultraslow", "committed", "step"), 41)
+    with pytest.raises(StoreError, match="has 40 rows, and that 41 are committed"):
+        verify(path)
+
+
 def test_a_chunk_that_would_not_fit_into_memory_is_refused(honest, tmp_path):
     path = shutil.copytree(honest, tmp_path / "run.zarr")
     lie(
