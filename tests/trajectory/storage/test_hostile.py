@@ -145,7 +145,7 @@ def test_a_count_that_is_not_the_arrays_is_found(honest, tmp_path):
     path = shutil.copytree(honest, tmp_path / "run.zarr")
     lie(path, ("attributes", "ultraslow", "committed", "step"), 39)
     assert [p.message for p in verify(path)] == ["step has 40 rows, and 39 are committed"]
-    with pytest.raises(StoreError, match="step has 40 rows, and 39 are committed: nothing is repaired"):
+    with pytest.raises(StoreError, match="has 40 rows, and 39 are committed: nothing is repaired"):
         verify(path, repair=True)
     lie(path, ("attributes", "ultraslow", "committed", "step"), 41)
     with pytest.raises(StoreError, match="has 40 rows, and that 41 are committed"):
