@@ -20,31 +20,37 @@ from torch import nn
 from trajectory import Recorder, RecordingError, Run, StoreError, verify
 from trajectory.recording import unclosed
 
-# The programs are children of one process, so that torch is imported once; each ends as Python ends any program.
+# The programs are children of one process, so that torch is imported once; each ends as Python ends any program, but
+# for what was imported before: it is frozen, since Python's end would look through all of it in every program.
 PROGRAMS = """
 import atexit, gc, json, os, sys, threading
+sys.modules["triton"] = None  # it complains at the end of what is frozen
 import forked
 import torch
 from torch import nn
 from trajectory import Recorder
 
-model = nn.Linear(4, 1)
-optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+def made():
+    model = nn.Linear(4, 1)
+    return model, torch.optim.SGD(model.parameters(), lr=0.1)
 
 def train(n):
     for _ in range(n):
         model(torch.randn(8, 4)).square().mean().backward()
         optimizer.step()
 
+model, optimizer = made()
 train(1)  # imports what torch imports late
+gc.freeze()
 folder, statuses = sys.argv[1], {}
 for name, program in json.loads(sys.argv[2]).items():
     if (pid := os.fork()) == 0:
         break
     statuses[name] = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 else:
-    print(json.dumps(statuses))
-    sys.exit()
+    print(json.dumps(statuses), flush=True)
+    os._exit(0)
+model, optimizer = made()
 path = lambda run: f"{folder}/{run}.zarr"
 os.dup2(os.open(f"{folder}/{name}.stderr", os.O_WRONLY | os.O_CREAT), sys.stderr.fileno())
 exec(program)
