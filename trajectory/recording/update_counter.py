@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
+from threading import get_ident
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -51,6 +52,7 @@ class UpdateCounter:
     ):
         self._model, self._path, self._pipeline, self._owner = model, session.path, pipeline, owner
         self._watcher = watcher = ModelWatcher(model, session, pipeline)
+        self._thread: int | None = None  # the one that trains
         self._resumes = False  # whether the next update is the first one after an interruption
         self._resumed: Sequence[Optimizer] = ()  # those whose states were to be loaded for it
         self._reported = _Reported()
@@ -141,8 +143,11 @@ class UpdateCounter:
         return optimizers[0].param_groups[0].get("lr") if optimizers else None
 
     def catch_up(self) -> None:
-        """Do what an interrupt has left to be done after the last update, with the weights that it left."""
-        if self.rounds != self._settled:
+        """Do what an interrupt has left to be done after the last update, with the weights that it left.
+
+        Another thread than the one that trains has nothing to catch up: there, that one is at work.
+        """
+        if self.rounds != self._settled and self._thread in (None, get_ident()):
             self._record(late=True)
 
     def at_end(self) -> None:
@@ -155,6 +160,7 @@ class UpdateCounter:
         self._hooks.remove()
 
     def _before_step(self) -> None:
+        self._thread = get_ident()
         try:
             self.catch_up()
         except Exception as error:
@@ -177,6 +183,7 @@ class UpdateCounter:
 
     def _count(self, rate: float | Tensor | None, *, measured: bool) -> None:
         """Count an update at once, by one assignment, and record it."""
+        self._thread = get_ident()
         try:
             if self._pipeline.started and not self._pipeline.closed:
                 self._reported = _Reported(self._reported.updates + 1, self.rounds + 1, rate, measured)

@@ -6,6 +6,7 @@ With and without a recorder the training is the same program in one process, so 
 import math
 import platform
 import subprocess
+import threading
 import time
 from functools import partial
 
@@ -285,3 +286,29 @@ def test_a_subscriber_may_flush_also_while_the_run_is_closed(tmp_path):
         recorder.subscribe(lambda rows: recorder.flush())
         train(model, optimizer, 3)
     assert len(Run(tmp_path / "run.zarr").distance) == 3
+
+
+def test_another_thread_may_log_while_an_update_is_measured(tmp_path, monkeypatch):
+    """It leaves the update to the thread that trains; to record it twice would damage the run."""
+    model = torch.nn.Linear(2, 1, bias=False)
+    optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+    recorder = Recorder(tmp_path / "run.zarr", model, optimizer, quantities=["distance", "update_norm"])
+    observables, logged = recorder._session.observables, []
+    write = observables.write
+
+    def write_while_another_logs(*arguments, **options):
+        write(*arguments, **options)
+        if threading.current_thread() is threading.main_thread():
+            other = threading.Thread(target=lambda: logged.append(recorder.log(loss=1.0)))
+            other.start()
+            other.join()
+
+    monkeypatch.setattr(observables, "write", write_while_another_logs)
+    for _ in range(3):
+        model.weight.grad = torch.tensor([[3.0, 4.0]])
+        optimizer.step()
+    monkeypatch.undo()
+    recorder.close()
+    run = Run(tmp_path / "run.zarr")
+    assert run.total("update_norm").tolist() == pytest.approx([5.0, 5.0, 5.0], rel=1e-6)
+    assert (run.events, len(logged)) == ([], 5)  # the weights are looked at before updates 2 and 3, too
