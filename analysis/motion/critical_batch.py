@@ -189,7 +189,8 @@ def critical_batch_size(
     frame["fitted"] = np.exp(level + fitted)
     low = _bound(squares, limit, u, float(grid[0]), 0.0)
     high = _bound(squares, limit, u, float(grid[-1]), math.inf)
-    unbounded = ("These runs bound B_c on neither side: B_c and S_min mean nothing.",)
+    neither = ("These runs bound B_c on neither side: B_c and S_min mean nothing.",) * ((low, high) == (0, math.inf))
+    flat = ("Larger batches take no fewer updates here: B_c is below all that they can tell.",) * (best == 0)
     return CriticalBatch(
         batch_size=math.exp(u),
         interval=(low, high),
@@ -199,7 +200,7 @@ def critical_batch_size(
         scatter=math.sqrt(least / spare),
         confidence_level=confidence_level,
         quantity=quantity,
-        warnings=(*_dropped(group, updates), *(unbounded if (low, high) == (0.0, math.inf) else ())),
+        warnings=(*_dropped(group, updates), *(neither or flat)),
     )
 
 

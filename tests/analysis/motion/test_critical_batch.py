@@ -52,6 +52,15 @@ def test_batches_far_below_the_critical_one_bound_it_on_one_side():
     assert found.interval[0] > max(BATCHES)
 
 
+@pytest.mark.parametrize("power", [0.0, 1.0])
+def test_batches_that_take_no_fewer_updates_are_said_to(power):
+    runs = [Curve(T, T / (100 + batch**power), f"{batch}", config={"batch_size": batch}) for batch in BATCHES]
+    found = critical_batch_size([replace(run, d=run.d * (1 - 1e-4 * k)) for k, run in enumerate(runs)], distance=1.0)
+    assert found.batch_size < min(BATCHES) / 1000
+    assert found.warnings == ("Larger batches take no fewer updates here: B_c is below all that they can tell.",)
+    assert critical_batch_size(sweep(np.random.default_rng(0), 0.05), distance=1.0).warnings == ()
+
+
 def losing(folder, generator, batch, scatter=0.3):
     """A run whose loss is at 1/2 after 50 (1 + 64/B) updates, seen through the noise of its batch."""
     needed = 50 * (1 + 64 / batch)
