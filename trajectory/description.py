@@ -131,4 +131,15 @@ class RunDescription:
     def warnings(self) -> list[str]:
         """What the recorder saw that a reader of the distances has to know, in order; a sentence each."""
         reported = [(event.step, str(event.details[WARNING])) for event in self.events if WARNING in event.details]
-        return [f"update {step}: {printable(text)}" for step, text in reported]
+        return [*self._contradictions(), *(f"update {step}: {printable(text)}" for step, text in reported)]
+
+    def _contradictions(self) -> list[str]:
+        """Name the settings of SGD that the configuration gives otherwise than its optimizer had them."""
+        config, had = self._metadata.config, self._metadata.optimizer
+        names = ("momentum", "nesterov", "dampening", "weight_decay") if had.get("optimizer") == "sgd" else ()
+        return [
+            f"the configuration says {name} = {printable(str(config[name]))}, the optimizer had {had[name]}; where it is"
+            " not given, the configuration's is taken"
+            for name in names
+            if name in config and name in had and config[name] is not None and config[name] != had[name]
+        ]

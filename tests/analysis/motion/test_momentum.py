@@ -67,10 +67,12 @@ def test_a_nesterov_that_is_noted_wrongly_is_seen_and_can_be_given(tmp_path):
     run = walk(tmp_path / "run.zarr", SGD[2], momentum=0.9, nesterov=False)
     wrong = budget(run)
     assert wrong.frame.ratio.mean() == pytest.approx(1 / 1.342, abs=0.08)
-    assert "with nesterov=True they would give 0.66." in wrong.warnings[0]
+    contradiction, seen = wrong.warnings
+    assert "the configuration says nesterov = False, the optimizer had True" in contradiction
+    assert "with nesterov=True they would give 0.66." in seen
     right = budget(run, nesterov=True)
     np.testing.assert_allclose(right.frame.ratio, 1, atol=5 * 0.02)
-    assert right.warnings == ()
+    assert right.warnings == (contradiction,)
     assert "(1 + μ)/((1 − μ)(1 + 2μ − 2μ³)) · Σ‖Δw‖²" in repr(right)
     assert "μ = 0.9, of Nesterov, as the runs note" in repr(right)
     with pytest.raises(MotionError, match="nesterov = 'yes': expected True or False"):

@@ -94,3 +94,22 @@ def test_a_run_keeps_the_settings_it_was_begun_with(tmp_path):
     with Recorder(tmp_path / "by_hand.zarr", model):
         pass
     assert Run(tmp_path / "by_hand.zarr").settings == {}
+
+
+@pytest.mark.parametrize(
+    ("config", "said"),
+    [
+        ({}, []),
+        ({"momentum": 0.9, "weight_decay": 0, "nesterov": False, "dampening": None}, []),
+        ({"momentum": 0.5}, ["the configuration says momentum = 0.5, the optimizer had 0.9"]),
+        ({"weight_decay": "1e-4"}, ["the configuration says weight_decay = 1e-4, the optimizer had 0.0"]),
+    ],
+)
+def test_a_configuration_that_the_optimizer_contradicts_is_told(tmp_path, config, said):
+    model = nn.Linear(2, 1)
+    optimizer = SGD(model.parameters(), lr=0.1, momentum=0.9)
+    with Recorder(tmp_path / "run.zarr", model, optimizer, config=config):
+        model(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+    warnings = Run(tmp_path / "run.zarr").warnings
+    assert [text.partition(";")[0] for text in warnings] == said
