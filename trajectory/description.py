@@ -138,8 +138,8 @@ class RunDescription:
         config, had = self._metadata.config, self._metadata.optimizer
         names = ("momentum", "nesterov", "dampening", "weight_decay") if had.get("optimizer") == "sgd" else ()
         return [
-            f"the configuration says {name} = {printable(str(config[name]))}, the optimizer had {had[name]}; where none"
-            " is given, the configuration's is taken"
+            f"the configuration says {name} = {printable(str(config[name]))}, the optimizer had {had[name]}; where"
+            " none is given, the configuration's is taken"
             for name in names
             if name in config and name in had and config[name] is not None and config[name] != had[name]
         ]
