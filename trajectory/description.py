@@ -134,9 +134,9 @@ class RunDescription:
         return [*self._contradictions(), *(f"update {step}: {printable(text)}" for step, text in reported)]
 
     def _contradictions(self) -> list[str]:
-        """Name the settings of SGD that the configuration gives otherwise than its optimizer had them."""
+        """Name what the configuration alone says of SGD's momentum; the decay may be in the loss."""
         config, had = self._metadata.config, self._metadata.optimizer
-        names = ("momentum", "nesterov", "dampening", "weight_decay") if had.get("optimizer") == "sgd" else ()
+        names = ("momentum", "nesterov", "dampening") if had.get("optimizer") == "sgd" else ()
         return [
             f"the configuration says {name} = {printable(str(config[name]))}, the optimizer had {had[name]}; where"
             " none is given, the configuration's is taken"

@@ -12,6 +12,7 @@ from analysis.fitting.fit import fit
 from analysis.fitting.log_bins import binned
 from analysis.fitting.origin_average import mean_curve
 from analysis.fitting.origin_choice import seeds_from
+from analysis.fitting.seed_group import standing_apart
 from analysis.fitting.start_scan import nothing, numbers
 from analysis.run_curves import layer_curves
 
@@ -39,7 +40,8 @@ def fit_layers(
     Returns:
         One row per parameter, index `parameter`. Columns: alpha, low, high (its confidence interval),
         local_exponent, p_value, rms_residual, max_residual, residual_in_spreads, noise and verdict as in `scan`, and
-        note: why a parameter could not be fitted, else "". Its `attrs` say how old the origin is, as those of `scan`.
+        note: why a parameter could not be fitted, or which seeds stand apart there, else "". Its `attrs` say how old
+        the origin is, as those of `scan`.
 
     Raises:
         CurveError: for arrays, which have no layers.
@@ -82,6 +84,7 @@ def _layers(curve: Curve) -> dict[str, Curve]:
 
 def _row(seeds: Sequence[Curve], fit_range: tuple[float, float], confidence_level: float) -> dict[str, float | str]:
     try:
-        return numbers(estimate(binned(seeds, *fit_range), confidence_level)) | {"note": ""}
+        bins = binned(seeds, *fit_range)
+        return numbers(estimate(bins, confidence_level)) | {"note": " ".join(standing_apart(bins))}
     except AnalysisError as error:
         return nothing() | {"note": str(error)}

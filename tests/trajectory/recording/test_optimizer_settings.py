@@ -100,9 +100,9 @@ def test_a_run_keeps_the_settings_it_was_begun_with(tmp_path):
     ("config", "said"),
     [
         ({}, []),
-        ({"momentum": 0.9, "weight_decay": 0, "nesterov": False, "dampening": None}, []),
+        ({"momentum": 0.9, "weight_decay": 1e-4, "nesterov": False, "dampening": None}, []),
         ({"momentum": 0.5}, ["the configuration says momentum = 0.5, the optimizer had 0.9"]),
-        ({"weight_decay": "1e-4"}, ["the configuration says weight_decay = 1e-4, the optimizer had 0.0"]),
+        ({"dampening": "none"}, ["the configuration says dampening = none, the optimizer had 0.0"]),
     ],
 )
 def test_a_configuration_that_the_optimizer_contradicts_is_told(tmp_path, config, said):
