@@ -33,8 +33,8 @@ EARLY, ORIGIN, LATER = 20, 200, 300  # before the norm is steady, and after
 
 def turn(path, seed, quantities=("distance", "norm")):
     """Record a scale-invariant layer and an output layer; return the first layer's weights by update."""
-    generator = torch.Generator().manual_seed(seed)
-    model = torch.nn.Sequential(torch.nn.Linear(DIMENSIONS, 1), torch.nn.Linear(2, 1))
+    generator = torch.manual_seed(seed)
+    model = torch.nn.Sequential(torch.nn.Linear(DIMENSIONS, 1), torch.nn.Linear(20, 1))
     inner, output = model[0].weight, model[1].weight
     settings = {"lr": 0.1, "momentum": 0.0, "weight_decay": 1 / (0.1 * MEMORY)}
     optimizer = torch.optim.SGD(model.parameters(), lr=settings["lr"], weight_decay=settings["weight_decay"])
