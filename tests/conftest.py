@@ -12,6 +12,7 @@ Two ways of computing one thing are compared with a tolerance that follows from 
 
 import gc
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,13 @@ def _no_waiting_for_the_disk():
 def pytest_collection_modifyitems(items):
     """Begin with long files; the others keep their order."""
     items.sort(key=lambda item: item.path not in LONG)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup():
+    """Let what a test draws without a seed of its own, such as a layer's first weights, be the same each time."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
 
 
 def pytest_collection_finish():
