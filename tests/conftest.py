@@ -51,13 +51,6 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.path not in LONG)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup():
-    """Let what a test draws without a seed of its own, such as a layer's first weights, be the same each time."""
-    if torch := sys.modules.get("torch"):
-        torch.manual_seed(0)
-
-
 def pytest_collection_finish():
     """Leave what is imported by now, hundreds of thousands of objects, out of each garbage collection."""
     gc.collect()
@@ -69,8 +62,11 @@ def pytest_unconfigure():
     gc.unfreeze()
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """Skip what needs a GPU where there is none."""
+    """Draw unseeded numbers, such as a layer's first weights, alike each time; skip what needs a GPU elsewhere."""
+    if torch := sys.modules.get("torch"):
+        torch.manual_seed(0)
     if item.get_closest_marker("cuda"):
         import torch
 
