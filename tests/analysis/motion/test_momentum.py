@@ -22,6 +22,15 @@ SGD = [
 MOTION = ["distance", "update_norm", "norm"]
 
 
+def turn(layer, optimizer, updates, generator):
+    """Make updates by gradients orthogonal to the weights, of size 1/‖w‖: those of a scale-invariant layer."""
+    for _ in range(updates):
+        w = layer.weight.detach()
+        noise = torch.randn(w.shape, generator=generator)
+        layer.weight.grad = (noise - (noise * w).sum() / w.square().sum() * w) / w.norm()
+        optimizer.step()
+
+
 @pytest.mark.parametrize("options", SGD)
 def test_the_factors_are_those_of_the_updates_that_one_gradient_makes(options):
     """The first update has no dampening, so the gradient is the second one's."""
@@ -94,11 +103,7 @@ def test_the_balance_of_nesterov_and_of_dampening(tmp_path, options):
     settings = {"lr": 0.1, "momentum": 0.9, "weight_decay": decay, **options}
     optimizer = torch.optim.SGD(layer.parameters(), **settings)
     with Recorder(tmp_path / "run.zarr", layer, optimizer, quantities=MOTION, config=settings):
-        for _ in range(800):
-            w = layer.weight.detach()
-            noise = torch.randn(w.shape, generator=generator)
-            layer.weight.grad = (noise - (noise * w).sum() / w.square().sum() * w) / w.norm()
-            optimizer.step()
+        turn(layer, optimizer, 800, generator)
     found = equilibrium(tmp_path / "run.zarr")
     assert found.memory == pytest.approx(20)
     assert found.frame.state.tolist() == ["reached"]
@@ -117,11 +122,7 @@ def test_the_balance_of_adamw(tmp_path):
     with torch.no_grad():
         layer.weight.normal_(0, 0.1, generator=generator)  # the balance's length
     with Recorder(tmp_path / "run.zarr", layer, optimizer, quantities=MOTION, config=settings):
-        for _ in range(1600):
-            w = layer.weight.detach()
-            noise = torch.randn(w.shape, generator=generator)
-            layer.weight.grad = (noise - (noise * w).sum() / w.square().sum() * w) / w.norm()
-            optimizer.step()
+        turn(layer, optimizer, 1600, generator)
     found = equilibrium(tmp_path / "run.zarr")
     assert (found.memory, found.age) == (pytest.approx(200), pytest.approx(8))
     assert found.frame.expected[0] == pytest.approx(math.sqrt(2 * 0.005 / 19))
