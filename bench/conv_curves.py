@@ -4,7 +4,7 @@
     python bench/conv_curves.py --out curves --export docs/curves
 
 ResNet8 (He et al. 2016, n = 1; 75,290 parameters) on Fashion-MNIST, the grey images in each of its three channels,
-and on CIFAR-10; batch 16, learning rate .1, weight decay 2e-3 and momentum .9: a memory time of 500 updates. Three
+and on CIFAR-10; batch 16, learning rate .1, weight decay 2e-3 and momentum .9: a memory time of 500 updates. Five
 seeds each of 7000 updates, about two epochs without augmentation, so that nothing is learnt by heart; distances from
 the origins of bench/real_curves.py's steady runs. A run that is there and complete is kept. Each takes two to three
 minutes on one core.
@@ -23,7 +23,7 @@ from train.models import resnet
 from trajectory import Recorder, Run
 
 NAMES = {"fashion-mnist": "conv-steady-16", "cifar10": "cifar10-steady-16"}
-SEEDS, UPDATES, MEMORY = 3, 7000, 500
+SEEDS, UPDATES, MEMORY = 5, 7000, 500
 METRICS = ("learning_rate", "train_loss")
 CONFIG = {
     "network": "resnet8",

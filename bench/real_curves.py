@@ -65,8 +65,8 @@ def steady_experiments(shuffled: TrainConfig) -> dict[str, tuple[TrainConfig, in
         "128": (replace(shuffled, weight_decay=2e-3), 15, 5),
         "16": (replace(shuffled, weight_decay=2e-3, batch_size=16), 2, 5),
         "128-decay-5e-3": (replace(shuffled, weight_decay=5e-3), 6, 5),
-        "128-clean": (replace(shuffled, weight_decay=2e-3, label_noise=0.0), 15, 3),
-        "128-decay-1e-3": (replace(shuffled, weight_decay=1e-3), 30, 3),
+        "128-clean": (replace(shuffled, weight_decay=2e-3, label_noise=0.0), 15, 5),
+        "128-decay-1e-3": (replace(shuffled, weight_decay=1e-3), 30, 5),
     }.items():
         labels = "a fifth of the labels shuffled" if config.label_noise else "clean labels"
         decay = f"{config.weight_decay:.0e}".replace("e-0", "e-")

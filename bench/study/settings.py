@@ -125,6 +125,7 @@ SETTINGS = (
     Setting(name="plain-decay-0", batch_norm=False, learning_rate=0.01, weight_decay=0.0, updates=300_000),
     _equal_age(32, 0.05, 4000, length=65),
     _equal_age(16, 0.05, 16000),
+    *(_equal_age(16, rate, memory) for memory in (250, 16000) for rate in (0.025, 0.1)),
     # batches so large that they see much of the same gradient; the same path per τ by other momenta; other sampling
     *(_equal_age(batch_size, 0.05, 1000) for batch_size in (256, 512)),
     *(_equal_age(16, 0.5 * (1 - mu), 1000, momentum=mu, name=f"-momentum-{mu:g}") for mu in (0.0, 0.5, 0.99)),
