@@ -160,8 +160,8 @@ def kept(run: Run, spacing: LogSpaced) -> tuple[np.ndarray, np.ndarray]:
     wanted = [t + origin for origin in run.origins for t in range(1, last - origin + 1) if t in spacing]
     rows = np.zeros(len(steps), bool)
     rows[np.minimum(np.searchsorted(steps, np.unique([*wanted, last])), len(steps) - 1)] = True
-    wanted_too = logged.get("validation_error", logged["learning_rate"] * np.nan).notna()
-    return rows, (wanted_too | logged.index.isin(steps[rows])).to_numpy()
+    near = logged.index.isin(steps[rows])
+    return rows, near | logged["validation_error"].notna().to_numpy() if "validation_error" in logged else near
 
 
 def five_digits(values: np.ndarray) -> np.ndarray:
