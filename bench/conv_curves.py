@@ -75,7 +75,8 @@ def main() -> None:
         if options.only not in (None, dataset):
             continue
         if options.export is not None:
-            pack([Run(path) for path in paths], options.export / f"{name}.tar.xz", METRICS, KEPT_STEADY)
+            archive = options.export / f"{name}.tar.xz"
+            pack([Run(path) for path in paths], archive, METRICS, KEPT_STEADY, by_layer=False)
         else:
             train(dataset, paths, options.data_root)
 

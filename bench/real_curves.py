@@ -13,8 +13,9 @@ Weight decays of 1e-3, 2e-3 and 5e-3 again, with shuffled labels, whose memory t
 10 of them old.
 
 --export packs each experiment whose runs are complete into one DIR/NAME.tar.xz of stores without the rows between:
-24 updates a decade from w_0 and from each origin, two for each of the fit's bins (12 where origins are averaged),
-distances to five significant digits (the noise from step to step is .03 %). `Run`, `fit` and `ultraslow` read it:
+24 updates a decade from w_0 and from each origin, two for each of the fit's bins, distances to five significant
+digits (the noise from step to step is .03 %). Where origins are averaged, 12 a decade, and no layer's distances from
+them. `Run`, `fit` and `ultraslow` read it:
 
     mkdir -p curves && tar xf docs/curves/mnist-wd.tar.xz -C curves && ultraslow fit curves/mnist-wd-*.zarr
 """
@@ -107,23 +108,34 @@ def export(folder: Path, out: Path, only: str | None) -> None:
         if only not in (None, name) or not all(map(complete, runs)):
             continue
         archive = out / f"{name}.tar.xz"
-        pack([Run(path) for path in runs], archive, KEPT_METRICS, KEPT_STEADY if "steady" in name else KEPT)
+        spacing = KEPT_STEADY if "steady" in name else KEPT
+        pack([Run(path) for path in runs], archive, KEPT_METRICS, spacing, by_layer=spacing is KEPT)
         print(f"{archive}: {archive.stat().st_size / 1e3:.0f} kB", flush=True)
 
 
-def pack(runs: list[Run], archive: Path, metrics: tuple[str, ...], spacing: LogSpaced = KEPT) -> None:
+def pack(
+    runs: list[Run],
+    archive: Path,
+    metrics: tuple[str, ...],
+    spacing: LogSpaced = KEPT,
+    *,
+    by_layer: bool = True,
+) -> None:
     """Writes thin copies of closed runs to an archive; the same runs give the same bytes."""
     archive.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as scratch:
         for run in runs:
-            thin(run, Path(scratch) / Path(run.path).name, metrics, spacing)
+            thin(run, Path(scratch) / Path(run.path).name, metrics, spacing, by_layer)
         with tarfile.open(archive, "w:xz") as packed:
             for file in sorted(Path(scratch).rglob("*")):
                 packed.add(file, file.relative_to(scratch), recursive=False, filter=_undated)
 
 
-def thin(run: Run, path: Path, wanted: tuple[str, ...], spacing: LogSpaced) -> None:
-    """A copy of a closed run with some of its rows, the wanted scalars, and its metadata but the host; no weights."""
+def thin(run: Run, path: Path, wanted: tuple[str, ...], spacing: LogSpaced, by_layer: bool) -> None:
+    """A copy of a closed run with some of its rows, the wanted scalars, and its metadata but the host; no weights.
+
+    Without `by_layer` each layer's distances from later origins are NaN: they take three quarters of a store.
+    """
     shutil.copytree(run.path, path, ignore=_left_out)
     backend = LocalBackend(path)
     root = read_root(backend)
@@ -141,6 +153,8 @@ def thin(run: Run, path: Path, wanted: tuple[str, ...], spacing: LogSpaced) -> N
             array = group[name]
             values = array[:][metrics if scalar else rows]
             array.resize(values.shape)
+            if name == "layer_displacement" and not by_layer:
+                values = np.full_like(values, np.nan)
             array[:] = values if scalar or name == "step" else five_digits(values)
     commit = replace(root.commit, steps=int(rows.sum()), metrics=int(metrics.sum()), snapshots=0, origins=0)
     nodes = {name: read_node(backend, name) for name in nodes}
