@@ -10,6 +10,7 @@ Two ways of computing one thing are compared with a tolerance that follows from 
 (tests/train/conftest.py). Random draws from fixed seeds differ between processors in their last digits at most.
 """
 
+import atexit
 import gc
 import os
 import sys
@@ -52,14 +53,13 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """Leave what is imported by now, hundreds of thousands of objects, out of each garbage collection."""
+    """Leave what is imported by now, hundreds of thousands of objects, out of each garbage collection.
+
+    The end of the process frees it: after pytest's last five collections, which would look through all of it.
+    """
     gc.collect()
     gc.freeze()
-
-
-def pytest_unconfigure():
-    """Let the end of the process free it."""
-    gc.unfreeze()
+    atexit.register(gc.unfreeze)
 
 
 @pytest.hookimpl(tryfirst=True)

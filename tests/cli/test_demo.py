@@ -2,43 +2,26 @@
 
 import json
 import signal
-import subprocess
-import sys
-import time
 from importlib.util import find_spec
 
 import pytest
 
-from trajectory import Run, StoreError
+from trajectory import Run
+from ultraslow.cli.console import ProgressBars
 from ultraslow.cli.demo import _where_the_rest_is
 
 
-def has_rows(store):
-    """Tell if another process has written rows to the store."""
-    try:
-        return len(Run(store).distance) > 0
-    except StoreError:
-        return False
-
-
-def test_interrupting_leaves_readable_stores(tmp_path):
+def test_interrupting_leaves_readable_stores(tmp_path, run, monkeypatch):
     """Ctrl-C while the demo trains."""
-    command = [sys.executable, "-m", "ultraslow", "demo", "--out", str(tmp_path)]
-    # a shell has its background processes ignore Ctrl-C, and the demo would inherit that
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
-    signal.signal(signal.SIGINT, before)
-    store = tmp_path / "sb-0.zarr"
-    while not has_rows(store):
-        assert process.poll() is None
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert str(tmp_path) in errors
-    left = Run(store)
+    monkeypatch.setattr(
+        ProgressBars, "__call__", lambda bars, name, done, total: done == 100 and signal.raise_signal(signal.SIGINT)
+    )
+    done = run("demo", "--out", tmp_path)
+    assert done.returncode == 130
+    assert str(tmp_path) in done.stderr
+    left = Run(tmp_path / "sb-0.zarr")
     assert left.status == "interrupted (KeyboardInterrupt)"
-    assert len(left.distance) > 0
+    assert len(left.distance) >= 100
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import time
 import psutil
 import pytest
 
+from train.sweeps.state import SweepState
 from trajectory import Run, StoreError
 from ultraslow.cli import app
 
@@ -73,17 +74,20 @@ def test_sigterm_ends_a_sweeps_processes_cleanly_and_says_so(tmp_path, ignored):
     assert first.with_name(f"{first.name}.checkpoint.pt").exists()
 
 
-def test_a_stopped_sweep_goes_on_and_a_failure_is_told_at_the_end(tmp_path, monkeypatch, capsys):
+def test_a_stopped_sweep_goes_on_and_a_failure_is_told_at_the_end(tmp_path, run, monkeypatch, capsys):
     spec = tmp_path / "spec.toml"
     spec.write_text(SPEC)
     first, second = (tmp_path / "runs" / f"f1-digits-{method}-64-seed0.zarr" for method in ("sb", "lr"))
 
-    process = start(tmp_path)
-    wait_for_rows(first, process)
-    process.send_signal(signal.SIGINT)
-    status, _, lines = ended(process)
-    assert (status, lines[0]) == (130, "0/2 f1-digits-sb-64-seed0: running")
-    assert lines[-1] == "ultraslow: interrupted; `ultraslow sweep spec.toml` resumes it"
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(SweepState, "report", lambda *_: signal.raise_signal(signal.SIGINT))
+        done = run("sweep", "spec.toml")
+    assert done.returncode == 130
+    assert done.stderr.splitlines() == [
+        "0/2 f1-digits-sb-64-seed0: running",
+        "ultraslow: interrupted; `ultraslow sweep spec.toml` resumes it",
+    ]
 
     process = start(tmp_path)
     wait_for_rows(second, process)  # the first is done
@@ -91,7 +95,6 @@ def test_a_stopped_sweep_goes_on_and_a_failure_is_told_at_the_end(tmp_path, monk
     assert ended(process)[2][1].startswith("1/2 f1-digits-sb-64-seed0: done, 400 updates, ")
     took = Run(first).metrics["wall_time"].iloc[-1]
 
-    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["ultraslow", "sweep", "spec.toml", "--dry-run", "--json"])
     app.main()
     listed = json.loads(capsys.readouterr().out)

@@ -3,9 +3,12 @@
 import subprocess
 import sys
 
+import pytest
+
 from trajectory import Run
 
 
+@pytest.mark.slow  # three processes import torch; what they do is in train/engine/test_data_parallel.py
 def test_two_processes_share_a_run_beside_a_script_called_train(tmp_path):
     for name in ("train", "analysis", "trajectory"):
         (tmp_path / f"{name}.py").write_text("print('HIDES')\n")

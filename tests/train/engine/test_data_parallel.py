@@ -19,7 +19,8 @@ DIGITS = replace(f1_digits(), snapshots_per_decade=1)
 SHORT = replace(DIGITS, batch_size=64, epochs=2, drops=((1, 0.1),), input_noise=0.0)  # 40 updates
 
 RANKS = """
-import os, signal, sys, warnings
+import os, signal, socket, sys, warnings
+from contextlib import redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 import pytest
@@ -32,6 +33,7 @@ from train.errors import ConfigError
 from train.engine.run_training import train
 from train.configs.recipes import f1_digits
 from trajectory import StoreError
+from ultraslow.cli import app
 
 torch.set_num_threads(1)
 warnings.simplefilter("error", FutureWarning)
@@ -45,20 +47,37 @@ uneven = replace(short, ghost_batch_size=12, epochs=0.5, drops=())  # 6 ghost ba
 whole = replace(short, epochs=0.5, drops=())
 train(replace(short, epochs=1, drops=()), folder / "alone.zarr")  # imports what is imported late, once for all ranks
 
-def in_two(name, what):
+def forked(what):
     children = []
     for rank in (0, 1):
         child = os.fork()
         if child == 0:
             status = 1
             try:
-                dist.init_process_group("gloo", init_method=f"file://{folder}/{name}", rank=rank, world_size=2)
-                what()
+                what(rank)
                 status = 0
             finally:
                 os._exit(status)
         children.append(child)
     return [os.waitpid(child, 0)[1] for child in children]
+
+def in_two(name, what):
+    def ranked(rank):
+        dist.init_process_group("gloo", init_method=f"file://{folder}/{name}", rank=rank, world_size=2)
+        what()
+    return forked(ranked)
+
+def by_torchrun(*arguments):  # the command with what torchrun tells each process
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    told = {"WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "TORCHELASTIC_RUN_ID": "none"}
+    def command(rank):
+        os.environ.update({name: str(value) for name, value in (told | {"RANK": rank, "LOCAL_RANK": rank}).items()})
+        sys.argv = ["ultraslow", *arguments]
+        with open(folder / f"stdout.{rank}", "w") as out, redirect_stdout(out):
+            app.main()
+        dist.destroy_process_group()
+    return forked(command)
 
 def dropout(name, **options):
     models.NETWORKS["f1-small"] = with_dropout
@@ -94,6 +113,7 @@ killed, other = in_two("c", lambda: dropout("killed.zarr", checkpoint_every=0, p
 assert killed == signal.SIGKILL and other != 0
 assert in_two("d", lambda: dropout("killed.zarr", resume=True)) == [0, 0]
 assert in_two("e", refusals) == [0, 0]
+assert by_torchrun("train", "f1-digits", "--epochs", "0.1", "--out", f"{folder}/command.zarr") == [0, 0]
 """
 
 
@@ -143,6 +163,13 @@ def test_a_killed_rank_ends_the_other_and_the_run_goes_on_bit_for_bit(folder):
         assert torch.equal(killed.state_dict(40)[name], value), name
     assert killed.distance.equals(whole.distance)
     assert killed.metrics.drop(columns="wall_time").equals(whole.metrics.drop(columns="wall_time"))
+
+
+def test_the_command_in_two_processes_of_torchrun_makes_one_run_and_the_first_prints(folder):
+    run = Run(folder / "command.zarr")
+    assert (run.status, len(run.distance), run.config["processes"]) == ("complete", 8, 2)
+    first, second = ((folder / f"stdout.{rank}").read_text() for rank in (0, 1))
+    assert (first.count(" status "), second) == (1, "")
 
 
 def test_a_run_of_two_processes_does_not_go_on_in_one(folder, tmp_path):
