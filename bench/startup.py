@@ -5,10 +5,12 @@
 `ultraslow --help`, `info` and `fit` of one run of 5000 updates, each a process of its own, in turns with a Python
 that does nothing and with ones that only import the libraries that the command cannot do without. Shown are medians
 of the seconds by the clock, their quartiles, and medians of the processor's seconds, which other processes change
-less. The first round warms the disk's cache, and is left out.
+less. The first round warms the disk's cache, and is left out. Our packages are compiled to bytecode beforehand, as
+installing them does: a checkout that may not keep it (PYTHONDONTWRITEBYTECODE) would compile them in every process.
 """
 
 import argparse
+import compileall
 import resource
 import subprocess
 import sys
@@ -22,6 +24,9 @@ import torch
 from heading import heading
 from recording.report import in_turns, seconds
 
+import analysis
+import trajectory
+import ultraslow
 from trajectory import Recorder
 
 COMMANDS = {
@@ -53,6 +58,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--out", type=Path, default=Path("bench/results/startup.txt"))
     options = parser.parse_args()
+    for package in (trajectory, analysis, ultraslow):
+        compileall.compile_dir(package.__path__[0], quiet=1)
     with tempfile.TemporaryDirectory() as folder:
         record(Path(folder) / "run.zarr")
 

@@ -1,5 +1,6 @@
 """`ultraslow info`: what is in a store, in a folder or at a URL."""
 
+import gc
 import json
 import subprocess
 import sys
@@ -35,3 +36,12 @@ def test_a_command_imports_what_it_needs_alone(runs, command, without):
     code += f"from ultraslow.cli.app import main; main(); print({without} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.stdout.endswith("\nset()\n"), done
+
+
+def test_cycles_are_sought_seldom_but_where_networks_are_trained(runs, run, monkeypatch):
+    thresholds = []
+    monkeypatch.setattr(gc, "set_threshold", thresholds.append)
+    run("train", "--help")
+    assert not thresholds
+    run("info", runs / "sb-0.zarr")
+    assert len(thresholds) == 1

@@ -5,6 +5,7 @@ Exit status 0: done; 1: a problem with the input or the data, reported in one li
 """
 
 import errno
+import gc
 import io
 import os
 import signal
@@ -86,6 +87,7 @@ _WITHOUT_TRAIN = {
     "report",
     "watch",
 }
+_UNCOLLECTED = 100_000  # objects made between two looks for cycles; Python's 700 are looked through at every import
 
 
 def main() -> None:
@@ -104,8 +106,11 @@ def main() -> None:
 
         print(f"ultraslow {__version__}")
         return
+    without_train = bool(_WITHOUT_TRAIN & set(sys.argv[1:2]))
+    if without_train:  # the cycles of training hold tensors
+        gc.set_threshold(_UNCOLLECTED)
     try:
-        require("trajectory", "analysis", *([] if _WITHOUT_TRAIN & set(sys.argv[1:2]) else ["train"]))
+        require("trajectory", "analysis", *([] if without_train else ["train"]))
     except HiddenPackageError as error:
         print(f"ultraslow: {error}", file=sys.stderr)
         sys.exit(1)
@@ -152,7 +157,7 @@ def _as_ctrl_c(number: int, frame: object) -> None:
     signal.raise_signal(signal.SIGINT)
 
 
-def overview() -> tyro.extras.SubcommandApp:
+def overview() -> "tyro.extras.SubcommandApp":
     """Return all commands, with the first line of what each says of itself and without its arguments."""
     app = tyro.extras.SubcommandApp()
     for name, command in _COMMANDS.items():
