@@ -49,7 +49,7 @@ def one_by_one(task: Task, path: object | None) -> Callable[[], None]:
 def captured(task: Task, path: object | None) -> Callable[[], None]:
     """A replay of an update, which the recorder is told of."""
     model, optimizer, update = task.begin("cuda")
-    recorder = Recorder(path, model, optimizer, capturable=True) if path is not None else None
+    recorder = record(path, model, optimizer, capturable=True) if path is not None else None
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
