@@ -186,7 +186,8 @@ def plan(reference: CurvesLike, batch_size: int, *, at_match: AtMatch = "drop") 
     size = run.config.get("train_size")
     sizes = _batch_sizes(known, batch_size, size) if at_match == "grow" else [batch_size] * (1 + len(known.targets))
     steps = _phase_ends(known, sizes)
-    epochs = [_epochs(steps[: k + 1], sizes, size) for k in range(len(steps))] if size else None
+    published = run.config.get("protocol") == "published"
+    epochs = [_epochs(steps[: k + 1], sizes, size, published) for k in range(len(steps))] if size else None
     adam = _adam(run.config)
     rate = known.learning_rate
     return Plan(
@@ -224,10 +225,11 @@ def _phase_ends(reference: Reference, sizes: list[int]) -> list[int]:
     return list(accumulate(spent))
 
 
-def _epochs(ends: list[int], sizes: list[int], train_size: int) -> float:
+def _epochs(ends: list[int], sizes: list[int], train_size: int, keep_short: bool) -> float:
     """Passes through the training set in the phases that end there."""
     spent = [after - before for before, after in pairwise((0, *ends))]
-    return sum(n / updates_per_epoch(train_size, size) for n, size in zip(spent, sizes, strict=False))
+    lengths = [updates_per_epoch(train_size, size, keep_short=keep_short) for size in sizes]
+    return sum(n / length for n, length in zip(spent, lengths, strict=False))
 
 
 def _adam(recorded: dict[str, Any]) -> AdamSettings | None:

@@ -8,6 +8,7 @@ from train.sweeps.spec import Sweep
 from train.sweeps.state import RunStatus, SweepState, Watch
 from train.sweeps.survey import survey
 from train.sweeps.task import Task
+from trajectory import Run
 
 
 def run_sweep(
@@ -38,7 +39,7 @@ def run_sweep(
     tasks = []
     for run, stored in survey(sweep, overwrite=overwrite).items():
         if stored == "done":
-            state.end(run)
+            state.keep(run, int(Run(run.path).metrics["loss"].index[-1]))
         else:
             tasks.append(Task(run, sweep.data_root, device, fresh=stored == "other"))
     executor(tasks, state)

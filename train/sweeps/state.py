@@ -49,6 +49,15 @@ class SweepState:
         self.sweep, self._watch = sweep, watch
         self.statuses = {run.path: RunStatus() for run in sweep.runs}
 
+    def keep(self, run: PlannedRun, updates: int) -> None:
+        """Note that a run was done before.
+
+        Args:
+            run: the run.
+            updates: updates that it made.
+        """
+        self._set(run, RunStatus("done", t=updates, updates=updates))
+
     def begin(self, run: PlannedRun) -> None:
         """Note that a run is started.
 

@@ -41,6 +41,11 @@ def test_a_plan_has_as_many_updates_and_the_square_root_rate(tmp_path):
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+def test_a_plan_of_the_published_protocol_counts_epochs_with_their_short_last_batch(tmp_path):
+    found = plan(walk(tmp_path / "a.zarr", 2.0, batch_size=10, train_size=1000, protocol="published"), 300)
+    assert (found.updates, found.epochs, found.drop_epochs) == (700, 175, (125,))  # 4 batches, the last of 100
+
+
 def test_a_plan_without_epochs_or_spread(tmp_path):
     found = plan(walk(tmp_path / "a.zarr", 2.0, batch_size=10), 90)
     assert found.lr == pytest.approx(0.1 * sqrt(9))

@@ -109,7 +109,9 @@ def test_what_is_there_is_kept_unless_it_is_another_run(sweep):
     run_sweep(planned)
     first = seconds(planned)
     assert list(survey(planned).values()) == ["done"] * 3
-    assert all(status.began is None for status in run_sweep(planned).values())
+    for path, kept in run_sweep(planned).items():
+        made = len(Run(path).distance)
+        assert (kept.status, kept.began, kept.t, kept.updates) == ("done", None, made, made)
     assert seconds(planned) == first
 
     other = sweep('lr_scaling = "sqrt"')  # of the last method: SB
