@@ -10,6 +10,8 @@ from math import isfinite
 
 from train.errors import ConfigError
 
+_MOST_UPDATES = 2**53  # float64 holds every whole number up to here
+
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
@@ -116,11 +118,13 @@ class Regime:
             keep_short: train on the short last batch of an epoch too.
 
         Raises:
-            ConfigError: if the batch is beyond the training set.
+            ConfigError: if the batch is beyond the training set, or for more epochs than updates can be counted.
         """
         per_epoch = updates_per_epoch(train_size, batch_size, keep_short=keep_short)
+        if self.epochs * per_epoch > _MOST_UPDATES:
+            raise ConfigError(f"epochs is {self.epochs:g}; expected at most {_MOST_UPDATES / per_epoch:.3g}")
         updates = max(1, round(self.epochs * per_epoch))
-        drops = ((round(epoch * per_epoch), factor) for epoch, factor in self.drops)
+        drops = ((round(min(epoch * per_epoch, updates)), factor) for epoch, factor in self.drops)
         until = self.weight_decay_until
         return Schedule(
             lr=self.lr,
@@ -128,7 +132,7 @@ class Regime:
             warmup_steps=self.warmup_steps,
             updates=updates,
             weight_decay=self.weight_decay,
-            weight_decay_until=None if until is None else round(until * per_epoch),
+            weight_decay_until=None if until is None else round(min(until * per_epoch, updates)),
         )
 
 

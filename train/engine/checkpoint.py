@@ -14,7 +14,7 @@ from torch import Tensor
 
 from train.configs.config import TrainConfig
 from train.configs.toml import as_config
-from train.engine.state_file import read_state, write_state
+from train.engine.state_file import path_beside, read_state, write_state
 from train.errors import ConfigError
 from trajectory import Run
 from trajectory.recording.resume import is_resumed
@@ -53,7 +53,7 @@ class Checkpoint:
     def __init__(self, out: StoreLike, every: float | None):
         self._out, self._every = out, every
         self.run = open_backend(out).path
-        self.path = self.run.with_name(f"{self.run.name}{CHECKPOINT}") if isinstance(self.run, Path) else None
+        self.path = path_beside(self.run, CHECKPOINT) if isinstance(self.run, Path) else None
         self._written = float("-inf")
 
     def is_due(self) -> bool:
@@ -101,7 +101,7 @@ class Checkpoint:
                 return None
             where = self.path or "of a run that is in no local folder"
             raise ConfigError(f"{self.run}: there is no checkpoint {where} to resume from; overwrite the run")
-        return read_state(self.path, CHECKPOINT_ENTRIES, "overwrite the run")
+        return read_state(self.path, CHECKPOINT_ENTRIES, "remove it, and overwrite the run")
 
     def remove(self) -> None:
         """Remove the checkpoint if there is one: the run is complete, or begins again."""

@@ -15,6 +15,22 @@ from trajectory.errors import first_line
 VERSION = 1  # of a file's content
 
 
+def path_beside(run: Path, ending: str) -> Path:
+    """Return the path of what lies beside a run in a local folder.
+
+    Args:
+        run: the run's folder, which may be the present one, as in `.`.
+        ending: what the path's name has behind the run's.
+
+    Raises:
+        ConfigError: if the folder is a file system's root.
+    """
+    run = run.resolve() if run.name in ("", "..") else run
+    if not run.name:
+        raise ConfigError(f"{run}: nothing can lie beside it; expected a folder that a run can be in")
+    return run.with_name(f"{run.name}{ending}")
+
+
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
     """Replace a state's file by a newer one, whole or not at all, even if the machine fails.
 
@@ -52,7 +68,7 @@ def read_state(path: Path, kinds: Mapping[str, type | UnionType], advice: str) -
         ConfigError: if the file cannot be read, is damaged, or holds something else.
     """
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(os.path.expanduser(path), map_location="cpu", weights_only=True)
     except Exception as error:  # zip, pickle and torch each raise their own
         raise ConfigError(f"{path}: cannot be read as a checkpoint ({type(error).__name__}); {advice}") from error
     state = state if isinstance(state, dict) else {}

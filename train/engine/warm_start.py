@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 from train.configs.config import TrainConfig
 from train.configs.warm_start_source import WarmStartSource
 from train.engine.checkpoint import CHECKPOINT, CHECKPOINT_ENTRIES
-from train.engine.state_file import read_state, write_state
+from train.engine.state_file import path_beside, read_state, write_state
 from train.errors import ConfigError
 from trajectory import Run
 from trajectory.storage.location import StoreLike, open_backend
@@ -33,7 +33,7 @@ class OptimizerStates:
 
     def __init__(self, out: StoreLike):
         run = open_backend(out).path
-        self.folder = run.with_name(f"{run.name}.optimizer") if isinstance(run, Path) else None
+        self.folder = path_beside(run, ".optimizer") if isinstance(run, Path) else None
 
     def write(self, step: int, optimizer: Optimizer) -> None:
         """Keep an optimizer's state.

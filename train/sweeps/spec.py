@@ -40,6 +40,7 @@ from train.configs.toml import as_config, find_recipe, read_toml
 from train.configs.warm_start_source import WarmStartSource, runs_needed
 from train.errors import ConfigError
 
+_MOST_SEEDS = 10_000
 _AXES = ("recipes", "batch_sizes", "seeds")
 _KEYS = ("out", "data_root", *_AXES, "settings", "methods")
 # The axes say these, and the method's name with the batch is the label.
@@ -104,13 +105,15 @@ def seed_list(value: Any) -> tuple[int, ...]:
         value: whole numbers, or text such as "0-4", "0,2,5" or "0-2,7".
 
     Raises:
-        ConfigError: if the value is neither, or names a seed twice.
+        ConfigError: if the value is neither, names a seed twice, or more seeds than anybody trains.
     """
     seeds = value
     if isinstance(value, str):
-        spans = [re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part) for part in value.split(",")]
-        seeds = [n for span in spans if span for n in range(int(span[1]), int(span[2] or span[1]) + 1)]
-        seeds = seeds if all(spans) else []
+        found = [re.fullmatch(r"\s*(\d{1,20})\s*(?:-\s*(\d{1,20})\s*)?", part) for part in value.split(",")]
+        spans = [(int(span[1]), int(span[2] or span[1])) for span in found if span]
+        if (count := sum(last + 1 - first for first, last in spans)) > _MOST_SEEDS:
+            raise ConfigError(f"seeds is {value!r}, which are {count}; expected at most {_MOST_SEEDS}")
+        seeds = [n for first, last in spans for n in range(first, last + 1)] if all(found) else []
     if not seeds or len(set(_whole(seeds, "seeds"))) < len(seeds):
         raise ConfigError(f'seeds is {value!r}; expected different whole numbers, as in [0, 1, 2] or "0-2"')
     return tuple(seeds)

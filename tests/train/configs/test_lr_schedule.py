@@ -63,6 +63,14 @@ def test_adaptation_keeps_what_is_not_counted_in_epochs():
 
 def test_a_drop_beyond_the_end_is_left_out():
     assert Regime(lr=0.1, drops=((10, 0.1), (50, 0.1)), epochs=20).schedule(100, 10).drops == ((100, 0.1),)
+    far = Regime(lr=0.1, drops=((1e308, 0.1),), epochs=20, weight_decay=0.1, weight_decay_until=1e308)
+    schedule = far.schedule(100, 10)
+    assert (schedule.drops, schedule.decay(schedule.updates - 1)) == ((), 0.1)
+
+
+def test_more_epochs_than_updates_can_be_counted_are_refused():
+    with pytest.raises(ConfigError, match=r"epochs is 1e\+308; expected at most 9.01e\+14"):
+        Regime(lr=0.1, epochs=1e308).schedule(100, 10)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,12 @@
 """States of trainings as files: what is damaged, foreign or hostile is one line, and no code of it runs."""
 
 import os
+from pathlib import Path
 
 import pytest
 import torch
 
-from train.engine.state_file import read_state, write_state
+from train.engine.state_file import path_beside, read_state, write_state
 from train.errors import ConfigError
 
 KINDS = {"t": int, "model": dict, "matched": dict | None}
@@ -30,6 +31,21 @@ def test_a_state_is_read_as_written(path):
     state = read_state(path, KINDS, "begin again")
     assert (state.keys(), state["t"], state["matched"]) == (STATE.keys(), 3, None)
     assert torch.equal(state["model"]["w"], STATE["model"]["w"])
+
+
+def test_a_state_is_found_in_the_home_folder(path, monkeypatch):
+    monkeypatch.setenv("HOME", str(path.parent))
+    assert read_state(Path("~/state.pt"), KINDS, "begin again")["t"] == 3
+
+
+def test_a_run_in_the_present_folder_has_its_files_beside_that(tmp_path, monkeypatch):
+    (tmp_path / "run.zarr" / "inner").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "run.zarr")
+    assert path_beside(Path("."), ".optimizer") == tmp_path / "run.zarr.optimizer"
+    assert path_beside(Path("inner/.."), ".optimizer") == tmp_path / "run.zarr.optimizer"
+    assert path_beside(Path("a.zarr"), ".optimizer") == Path("a.zarr.optimizer")
+    with pytest.raises(ConfigError, match="/: nothing can lie beside it"):
+        path_beside(Path("/"), ".optimizer")
 
 
 @pytest.mark.parametrize("share", [0, 0.5, 0.99])

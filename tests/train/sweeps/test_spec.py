@@ -182,7 +182,9 @@ def test_seeds_are_a_list_or_ranges(text, seeds):
     assert seed_list(text) == seeds
 
 
-@pytest.mark.parametrize("text", ["", "a", "4-0", "-1", "0-2,1", [], [True], [0.5]])
+@pytest.mark.parametrize(
+    "text", ["", "a", "4-0", "-1", "0-", "0-2,1", "0-99999999999", "1" * 5000, [], [True], [0.5]]
+)
 def test_what_is_no_list_of_seeds_is_refused(text):
     with pytest.raises(ConfigError, match="expected"):
         seed_list(text)
