@@ -10,7 +10,7 @@ def test_the_kernels_equal_their_float64_twin():
     """In a process of its own: Triton decides at its first import whether it interprets."""
     cases = Path(__file__).with_name("kernel_cases.py")
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", str(cases)],
+        [sys.executable, "-m", "pytest", "-q", "-x", "-n", "0", "-p", "no:cacheprovider", str(cases)],
         env={**os.environ, "TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
