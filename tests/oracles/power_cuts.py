@@ -10,7 +10,7 @@ from trajectory.schedule import Every
 from trajectory.schema.layout import TensorSpec
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.parameter_groups import Groups
-from trajectory.storage.arrays import create_column
+from trajectory.storage.arrays import column_node
 from trajectory.storage.location import open_backend
 from trajectory.storage.opening import create_store, reopen_store
 
@@ -28,7 +28,7 @@ def use_small_chunks(patch):
     Args:
         patch: pytest's MonkeyPatch.
     """
-    patch.setitem(create_column.__kwdefaults__, "chunk", 4)
+    patch.setitem(column_node.__kwdefaults__, "chunk", 4)
     patch.setattr("trajectory.storage.compaction._FEW", 2)
 
 

@@ -6,18 +6,16 @@ from typing import Any, cast
 import numpy as np
 import zarr
 from blake3 import blake3
-from zarr.codecs import Crc32cCodec, ZstdCodec
 from zarr.core.metadata import ArrayV3Metadata
+from zarr.core.sync import sync
 
 from trajectory.schema.layout import DIMENSIONS, ROWS_PER_CHUNK, RowColumns, hash_array, shard_array
 from trajectory.schema.metadata import RunMetadata
 from trajectory.schema.nodes import FIRST_ROW
 from trajectory.schema.shards import Shard, shard_sizes, to_table
+from trajectory.storage.new_nodes import GROUP_NODE, HASHED, RAW, STREAM, array_node, put_nodes
 
 _ROW_OF = {"metrics": "step", "snapshots": "snapshot", "origins": "kept", "sketches": "sketch"}
-_STREAM = (ZstdCodec(level=1), Crc32cCodec())
-_RAW = (Crc32cCodec(),)  # weights hardly compress
-_HASHED = ()  # the hash is the checksum
 _DIGEST = 32  # bytes of a hash
 MOST_BYTES = 2**24  # of a chunk of rows: 65,536 rows of 20 layers
 _FEWEST_ROWS = 64  # in a chunk
@@ -29,7 +27,7 @@ def create_arrays(
     shards: Sequence[Shard],
     weight_dtype: str,
     buffer_bytes: int,
-) -> list[str]:
+) -> dict[str, dict[str, Any]]:
     """Make all arrays but the metrics', without rows.
 
     Args:
@@ -40,46 +38,37 @@ def create_arrays(
         buffer_bytes: the size of all buffers together.
 
     Returns:
-        The paths of the arrays and groups made.
+        The metadata of the arrays and groups made, by path.
     """
-    columns = metadata.columns
-    made, chunk = _tables(root, columns, shards), rows_per_chunk(columns)
-    for group in _ROW_OF:
-        root.create_group(group)
-        create_column(root, f"{group}/step", "int64", [_ROW_OF[group]])
-        made += [group, f"{group}/step"]
+    columns, tables = metadata.columns, _tables(metadata.columns, shards)
+    nodes = {name: array_node(table.shape, dtype, names) for name, (table, dtype, names) in tables.items()}
+    for group, dimension in _ROW_OF.items():
+        nodes |= {group: GROUP_NODE, f"{group}/step": column_node(f"{group}/step", "int64", [dimension])}
     sizes = {"origin": len(columns.origins), "parameter": len(columns.layers)}
     for name, values in columns.split(np.empty((0, columns.width))).items():
-        across = tuple(sizes[dimension] for dimension in DIMENSIONS[name][1:])
-        create_column(root, name, str(values.dtype), DIMENSIONS[name], across=across, chunk=chunk)
-        made.append(name)
-    return made + _copies(root, metadata, shards, weight_dtype, buffer_bytes)
+        across, chunk = tuple(sizes[dimension] for dimension in DIMENSIONS[name][1:]), rows_per_chunk(columns)
+        nodes[name] = column_node(name, str(values.dtype), DIMENSIONS[name], across=across, chunk=chunk)
+    nodes |= _copies(metadata, shards, weight_dtype, buffer_bytes)
+    put_nodes(root.store, nodes)
+    for name, (table, _, _) in tables.items():
+        cast(zarr.Array, root[name])[...] = table
+    return nodes
 
 
-def _tables(root: zarr.Group, columns: RowColumns, shards: Sequence[Shard]) -> list[str]:
-    """Write what is known from the start: names of layers, origins, shards."""
-    parameter = root.create_array(
-        "parameter",
-        shape=(len(columns.layers),),
-        dtype=str,
-        compressors=_STREAM,
-        dimension_names=["parameter"],
-    )
-    parameter[:] = np.array(columns.layers, dtype=object)
-    tables = {"origin": (np.array(columns.origins), ["origin"])} if columns.origins else {}
+def _tables(columns: RowColumns, shards: Sequence[Shard]) -> dict[str, tuple[np.ndarray, str, list[str]]]:
+    """Return what is known from the start, its type and its dimensions: names of layers, origins, shards."""
+    tables = {"parameter": (np.array(columns.layers, dtype=object), "string", ["parameter"])}
+    if columns.origins:
+        tables["origin"] = (np.array(columns.origins), "int64", ["origin"])
     if shards:
-        tables["part"] = (to_table(shards), ["part", "field"])
-    for name, (table, dimensions) in tables.items():
-        root.create_array(name, shape=table.shape, dtype="int64", compressors=_STREAM, dimension_names=dimensions)[
-            ...
-        ] = table
-    return ["parameter", *tables]
+        tables["part"] = (to_table(shards), "int64", ["part", "field"])
+    return tables
 
 
 def _copies(
-    root: zarr.Group, metadata: RunMetadata, shards: Sequence[Shard], weight_dtype: str, buffer_bytes: int
-) -> list[str]:
-    """Make the arrays whose every row is a chunk: weights, buffers, hashes and sketches."""
+    metadata: RunMetadata, shards: Sequence[Shard], weight_dtype: str, buffer_bytes: int
+) -> dict[str, dict[str, Any]]:
+    """Return the arrays whose every row is a chunk: weights, buffers, hashes and sketches."""
     layers, form = len(metadata.groups.names), metadata.snapshot
     total = sum(spec.size for spec in metadata.parameters)
     widths = {shard_array(rank): width for rank, width in shard_sizes(shards).items()} or {"weights": total}
@@ -92,20 +81,18 @@ def _copies(
         **{f"origins/{name}": (weight_dtype, [name], [width]) for name, width in widths.items()},
         "sketches/values": ("float32", ["parameter", "bucket"], [layers, metadata.sketch.buckets]),
     }
-    for name, (dtype, dimensions, shape) in copies.items():
-        codecs: tuple[Any, ...] = _RAW
-        if name in hashed:
-            codecs = _STREAM if form.compression else _HASHED
-        root.create_array(
-            name,
-            shape=(0, *shape),
-            chunks=(1, *(max(size, 1) for size in shape)),
-            dtype=dtype,
-            compressors=codecs,
+    of_hashed = STREAM if form.compression else HASHED
+    return {
+        name: array_node(
+            (0, *shape),
+            dtype,
+            [_ROW_OF[name.partition("/")[0]], *dimensions],
+            chunk_rows=1,
+            codecs=of_hashed if name in hashed else RAW,
             attributes={"dtype": "bfloat16"} if dtype == "uint16" else {},
-            dimension_names=[_ROW_OF[name.partition("/")[0]], *dimensions],
         )
-    return list(copies)
+        for name, (dtype, dimensions, shape) in copies.items()
+    }
 
 
 def rows_per_chunk(columns: RowColumns) -> int:
@@ -121,8 +108,7 @@ def rows_per_chunk(columns: RowColumns) -> int:
     return max(min(ROWS_PER_CHUNK, 1 << max(fit.bit_length() - 1, 0)), _FEWEST_ROWS)
 
 
-def create_column(
-    root: zarr.Group,
+def column_node(
     name: str,
     dtype: str,
     dimensions: Sequence[str],
@@ -130,11 +116,10 @@ def create_column(
     length: int = 0,
     across: tuple[int, ...] = (),
     chunk: int = ROWS_PER_CHUNK,
-) -> None:
-    """Make an array of a row for each step: -1 (integers) or NaN where nothing is written.
+) -> dict[str, Any]:
+    """Return the metadata of an array of a row for each step: -1 (integers) or NaN where nothing is written.
 
     Args:
-        root: the store's group.
         name: the array's path.
         dtype: its type.
         dimensions: the names of its dimensions.
@@ -142,17 +127,27 @@ def create_column(
         across: the sizes of its other dimensions.
         chunk: the rows in a chunk.
     """
-    root.create_array(
-        name,
-        shape=(length, *across),
-        chunks=(chunk, *(max(size, 1) for size in across)),
-        dtype=dtype,
-        fill_value=-1 if dtype == "int64" else float("nan"),
+    return array_node(
+        (length, *across),
+        dtype,
+        dimensions,
+        chunk_rows=chunk,
+        fill_value=-1 if dtype == "int64" else "NaN",
         attributes={FIRST_ROW: length} if name.startswith("metrics/") else {},
-        compressors=_STREAM,
-        dimension_names=dimensions,
-        overwrite=True,  # what a kill before the commit has left
     )
+
+
+def create_column(root: zarr.Group, name: str, node: Mapping[str, Any]) -> None:
+    """Make an array in the place of what a kill before the commit has left.
+
+    Args:
+        root: the store's group.
+        name: the array's path.
+        node: its metadata.
+    """
+    if root.store.supports_deletes:
+        sync(root.store.delete_dir(name))
+    put_nodes(root.store, {name: node})
 
 
 def chunk_length(node: Mapping[str, Any]) -> int:

@@ -66,7 +66,7 @@ def create_store(
             made = create_arrays(group, metadata, shards, weight_dtype, buffer_bytes)
             tables = TableWriter(backend, group, metadata.columns)
             commits = CommitWriter(backend, Root(metadata, Commit(), {}), tables)
-            commits.publish(Commit(), tables.read_nodes(made))
+            commits.publish(Commit(), made)
             return StoreWriter(backend, lock, commits, journal, UncommittedRows.of([], metadata.columns))
     except StoreError:
         raise

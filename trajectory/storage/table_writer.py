@@ -9,7 +9,7 @@ import zarr
 from trajectory.schema.commit import Commit, table_of
 from trajectory.schema.layout import RowColumns, metric_array, metric_name
 from trajectory.storage.array_writer import ArrayWriter
-from trajectory.storage.arrays import chunk_length, create_column, read_rows
+from trajectory.storage.arrays import chunk_length, column_node, create_column, read_rows
 from trajectory.storage.backend import Backend
 from trajectory.storage.compaction import replaced_chunks
 from trajectory.storage.node_files import read_node, write_node
@@ -103,7 +103,8 @@ class TableWriter:
         chunk = chunk_length(self.nodes["metrics/step"])
         for name, array in self.metric_arrays(name for _, scalars in entries for name in scalars).items():
             if name not in self._metrics:
-                create_column(self.group, f"metrics/{array}", "float64", ["step"], length=start, chunk=chunk)
+                node = column_node(f"metrics/{array}", "float64", ["step"], length=start, chunk=chunk)
+                create_column(self.group, f"metrics/{array}", node)
                 self._metrics[name] = array
         arrays = {
             array: np.array([scalars.get(name, np.nan) for _, scalars in entries])

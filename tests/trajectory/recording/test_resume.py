@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import zarr
 from torch import nn
 
 from trajectory import At, Every, LogSpaced, Recorder, RecordingError, Run, StoreError, verify
+from trajectory.storage import new_nodes
 from trajectory.storage.location import open_backend
 from trajectory.storage.opening import reopen_store
 
@@ -270,14 +270,15 @@ def test_a_state_of_another_make_is_refused(interrupted, change):
 @pytest.mark.parametrize("write", [1, 2, 10])
 def test_a_store_that_was_left_half_made_is_made_anew(tmp_path, monkeypatch, write):
     """Ctrl-C at one of the writes that make it, also in a process that goes on."""
-    path, make, writes = tmp_path / "run.zarr", zarr.Group.create_array, itertools.count(1)
+    path, wait, writes = tmp_path / "run.zarr", new_nodes.sync, itertools.count(1)
 
-    def interrupted(*arguments, **named):
+    def interrupted(writing):
         if next(writes) == write:
+            writing.close()
             raise KeyboardInterrupt
-        return make(*arguments, **named)
+        return wait(writing)
 
-    monkeypatch.setattr(zarr.Group, "create_array", interrupted)
+    monkeypatch.setattr(new_nodes, "sync", interrupted)
     with pytest.raises(KeyboardInterrupt):
         recorder(path)
     with pytest.raises(StoreError, match="no run yet: a recorder is making it, or was stopped before it had"):
