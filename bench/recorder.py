@@ -1,6 +1,6 @@
 """What recording costs a training step, a snapshot and a pass over the weights, and how the costs grow.
 
-    python bench/recorder.py [--only step|fixed|snapshot|kernel|growth] [--rounds 1.0] [--results bench/results]
+    python bench/recorder.py [--only step|fixed|parts|snapshot|kernel|growth] [--rounds 1.0] [--results bench/results]
 
 Everything is timed against what one would write instead, in turns: each round runs every variant once, in random
 order, and a variant's ratio is its time over the first one's of the same round. Tables hold medians over rounds and
@@ -9,6 +9,7 @@ its figures would stand. `--rounds 0.1` is a tenth of the rounds, to try it out.
 
 step: F1 and ResNet44 at batch 128 and a transformer of GPT-2's smallest shape (124 M weights), SGD with momentum.
 fixed: a step of 20 tensors of 8×8, which is short, so that what recording costs for any weights shows.
+parts: where the time of that goes.
 snapshot: the weights of the transformer and of a network of 25 M weights, to a local file system. The thread that
 writes begins when the weights are copied, which is what the step stands still for. What it writes is compared with a
 plain file as it is, and when both are on the disk, where `Recorder.flush` and `async_save` wait for it.
@@ -27,6 +28,7 @@ from pathlib import Path
 import torch
 import zarr
 from recording.fixed_cost import measure_fixed_cost
+from recording.fixed_parts import measure_fixed_parts
 from recording.growth import measure_growth
 from recording.kernel import measure_kernel
 from recording.report import Report
@@ -50,6 +52,7 @@ def machine() -> str:
 SECTIONS: dict[str, tuple[str, Callable[[Report, float], None]]] = {
     "step": ("Training steps", measure_steps),
     "fixed": ("What an update costs whatever the weights' number", measure_fixed_cost),
+    "parts": ("Where the time of an update goes, whatever the weights' number", measure_fixed_parts),
     "snapshot": ("Snapshots", measure_snapshots),
     "kernel": ("A pass over the weights", measure_kernel),
     "growth": ("How the costs grow", measure_growth),
