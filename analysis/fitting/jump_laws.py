@@ -14,6 +14,7 @@ where q is the local exponent. The formula holds through κ = 0 (d² linear in l
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -79,26 +80,27 @@ def jumped(base: Callable[[Array], Branch], amplitude: bool = False) -> Callable
     Returns:
         What makes the branch for a fit range; its parameters are the growth's, c², and K if that is known.
     """
+    return partial(_after_jump, base, amplitude)
 
-    def on(u: Array) -> Branch:
-        growth, middle = base(u), np.array([u[0] + u[-1]]) / 2
 
-        def shape(u: Array, theta: Array) -> Array:
-            rest = theta[..., 1:]
-            return _half_log(theta[..., :1] * np.expm1(2 * (growth.shape(u, rest) - growth.shape(middle, rest))))
+def _after_jump(base: Callable[[Array], Branch], amplitude: bool, u: Array) -> Branch:
+    """θ = (f, *θ of the growth)."""
+    growth, middle = base(u), np.array([u[0] + u[-1]]) / 2
 
-        def report(theta: Array, a: float) -> dict[str, float]:
-            share, rest = float(theta[0]), theta[1:]
-            found = {name: value for name, value in growth.report(rest, a).items() if name != "D"}  # K is its square
-            found["c2"] = math.exp(2 * a) * (1 - share)
-            if amplitude:
-                found["K"] = share * math.exp(2 * (a - float(growth.shape(middle, rest)[0])))
-            return found
+    def shape(u: Array, theta: Array) -> Array:
+        rest = theta[..., 1:]
+        return _half_log(theta[..., :1] * np.expm1(2 * (growth.shape(u, rest) - growth.shape(middle, rest))))
 
-        limits = (_SHARE_LIMITS, *map(tuple, growth.bounds.tolist()))
-        return Branch(shape, (_SHARES, *map(_coarse, growth.axes)), report, limits)
+    def report(theta: Array, a: float) -> dict[str, float]:
+        share, rest = float(theta[0]), theta[1:]
+        found = {name: value for name, value in growth.report(rest, a).items() if name != "D"}  # K is its square
+        found["c2"] = math.exp(2 * a) * (1 - share)
+        if amplitude:
+            found["K"] = share * math.exp(2 * (a - float(growth.shape(middle, rest)[0])))
+        return found
 
-    return on
+    limits = (_SHARE_LIMITS, *map(tuple, growth.bounds.tolist()))
+    return Branch(shape, (_SHARES, *map(_coarse, growth.axes)), report, limits)
 
 
 def _coarse(axis: Array) -> Array:

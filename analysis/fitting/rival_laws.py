@@ -5,6 +5,7 @@ initial transient as a part of them: d² = c² + growth² (`jump_laws`).
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -34,24 +35,23 @@ def _family(u: Array) -> Branch:
     )
 
 
-def _fixed_alpha(alpha: float) -> Callable[[Array], Branch]:
+def _fixed_alpha(alpha: float, u: Array) -> Branch:
     """θ = q, with s = α q / 2 inside the interval that the fit range allows."""
+    middle = _middle(u)
+    steepest = min(_STEEPEST, 0.999 * 2 * s_range(u - middle)[1] / alpha) if alpha else _STEEPEST
 
-    def on(u: Array) -> Branch:
-        middle = _middle(u)
-        steepest = min(_STEEPEST, 0.999 * 2 * s_range(u - middle)[1] / alpha) if alpha else _STEEPEST
+    def report(theta: Array, a: float) -> dict[str, float]:
+        q = float(theta[0])
+        return {"log_t0": log_t0(alpha * q / 2, middle)} if alpha else {"q": q}
 
-        def report(theta: Array, a: float) -> dict[str, float]:
-            q = float(theta[0])
-            return {"log_t0": log_t0(alpha * q / 2, middle)} if alpha else {"q": q}
+    return Branch(
+        lambda u, theta: theta * growth(alpha * theta / 2, u - middle),
+        (np.geomspace(1e-3, steepest, 200),),
+        report,
+    )
 
-        return Branch(
-            lambda u, theta: theta * growth(alpha * theta / 2, u - middle),
-            (np.geomspace(1e-3, steepest, 200),),
-            report,
-        )
 
-    return on
+_POWER, _SINAI, _LOG = (partial(_fixed_alpha, alpha) for alpha in (0.0, 1.0, 2.0))
 
 
 def _normal(u: Array) -> Branch:
@@ -124,9 +124,9 @@ def _law(
 LAWS = {
     law.name: law
     for law in (
-        _law("power law", "t^q", _fixed_alpha(0.0), ("normal",), alpha=0.0),
-        _law("pure log", "log(t/t0)", _fixed_alpha(2.0), alpha=2.0),
-        _law("sinai", "log(t/t0)^2", _fixed_alpha(1.0), alpha=1.0),
+        _law("power law", "t^q", _POWER, ("normal",), alpha=0.0),
+        _law("pure log", "log(t/t0)", _LOG, alpha=2.0),
+        _law("sinai", "log(t/t0)^2", _SINAI, alpha=1.0),
         _law("ultraslow", "log(t/t0)^(2/alpha)", _family, ("power law", "pure log", "sinai", "normal")),
         _law("normal", "t^(1/2)", _normal),
         _law("saturation", "(1 - exp(-t/tau))^(1/2)", _saturation, ("normal",)),
@@ -134,8 +134,8 @@ LAWS = {
         _law("power times log", "t^nu log t", _power_times_log, after=0.0),
         _law("jump + power", "(c2 + K t^(2 nu))^(1/2)", jump_power, ("power law", "normal", "jump + normal")),
         _law("jump + normal", "(c2 + K t)^(1/2)", jumped(_normal, True), ("normal",)),
-        _law("jump + pure log", "(c2 + K log(t/t0)^2)^(1/2)", jumped(_fixed_alpha(2.0)), ("pure log",)),
-        _law("jump + sinai", "(c2 + K log(t/t0)^4)^(1/2)", jumped(_fixed_alpha(1.0)), ("sinai",)),
+        _law("jump + pure log", "(c2 + K log(t/t0)^2)^(1/2)", jumped(_LOG), ("pure log",)),
+        _law("jump + sinai", "(c2 + K log(t/t0)^4)^(1/2)", jumped(_SINAI), ("sinai",)),
         _law("jump + log", "(c2 + K log(t/t0)^(4/alpha))^(1/2)", jumped(_family), _JUMP_LOG),
         _law("jump + saturation", "(c2 + K (1 - exp(-t/tau)))^(1/2)", jumped(_saturation, True), _JUMP_SATURATION),
         _law(

@@ -116,6 +116,14 @@ def test_any_other_name_is_unknown_and_copies_are_equal(found):
         assert np.array_equal(again.z, found.z)
 
 
+def test_a_comparison_can_be_sent_to_another_process(compared):
+    for again in (copy.deepcopy(compared), pickle.loads(pickle.dumps(compared))):
+        assert again.to_dict() == compared.to_dict()
+        for law, other in zip(compared.fits, again.fits, strict=True):
+            branch, copied = law.law.on(compared.u), other.law.on(compared.u)
+            assert [axis.tolist() for axis in branch.axes] == [axis.tolist() for axis in copied.axes]
+
+
 def test_results_cannot_be_changed(found, compared):
     for result in (found, compared, compared.fits[0]):
         with pytest.raises(AttributeError):
