@@ -1,7 +1,7 @@
 """What users give: kinds of curves, vectors, updates and probabilities, refused in a line where they are none."""
 
 import math
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from decimal import Decimal
 from numbers import Integral, Real
 from typing import Any, Protocol
@@ -176,6 +176,46 @@ def check_confidence_level(value: Any) -> None:
     """
     if not (_is_real(value) and 0 < value < 1):
         raise AnalysisError(f"confidence_level = {value!r}: expected a probability between 0 and 1, such as 0.95")
+
+
+def check_switch(value: Any, name: str) -> None:
+    """Refuse what is neither True nor False: a text such as "no" would count as True.
+
+    Args:
+        value: True or False, Python's or NumPy's.
+        name: the argument's, for the message.
+
+    Raises:
+        AnalysisError: for anything else.
+    """
+    if not isinstance(value, bool | np.bool_):
+        raise AnalysisError(f"{name} = {value!r:.60}: expected True or False")
+
+
+def listed(values: Any, name: str, example: str) -> list[Any]:
+    """Return the values of a list, where text or a single value would be read wrongly or not at all.
+
+    Args:
+        values: what was given.
+        name: the argument's, for the message.
+        example: what to give instead, for the message.
+
+    Raises:
+        AnalysisError: for text, bytes and all else that is no list.
+    """
+    if isinstance(values, str | bytes) or not isinstance(values, Iterable):
+        raise AnalysisError(f"{name} = {values!r:.60}: expected {example}")
+    return list(values)
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Return whether two settings are one: equal as numbers, or written alike, as NaN is, or 16 and "16".
+
+    Args:
+        one: a setting.
+        other: the same of another run.
+    """
+    return str(one) == str(other) or (is_finite_number(one) and is_finite_number(other) and bool(one == other))
 
 
 def is_count(value: Any, least: int = 1, most: float = math.inf) -> bool:

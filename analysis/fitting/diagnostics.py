@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from analysis.curve import SETTINGS, Curve
+from analysis.curve import Curve
 from analysis.fitting.age import Age
 from analysis.fitting.effect_size import FAR
 from analysis.fitting.estimator import Estimate
@@ -13,7 +13,7 @@ from analysis.fitting.goodness_of_fit import ACCEPTED
 from analysis.fitting.invariance import Invariance
 from analysis.fitting.law_fits import interval_over_seeds
 from analysis.fitting.log_bins import Bins
-from analysis.fitting.seed_group import standing_apart
+from analysis.fitting.outliers import standing_apart
 from analysis.fitting.seed_noise import SeedNoise
 from analysis.fitting.shared_noise import LARGE_SHARE, widening
 from analysis.fitting.variable_projection import variable_projection
@@ -61,7 +61,6 @@ def diagnose(
         _shrinking(at),
         *_learning_rate(group, bins),
         *drops_unknown(group),
-        *_configurations(group),
     ]
     return tuple(sentence for sentence in found if sentence)
 
@@ -245,16 +244,3 @@ def drops_unknown(group: Sequence[Curve]) -> tuple[str, ...]:
         f"Nothing tells when the learning rate of {whose} dropped: a drop bends the curve; end the range before it "
         "with t_max, or give the run.",
     )
-
-
-def _configurations(group: Sequence[Curve]) -> list[str]:
-    """List the settings, other than the seed, in which the runs given as seeds differ."""
-    found = []
-    for key in SETTINGS:
-        values = sorted({str(curve.settings[key]) for curve in group if key in curve.settings})
-        if len(values) > 1:
-            found.append(
-                f"The runs differ in {key} ({', '.join(values)}); an interval over seeds assumes that they "
-                "differ in their seed alone."
-            )
-    return found

@@ -12,13 +12,15 @@ d² = 2L(1 − e^(−t/τ)) over L parameters, which is the law "saturation" wit
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 
 import numpy as np
 
 from analysis.curve import Curve, Run
-from analysis.errors import CurveError
+from analysis.errors import AnalysisError, CurveError
 from analysis.fitting.laws import Array
 from analysis.fitting.origin_choice import choose_origin, opened
+from analysis.inputs import listed, update_number
 from analysis.run_curves import run_curve
 
 _MATRIX = 2  # dimensions from which on a parameter is a weight and no bias or gain
@@ -27,15 +29,15 @@ _MATRIX = 2  # dimensions from which on a parameter is a weight and no bias or g
 def directions(
     data: Run | str | Sequence[Run | str],
     *,
-    parameters: Sequence[str] | None = None,
+    parameters: str | Sequence[str] | None = None,
     origin: int | None = None,
 ) -> list[Curve]:
     """Read how far the directions of scale-invariant weights turned, as curves for `fit`, `scan` and `compare`.
 
     Args:
         data: runs or their paths that recorded the norm by parameter (`quantities=["distance", "norm"]`).
-        parameters: the scale-invariant ones by name. By default all weights of two or more dimensions but the last,
-            which no normalisation follows.
+        parameters: the scale-invariant ones, by name or by a shell's pattern (`features.*.weight`), one or several.
+            By default all weights of two or more dimensions but the last, which no normalisation follows.
         origin: the update that the angle is measured from. By default the oldest recorded one after which two decades
             of t are left, as `fit` takes it.
 
@@ -45,6 +47,7 @@ def directions(
 
     Raises:
         CurveError: where no runs are given, or a parameter is not among those recorded, or has no direction.
+        AnalysisError: for parameters that are no names, or an origin that is no update.
         StoreError: where the norm was not recorded, or no distance from the origin.
 
     Examples:
@@ -66,8 +69,17 @@ def directions(
     runs = opened(data)
     if not runs:
         raise CurveError("got no runs; expected recorded runs, or their paths: other data have no norm by parameter")
-    start = choose_origin(runs)[0] if origin is None else origin
-    return [Turning(run, None if parameters is None else tuple(parameters)).curve(start) for run in runs]
+    start = choose_origin(runs)[0] if origin is None else update_number(origin, "origin")
+    patterns = None if parameters is None else _patterns(parameters)
+    return [Turning(run, patterns).curve(start) for run in runs]
+
+
+def _patterns(parameters: str | Sequence[str]) -> tuple[str, ...]:
+    example = 'names or patterns of parameters, such as ["0.weight"]'
+    given = [parameters] if isinstance(parameters, str) else listed(parameters, "parameters", example)
+    if not all(isinstance(one, str) for one in given):
+        raise AnalysisError(f"parameters = {given!r:.60}: expected {example}")
+    return tuple(given)
 
 
 @dataclass(frozen=True)
@@ -76,7 +88,7 @@ class Turning:
 
     Attributes:
         run: the run.
-        parameters: whose directions; None for the scale-invariant weights.
+        parameters: whose directions, by name or pattern; None for the scale-invariant weights.
     """
 
     run: Run
@@ -124,12 +136,13 @@ class Turning:
 def _turned(run: Run, origin: int, parameters: Sequence[str] | None) -> tuple[Array, Array, list[str]]:
     """Return t since the origin, the squared distances between directions, (t, parameter), and their names."""
     moved, norm = run.layers("distance", origin=origin), run.layers("norm")
-    names = _scale_invariant(run, list(moved.columns)) if parameters is None else list(parameters)
-    unknown = [name for name in names if name not in moved.columns]
+    recorded = list(moved.columns)
+    names = _scale_invariant(run, recorded) if parameters is None else _matching(recorded, parameters)
+    unknown = [one for one in parameters or () if not _matching(recorded, [one])]
     if unknown or not names:
         raise CurveError(
             f"{run.name}: records no parameter {', '.join(unknown) or 'of two or more dimensions but the last'}; "
-            f"expected names out of {', '.join(map(str, moved.columns[:6]))}{', ...' * (len(moved.columns) > 6)}"
+            f"expected names out of {', '.join(map(str, recorded[:6]))}{', ...' * (len(recorded) > 6)}"
         )
     if origin == 0:
         squares = 2 * (1 - np.cos(run.layers("angle")[names].to_numpy(float)))
@@ -143,6 +156,10 @@ def _turned(run: Run, origin: int, parameters: Sequence[str] | None) -> tuple[Ar
     if len(lost):
         raise CurveError(f"{run.name}: {names[lost[0]]} is 0 or no number at some update, and has no direction there")
     return np.asarray(moved.index, float) - origin, np.maximum(squares, 0.0), names
+
+
+def _matching(names: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    return [name for name in names if name in patterns or any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def _scale_invariant(run: Run, columns: list[str]) -> list[str]:

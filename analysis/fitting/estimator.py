@@ -13,6 +13,7 @@ from analysis.fitting.laws import Array, growth, growth_slope, s_range
 from analysis.fitting.log_bins import Bins
 from analysis.fitting.noise_mixture import Mixture, Posterior
 from analysis.fitting.noise_models import Whitener, brownian
+from analysis.fitting.outliers import standing_apart
 from analysis.fitting.seed_estimate import SeedEstimate
 from analysis.fitting.seed_noise import BROWNIAN, SeedNoise, seed_noise
 from analysis.fitting.shared_noise import shared_share
@@ -123,7 +124,10 @@ def _from_seeds(bins: Bins, noise: SeedNoise, confidence_level: float) -> Estima
         SeedEstimate(name, float(value), float(q))
         for name, value, q in zip(bins.names, each.alpha, each.q, strict=True)
     )
-    s, q, a, curve = _mean_law(bins, alpha, whiten)
+    try:
+        s, q, a, curve = _mean_law(bins, alpha, whiten)
+    except GrowthError as error:
+        raise GrowthError(" ".join([f"the mean of {n} seeds: {error}.", *standing_apart(bins)])) from None
     return Estimate(
         alpha, (alpha - half, alpha + half), s, q, a, _p_value(bins, s, whiten), effect_size(bins.z, curve), seeds,
         (), bool(each.at_bound.any()), 0.0, f"{n} seeds, GLS each under {noise} noise, t interval", noise,

@@ -245,19 +245,20 @@ def _check_distances(curve: Curve, t: Array, d: Array) -> None:
             "weights are trained"
         )
     wrong = np.flatnonzero(~good)
-    first, last = wrong[0], wrong[-1]
-    squared = " whose square is one too" if 0 < d[first] < math.inf else ""
+    first = d[wrong[0]]
+    squared = " whose square is one too" if 0 < first < math.inf else ""
     raise DistanceError(
-        f"{curve.name}: the distance at update {t[first]:g} is {d[first]:g}; expected a positive number{squared}: "
-        f"{_range_without(wrong, len(d), t[first], t[last])}"
+        f"{curve.name}: the distance at update {t[wrong[0]]:g} is {first:g}; expected a positive number{squared}: "
+        f"{_range_without(wrong, t) or 'none of them is; give distances' + ', in another unit' * bool(squared)}"
     )
 
 
-def _range_without(wrong: NDArray[np.intp], count: int, first: float, last: float) -> str:
-    """Advise on a fit range without the wrong ones of so many distances, of which first and last are at these t."""
-    begin, end = f"begin the fit range after t = {last:g} with t_min", f"end it before t = {first:g} with t_max"
-    if len(wrong) == count:
-        return "none of them is; give distances, in a unit in which they are not so large or small"
-    if wrong[-1] == len(wrong) - 1:
-        return begin
-    return end if wrong[0] == count - len(wrong) else f"{begin}, or {end}"
+def _range_without(wrong: NDArray[np.intp], t: Array) -> str:
+    """Advise on a fit range without the distances that are wrong; "" where all are."""
+    begin, end = f"after t = {t[wrong[-1]]:g} with t_min", f"before t = {t[wrong[0]]:g} with t_max"
+    if len(wrong) == len(t):
+        return ""
+    if wrong[-1] == len(t) - 1:
+        return f"end the fit range {end}"
+    at_start = wrong[-1] == len(wrong) - 1
+    return f"begin the fit range {begin}" + ("" if at_start else f", or end it {end}")

@@ -25,8 +25,8 @@ from analysis.fitting.laws import Law
 from analysis.fitting.log_bins import Bins, binned
 from analysis.fitting.noise_mixture import Mixture
 from analysis.fitting.origin_choice import at_other_origins, seeds_from
+from analysis.fitting.outliers import standing_apart
 from analysis.fitting.rival_laws import LAWS
-from analysis.fitting.seed_group import standing_apart
 from analysis.fitting.seed_noise import named_noise, seed_noise
 from analysis.fitting.start_scan import choose, starts
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from analysis.curve import Curve, CurvesLike, Run, Source
-from analysis.errors import AnalysisError
+from analysis.errors import AnalysisError, CurveError
 from analysis.fitting.age import BALLISTIC, STEADY, Age, in_memories, shortest_memory
 from analysis.fitting.log_bins import Bins, binned, constant_phase
 from analysis.fitting.seed_group import read_seeds
-from analysis.inputs import check_update, update_number
+from analysis.inputs import check_update, listed, update_number
 from analysis.logs import is_log
 from analysis.run_curves import run_curve
 
@@ -72,10 +72,13 @@ def seeds_from(
     check_update(t_max, "t_max")
     runs = opened(data)
     given: CurvesLike = list(runs) or data
-    said = ""
-    if origin is None:
-        origin, said = choose_origin(runs, t_min, t_max)
-    curves, notes = read_seeds(given, origin, t_min, t_max, offset, force)
+    start, said = choose_origin(runs, t_min, t_max) if origin is None else (update_number(origin, "origin"), "")
+    curves, notes = read_seeds(given, start, t_min, t_max, offset, force)
+    if origin is not None and curves[0].origin != start:
+        raise CurveError(
+            f"{curves[0].name}: measured from update {curves[0].origin}; expected origin = {curves[0].origin}, or a "
+            f"curve measured from update {start}"
+        )
     return Seeds(curves, said, notes, () if offset else sources(data), force)
 
 
@@ -228,7 +231,11 @@ def asked_for(
     Raises:
         AnalysisError: where there are fewer.
     """
-    found = lasting_origins(runs, t_min, t_max) if origins is None else [update_number(s, "origins") for s in origins]
+    if origins is None:
+        found = lasting_origins(runs, t_min, t_max)
+    else:
+        given = listed(origins, "origins", "a list of two updates or more, such as [100, 1000]")
+        found = [update_number(origin, "origins") for origin in given]
     if len(set(found)) >= 2:
         return list(dict.fromkeys(found))
     if origins is None:
@@ -236,7 +243,7 @@ def asked_for(
             f"origins after w_0 that leave two decades of t: {found}; expected two or more: record with origins, as "
             'in Recorder(..., origins=["5tau", "10tau"]), or name some'
         )
-    raise AnalysisError(f"origins = {list(origins)}: expected two updates or more")
+    raise AnalysisError(f"origins = {found}: expected two updates or more")
 
 
 def at_other_origins(seeds: Seeds, bins: Bins, age: Age) -> list[tuple[int, Bins, Bins]]:

@@ -18,7 +18,7 @@ from analysis.fitting.estimator import estimate
 from analysis.fitting.invariance import Invariance, origin_invariance
 from analysis.fitting.log_bins import binned, constant_phase
 from analysis.fitting.origin_choice import asked_for, read_origins, sources
-from analysis.fitting.seed_group import standing_apart
+from analysis.fitting.outliers import standing_apart
 from analysis.fitting.seed_noise import seed_noise
 from analysis.fitting.start_scan import choose, numbers, starts
 from analysis.serialize import Part, Table, Tabulated, jsonable, records

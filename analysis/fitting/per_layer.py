@@ -12,7 +12,7 @@ from analysis.fitting.fit import fit
 from analysis.fitting.log_bins import binned
 from analysis.fitting.origin_average import mean_curve
 from analysis.fitting.origin_choice import seeds_from
-from analysis.fitting.seed_group import standing_apart
+from analysis.fitting.outliers import standing_apart
 from analysis.fitting.start_scan import nothing, numbers
 from analysis.run_curves import layer_curves
 

@@ -13,24 +13,16 @@ import numpy as np
 
 from analysis.curve import SETTINGS, Curve, CurvesLike, Run
 from analysis.errors import OffsetError, SeedError, ShortCurveError
-from analysis.fitting.laws import Array
-from analysis.fitting.log_bins import BINS_PER_DECADE, Bins
-from analysis.inputs import check_update, is_finite_number
+from analysis.fitting.log_bins import BINS_PER_DECADE
+from analysis.inputs import check_switch, check_update, is_finite_number, is_same
 from analysis.reading import curves
 from analysis.run_curves import run_curve
 
 HALF_A_DECADE = math.sqrt(10)
 _ONE_BIN = 10 ** (1 / BINS_PER_DECADE)
 
-APART = 0.05  # root mean square in log d: five times what seeds differ by on real runs
-_SPREADS = 8.0  # how many of the others' spreads a seed lies from their median before it is named: real seeds reach 6
-_DISAGREE = 0.3  # root mean square in log d of two curves, of which neither can be told to be the odd one
-_STD = 1.4826  # a normal variable's standard deviation over its median absolute deviation
-_BALLISTIC = 1.5  # local exponent: weights that move on a straight line at a constant speed have 1
-_LAST = 4  # log bins, a third of a decade
 _ROUNDED = 1e-6  # of d: single precision rounds by a tenth of it, and seeds differ by ten thousand times as much
-_COMPARED, _FEWEST_COMPARED = 32, 8  # updates at which two curves are compared
-_STILL = 1e-6  # of log d: rounding, where weights are not updated; saturated distances go on fluctuating by 1e-3
+_COMPARED, _FEWEST_COMPARED = 32, 8  # updates at which two curves are compared, evenly in t and in log t
 
 
 def read_seeds(
@@ -58,21 +50,23 @@ def read_seeds(
     Raises:
         CurveError: where the data are no curve.
         ShortCurveError: where no curve holds a distance after the origin.
-        SeedError: where two of the seeds are one curve, or runs of different settings.
+        SeedError: where two of the seeds are one curve, runs of different settings, or measured from other origins.
         OffsetError: where the offset is no number.
-        AnalysisError: where origin, t_min or t_max is no update.
+        AnalysisError: where origin, t_min or t_max is no update, or force neither True nor False.
     """
     check_update(t_min, "t_min")
     check_update(t_max, "t_max")
+    check_switch(force, "force")
     group = [_shifted(curve, offset) for curve in _told_apart(curves(data, origin=origin))]
     if not any(len(curve.t) for curve in group):
         raise ShortCurveError(f"{group[0].name}: holds no distances after update {origin}; expected a decade of t")
     check_differ(group, thinned=not force)
+    check_measured_alike(group)
     if not force:
         _check_settings(group)
     group, notes = _without_short(group, t_min, t_max)
     recorded = [sentence for curve in group for sentence in curve.warnings]
-    return group, (*recorded, *notes, *_late(group, t_min))
+    return group, (*recorded, *differing_settings(group), *notes, *_late(group, t_min), *_branches(group))
 
 
 def check_seeds(runs: Sequence[Run], *, force: bool = False) -> None:
@@ -85,6 +79,7 @@ def check_seeds(runs: Sequence[Run], *, force: bool = False) -> None:
     Raises:
         SeedError: where two of the runs are one, or runs of different settings.
     """
+    check_switch(force, "force")
     group = _told_apart([run_curve(run, 0) for run in runs])
     check_differ([curve for curve in group if len(curve.t)])
     if not force:
@@ -124,21 +119,87 @@ def check_differ(group: Sequence[Curve], thinned: bool = False) -> None:
     for i, one in enumerate(group):
         for other in group[:i]:
             same = np.array_equal(one.d, other.d) and np.array_equal(one.t, other.t)
-            if same or (thinned and _agree(one, other)):
+            if same or (thinned and _shared_end(one, other) == math.inf):
                 raise SeedError(
                     f"{other.name} and {one.name} are one curve; expected independent seeds: give it once"
                 )
 
 
-def _agree(one: Curve, other: Curve) -> bool:
-    """Compare two curves at some updates that both hold: a few tell, since seeds differ at each."""
+def _shared_end(one: Curve, other: Curve) -> float:
+    """Return the t up to which two curves are one; 0 where they differ from the start, infinity where nowhere.
+
+    They are compared at some updates that both hold: a few tell, since seeds differ at each.
+    """
     short, long = sorted((one, other), key=lambda curve: len(curve.t))
-    if not len(short.t):
-        return False
-    few = np.unique(np.linspace(0, len(short.t) - 1, _COMPARED).astype(int))
+    last = len(short.t)
+    if not last:
+        return 0.0
+    evenly = np.concatenate([np.linspace(0, last - 1, _COMPARED), np.geomspace(1, last, _COMPARED) - 1])
+    few = np.unique(evenly.astype(int))
     at = np.minimum(np.searchsorted(long.t, short.t[few]), len(long.t) - 1)
-    both = long.t[at] == short.t[few]
-    return both.sum() >= _FEWEST_COMPARED and np.allclose(short.d[few][both], long.d[at][both], rtol=_ROUNDED, atol=0)
+    both = (long.t[at] == short.t[few]) & (short.d[few] != 0)
+    alike = np.isclose(short.d[few][both], long.d[at][both], rtol=_ROUNDED, atol=0, equal_nan=True)
+    count = len(alike) if alike.all() else int(np.argmin(alike))
+    if count < _FEWEST_COMPARED:
+        return 0.0
+    return math.inf if count == len(alike) else float(short.t[few][both][count - 1])
+
+
+def differing_settings(group: Sequence[Curve]) -> list[str]:
+    """List the settings in which runs taken for seeds by force differ.
+
+    Args:
+        group: the curves.
+
+    Returns:
+        A sentence for each.
+    """
+    found = []
+    for key in SETTINGS:
+        values = [curve.settings[key] for curve in group if key in curve.settings]
+        if not all(is_same(value, values[0]) for value in values):
+            found.append(
+                f"The runs differ in {key} ({', '.join(sorted(set(map(str, values))))}); an interval over seeds "
+                "assumes that they differ in their seed alone."
+            )
+    return found
+
+
+def check_measured_alike(group: Sequence[Curve]) -> None:
+    """Refuse curves measured from different origins, and directions among distances: they have no law in common.
+
+    Args:
+        group: the curves.
+
+    Raises:
+        SeedError: where there are such.
+    """
+    for other in group[1:]:
+        one_is, other_is = _measure(group[0]), _measure(other)
+        if one_is != other_is:
+            raise SeedError(
+                f"{other.name} is {other_is} and {group[0].name} is {one_is}; expected curves of one kind, all from "
+                "one origin"
+            )
+
+
+def _measure(curve: Curve) -> str:
+    """Say what a curve's d is."""
+    count, origins = curve.config.get("directions"), curve.origins or (curve.origin,)
+    what = "a distance" if count is None else f"the turning of directions (L = {count})"
+    return f"{what} from update {', '.join(map(str, origins))}"
+
+
+def _branches(group: Sequence[Curve]) -> Iterator[str]:
+    """Name the curves that begin as one, as those of runs that branch off one checkpoint."""
+    for i, one in enumerate(group):
+        for other in group[:i]:
+            end = _shared_end(one, other)
+            if end:
+                yield (
+                    f"{other.name} and {one.name} are one curve up to t = {end:g}: runs that branch there are no "
+                    "independent seeds, and an interval over them is too narrow."
+                )
 
 
 def _check_settings(group: Sequence[Curve]) -> None:
@@ -153,7 +214,7 @@ def _check_settings(group: Sequence[Curve]) -> None:
 
 def _differences(one: Curve, other: Curve) -> Iterator[tuple[str, object, object]]:
     for key in SETTINGS:
-        if key in one.settings and key in other.settings and one.settings[key] != other.settings[key]:
+        if key in one.settings and key in other.settings and not is_same(one.settings[key], other.settings[key]):
             yield key, one.settings[key], other.settings[key]
     if one.run is None or other.run is None:
         return
@@ -207,70 +268,3 @@ def _late(group: Sequence[Curve], t_min: float | None) -> list[str]:
     late = group[firsts.index(max(firsts))]
     begins = f"{late.name} begins at t = {max(firsts):g}, where others begin at t = {usual:g}"
     return [f"{begins}: all seeds are fitted from t = {max(firsts):g} on."]
-
-
-def standing_apart(bins: Bins) -> list[str]:
-    """Name the seeds that are one curve in two units, run away, stand still or fall, or lie far from the others.
-
-    Args:
-        bins: the log bins of one curve, or one per seed.
-
-    Returns:
-        A sentence for each.
-    """
-    named = {}
-    ends = (bins.z[:, -1] - bins.z[:, -_LAST]) / (bins.u[-1] - bins.u[-_LAST])
-    for name, exponent in zip(bins.names, ends, strict=True):
-        if exponent > _BALLISTIC:
-            named[name] = (
-                f"{name} runs away: by t = {math.exp(bins.u[-1]):.4g} its distance grows as t^{exponent:.2g}, faster "
-                "than on a straight line; end the range before that with t_max, or leave the curve out."
-            )
-    for name, z in zip(bins.names, bins.z, strict=True):
-        still = int(np.flatnonzero(np.abs(z - z[-1]) >= _STILL).max(initial=-1)) + 1
-        if still <= len(z) - _LAST:
-            named[name] = (
-                f"{name} stands still from t = {math.exp(bins.u[still]):.4g} on: its distance does not change, as "
-                "when weights have become 0 or are no longer updated (look at the loss and the norm); end the range "
-                "before that with t_max, or leave it out."
-            )
-    tops = bins.z.argmax(axis=1)
-    for name, z, top in zip(bins.names, bins.z, tops, strict=True):
-        if name not in named and z[top] - z[-1] > APART:
-            named[name] = (
-                f"{name} falls: its distance goes down by {-math.expm1(z[-1] - z[top]):.0%} from "
-                f"t = {math.exp(bins.u[top]):.4g} to {math.exp(bins.u[-1]):.4g}, as when training breaks down (look "
-                "at the loss); the laws describe growth: end the range before that with t_max, or leave it out."
-            )
-    for i, name in enumerate(bins.names if len(bins.z) >= 3 else ()):
-        others = np.delete(bins.z, i, axis=0)
-        middle = np.median(others, axis=0)
-        away, spread = bins.z[i] - middle, _STD * np.median(np.abs(others - middle), axis=0)
-        typical, at = _rms(spread), int(np.argmax(np.abs(away)))
-        if name not in named and _rms(away) > max(APART, _SPREADS * typical):
-            times = f"{math.exp(away[at]):.3g} times the others' median"
-            named[name] = (
-                f"{name} lies apart: at t = {math.exp(bins.u[at]):.4g} its distance is {times}, while they differ by "
-                f"{typical:.1%} among themselves; α and its interval rest on it."
-            )
-    if len(bins.z) == 2 and not named and _rms(np.diff(bins.z, axis=0)) > _DISAGREE:
-        ratio = math.exp(float(np.ptp(bins.z, axis=0).max()))
-        named[bins.names[0]] = (
-            f"{' and '.join(bins.names)} lie apart: their distances differ by up to {ratio:.3g} times."
-        )
-    return [*_scaled(bins), *named.values()]
-
-
-def _scaled(bins: Bins) -> Iterator[str]:
-    """Name the seeds that are another one times a number: an interval over them has no width, and means nothing."""
-    for i, one in enumerate(bins.z):
-        for j, other in enumerate(bins.z[:i]):
-            if np.ptp(one - other) <= _ROUNDED < np.ptp(one):
-                yield (
-                    f"{bins.names[i]} is {bins.names[j]} times {math.exp(one[0] - other[0]):.4g}, one curve in two "
-                    "units and no second seed: an interval over them is too narrow. Give it once."
-                )
-
-
-def _rms(values: Array) -> float:
-    return float(np.sqrt(np.mean(values**2)))

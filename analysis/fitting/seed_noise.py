@@ -106,7 +106,7 @@ def named_noise(name: str) -> SeedNoise:
     Raises:
         AnalysisError: for an unknown name.
     """
-    if name not in _NAMED:
+    if not isinstance(name, str) or name not in _NAMED:
         raise AnalysisError(f"noise = {name!r}: expected one of chosen, {', '.join(_NAMED)}")
     return _NAMED[name]
 

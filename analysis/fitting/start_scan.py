@@ -26,8 +26,8 @@ from analysis.fitting.law_fits import interval_over_seeds, seed_parameters
 from analysis.fitting.log_bins import BINS_PER_DECADE, Bins, log_sums
 from analysis.fitting.noise_mixture import Mixture, nested_mixtures
 from analysis.fitting.origin_choice import seeds_from
+from analysis.fitting.outliers import standing_apart
 from analysis.fitting.rival_laws import LAWS
-from analysis.fitting.seed_group import standing_apart
 from analysis.fitting.seed_noise import SeedNoise, seed_noises
 from analysis.inputs import check_confidence_level
 from analysis.serialize import jsonable

@@ -19,8 +19,9 @@ from scipy import special
 
 from analysis.curve import Curve, CurvesLike
 from analysis.errors import MatchError
-from analysis.fitting.log_bins import BINS_PER_DECADE, binned
-from analysis.fitting.seed_group import check_differ, read_seeds
+from analysis.fitting.log_bins import BINS_PER_DECADE, Bins, binned
+from analysis.fitting.outliers import standing_apart
+from analysis.fitting.seed_group import check_differ, check_measured_alike, read_seeds
 from analysis.inputs import check_confidence_level, is_finite_number
 from analysis.matching.seeds import check_network
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
@@ -183,6 +184,7 @@ def equivalent(
         notes += said
     a, b = groups
     check_differ([*a, *b])
+    check_measured_alike([*a, *b])
     if len(a) + len(b) < 4:
         raise MatchError(
             f"got {len(a)} and {len(b)} runs; expected four or more in all: the seeds' spread is the measure"
@@ -211,8 +213,14 @@ def equivalent(
         per=per,
         origin=a[0].origin,
         confidence_level=confidence_level,
-        warnings=notes,
+        warnings=(*notes, *_outliers(bins, len(a))),
     )
+
+
+def _outliers(bins: Bins, first: int) -> list[str]:
+    """Name the seeds that stand apart from the others of their configuration, the first so many or the rest."""
+    groups = (replace(bins, z=bins.z[held], names=bins.names[held]) for held in (slice(first), slice(first, None)))
+    return [sentence for group in groups for sentence in standing_apart(group)]
 
 
 def _in_unit(curve: Curve, per: Per) -> Curve:

@@ -35,7 +35,7 @@ from analysis.matching.posterior_predictive import (
     seen_up_to,
 )
 from analysis.matching.reference import Reference, as_reference
-from analysis.matching.seeds import scaled
+from analysis.matching.seeds import measured_alike, scaled
 from analysis.reading import curves
 from analysis.serialize import Part, Tabulated, jsonable
 
@@ -234,7 +234,7 @@ def _single(run: CurvesLike, origin: int) -> Curve:
     found = curves(run, origin=origin)
     if len(found) != 1:
         raise MatchError(f"got {len(found)} runs to forecast; expected one: forecast them one by one")
-    return found[0]
+    return measured_alike(found[0], origin)
 
 
 def _first_passage(draws: Draws, now: Point, target: float, rng: np.random.Generator) -> Array:

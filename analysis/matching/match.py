@@ -15,7 +15,7 @@ from analysis.matching.reference import (
     as_reference,
     check_later_phases,
 )
-from analysis.matching.seeds import check_network, distance_at, scaled
+from analysis.matching.seeds import check_network, distance_at, measured_alike, scaled
 from analysis.reading import curves
 from analysis.serialize import Part, Table, Tabulated
 
@@ -165,7 +165,7 @@ def _single(run: CurvesLike, reference: Reference) -> Curve:
     found = curves(run, origin=reference.origin)
     if len(found) != 1:
         raise MatchError(f"got {len(found)} runs to match; expected one: match them one by one")
-    curve = found[0]
+    curve = measured_alike(found[0], reference.origin)
     if not len(curve.t):
         raise MatchError(f"{curve.name}: no distances recorded; expected a run of at least one update")
     if curve.run is not None and not reference.relative:

@@ -10,7 +10,7 @@ import numpy as np
 from analysis.curve import CurvesLike
 from analysis.errors import MatchError
 from analysis.fitting.former_names import FormerNames, accept_former_keywords
-from analysis.fitting.seed_group import check_differ
+from analysis.fitting.seed_group import check_differ, check_measured_alike
 from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher
 from analysis.matching.seeds import Seed, check_network
 from analysis.reading import curves
@@ -95,6 +95,7 @@ class Reference(FormerNames, Tabulated):
         """
         group = curves(runs, origin=origin)
         check_differ(group)
+        check_measured_alike(group)
         seeds = [Seed.read(curve, relative, extrapolate) for curve in group]
         first = seeds[0]
         for seed in seeds[1:]:

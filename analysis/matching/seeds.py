@@ -46,6 +46,24 @@ def distance_at(curve: Curve, step: float) -> float:
     return float(np.exp(np.interp(np.log(step), np.log(curve.t), np.log(curve.d))))
 
 
+def measured_alike(curve: Curve, origin: int) -> Curve:
+    """Return a curve that is measured from the reference's origin; refuse any other.
+
+    Args:
+        curve: the distances.
+        origin: the update that the reference is measured from.
+
+    Raises:
+        MatchError: if the curve is measured from another update.
+    """
+    if curve.origin != origin:
+        raise MatchError(
+            f"{curve.name} is measured from update {curve.origin} and the reference from update {origin}; expected "
+            "one origin: give runs and origin=..., or a curve from there"
+        )
+    return curve
+
+
 def scaled(curve: Curve, relative: bool) -> Curve:
     """Return the curve as it is, or with distances in units of its run's ‖w_0‖.
 

@@ -25,9 +25,9 @@ from analysis.curve import Curve, CurvesLike
 from analysis.errors import MotionError
 from analysis.fitting.log_bins import constant_phase
 from analysis.fitting.seed_group import read_seeds
-from analysis.inputs import check_confidence_level, is_finite_number
+from analysis.inputs import check_confidence_level, check_switch, is_finite_number
 from analysis.motion.momentum import Momentum, doubts, noted_momentum, other_optimizers, restarts
-from analysis.motion.recorded_motion import ALL, RecordedMotion, neighbour_correlations
+from analysis.motion.recorded_motion import ALL, RecordedMotion, neighbour_correlations, standing_still
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
 if TYPE_CHECKING:
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 Array = NDArray[np.float64]
+
+_LEAST_FACTOR = 1.01  # a thousand windows in four decades of t
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -46,7 +48,7 @@ class MotionBudget(Tabulated):
             since the origin), path (Σ‖Δw‖²), gain (of ‖w − w_origin‖²), drift (Σ⟨w − w_origin, Δw⟩), norm_drift
             (Σ⟨w, Δw⟩; NaN where no norm was recorded), ratio (R), low, high (its confidence interval over the runs;
             NaN for one run) and motion ("drift", "diffusion" or "confinement", "" for one run; "still" where nothing
-            moved, which has no R); means over runs.
+            moved, which has no R, as where one of several runs did not move); means over runs.
         momentum: μ.
         n: number of runs.
         origin: the update from which distances are measured and t counts.
@@ -190,8 +192,9 @@ def budget(
         ([20.0, 40.0, 80.0], True)
     """
     check_confidence_level(confidence_level)
-    if not is_finite_number(factor) or factor <= 1:
-        raise MotionError(f"factor = {factor!r}: expected the ratio of a window's ends, above 1")
+    check_switch(per_layer, "per_layer")
+    if not is_finite_number(factor) or factor < _LEAST_FACTOR:
+        raise MotionError(f"factor = {factor!r}: expected the ratio of a window's ends, {_LEAST_FACTOR:g} or more")
     group, notes = read_seeds(data, origin, t_min, t_max, force=force)
     runs = [RecordedMotion(curve, per_layer) for curve in group]
     inertia = noted_momentum(group, momentum, nesterov)
@@ -218,6 +221,7 @@ def budget(
         *other_optimizers(group),
         *doubts(inertia, correlation, correlations, windows[0][0], exact),
         *restarts(group, inertia, windows[0][0], windows[-1][1]),
+        *standing_still(group, windows[-1][1]),
     )
     return MotionBudget(
         frame,
@@ -275,5 +279,6 @@ def _intervals(ratios: Array, confidence_level: float) -> pd.DataFrame:
         half = special.stdtrit(n - 1, (1 + confidence_level) / 2) * ratios.std(axis=1, ddof=1) / math.sqrt(n)
     low, high = mean - half, mean + half
     motion = np.where(low > 1, "drift", np.where(high < 1, "confinement", "diffusion" if n > 1 else ""))
-    motion = np.where(np.isnan(mean), "still", motion)
+    motion = np.where(np.isnan(mean), "", motion)  # some of the runs stand still
+    motion = np.where(np.isnan(ratios).all(axis=1), "still", motion)
     return pd.DataFrame({"ratio": mean, "low": low, "high": high, "motion": motion})

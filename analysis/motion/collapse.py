@@ -18,7 +18,8 @@ from scipy import special
 from analysis.curve import SETTINGS, Curve, CurvesLike
 from analysis.errors import MotionError
 from analysis.fitting.log_bins import Bins, binned
-from analysis.fitting.seed_group import read_seeds
+from analysis.fitting.outliers import broken_down
+from analysis.fitting.seed_group import differing_settings, read_seeds
 from analysis.inputs import check_confidence_level, is_finite_number
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
@@ -159,7 +160,8 @@ def collapse(
         (0.6, 0.3, 0.0)
     """
     check_confidence_level(confidence_level)
-    group, notes = read_seeds(data, origin, t_min, t_max, force=True)  # `_settings` says which of them may differ
+    group, notes = read_seeds(data, origin, t_min, t_max, force=True)
+    differing = differing_settings(group)  # as asked for; `_settings` says which may
     logs = _settings(group)
     bins = binned(group, t_min, t_max)
     varying = [name for name, values in logs.items() if np.ptp(values) > 0]
@@ -201,7 +203,7 @@ def collapse(
         fit_range=bins.fit_range,
         origin=group[0].origin,
         confidence_level=confidence_level,
-        warnings=notes,
+        warnings=(*(s for s in notes if s not in differing), *broken_down(bins).values()),
         curves=_long(group, bins, collapsed + bins.z.mean(axis=0)),
     )
 

@@ -25,7 +25,7 @@ from scipy import optimize, special
 
 from analysis.curve import Curve, CurvesLike
 from analysis.errors import MotionError
-from analysis.fitting.seed_group import check_differ
+from analysis.fitting.seed_group import check_differ, check_measured_alike
 from analysis.inputs import check_confidence_level, is_finite_number
 from analysis.reading import curves
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
@@ -187,8 +187,7 @@ def critical_batch_size(
     level = float(np.mean(np.log(updates) - fitted))
     frame = pd.DataFrame({"name": [curve.name for curve in group], "batch_size": batch, "updates": updates})
     frame["fitted"] = np.exp(level + fitted)
-    low = _bound(squares, limit, u, float(grid[0]), 0.0)
-    high = _bound(squares, limit, u, float(grid[-1]), math.inf)
+    low, high = (_bound(squares, limit, u, float(grid[i]), beyond) for i, beyond in ((0, 0.0), (-1, math.inf)))
     neither = ("These runs bound B_c on neither side: B_c and S_min mean nothing.",) * ((low, high) == (0, math.inf))
     flat = ("Larger batches take no fewer updates here: B_c is below all that they can tell.",) * (best == 0)
     return CriticalBatch(
@@ -205,7 +204,8 @@ def critical_batch_size(
 
 
 def _check_one_task(group: Sequence[Curve]) -> None:
-    """Refuse runs of another network, data set or optimizer: their updates to a target do not compare."""
+    """Refuse runs of another network, data set, optimizer or origin: their updates to a target do not compare."""
+    check_measured_alike(group)
     for name in _ONE_TASK:
         values = sorted({str(curve.settings[name]) for curve in group if name in curve.settings})
         if len(values) > 1:

@@ -24,7 +24,7 @@ from analysis.fitting.log_bins import constant_phase
 from analysis.fitting.seed_group import read_seeds
 from analysis.inputs import check_confidence_level, is_finite_number
 from analysis.motion.momentum import noted_momentum
-from analysis.motion.recorded_motion import HOW_TO_RECORD
+from analysis.motion.recorded_motion import HOW_TO_RECORD, standing_still
 from analysis.serialize import Part, Table, Tabulated, jsonable, records
 
 MEMORIES = 5.0  # multiples of τ after which the norm has been steady in every run seen
@@ -154,6 +154,7 @@ def equilibrium(
     ((expected, memory),) = balances
     _, end = constant_phase(group, None, t_max)
     notes += tuple(filter(None, (_other_rate(curve, end / 2, end) for curve in group)))
+    notes += tuple(standing_still(group, end)) if len(group) > 1 else ()  # one run's states say so
     measured = [_rotation(run, end / 2, end) for run in runs]
     rotation = np.sqrt(np.mean([table["rotation"].to_numpy() ** 2 for table in measured], axis=0))
     ratios = np.array([table["rotation"].to_numpy() / expected for table in measured])

@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from analysis.curve import Curve
 from analysis.errors import MotionError
 from analysis.fitting.age import optimizer_of
-from analysis.inputs import is_finite_number
+from analysis.inputs import is_finite_number, is_same
 
 _SETTLED = 10.0  # times 1/(1 − μ): by then μ^t is 4e-5 at μ = .9, and the start of the momentum is forgotten
 _UNLIKE = 0.2  # of a correlation: what gradients are correlated in time by, at most, where their noise is alive
@@ -82,14 +84,14 @@ def noted_momentum(group: Sequence[Curve], momentum: float | None, nesterov: boo
             f"momentum = {mu!r}: expected a number from 0 on, below 1: pass momentum=... (0 without one)"
         )
     kind = _shared(group, "nesterov", nesterov, False)
-    if not isinstance(kind, bool):
+    if not isinstance(kind, bool | np.bool_):
         raise MotionError(f"nesterov = {kind!r}: expected True or False: pass nesterov=...")
-    return Momentum(float(mu), kind)
+    return Momentum(float(mu), bool(kind))
 
 
 def _shared(group: Sequence[Curve], name: str, given: Any, missing: Any) -> Any:
     noted = [curve.settings.get(name, missing) for curve in group] if given is None else [given]
-    if any(other != noted[0] for other in noted):
+    if not all(is_same(other, noted[0]) for other in noted):
         listed = ", ".join(map(str, dict.fromkeys(noted)))
         raise MotionError(f"the runs note several values of {name} ({listed}); expected one: give those of one")
     return noted[0]

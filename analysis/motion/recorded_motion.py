@@ -1,7 +1,7 @@
 """What runs recorded of their motion, for the budget and the equilibrium."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from analysis.errors import MotionError
 Array = NDArray[np.float64]
 
 ALL = "all"  # the row of all measured parameters
+_STILL = 0.9  # of the range: an update or two without a gradient are no end of the motion
 _ENOUGH_WEIGHTS = 400  # in all origins and runs: chance then leaves a correlation of 1/√400 = .05
 HOW_TO_RECORD = (
     "record with Recorder(..., quantities=['distance', 'update_norm', 'norm']), or ultraslow train --quantities with "
@@ -98,6 +99,29 @@ class RecordedMotion:
             for values in (self._distance[name], self._norm.get(name))
         ]
         return float(path[j] - path[i]), gains[0], gains[1]
+
+
+def standing_still(group: Sequence[Curve], end: float) -> Iterator[str]:
+    """Name the runs whose weights no longer move at the end of a range.
+
+    Args:
+        group: the curves of runs with `update_norm`.
+        end: the last update of the range, since the origin.
+
+    Yields:
+        A sentence for each.
+    """
+    for curve in group:
+        if curve.run is None:
+            continue
+        norm = curve.run.total("update_norm")
+        norm = norm[(norm.index > curve.origin) & (norm.index <= curve.origin + end)]
+        last = float(norm.index[norm > 0].max()) - curve.origin if (norm > 0).any() else 0.0
+        if last < _STILL * end:
+            yield (
+                f"{curve.name} stands still from t = {last:g} on, as when weights have become 0 or are no longer "
+                "updated (look at the loss and the norm); end the range before that with t_max, or leave it out."
+            )
 
 
 def neighbour_correlations(group: Sequence[Curve], per_layer: bool = False) -> dict[str, float]:

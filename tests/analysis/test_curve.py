@@ -197,7 +197,7 @@ def test_a_bad_distance_inside_the_fit_range_is_refused_and_named(value):
     ("wrong", "advice"),
     [
         (t <= 30, r"begin the fit range after t = 30 with t_min$"),
-        (t > 1500, r"end it before t = 1501 with t_max$"),
+        (t > 1500, r"end the fit range before t = 1501 with t_max$"),
         (t == 200, r"begin the fit range after t = 200 with t_min, or end it before t = 200 with t_max$"),
     ],
 )
@@ -213,6 +213,15 @@ def test_weights_that_do_not_move_after_an_origin_are_said_not_to():
         binned(curves(series))
     with pytest.raises(DistanceError, match=r"update 1 is -.*none of them is; give distances"):
         binned(curves((t, -d)))
+    with pytest.raises(DistanceError, match=r"none of them is; give distances, in another unit$"):
+        binned(curves((t, 1e-200 * d)))
+
+
+def test_parameters_of_one_run_are_no_seeds():
+    layers = pd.DataFrame({"0.weight": d, "0.bias": d**1.1}, index=t).rename_axis(columns="parameter")
+    with pytest.raises(CurveError, match=r"a column for each parameter, 0\.weight first; .* use fit_layers\(run\)"):
+        curves(layers)
+    assert curves(layers["0.weight"])[0].name == "0.weight"
 
 
 def test_too_short_a_fit_range_is_refused():

@@ -132,13 +132,29 @@ def test_what_has_no_direction_is_refused_in_a_line(recorded, tmp_path):
         (([1, 2], [1.0, 2.0]), {}, CurveError, "got no runs; expected recorded runs"),
         (paths, {"parameters": ["2.weight"]}, CurveError, r"records no parameter 2\.weight; expected names out of 0"),
         (paths, {"parameters": []}, CurveError, "records no parameter of two or more dimensions but the last"),
+        (paths, {"parameters": "2.weight"}, CurveError, r"records no parameter 2\.weight; expected"),
+        (paths, {"parameters": 3}, AnalysisError, r'parameters = 3: expected names or patterns .*\["0\.weight"\]'),
+        (paths, {"parameters": [0]}, AnalysisError, r"parameters = \[0\]: expected names or patterns"),
         (paths, {"origin": 7}, StoreError, "no distances from step 7"),
+        (paths, {"origin": "200"}, AnalysisError, "origin = '200': expected the number of an update"),
     ):
         with pytest.raises(error, match=said):
             directions(data, **options)
     turn(tmp_path / "plain.zarr", 0, ["distance"])
     with pytest.raises(StoreError, match="an angle needs the norm"):
         directions(tmp_path / "plain.zarr")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "count"),
+    [("0.weight", 1), (["0.weight", "0.weight"], 1), ("*.weight", 2), (["?.weight", "1.weight"], 2)],
+)
+def test_parameters_are_named_one_or_several_each_once_or_by_pattern(recorded, parameters, count):
+    paths, _ = recorded
+    (curve,) = directions(paths[:1], parameters=parameters, origin=0)
+    assert curve.config["directions"] == count
+    if count == 1:
+        assert curve.d.tolist() == directions(paths[:1], origin=0)[0].d.tolist()
 
 
 def test_the_commands_measure_directions(recorded, tmp_path, capsys):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from analysis import compare, fit
-from analysis.errors import GrowthError, LawError
+from analysis.errors import AnalysisError, GrowthError, LawError
 from analysis.fitting.model_comparison import SEPARABLE
 from analysis.fitting.rival_laws import LAWS
 from analysis.synthetic import noise, synthetic
@@ -148,6 +148,12 @@ def test_a_distance_that_falls_is_refused_as_by_fit(options):
     for data in (falling, falling[0], [*synthetic("sinai", t=t, t0=0.1, seeds=2), falling[0]]):
         with pytest.raises(GrowthError, match=r"curve.*distances do not grow"):
             compare(data, **options)
+
+
+@pytest.mark.parametrize("name", ["white", None, ["brownian"]])
+def test_an_unknown_noise_is_refused(name):
+    with pytest.raises(AnalysisError, match=r"noise = .*: expected one of chosen, brownian, independent"):
+        compare(synthetic("sinai", t0=0.1), ["pure log"], t_min=10, noise=name)
 
 
 def test_correlated_noise_finds_a_power_law_that_independent_errors_miss():

@@ -215,6 +215,11 @@ def test_origins_are_compared_and_shown(runs):
     assert json.loads(json.dumps(found.to_dict(), allow_nan=False))["ages"][2]["origin_age"] == 24.0
     with pytest.raises(AnalysisError, match="expected two updates or more"):
         compare_origins(runs, [300])
+    for bare in (300, "300", "100,300"):
+        with pytest.raises(AnalysisError, match=r"origins = .*300.?: expected a list of two updates or more"):
+            compare_origins(runs, bare)
+        with pytest.raises(AnalysisError, match="expected a list of two updates or more"):
+            average_origins(runs, bare)
     with pytest.raises(AnalysisError, match="got no runs; expected three or more"):
         compare_origins([(run.distance.index, run.distance.to_numpy()) for run in runs], [100, 300])
     with pytest.raises(SeedError, match="1 from 100, 1 from 300"):

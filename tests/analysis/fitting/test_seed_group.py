@@ -1,13 +1,25 @@
 """Seeds that end early, begin late, run away or lie apart: named, and not let to speak for all."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import Curve, compare, fit, fit_layers, scan
-from analysis.errors import AnalysisError, DistanceError, OffsetError, SeedError, ShortCurveError
+from analysis import Curve, collapse, compare, equivalent, fit, fit_layers, scan
+from analysis.errors import (
+    AnalysisError,
+    CurveError,
+    DistanceError,
+    GrowthError,
+    OffsetError,
+    SeedError,
+    ShortCurveError,
+)
 from analysis.fitting.log_bins import binned
-from analysis.fitting.seed_group import read_seeds, standing_apart
+from analysis.fitting.outliers import standing_apart
+from analysis.fitting.seed_group import read_seeds
 from analysis.synthetic import synthetic
 from trajectory import Recorder
 
@@ -141,6 +153,67 @@ def test_a_seed_that_stands_still_is_named():
     assert said.startswith("dead stands still from t = 2")
     assert "as when weights have become 0 or are no longer updated" in said
     assert not any("stands still" in sentence for sentence in standing_apart(binned(seeds(3), 10)))
+
+
+def test_a_seed_that_stands_still_for_the_last_quarter_is_named():
+    *others, last = seeds(3)
+    dead = Curve(last.t, np.where(last.t > 7000, last.d[6999], last.d), "dead")
+    assert standing_apart(binned([*others, dead], 10))[0].startswith("dead stands still from t = 8")
+
+
+def test_a_seed_that_runs_away_so_far_that_the_mean_has_no_law_is_named_in_the_refusal():
+    *others, last = seeds(4)
+    diverging = Curve(t, last.d * np.exp(np.maximum(t - 3000, 0) / 100), last.name)
+    with pytest.raises(GrowthError, match=r"the mean of 4 seeds: .* curve 4 runs away: by t = 9539"):
+        fit([*others, diverging], t_min=10)
+
+
+@pytest.mark.parametrize("branch", [26, 5000])
+def test_seeds_that_branch_off_one_run_are_named(branch):
+    """From the branch on the third has a noise of its own, and a range that begins later does not hide it."""
+    one, two, three = seeds(3)
+    joined = Curve(t, np.where(t > branch, three.d / three.d[branch - 1] * one.d[branch - 1], one.d), three.name)
+    (said,) = [sentence for sentence in fit([one, two, joined], t_min=100).warnings if "branch" in sentence]
+    assert said.startswith("curve 1 and curve 3 are one curve up to t = ")
+    assert 0.8 * branch <= float(said.split("t = ")[1].split(":")[0]) <= branch
+    assert not any("branch" in sentence for sentence in fit(seeds(3), t_min=100).warnings)
+
+
+def test_curves_from_two_origins_or_of_two_kinds_are_no_seeds():
+    one, two = seeds(2)
+    later = replace(two, origin=100)
+    turned = replace(two, config={"directions": 3})
+    for call in (fit, compare, scan, collapse):
+        with pytest.raises(
+            SeedError, match="curve 2 is a distance from update 100 and curve 1 is a distance from up"
+        ):
+            call([one, later])
+    with pytest.raises(SeedError, match=r"curve 2 is the turning of directions \(L = 3\) from update 0 and curve 1"):
+        fit([one, turned], force=True)
+    with pytest.raises(SeedError, match="expected curves of one kind, all from one origin"):
+        equivalent(seeds(2), [replace(later, d=1.01 * later.d**1.1), replace(one, d=one.d**1.1, origin=100)])
+    with pytest.raises(CurveError, match="curve 2: measured from update 100; expected origin = 100, or a curve meas"):
+        fit(later, origin=0)
+
+
+@pytest.mark.parametrize(("one", "other"), [(math.nan, math.nan), (16, "16"), (0.1, np.float32(0.1)), ("sgd", "sgd")])
+def test_settings_that_are_written_alike_are_one(one, other):
+    group = [replace(curve, config={"lr": value}) for curve, value in zip(seeds(2), (one, other), strict=True)]
+    assert fit(group, t_min=10).n == 2
+
+
+def test_runs_taken_for_seeds_by_force_differ_in_a_setting_that_is_named():
+    group = [replace(curve, config={"lr": 0.1 * i}) for i, curve in enumerate(seeds(3), 1)]
+    for found in (fit(group, t_min=10, force=True), compare(group, ["pure log"], t_min=10, force=True)):
+        assert any("differ in lr (0.1, 0.2, 0.30000000000000004)" in sentence for sentence in found.warnings)
+    with pytest.warns(UserWarning, match="The runs differ in lr"):
+        scan(group, t_min=100, force=True)
+
+
+def test_a_switch_is_true_or_false():
+    with pytest.raises(AnalysisError, match="force = 'no': expected True or False"):
+        fit(seeds(2), t_min=10, force="no")
+    assert fit(seeds(2), t_min=10, force=np.bool_(True)).n == 2
 
 
 @pytest.mark.parametrize("n", [1, 3])

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from analysis import Curve, predict_match
 from analysis.errors import DifferentNetworksError, MatchError, ReferenceRunError, SeedError
 from analysis.matching.match import match
 from analysis.matching.reference import Reference
@@ -256,6 +257,14 @@ def test_from_an_origin_the_initial_transient_is_not_travel(tmp_path):
 
     arrays = np.arange(101, 1000), 1.9 * (np.arange(101, 1000) ** 0.25 - 100**0.25)  # t counts from w_0
     assert match(found.reference, arrays).matches[0].crossing == pytest.approx(crossing, rel=2e-3)
+
+
+def test_a_curve_measured_from_another_update_is_refused(small):
+    later = Curve(np.arange(1.0, 301.0), np.arange(1.0, 301.0), "later", origin=50)
+    reference = Reference.from_runs(small)
+    for call in (lambda: match(reference, later), lambda: predict_match(later, reference)):
+        with pytest.raises(MatchError, match="later is measured from update 50 and the reference from update 0; exp"):
+            call()
 
 
 def test_refuses_an_origin_that_was_not_recorded_or_is_past_the_drop(tmp_path):

@@ -225,7 +225,11 @@ def test_what_varies_alone_has_an_exponent():
         (lambda walks: budget((np.arange(1, 99), np.arange(1, 99))), "needs a recorded run"),
         (lambda walks: budget(walks, momentum=1.0), r"momentum = 1\.0: expected a number from 0 on, below 1"),
         (lambda walks: budget(walks, t_min=700), "t = 700 and 900, where all runs recorded 201 updates: expected an"),
+        (lambda walks: budget(walks, momentum=math.nan), "momentum = nan: expected a number from 0 on, below 1"),
         (lambda walks: budget(walks, factor=1), "factor = 1: expected"),
+        (lambda walks: budget(walks, factor=1 + 1e-9), r"factor = 1\.000000001: expected .*, 1\.01 or more"),
+        (lambda walks: budget(walks, per_layer="no"), "per_layer = 'no': expected True or False"),
+        (lambda walks: budget(walks, nesterov="no"), "nesterov = 'no': expected True or False"),
         (lambda walks: equilibrium(walks), "expected the numbers lr, momentum and weight_decay"),
         (lambda walks: collapse(walks), "notes lr None and batch_size None"),
         (lambda walks: collapse([path_of(0.1, 16, 0)] * 2), "are one curve"),
@@ -265,6 +269,30 @@ def test_weights_that_become_nan_are_named_and_no_diffusion(tmp_path):
     assert "nan" not in repr(layers)
     balance = equilibrium(run, t_max=50).frame.set_index("parameter")
     assert balance.state.to_dict() == {"weight": "not steady", "bias": "still"}
+
+
+def test_one_run_that_stands_still_does_not_still_the_others(tmp_path, walks):
+    """It is named, and takes from its windows the R that a mean without it would not have."""
+    model = torch.nn.Linear(DIMENSIONS, 1, bias=False)
+    settings = {"quantities": MOTION, "config": {"momentum": 0.9}}
+    with Recorder(tmp_path / "dead.zarr", model, **settings) as recorder, torch.no_grad():
+        for t in range(1, 901):
+            model.weight += 0.01 * torch.randn(1, DIMENSIONS) if t <= 350 else 0.0
+            recorder.update()
+    found = budget([*walks, Run(tmp_path / "dead.zarr")])
+    assert found.frame.motion.tolist()[-1] == ""
+    assert math.isnan(found.frame.ratio.iloc[-1])
+    (said,) = [sentence for sentence in found.warnings if "stands still" in sentence]
+    assert said.startswith("dead stands still from t = 350 on")
+    assert not any("stands still" in sentence for sentence in budget(walks).warnings)
+    assert budget(Run(tmp_path / "dead.zarr")).frame.motion.tolist()[-1] == "still"
+
+
+def test_a_run_that_stands_still_is_named_in_a_collapse():
+    runs = [path_of(0.1, batch, seed) for batch in (16, 64, 256) for seed in range(2)]
+    dead = replace(runs[0], d=np.where(runs[0].t > runs[0].t[-8], runs[0].d[-8], runs[0].d), name="dead")
+    (said,) = collapse([*runs[1:], dead]).warnings
+    assert said.startswith("dead stands still from t = ")
 
 
 def test_a_balance_is_not_read_from_one_update_nor_called_missed_before_its_time(tmp_path):
