@@ -98,6 +98,8 @@ def read_curves(path: str | Path, *, scalar: str | None = None, origin: int = 0)
         >>> read_curves("curve.csv")[0].d
         array([0.5, 0.7, 0.8])
     """
+    if not isinstance(path, str | Path):
+        raise CurveError(f"got {type(path).__name__}; expected the path of one table or log")
     return [_from_labelled(series.index, series, series.attrs, origin) for series in read_series(path, scalar)]
 
 

@@ -190,7 +190,7 @@ def panels(count: int, columns: Columns | None = None, *, wide: bool = False) ->
     return figure, axes[:count]
 
 
-def save(figure: Figure, path: str | Path, formats: Sequence[str] = ("png", "pdf")) -> list[Path]:
+def save(figure: Figure, path: str | Path, formats: str | Sequence[str] = ("png", "pdf")) -> list[Path]:
     """Write a figure to `path`, or to `path` and each format's suffix if it has none.
 
     The same figure gives the same bytes. Folders on the way are made. A PNG has 256 colours, which makes it a third
@@ -199,7 +199,7 @@ def save(figure: Figure, path: str | Path, formats: Sequence[str] = ("png", "pdf
     Args:
         figure: what a function of `analysis.figures` returned, or any other figure of matplotlib.
         path: the file; its suffix is the format.
-        formats: the formats of a path without suffix: "png", "pdf" or "svg".
+        formats: the formats of a path without suffix, one or several: "png", "pdf" or "svg".
 
     Returns:
         The files written.
@@ -221,7 +221,7 @@ def save(figure: Figure, path: str | Path, formats: Sequence[str] = ("png", "pdf
     return files
 
 
-def formats_of(path: str | Path, formats: Sequence[str] = ("png", "pdf")) -> list[str]:
+def formats_of(path: str | Path, formats: str | Sequence[str] = ("png", "pdf")) -> list[str]:
     """Return the formats that `save` writes to a path.
 
     Args:
@@ -232,7 +232,8 @@ def formats_of(path: str | Path, formats: Sequence[str] = ("png", "pdf")) -> lis
         FigureError: for another than png, pdf and svg.
     """
     path = Path(path)
-    suffixes = [path.suffix.lower().lstrip(".")] if path.suffix else list(formats)
+    asked = [formats] if isinstance(formats, str) else list(formats)
+    suffixes = [path.suffix.lower().lstrip(".")] if path.suffix else asked
     for suffix in suffixes:
         if suffix not in _DATES:
             raise FigureError(f"{path}: no figure format .{suffix}; expected .png, .pdf or .svg")

@@ -24,7 +24,7 @@ from analysis.fitting.fit import fit
 from analysis.fitting.fit_result import Fit
 from analysis.fitting.former_names import FormerNames, accept_former_keywords
 from analysis.fitting.laws import Array, growth
-from analysis.inputs import check_confidence_level, check_update
+from analysis.inputs import check_confidence_level, check_update, is_count
 from analysis.matching.distance_matcher import TRANSIENT
 from analysis.matching.posterior_predictive import (
     Draws,
@@ -164,7 +164,7 @@ def predict_match(
         The forecast with its back-test.
 
     Raises:
-        MatchError: if the target is reached already, or several runs are given.
+        MatchError: if the target is reached already, or several runs are given; or samples, seed or drop are no such.
         AnalysisError: as `fit`, and for an `until` or a budget that is no number.
 
     Examples:
@@ -183,6 +183,7 @@ def predict_match(
         check_update(update, name)
     check_confidence_level(confidence_level)
     reference = as_reference(reference, relative, origin)
+    _check_counts(samples, seed, drop, len(reference.targets))
     target, origin = log(reference.targets[drop]), reference.origin
     until = None if until is None else until - origin
     curve = seen_up_to(scaled(_single(run, origin), reference.relative), until)
@@ -215,6 +216,15 @@ def predict_match(
         origin=origin,
         doubts=tuple(_doubts(law, middle, seen, hit)),
     )
+
+
+def _check_counts(samples: int, seed: int, drop: int, drops: int) -> None:
+    if not is_count(samples):
+        raise MatchError(f"samples = {samples!r}: expected a number of paths, 1 or more")
+    if not is_count(seed, 0):
+        raise MatchError(f"seed = {seed!r}: expected a whole number, 0 or more")
+    if not is_count(drop, 0, drops - 1):
+        raise MatchError(f"drop = {drop!r}: expected the number of a drop, 0 to {drops - 1}")
 
 
 def _doubts(law: Fit, step: float, seen: int, hit: bool | None) -> Iterator[str]:

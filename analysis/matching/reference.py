@@ -11,6 +11,7 @@ from analysis.curve import CurvesLike
 from analysis.errors import MatchError
 from analysis.fitting.former_names import FormerNames, accept_former_keywords
 from analysis.fitting.seed_group import check_differ, check_measured_alike
+from analysis.inputs import check_switch
 from analysis.matching.distance_matcher import TRANSIENT, DistanceMatcher
 from analysis.matching.seeds import Seed, check_network
 from analysis.reading import curves
@@ -71,6 +72,12 @@ class Reference(FormerNames, Tabulated):
 
     former_names: ClassVar[Mapping[str, str]] = {"signature": "parameter_specs"}
 
+    def __post_init__(self) -> None:
+        for name in ("targets", "target_errors", "drop_steps", "ratios"):
+            values = getattr(self, name)
+            if not isinstance(values, tuple | list) or len(values) != len(self.targets):
+                raise MatchError(f"{name} = {values!r:.60}: expected numbers in a tuple, one for each drop")
+
     @classmethod
     def from_runs(
         cls, runs: CurvesLike, *, relative: bool = False, origin: int = 0, extrapolate: bool = False
@@ -93,6 +100,8 @@ class Reference(FormerNames, Tabulated):
             CurveError: if nothing was recorded from the origin.
             SeedError: if one run is given twice, whose spread would be none.
         """
+        check_switch(relative, "relative")
+        check_switch(extrapolate, "extrapolate")
         group = curves(runs, origin=origin)
         check_differ(group)
         check_measured_alike(group)
@@ -182,6 +191,8 @@ class Reference(FormerNames, Tabulated):
         Raises:
             MatchError: if one is missing.
         """
+        if not isinstance(document, Mapping):
+            raise MatchError(f"got {type(document).__name__}; expected what Reference.to_dict() returned")
         present = {cls.former_names.get(name, name): value for name, value in document.items()}
         values: dict[str, Any] = {one.name: present[one.name] for one in fields(cls) if one.name in present}
         for name in ("targets", "target_errors"):

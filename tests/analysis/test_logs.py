@@ -70,6 +70,12 @@ def test_semicolons_separate_columns_where_the_comma_may_be_decimal(tmp_path, de
     assert np.array_equal(found[0].t, T)
 
 
+@pytest.mark.parametrize("path", [["curve.csv"], b"curve.csv"])
+def test_what_is_no_path_is_refused(path):
+    with pytest.raises(CurveError, match="expected the path of one table or log"):
+        read_curves(path)
+
+
 def test_standard_input_is_refused_with_what_is_read_instead():
     with pytest.raises(CurveError, match="not read from standard input; expected a file"):
         curves("-")

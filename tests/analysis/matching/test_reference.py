@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from analysis import Curve, predict_match
-from analysis.errors import DifferentNetworksError, MatchError, ReferenceRunError, SeedError
+from analysis.errors import AnalysisError, DifferentNetworksError, MatchError, ReferenceRunError, SeedError
 from analysis.matching.match import match
 from analysis.matching.reference import Reference
 from trajectory import Recorder, Run, StoreError
@@ -265,6 +265,29 @@ def test_a_curve_measured_from_another_update_is_refused(small):
     for call in (lambda: match(reference, later), lambda: predict_match(later, reference)):
         with pytest.raises(MatchError, match="later is measured from update 50 and the reference from update 0; exp"):
             call()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (
+            lambda run: Reference(6.0, 0.01, 900, 0.1, 0.1),
+            r"targets = 6\.0: expected numbers in a tuple",
+        ),
+        (lambda run: Reference((6.0,), (0.01,), (9, 10), (0.1,), 0.1), r"drop_steps = \(9, 10\): expected numbers"),
+        (lambda run: Reference.from_dict([run]), "got list; expected what Reference.to_dict"),
+        (lambda run: match(run, run, relative="no"), "relative = 'no': expected True or False"),
+        (lambda run: match(run, run, extrapolate=1), "extrapolate = 1: expected True or False"),
+        (lambda run: predict_match(run, run, samples=0), "samples = 0: expected a number of paths, 1 or more"),
+        (lambda run: predict_match(run, run, seed="a"), "seed = 'a': expected a whole number, 0 or more"),
+        (lambda run: predict_match(run, run, drop=-1), "drop = -1: expected the number of a drop, 0 to 1"),
+        (lambda run: predict_match(run, run, drop="0"), "drop = '0': expected the number of a drop"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_in_a_line(small, call, said):
+    with pytest.raises(AnalysisError, match=said) as refused:
+        call(small[0])
+    assert "\n" not in str(refused.value)
 
 
 def test_refuses_an_origin_that_was_not_recorded_or_is_past_the_drop(tmp_path):
