@@ -138,7 +138,7 @@ def _columns(frame: Any) -> list[Any]:
     """
     if frame.columns.nlevels == 1 and "step" in frame.columns:
         return list(from_table(frame, "the DataFrame", "distance"))
-    if frame.columns.name == "parameter":
+    if frame.columns.name == "parameter" and len(frame.columns) > 1:
         raise CurveError(
             f"got a DataFrame with a column for each parameter, {frame.columns[0]} first; parameters of a run are no "
             "seeds: use fit_layers(run), or give a column of it"
