@@ -209,7 +209,10 @@ def _ends_in_words(group: Sequence[Curve], start: float, end: float) -> str:
 
 def _check_span(start: float, end: float, name: str, ends: str = "") -> None:
     if not end > start:
-        raise ShortCurveError(f"{name}: no updates between t = {start:g} and {end:g}; expected at least one decade")
+        raise ShortCurveError(
+            f"{name}: the fit range would begin at t = {start:g} and end at {end:g}{ends.rstrip(',')}; expected at "
+            "least one decade of t"
+        )
     decades = math.log10(end / start)
     if decades < 1 - 1e-9:
         raise ShortCurveError(

@@ -1,6 +1,7 @@
 """Whether two configurations travel the same path: level and power where both are known."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from matplotlib.figure import Figure
 from scipy import special
 
 from analysis import Curve, equivalent
-from analysis.errors import DifferentNetworksError, MatchError, SeedError
+from analysis.errors import DifferentNetworksError, MatchError, SeedError, ShortCurveError
 from analysis.matching.equivalence import deviations
 from trajectory import Recorder
 
@@ -69,6 +70,9 @@ def test_runs_may_be_compared_after_as_many_samples():
     assert found.state == "equivalent"
     assert found.frame.t_start.iloc[0] == 64
     assert equivalent(small, large).deviation == pytest.approx(math.log(2), abs=0.002)
+    late = [replace(curve, warmup_end=99.0) for curve in large]
+    with pytest.raises(ShortCurveError, match=r"begin at t = 6336 and end at 1600, from the end of the warm"):
+        equivalent(small, late, per="samples", t_max=1600)
 
 
 def test_what_cannot_be_compared_is_refused_in_one_line(tmp_path):
