@@ -93,8 +93,8 @@ def test_from_a_later_origin_all_updates_move_by_it_and_the_drop_is_the_one_aske
     t, d = noisy(0)
     options = {"until": 2000, "t_min": 30, "budget": 6000}
     first = predict_match((t, d), TARGET, **options)
-    later = replace(TARGET, origin=FAR, targets=(1.0, *TARGET.targets), target_errors=(np.nan,) * 2)
-    later = replace(later, drop_steps=(FAR + 100, FAR + 200), ratios=(0.1, 0.1))
+    drops = {"target_errors": (np.nan,) * 2, "drop_steps": (FAR + 100, FAR + 200), "ratios": (0.1, 0.1)}
+    later = replace(TARGET, origin=FAR, targets=(1.0, *TARGET.targets), **drops)
     moved = predict_match((t + FAR, d), later, drop=1, **{name: at + FAR for name, at in options.items()})
     assert moved.step - FAR == pytest.approx(first.step)
     assert [end - FAR for end in moved.interval] == pytest.approx(first.interval)
