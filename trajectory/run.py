@@ -206,7 +206,11 @@ class Run(RunWeights):
         return list(self._table.sketch_steps)
 
     def pairwise_distance(
-        self, steps: Iterable[int] | None = None, others: Iterable[int] | None = None, *, layer: str | None = None
+        self,
+        steps: int | Iterable[int] | None = None,
+        others: int | Iterable[int] | None = None,
+        *,
+        layer: str | None = None,
     ) -> "pd.DataFrame":
         """Return ‖w_s − w_t‖ between any two steps that hold a sketch.
 
@@ -214,7 +218,7 @@ class Run(RunWeights):
         of a sketch shows.
 
         Args:
-            steps: the steps s; None: all that hold a sketch.
+            steps: the steps s, or one; None: all that hold a sketch.
             others: likewise the steps t.
             layer: one column of `layers`; None: all measured parameters.
 

@@ -161,7 +161,7 @@ def sorted_quantities(names: str | Iterable[str], optimizers: Sequence[Optimizer
     Raises:
         RecordingError: A name is unknown, the distance is missing, or there is no optimizer to keep momentum.
     """
-    chosen = [names] if isinstance(names, str) else list(names or ())
+    chosen = list(names) if isinstance(names, Iterable) and not isinstance(names, str) else [names]
     unknown = [name for name in chosen if name not in QUANTITIES]
     if unknown or "distance" not in chosen:
         raise RecordingError(f"quantities={chosen}: expected 'distance' and any of {', '.join(QUANTITIES[1:])}")

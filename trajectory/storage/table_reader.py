@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from functools import cached_property
 from math import inf, nan
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -266,12 +267,12 @@ class TableReader:
         return self._moment.read("sketches/values", k + 1, k)[0].astype(float)
 
     def pairwise_distance(
-        self, steps: Iterable[int] | None, others: Iterable[int] | None, layer: str | None
+        self, steps: int | Iterable[int] | None, others: int | Iterable[int] | None, layer: str | None
     ) -> "pd.DataFrame":
         """Return distances between any two steps that hold a sketch.
 
         Args:
-            steps: the steps s; None: all that hold a sketch.
+            steps: the steps s, or one; None: all that hold a sketch.
             others: likewise the steps t.
             layer: one group's name; None: all measured parameters.
 
@@ -283,7 +284,10 @@ class TableReader:
         """
         import pandas as pd
 
-        rows, columns = (self.sketch_steps if chosen is None else list(chosen) for chosen in (steps, others))
+        rows, columns = (
+            self.sketch_steps if chosen is None else [chosen] if isinstance(chosen, Integral) else list(chosen)
+            for chosen in (steps, others)
+        )
         missing = sorted({*rows, *columns} - set(self.sketch_steps))
         if missing or not self.sketch_steps:
             raise StoreError(f"{self._path}: no sketch at steps {missing}; sketches are at {self.sketch_steps}")

@@ -95,6 +95,7 @@ def test_distances_between_any_two_steps_come_back(tmp_path):
         np.testing.assert_allclose(found, exact, rtol=4 / np.sqrt(2 * buckets))
     some = run.pairwise_distance([20, 100], [0])
     np.testing.assert_allclose(some, run.pairwise_distance().loc[[20, 100], [0]], rtol=1e-12)
+    assert run.pairwise_distance([20, 100], 0).equals(some)
     np.testing.assert_allclose(some[0], run.distance[[20, 100]], rtol=4 / np.sqrt(2 * buckets))
     assert verify(run.path) == []
     with pytest.raises(StoreError, match=r"no sketch at steps \[7\]; sketches are at \[0, 20"):

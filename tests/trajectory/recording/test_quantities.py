@@ -184,6 +184,7 @@ def test_wrong_choices_are_named(tmp_path, recorded):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for wrong, message in [
         ({"quantities": ["norm"]}, "expected 'distance' and any of norm"),
+        ({"quantities": 3}, "expected 'distance' and any of norm"),
         ({"quantities": ["distance", "curvature"]}, "expected 'distance' and any of norm"),
         ({"include": "conv*"}, r"pattern 'conv\*' matches no parameter; expected .* '0.weight'"),
         ({"exclude": "*"}, "leave no parameter to measure"),
