@@ -59,8 +59,8 @@ def budget(
     )
     try:
         balance = equilibrium(paths, t_max=t_max, force=force)
-    except MotionError:  # no norm was recorded, or nothing decays
-        balance = None
+    except MotionError as error:  # no norm was recorded, or nothing decays
+        balance, absent = None, str(error)
     if plot is not None:
         from analysis import figures
 
@@ -69,5 +69,4 @@ def budget(
         print_json({**result.to_dict(), "equilibrium": balance.to_dict() if balance else None})
         return
     print(result)
-    if balance is not None:
-        print(f"\n{balance}")
+    print(f"\n{balance}" if balance is not None else f"\nNo table of the equilibrium: {absent}")
