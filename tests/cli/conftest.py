@@ -1,6 +1,7 @@
 """Runs to give to the commands, and commands as processes or as calls."""
 
 import io
+import signal
 import subprocess
 import sys
 from contextlib import redirect_stderr, redirect_stdout
@@ -70,6 +71,14 @@ def _law(updates, *, alpha=1.0, amplitude=1.0, seed=0):
     rng = np.random.default_rng(seed)
     t = np.arange(1, updates + 1)
     return amplitude * np.log(t + 1.0) ** (2 / alpha) * np.exp(1e-3 * rng.normal(size=updates))
+
+
+@pytest.fixture
+def ctrl_c():
+    """Ctrl-C in this process, which ignores it where the tests were started in the background."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield lambda: signal.raise_signal(signal.SIGINT)
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """`ultraslow demo`: from the start to the figures, and interrupted."""
 
 import json
-import signal
 from importlib.util import find_spec
 
 import pytest
@@ -11,11 +10,9 @@ from ultraslow.cli.console import ProgressBars
 from ultraslow.cli.demo import _where_the_rest_is
 
 
-def test_interrupting_leaves_readable_stores(tmp_path, run, monkeypatch):
+def test_interrupting_leaves_readable_stores(tmp_path, run, monkeypatch, ctrl_c):
     """Ctrl-C while the demo trains."""
-    monkeypatch.setattr(
-        ProgressBars, "__call__", lambda bars, name, done, total: done == 100 and signal.raise_signal(signal.SIGINT)
-    )
+    monkeypatch.setattr(ProgressBars, "__call__", lambda bars, name, done, total: done == 100 and ctrl_c())
     done = run("demo", "--out", tmp_path)
     assert done.returncode == 130
     assert str(tmp_path) in done.stderr

@@ -74,14 +74,14 @@ def test_sigterm_ends_a_sweeps_processes_cleanly_and_says_so(tmp_path, ignored):
     assert first.with_name(f"{first.name}.checkpoint.pt").exists()
 
 
-def test_a_stopped_sweep_goes_on_and_a_failure_is_told_at_the_end(tmp_path, run, monkeypatch, capsys):
+def test_a_stopped_sweep_goes_on_and_a_failure_is_told_at_the_end(tmp_path, run, monkeypatch, capsys, ctrl_c):
     spec = tmp_path / "spec.toml"
     spec.write_text(SPEC)
     first, second = (tmp_path / "runs" / f"f1-digits-{method}-64-seed0.zarr" for method in ("sb", "lr"))
 
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as patch:
-        patch.setattr(SweepState, "report", lambda *_: signal.raise_signal(signal.SIGINT))
+        patch.setattr(SweepState, "report", lambda *_: ctrl_c())
         done = run("sweep", "spec.toml")
     assert done.returncode == 130
     assert done.stderr.splitlines() == [
