@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from functools import cached_property
 from math import inf, nan
-from numbers import Integral
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -285,7 +284,7 @@ class TableReader:
         import pandas as pd
 
         rows, columns = (
-            self.sketch_steps if chosen is None else [chosen] if isinstance(chosen, Integral) else list(chosen)
+            self.sketch_steps if chosen is None else list(chosen) if isinstance(chosen, Iterable) else [chosen]
             for chosen in (steps, others)
         )
         missing = sorted({*rows, *columns} - set(self.sketch_steps))
