@@ -45,6 +45,9 @@ def test_a_packed_sweep_says_what_its_runs_say(tmp_path):
     assert len(thin.distance) < 80
     assert table(thin).equals(table(whole))  # of the same recorded numbers
     assert [drop.step for drop in thin.drops] == [80]
+    spec.write_text(SPEC.format(out=path.parent))
+    (kept,) = run_sweep(read_sweep(spec)).values()  # what was unpacked is not trained again
+    assert (kept.status, kept.updates) == ("done", 160)
 
 
 def test_the_committed_results_are_runs_of_the_sweep_in_little_space(tmp_path):

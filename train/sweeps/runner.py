@@ -39,7 +39,7 @@ def run_sweep(
     tasks = []
     for run, stored in survey(sweep, overwrite=overwrite).items():
         if stored == "done":
-            state.keep(run, int(Run(run.path).metrics["loss"].index[-1]))
+            state.keep(run, int(Run(run.path).metrics.index[-1]))
         else:
             tasks.append(Task(run, sweep.data_root, device, fresh=stored == "other"))
     executor(tasks, state)
